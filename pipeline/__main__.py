@@ -1,0 +1,14 @@
+"""The command `talea`, and `python -m pipeline`."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line and leave with its exit status."""
+    from pipeline.cli.app import run
+
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""Booking: one slice after the other into a partition's books.
+
+Owns: the chain (offset = cursor + 1), sequence verdicts, which cut a row stands under.
+Does not own: the transaction (stores/postgres/books.py), prices.
+Law: booking a slice twice is booking it once; a missing slice is noticed, never stepped over.
+"""
+
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.cuts import CutSchedule, Due
+from pipeline.collect.columns import Longs
+from pipeline.core.calendar import Instant
+from pipeline.core.errors import BrokenInvariant
+from pipeline.dedupe.claims import Verdict
+from pipeline.dedupe.sequences import SequenceRange, SequenceState, judge_range
+from pipeline.meter.slices import Counts, Rows, Slice
+from pipeline.meter.ticks import NO_TICK, Tick
+
+SequenceKey = tuple[str, str]
+"""(producer, epoch)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesKey:
+    """What usage is kept apart by: customer, meter, the scale of its values, dimensions."""
+
+    customer: str
+    meter: str
+    scale: int
+    dimensions: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where a partition's books stand.
+
+    `offset` is the last source offset booked (-1: none), `metered_offset` the record of
+    `usage.metered` that brought it; `log_time` never falls.
+    """
+
+    partition: int
+    offset: int = -1
+    metered_offset: int = -1
+    tick: Tick = NO_TICK
+    log_time: Instant = 0
+    counts: Counts = field(default_factory=Counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A booked cut: the tick `serial` closed a payer's periods that end at `instant`."""
+
+    payer: str
+    currency: str
+    instant: Instant
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class TickPassed:
+    """A tick in a partition: where it stands, and the counts up to and with it."""
+
+    tick: Tick
+    offset: int
+    counts: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class BookedRows:
+    """Rows of one slice under their cuts: `series[i]` and the aggregates of row i.
+
+    `wide` maps a row to its (sum, minimum, maximum) where these do not fit int64.
+    """
+
+    series: Sequence[SeriesKey]
+    window_start: Longs
+    cut: Longs
+    count: Longs
+    sum: Longs
+    minimum: Longs
+    maximum: Longs
+    wide: Mapping[int, tuple[int, int, int]]
+
+
+class Gap(BrokenInvariant):
+    """Slices are missing between the cursor and what came."""
+
+    def __init__(self, partition: int, expected: int, got: int) -> None:
+        """Name partition and offsets."""
+        super().__init__(
+            f"partition {partition}: slice {got} came, but {expected} is next:"
+            f" offsets {expected} to {got - 1} are missing"
+        )
+        self.partition, self.expected, self.got = partition, expected, got
+
+
+@dataclass(slots=True)
+class Booked:
+    """What one flush adds to a partition's books."""
+
+    rows: list[BookedRows] = field(default_factory=list)
+    sequences: MutableMapping[SequenceKey, SequenceState] = field(default_factory=dict)
+    ticks: list[TickPassed] = field(default_factory=list)
+    cuts: list[Cut] = field(default_factory=list)
+    dirty: set[str] = field(default_factory=set)
+    repeated: int = 0
+
+
+class Partition:
+    """The books of one partition in memory: cursor, sequences, cut schedule.
+
+    `catalog_at(position)` gives the catalog of a tick; `cut_serials` holds each payer's latest
+    cut, `known_cuts` every (payer, currency, instant) that was cut.
+    """
+
+    def __init__(
+        self,
+        cursor: Cursor,
+        catalog: Catalog,
+        sequences: MutableMapping[SequenceKey, SequenceState],
+        cuts: Iterable[Cut],
+    ) -> None:
+        """Go on where `cursor` stands; `catalog` is the one at its tick."""
+        self.cursor = cursor
+        self._sequences = sequences
+        self._cut_serials: dict[str, int] = {}
+        self._known: set[tuple[str, str, Instant]] = set()
+        for cut in cuts:
+            self._remember(cut)
+        self._schedule: CutSchedule | None = None
+        if cursor.tick.serial:
+            self._schedule = CutSchedule(cursor.partition, catalog, cursor.tick)
+
+    def _remember(self, cut: Cut) -> None:
+        self._known.add((cut.payer, cut.currency, cut.instant))
+        self._cut_serials[cut.payer] = max(self._cut_serials.get(cut.payer, 0), cut.serial)
+
+    def book(self, piece: Slice, metered_offset: int, catalog: Catalog, into: Booked) -> None:
+        """Book one slice; `catalog` is the one at the slice's tick, if it has one.
+
+        Raises:
+            Gap: slices between the cursor and this one are missing.
+
+        """
+        expected = self.cursor.offset + 1
+        if piece.offset < expected:
+            into.repeated += 1
+            self.cursor = replace(self.cursor, metered_offset=metered_offset)
+            return
+        if piece.offset > expected:
+            raise Gap(self.cursor.partition, expected, piece.offset)
+        counts = self._judge(piece, into)
+        if not counts.closed:
+            raise BrokenInvariant(f"slice {piece.offset}: outcomes do not add up: {counts}")
+        if counts.fresh:
+            into.rows.append(self._rows(piece.rows, into))
+        self.cursor = Cursor(
+            partition=self.cursor.partition,
+            offset=piece.offset,
+            metered_offset=metered_offset,
+            tick=piece.tick or self.cursor.tick,
+            log_time=max(self.cursor.log_time, piece.log_time),
+            counts=self.cursor.counts + counts,
+        )
+        if piece.tick is not None:
+            self._pass_tick(piece.tick, catalog, into)
+
+    def _judge(self, piece: Slice, into: Booked) -> Counts:
+        """Return the slice's counts once its sequence was judged."""
+        seen, counts = piece.sequence, piece.counts
+        if seen is None:
+            return counts
+        verdict, state = self._range(seen)
+        key = (seen.producer, seen.epoch)
+        self._sequences[key] = into.sequences[key] = state
+        if verdict is Verdict.FRESH:
+            return counts
+        moved = {"duplicate" if verdict is Verdict.DUPLICATE else "conflict": counts.fresh}
+        return replace(counts, fresh=0, **moved)
+
+    def _range(self, seen: SequenceRange) -> tuple[Verdict, SequenceState]:
+        known = self._sequences.get((seen.producer, seen.epoch), SequenceState())
+        return judge_range(known, seen)
+
+    def _rows(self, rows: Rows, into: Booked) -> BookedRows:
+        customers = np.frombuffer(rows.customer_index, "<u2")
+        triples = zip(
+            customers.tolist(),
+            np.frombuffer(rows.meter_index, "<u2").tolist(),
+            np.frombuffer(rows.dimensions_index, "<u2").tolist(),
+            strict=True,
+        )
+        dimensions = [tuple(sorted(entry.items())) for entry in rows.dimensions]
+        series = [
+            SeriesKey(rows.customers[c], rows.meters[m].meter, rows.meters[m].scale, dimensions[d])
+            for c, m, d in triples
+        ]
+        serials = np.array([self._cut_serials.get(name, 0) for name in rows.customers], "<i8")
+        into.dirty.update(rows.customers[c] for c in np.unique(customers).tolist())
+        return BookedRows(
+            series=series,
+            window_start=np.frombuffer(rows.window_start, "<i8"),
+            cut=serials[customers],
+            count=np.frombuffer(rows.count, "<i8"),
+            sum=np.frombuffer(rows.sum, "<i8"),
+            minimum=np.frombuffer(rows.minimum, "<i8"),
+            maximum=np.frombuffer(rows.maximum, "<i8"),
+            wide={w.row: (int(w.sum), int(w.minimum), int(w.maximum)) for w in rows.wide},
+        )
+
+    def _pass_tick(self, tick: Tick, catalog: Catalog, into: Booked) -> None:
+        into.ticks.append(TickPassed(tick, self.cursor.offset, self.cursor.counts))
+        if self._schedule is None:
+            self._schedule = CutSchedule(self.cursor.partition, catalog, NO_TICK)
+        for due in self._schedule.pass_tick(tick, catalog):
+            self._cut(due, tick, into)
+        into.dirty.update(self._schedule.started())
+
+    def _cut(self, due: Due, tick: Tick, into: Booked) -> None:
+        if (due.payer, due.currency, due.instant) in self._known:
+            return
+        cut = Cut(due.payer, due.currency, due.instant, tick.serial)
+        self._remember(cut)
+        into.cuts.append(cut)
+        into.dirty.add(due.payer)

@@ -1,0 +1,137 @@
+"""The catalog at a position of the fact log: what is in force from a tick on.
+
+Owns: the fold of facts.  Does not own: which tick names which position (meter/ticks).
+Law: the catalog depends on the facts up to its position, on nothing else.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from pipeline.catalog import documents
+from pipeline.catalog.documents import (
+    Customer,
+    Issuer,
+    LogParameters,
+    Plan,
+    Rules,
+    Subscription,
+)
+from pipeline.catalog.facts import Fact, FactKind
+from pipeline.core.errors import BrokenInvariant
+from pipeline.meter.meters import Meter
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Everything in force at fact `position`, by id."""
+
+    position: int = 0
+    log: LogParameters | None = None
+    rules: Rules | None = None
+    issuers: Mapping[str, Issuer] = field(default_factory=dict)
+    meters: Mapping[str, Meter] = field(default_factory=dict)
+    plans: Mapping[str, Plan] = field(default_factory=dict)
+    customers: Mapping[str, Customer] = field(default_factory=dict)
+    subscriptions: Mapping[str, Subscription] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> LogParameters:
+        """The log's parameters.
+
+        Raises:
+            BrokenInvariant: the log has no first fact.
+
+        """
+        if self.log is None:
+            raise BrokenInvariant(f"no log parameters among the facts up to {self.position}")
+        return self.log
+
+    @property
+    def rules_in_force(self) -> Rules:
+        """The rules in force.
+
+        Raises:
+            BrokenInvariant: there are none.
+
+        """
+        if self.rules is None:
+            raise BrokenInvariant(f"no rules among the facts up to {self.position}")
+        return self.rules
+
+    def subscriptions_of(self, customer: str) -> list[Subscription]:
+        """Return a customer's subscriptions, by id."""
+        own = (s for s in self.subscriptions.values() if s.customer == customer)
+        return sorted(own, key=lambda s: s.id)
+
+
+def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
+    """Return the catalog after more facts.
+
+    Raises:
+        BrokenInvariant: a serial is missing or twice.
+
+    """
+    position, log, rules = catalog.position, catalog.log, catalog.rules
+    issuers, meters, plans = dict(catalog.issuers), dict(catalog.meters), dict(catalog.plans)
+    customers, subscriptions = dict(catalog.customers), dict(catalog.subscriptions)
+    for fact in facts:
+        if fact.serial != position + 1:
+            raise BrokenInvariant(f"fact {fact.serial} follows fact {position}")
+        position = fact.serial
+        match fact.kind:
+            case FactKind.LOG:
+                log = documents.log_parameters(fact.body)
+            case FactKind.RULES:
+                rules = documents.rules(fact.body)
+            case FactKind.ISSUER:
+                issuers[fact.subject] = documents.issuer(fact.body)
+            case FactKind.METER:
+                meters[fact.subject] = documents.meter(fact.body)
+            case FactKind.PLAN:
+                plans[fact.subject] = documents.plan(fact.body)
+            case FactKind.CUSTOMER:
+                customers[fact.subject] = documents.customer(fact.body)
+            case FactKind.SUBSCRIPTION:
+                subscriptions[fact.subject] = documents.subscription(fact.body)
+    return Catalog(position, log, rules, issuers, meters, plans, customers, subscriptions)
+
+
+class FactLog:
+    """The facts read so far, and the catalog at any position among them.
+
+    Positions are asked for in rising order almost always; an older one is folded again.
+    """
+
+    def __init__(self) -> None:
+        """Start with no fact."""
+        self._facts: list[Fact] = []
+        self._latest = Catalog()
+
+    @property
+    def head(self) -> int:
+        """The serial of the last fact read."""
+        return len(self._facts)
+
+    def append(self, facts: Iterable[Fact]) -> None:
+        """Add the facts that follow."""
+        for fact in facts:
+            if fact.serial != self.head + 1:
+                raise BrokenInvariant(f"fact {fact.serial} follows fact {self.head}")
+            self._facts.append(fact)
+
+    def at(self, position: int) -> Catalog:
+        """Return the catalog at a position that was read.
+
+        Raises:
+            BrokenInvariant: the position was not read yet.
+
+        """
+        if position > self.head:
+            raise BrokenInvariant(f"fact {position} was asked for, {self.head} read")
+        base = self._latest if position >= self._latest.position else Catalog()
+        if position == base.position:
+            return base
+        catalog = extend(base, self._facts[base.position : position])
+        if position > self._latest.position:
+            self._latest = catalog
+        return catalog

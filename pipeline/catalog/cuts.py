@@ -1,0 +1,137 @@
+"""Cuts: which tick closes which period of whom.
+
+Owns: when a period is due.  Does not own: booking (book), composing (invoice).
+Law: a cut is the first tick with time >= period end + grace that also names the facts making
+the period. It depends on two neighbouring ticks and their facts: any worker that starts
+anywhere finds the same cuts.
+"""
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.documents import Subscription
+from pipeline.catalog.periods import parties, periods
+from pipeline.core.calendar import EARLIEST, Duration, Instant
+from pipeline.core.identity import partition_of
+from pipeline.meter.ticks import Tick
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Due:
+    """A period end that a tick passed: whose, and in which currency."""
+
+    instant: Instant
+    payer: str
+    currency: str
+
+
+class CutSchedule:
+    """The period ends still ahead of a partition's customers.
+
+    `pass_tick` must see every tick in order; made anew from any tick, it goes on alike.
+    """
+
+    def __init__(self, partition: int, catalog: Catalog, tick: Tick) -> None:
+        """Stand at `tick`: what it or an earlier one cut is not cut again."""
+        self._partition = partition
+        self._catalog = catalog
+        self._tick = tick
+        self._ahead: list[tuple[Instant, str]] = []
+        self._starts: list[tuple[Instant, str]] = []
+        for subscription in self._own(catalog):
+            self._push(subscription, self._horizon(catalog, tick))
+            self._push_start(subscription, tick.time)
+
+    def pass_tick(self, tick: Tick, catalog: Catalog) -> list[Due]:
+        """Return the period ends that `tick` cuts, in order; `catalog` is at its position."""
+        passed = self._horizon(self._catalog, self._tick)
+        now = self._horizon(catalog, tick)
+        due: set[Due] = set()
+        if catalog.position != self._catalog.position:
+            due |= self._changed(catalog, passed, now)
+        while self._ahead and self._ahead[0][0] <= now:
+            instant, subscription_id = heapq.heappop(self._ahead)
+            subscription = catalog.subscriptions[subscription_id]
+            due.add(self._due(catalog, subscription, instant))
+            self._push(subscription, instant)
+        self._tick = tick
+        return sorted(due)
+
+    def started(self) -> list[str]:
+        """Return the customers whose periods began by the last tick passed, once each."""
+        customers = set()
+        while self._starts and self._starts[0][0] <= self._tick.time:
+            instant, subscription_id = heapq.heappop(self._starts)
+            subscription = self._catalog.subscriptions[subscription_id]
+            customers.add(subscription.customer)
+            self._push_start(subscription, instant)
+        return sorted(customers)
+
+    def _changed(self, catalog: Catalog, passed: Instant, now: Instant) -> set[Due]:
+        """Take in new facts; return what new or changed subscriptions owe from the past."""
+        due: set[Due] = set()
+        old = self._catalog
+        for subscription in self._own(catalog):
+            before = old.subscriptions.get(subscription.id)
+            if before == subscription and _rhythm(catalog, subscription) == _rhythm(old, before):
+                continue
+            known = set(_ends(old, before, passed)) if before else set()
+            for instant in _ends(catalog, subscription, now):
+                if instant not in known:
+                    due.add(self._due(catalog, subscription, instant))
+        self._catalog = catalog
+        self._ahead, self._starts = [], []
+        for subscription in self._own(catalog):
+            self._push(subscription, passed if subscription.id in old.subscriptions else now)
+            self._push_start(subscription, self._tick.time)
+        return due
+
+    def _own(self, catalog: Catalog) -> Iterable[Subscription]:
+        partitions = catalog.parameters.partitions
+        for subscription in catalog.subscriptions.values():
+            if partition_of(subscription.customer, partitions) == self._partition:
+                yield subscription
+
+    def _push(self, subscription: Subscription, after: Instant) -> None:
+        for end in _ends_after(self._catalog, subscription, after):
+            heapq.heappush(self._ahead, (end, subscription.id))
+            return
+
+    def _push_start(self, subscription: Subscription, after: Instant) -> None:
+        for served in periods(self._catalog, subscription, after, _FOR_EVER):
+            if served.period.start > after:
+                heapq.heappush(self._starts, (served.period.start, subscription.id))
+                return
+
+    @staticmethod
+    def _due(catalog: Catalog, subscription: Subscription, instant: Instant) -> Due:
+        return Due(instant, subscription.customer, catalog.plans[subscription.plan].currency)
+
+    @staticmethod
+    def _horizon(catalog: Catalog, tick: Tick) -> Instant:
+        """Return the last period end that is due at a tick."""
+        return tick.time - (catalog.rules.grace_us if catalog.rules else 0)
+
+
+_FOR_EVER: Instant = 1 << 62
+
+
+def _rhythm(catalog: Catalog, subscription: Subscription) -> tuple[Duration, str]:
+    """Return what decides the edges of a subscription's cycles, besides itself."""
+    plan, customer = parties(catalog, subscription)
+    return plan.cycle, customer.time_zone
+
+
+def _ends(catalog: Catalog, subscription: Subscription, until: Instant) -> Iterable[Instant]:
+    """Yield the period ends of a subscription at or before `until`."""
+    for served in periods(catalog, subscription, EARLIEST, until):
+        if served.period.end <= until:
+            yield served.period.end
+
+
+def _ends_after(catalog: Catalog, subscription: Subscription, after: Instant) -> Iterable[Instant]:
+    """Yield the period ends of a subscription after `after`."""
+    for served in periods(catalog, subscription, after, _FOR_EVER):
+        yield served.period.end

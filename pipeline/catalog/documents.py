@@ -1,0 +1,168 @@
+"""The documents a catalog is made of, and how a fact's body becomes one.
+
+Owns: issuers, plans with their prices, customers, subscriptions, rules, log parameters.
+Does not own: YAML (yaml.py), price models (rate), what is in force when (catalog.py).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from pipeline.collect.gate import Gate
+from pipeline.core.calendar import SECOND, Duration, Instant, parse_instant
+from pipeline.core.errors import BrokenInvariant
+from pipeline.core.identity import Json
+from pipeline.meter.meters import Aggregation, Meter
+from pipeline.rate import Price, parse_price
+
+Body = Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class LogParameters:
+    """Fixed for the life of a log."""
+
+    partitions: int
+    gate: Gate
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """In force from a tick on. `grace_us`: how long after a period its usage is waited for."""
+
+    grace_us: int
+    rule_version: int
+    tzdata_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """The legal entity that issues invoices, under numbers `number_prefix`000001."""
+
+    id: str
+    name: str
+    number_prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPrice:
+    """One rate card of a plan. `meter` is None for a flat fee; `configured` is `price` as given."""
+
+    id: str
+    name: str
+    meter: str | None
+    price: Price
+    configured: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a subscription buys: prices billed every cycle, in arrears."""
+
+    id: str
+    name: str
+    issuer: str
+    currency: str
+    cycle: Duration
+    payment_days: int
+    prices: tuple[PlanPrice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """A customer; `profile` holds commitments to personal values, never the values."""
+
+    id: str
+    time_zone: str
+    profile: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A customer on a plan from `start` to `end` (None: until further notice)."""
+
+    id: str
+    customer: str
+    plan: str
+    start: Instant
+    end: Instant | None
+
+
+def _text(body: Body, name: str) -> str:
+    return cast(str, body[name])
+
+
+def _whole(body: Body, name: str) -> int:
+    return cast(int, body[name])
+
+
+def log_parameters(body: Body) -> LogParameters:
+    """Return the log parameters of a fact."""
+    gate = Gate(_whole(body, "horizon_s") * SECOND, _whole(body, "tolerance_s") * SECOND)
+    return LogParameters(_whole(body, "partitions"), gate)
+
+
+def rules(body: Body) -> Rules:
+    """Return the rules of a fact."""
+    return Rules(
+        _whole(body, "grace_s") * SECOND,
+        _whole(body, "rule_version"),
+        _text(body, "tzdata_version"),
+    )
+
+
+def issuer(body: Body) -> Issuer:
+    """Return the issuer of a fact."""
+    return Issuer(_text(body, "id"), _text(body, "name"), _text(body, "number_prefix"))
+
+
+def meter(body: Body) -> Meter:
+    """Return the meter of a fact."""
+    return Meter(
+        id=_text(body, "id"),
+        aggregation=Aggregation(_text(body, "aggregation")),
+        unit=_text(body, "unit"),
+        window_us=_whole(body, "window_s") * SECOND,
+        dimensions=tuple(cast(list[str], body["dimensions"])),
+    )
+
+
+def plan(body: Body) -> Plan:
+    """Return the plan of a fact."""
+    return Plan(
+        id=_text(body, "id"),
+        name=_text(body, "name"),
+        issuer=_text(body, "issuer"),
+        currency=_text(body, "currency"),
+        cycle=Duration.parse(_text(body, "cycle")),
+        payment_days=_whole(body, "payment_days"),
+        prices=tuple(_plan_price(entry) for entry in cast(list[Body], body["prices"])),
+    )
+
+
+def _plan_price(body: Body) -> PlanPrice:
+    price = parse_price(body["price"])
+    if isinstance(price, tuple):
+        raise BrokenInvariant(f"a price that is no price stands in the fact log: {price[0]}")
+    configured = cast(Body, body["price"])
+    meter = cast("str | None", body["meter"])
+    return PlanPrice(_text(body, "id"), _text(body, "name"), meter, price, configured)
+
+
+def customer(body: Body) -> Customer:
+    """Return the customer of a fact."""
+    return Customer(
+        _text(body, "id"), _text(body, "time_zone"), cast(dict[str, str], body["profile"])
+    )
+
+
+def subscription(body: Body) -> Subscription:
+    """Return the subscription of a fact."""
+    end = body["end"]
+    return Subscription(
+        id=_text(body, "id"),
+        customer=_text(body, "customer"),
+        plan=_text(body, "plan"),
+        start=parse_instant(body["start"]),
+        end=None if end is None else parse_instant(end),
+    )

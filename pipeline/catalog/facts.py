@@ -1,0 +1,55 @@
+"""Facts: what people decided, one after the other.
+
+Owns: the record of a fact and its kinds.  Does not own: where facts are kept (stores/postgres).
+Law: a fact never changes; the catalog at a position is the fold of the facts up to it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pipeline.core.calendar import Instant
+from pipeline.core.identity import Json, canonical, derived_id
+
+
+class FactKind(StrEnum):
+    """What a fact is about. Each but LOG replaces what it says of the same subject before."""
+
+    LOG = "log"
+    """First fact of a log: partition count, horizon, tolerance."""
+    RULES = "rules"
+    """Grace, rule version, tzdata version."""
+    ISSUER = "issuer"
+    METER = "meter"
+    PLAN = "plan"
+    CUSTOMER = "customer"
+    SUBSCRIPTION = "subscription"
+
+
+@dataclass(frozen=True, slots=True)
+class NewFact:
+    """A fact that was not written yet: `subject` is the id of what it is about."""
+
+    kind: FactKind
+    subject: str
+    body: Mapping[str, Json]
+
+    def id_after(self, revision: int) -> str:
+        """Return the fact's id: the same decision twice is one fact."""
+        return derived_id(
+            "fact", self.kind, self.subject, str(revision), canonical(dict(self.body)).decode()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A fact as it stands in the log, at `serial` (gapless from 1)."""
+
+    serial: int
+    id: str
+    kind: FactKind
+    subject: str
+    body: Mapping[str, Json]
+    actor: str
+    reason: str
+    recorded_at: Instant

@@ -1,0 +1,44 @@
+"""Hidden commands that the supervisor starts: one worker, one host agent, a process each."""
+
+import ctypes
+import os
+import signal
+from typing import Annotated
+
+import typer
+
+from pipeline.core.errors import BadInput
+from pipeline.settings import Settings
+
+_PR_SET_PDEATHSIG = 1
+
+
+def worker(
+    name: Annotated[str, typer.Argument(help="ticker, metering, pricing or finalizer")],
+    number: Annotated[int, typer.Option(help="Which of them this one is.")] = 0,
+    of: Annotated[int, typer.Option(help="How many there are.")] = 1,
+) -> None:
+    """Run one worker over the servers that TALEA_KAFKA, _REDIS, _POSTGRES name."""
+    from pipeline.bootstrap import surroundings, worker_runner
+    from pipeline.stores.telemetry import log_to_stderr
+
+    die_with_parent()
+    settings = Settings()
+    if not (settings.kafka and settings.redis and settings.postgres):
+        raise BadInput("a worker needs TALEA_KAFKA, TALEA_REDIS and TALEA_POSTGRES")
+    log_to_stderr(f"{name}-{number}")
+    around = surroundings(settings, settings.kafka, settings.redis, settings.postgres)
+    worker_runner(around, name, number, of)()
+
+
+def agent() -> None:
+    """Run the host agent."""
+    raise BadInput("the host agent is started by the demo")
+
+
+def die_with_parent() -> None:
+    """Let the kernel end this process when its supervisor dies, however it dies."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)

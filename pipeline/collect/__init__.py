@@ -1,0 +1,1 @@
+"""Collect: events at the edge, the batch they travel in, and the gate. Pure."""

@@ -1,0 +1,1 @@
+"""The words of the house: errors, quantity, money, calendar, identity. Imports no other room."""

@@ -1,0 +1,174 @@
+"""Calendar: instants, windows, ISO 8601 durations, billing cycles in a time zone.
+
+Owns: the one text form of an instant, window edges, period edges.
+Does not own: the clock (stores/clock.py); nothing here knows what time it is.
+Law: cycles tile time: no gap, no overlap, and edge k depends on the anchor and k alone.
+"""
+
+import re
+import zoneinfo
+from calendar import monthrange
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from zoneinfo import ZoneInfo
+
+zoneinfo.reset_tzpath(())  # the pinned package decides, not whatever the machine has
+
+Instant = int
+"""Microseconds since 1970-01-01T00:00:00Z."""
+
+SECOND = 1_000_000
+DAY = 86_400 * SECOND
+EARLIEST: Instant = 946_684_800 * SECOND
+"""2000-01-01: event times before it are refused."""
+LATEST: Instant = 4_102_444_800 * SECOND
+"""2100-01-01: event times from it on are refused."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_RFC3339 = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+_DURATION = re.compile(
+    r"P(?:(\d{1,4})Y)?(?:(\d{1,4})M)?(?:(\d{1,4})W)?(?:(\d{1,5})D)?"
+    r"(?:T(?:(\d{1,6})H)?(?:(\d{1,6})M)?(?:(\d{1,8})S)?)?",
+    re.ASCII,
+)
+
+
+def parse_instant(text: object) -> Instant:
+    """Return the instant of an RFC 3339 date-time with a zone; digits below 1 us must be 0.
+
+    Raises:
+        ValueError: another form, no zone, no such day or hour, or finer than a microsecond.
+
+    """
+    match = _RFC3339.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError(f"{str(text)[:50]!r} is not an RFC 3339 instant with a zone")
+    year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
+    decimals = (match[7] or "").ljust(9, "0")
+    if decimals[6:] != "000":
+        raise ValueError(f"{text!r} is finer than a microsecond")
+    zone = match[8].upper()
+    offset_s = 0
+    if zone != "Z":
+        hours, minutes = int(zone[1:3]), int(zone[4:6])
+        if hours > 23 or minutes > 59:
+            raise ValueError(f"{text!r} has no such zone offset")
+        offset_s = (hours * 3600 + minutes * 60) * (-1 if zone[0] == "-" else 1)
+    try:
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no instant: {error}") from None
+    return from_datetime(moment) + int(decimals[:6]) - offset_s * SECOND
+
+
+def from_datetime(moment: datetime) -> Instant:
+    """Return the instant of an aware datetime."""
+    delta = moment - _EPOCH
+    return (delta.days * 86_400 + delta.seconds) * SECOND + delta.microseconds
+
+
+def to_datetime(instant: Instant) -> datetime:
+    """Return the aware UTC datetime of an instant."""
+    return _EPOCH + timedelta(microseconds=instant)
+
+
+def instant_text(instant: Instant) -> str:
+    """Return the one text form: UTC with Z, a fraction only where there is one."""
+    return to_datetime(instant).isoformat().replace("+00:00", "Z")
+
+
+def window_start(instant: Instant, window_us: int) -> Instant:
+    """Return the start of the window [start, start + window_us) that holds the instant."""
+    return instant - instant % window_us
+
+
+def snap_up(instant: Instant, window_us: int) -> Instant:
+    """Return the first window edge at or after the instant."""
+    return -(-instant // window_us) * window_us
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """An ISO 8601 duration: months and days by the calendar, seconds by the clock."""
+
+    months: int
+    days: int
+    seconds: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Duration":
+        """Parse PnYnMnWnDTnHnMnS (whole numbers only).
+
+        Raises:
+            ValueError: another form, or a duration of nothing.
+
+        """
+        match = _DURATION.fullmatch(text)
+        if match is None or text.endswith("T"):
+            raise ValueError(f"{text[:50]!r} is not an ISO 8601 duration such as P1M or PT1M")
+        years, months, weeks, days, hours, minutes, seconds = (int(g or 0) for g in match.groups())
+        duration = cls(12 * years + months, 7 * weeks + days, 3600 * hours + 60 * minutes + seconds)
+        if duration == cls(0, 0, 0):
+            raise ValueError(f"{text!r} lasts no time")
+        return duration
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Period:
+    """A stretch of time [start, end)."""
+
+    start: Instant
+    end: Instant
+
+
+@cache
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
+
+
+def localised(local: datetime, zone: ZoneInfo) -> Instant:
+    """Return the instant of a wall-clock time.
+
+    A repeated time is the earlier one; a skipped one takes the offset before the gap
+    (RATING rule 36): fold=0 means both.
+    """
+    return from_datetime(local.replace(tzinfo=zone, fold=0).astimezone(UTC))
+
+
+def cycle_edge(anchor: Instant, cycle: Duration, count: int, time_zone: str) -> Instant:
+    """Return edge `count` of the cycles anchored at `anchor`, counted from the anchor itself.
+
+    Months and days are added on the customer's wall clock (a day the month lacks becomes its
+    last one, without drift: Jan 31, Feb 28, Mar 31); seconds are added as elapsed time.
+    """
+    elapsed = cycle.seconds * count * SECOND
+    if not cycle.months and not cycle.days:
+        return anchor + elapsed
+    zone = _zone(time_zone)
+    local = to_datetime(anchor).astimezone(zone).replace(tzinfo=None)
+    year, month0 = divmod(local.year * 12 + local.month - 1 + cycle.months * count, 12)
+    day = min(local.day, monthrange(year, month0 + 1)[1])
+    moved = local.replace(year=year, month=month0 + 1, day=day)
+    return localised(moved + timedelta(days=cycle.days * count), zone) + elapsed
+
+
+def cycle_index(instant: Instant, anchor: Instant, cycle: Duration, time_zone: str) -> int:
+    """Return k with edge k <= instant < edge k + 1 (negative before the anchor)."""
+    length = (cycle.months * 30 + cycle.days) * DAY + cycle.seconds * SECOND
+    index = (instant - anchor) // length
+    while cycle_edge(anchor, cycle, index, time_zone) > instant:
+        index -= 1
+    while cycle_edge(anchor, cycle, index + 1, time_zone) <= instant:
+        index += 1
+    return index
+
+
+def cycle_at(anchor: Instant, cycle: Duration, index: int, time_zone: str) -> Period:
+    """Return period `index`: [edge index, edge index + 1)."""
+    return Period(
+        cycle_edge(anchor, cycle, index, time_zone),
+        cycle_edge(anchor, cycle, index + 1, time_zone),
+    )

@@ -1,0 +1,87 @@
+"""Money: integer minor units and a currency; rounding and allocation.
+
+Owns: the minor unit, the one rounding (half away from zero), the largest-remainder split.
+Law: allocate(...) sums to what was allocated; no float, no tolerance.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+
+import iso4217
+
+from pipeline.core.quantity import decimal_text, round_half_away
+
+
+@cache
+def minor_digits(currency: str) -> int:
+    """Return the decimals of an upper-case ISO 4217 currency (EUR 2, JPY 0, KWD 3, CLF 4).
+
+    Source: ISO 4217 list one, column "minor unit", by the package iso4217.
+
+    Raises:
+        ValueError: no such currency, or one without a minor unit (gold, test codes).
+
+    """
+    try:
+        known = iso4217.Currency(currency)
+    except ValueError:
+        raise ValueError(f"{currency!r} is no ISO 4217 currency") from None
+    if known.exponent is None:
+        raise ValueError(f"{currency} has no minor unit, so nothing can be billed in it")
+    return int(known.exponent)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Money:
+    """An amount in whole minor units of one currency."""
+
+    minor: int
+    currency: str
+
+    @classmethod
+    def rounded(cls, amount: Fraction, currency: str) -> "Money":
+        """Round an exact amount in major units, once, half away from zero."""
+        return cls(round_half_away(amount * 10 ** minor_digits(currency)), currency)
+
+    @property
+    def text(self) -> str:
+        """The amount in major units with exactly the currency's decimals."""
+        return decimal_text(self.minor, minor_digits(self.currency), keep_zeros=True)
+
+    def __add__(self, other: "Money") -> "Money":
+        """Add an amount of the same currency."""
+        if other.currency != self.currency:
+            raise ValueError(f"cannot add {other.currency} to {self.currency}")
+        return Money(self.minor + other.minor, self.currency)
+
+    def __neg__(self) -> "Money":
+        """Return the mirror image."""
+        return Money(-self.minor, self.currency)
+
+    def __sub__(self, other: "Money") -> "Money":
+        """Subtract an amount of the same currency."""
+        return self + -other
+
+
+def allocate(total_minor: int, weights: Sequence[Fraction]) -> list[int]:
+    """Split minor units by weights: floor, then the rest by largest remainder.
+
+    Ties go in input order; a negative total is the mirror image (RATING rule 38).
+
+    Raises:
+        ValueError: no weights, a negative one, or all of them zero.
+
+    """
+    whole = sum(weights, Fraction(0))
+    if not weights or whole == 0 or min(weights) < 0:
+        raise ValueError("weights must be non-negative and not all zero")
+    if total_minor < 0:
+        return [-share for share in allocate(-total_minor, weights)]
+    exact = [total_minor * weight / whole for weight in weights]
+    shares = [int(share) for share in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda i: (shares[i] - exact[i], i))
+    for index in by_remainder[: total_minor - sum(shares)]:
+        shares[index] += 1
+    return shares

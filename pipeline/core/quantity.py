@@ -1,0 +1,94 @@
+"""Quantities: exact decimals, parsed strictly, written one way.
+
+Owns: the number grammar, mantissa and scale, the one text form of a quantity.
+Law: parse(text(q)) == q; no float is ever accepted or made.
+"""
+
+import re
+from decimal import Decimal, localcontext
+from fractions import Fraction
+
+INTEGER_DIGITS_MAX = 20
+"""Digits before the point that an event value may have."""
+SCALE_MAX = 18
+"""Digits after the point that an event value may have."""
+REPEATING_DIGITS = 12
+"""Decimals printed of a quantity that has no finite decimal form (RATING rule 6)."""
+
+_PLAIN = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
+
+
+def parse_decimal(text: object) -> Decimal:
+    """Return the decimal that a plain string names: no exponent, NaN, spaces or JSON number.
+
+    Raises:
+        ValueError: not of that form, or beyond INTEGER_DIGITS_MAX / SCALE_MAX.
+
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"a decimal travels as a string, not as {type(text).__name__}")
+    if len(text) > INTEGER_DIGITS_MAX + SCALE_MAX + 2 or not _PLAIN.fullmatch(text):
+        raise ValueError(f"{text[:50]!r} is not a plain decimal number within the limits")
+    whole, _, decimals = text.lstrip("-").partition(".")
+    if len(whole) > INTEGER_DIGITS_MAX or len(decimals) > SCALE_MAX:
+        raise ValueError(
+            f"{text!r} has more than {INTEGER_DIGITS_MAX} digits before"
+            f" or {SCALE_MAX} after the point"
+        )
+    return Decimal(text)
+
+
+def mantissa_scale(value: Decimal) -> tuple[int, int]:
+    """Return (mantissa, scale), value = mantissa x 10^-scale, with the smallest scale >= 0."""
+    sign, digits, exponent = value.as_tuple()
+    if not isinstance(exponent, int):
+        raise ValueError(f"{value} is not finite")
+    mantissa = int("".join(map(str, digits)))
+    while exponent < 0 and mantissa % 10 == 0:
+        mantissa, exponent = mantissa // 10, exponent + 1
+    if exponent > 0:
+        mantissa, exponent = mantissa * 10**exponent, 0
+    return (-mantissa if sign else mantissa), -exponent
+
+
+def from_mantissa(mantissa: int, scale: int) -> Fraction:
+    """Return mantissa x 10^-scale, exactly."""
+    return Fraction(mantissa, 10**scale)
+
+
+def quantity_text(quantity: Fraction) -> str:
+    """Return the one decimal form: no exponent, no trailing zeros.
+
+    A fraction without a finite decimal form is rounded half away from zero to
+    REPEATING_DIGITS decimals.
+    """
+    denominator, twos, fives = quantity.denominator, 0, 0
+    while denominator % 2 == 0:
+        denominator, twos = denominator // 2, twos + 1
+    while denominator % 5 == 0:
+        denominator, fives = denominator // 5, fives + 1
+    scale = max(twos, fives) if denominator == 1 else REPEATING_DIGITS
+    return decimal_text(round_half_away(quantity * 10**scale), scale)
+
+
+def decimal_text(mantissa: int, scale: int, *, keep_zeros: bool = False) -> str:
+    """Return mantissa x 10^-scale in plain digits; trailing zeros go unless kept."""
+    digits = str(abs(mantissa)).rjust(scale + 1, "0")
+    whole, decimals = digits[: len(digits) - scale], digits[len(digits) - scale :]
+    if not keep_zeros:
+        decimals = decimals.rstrip("0")
+    sign = "-" if mantissa < 0 else ""
+    return f"{sign}{whole}.{decimals}" if decimals else f"{sign}{whole}"
+
+
+def round_half_away(value: Fraction) -> int:
+    """Round to the nearest integer, halves away from zero: the house's only rounding."""
+    doubled = abs(value.numerator) * 2 + value.denominator
+    rounded = doubled // (2 * value.denominator)
+    return -rounded if value < 0 else rounded
+
+
+def exact(text: str) -> Fraction:
+    """Return the fraction of a decimal string that was checked before."""
+    with localcontext(prec=INTEGER_DIGITS_MAX + SCALE_MAX):
+        return Fraction(Decimal(text))

@@ -1,0 +1,81 @@
+"""Dedupe by sequence: a producer's batches are told apart by their place, without keys.
+
+Owns: fresh | duplicate | conflict for sequenced batches, open gaps.
+Does not own: where the state is kept (stores/postgres, in the booking transaction).
+Law: whatever is resent, in whatever order, each place of a sequence is booked once.
+"""
+
+from dataclasses import dataclass, replace
+
+from pipeline.dedupe.claims import Verdict
+
+RECENT_MAX = 64
+"""Batches whose range and digest are remembered, per (producer, epoch, partition)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceRange:
+    """What one sequenced batch covers: [first, first + count) of (producer, epoch).
+
+    A count of 0 is a heartbeat; `end` says that the epoch is over.
+    """
+
+    producer: str
+    epoch: str
+    first: int
+    count: int
+    digest: bytes
+    end: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceState:
+    """Where a sequence stands: next place, open gaps [from, to), the last ranges seen."""
+
+    next: int = 0
+    gaps: tuple[tuple[int, int], ...] = ()
+    recent: tuple[tuple[int, int, bytes], ...] = ()
+    ended: bool = False
+
+
+def judge_range(state: SequenceState, seen: SequenceRange) -> tuple[Verdict, SequenceState]:
+    """Return the verdict over a batch and the state after it.
+
+    A known range and digest is a duplicate; a known or overlapping range with another digest
+    a conflict; one wholly older a duplicate; a jump opens the exact missing range; a batch
+    inside that range fills it.
+    """
+    first, end = seen.first, seen.first + seen.count
+    if seen.count == 0:
+        return Verdict.FRESH, replace(_reach(state, first), ended=state.ended or seen.end)
+    for known_first, known_count, digest in state.recent:
+        if known_first == first and known_count == seen.count:
+            return (Verdict.DUPLICATE if digest == seen.digest else Verdict.CONFLICT), state
+    if first >= state.next:
+        after = replace(_reach(state, first), next=end)
+    else:
+        filled = _fill(state.gaps, first, end)
+        if filled is None:
+            overlaps = end > state.next or any(lo < end and first < hi for lo, hi in state.gaps)
+            return (Verdict.CONFLICT if overlaps else Verdict.DUPLICATE), state
+        after = replace(state, gaps=filled)
+    recent = (*after.recent, (first, seen.count, seen.digest))[-RECENT_MAX:]
+    return Verdict.FRESH, replace(after, recent=recent)
+
+
+def _reach(state: SequenceState, first: int) -> SequenceState:
+    """Open the gap up to `first`, if there is one."""
+    if first <= state.next:
+        return state
+    return replace(state, next=first, gaps=(*state.gaps, (state.next, first)))
+
+
+def _fill(
+    gaps: tuple[tuple[int, int], ...], first: int, end: int
+) -> tuple[tuple[int, int], ...] | None:
+    """Return the gaps without [first, end), or None where no gap holds all of it."""
+    for place, (low, high) in enumerate(gaps):
+        if low <= first and end <= high:
+            rest = tuple(part for part in ((low, first), (end, high)) if part[0] < part[1])
+            return gaps[:place] + rest + gaps[place + 1 :]
+    return None

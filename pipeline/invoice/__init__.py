@@ -1,0 +1,1 @@
+"""Invoice: priced lines into documents: line items, composition, totals. Pure."""

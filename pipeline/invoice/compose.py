@@ -1,0 +1,156 @@
+"""Compose: the would-be document of a payer at a cut, from catalog and usage.
+
+Owns: which lines a document has, their ids, order and figures.
+Does not own: what was used (stores), prices (rate), numbers and seals (ledger).
+Law: same facts, same usage, same cut: same content, byte for byte. A draft is this very
+document with the cut still ahead.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import cast
+
+from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.documents import PlanPrice
+from pipeline.catalog.periods import ServicePeriod, periods
+from pipeline.core.calendar import EARLIEST, Instant, instant_text, snap_up
+from pipeline.core.errors import BrokenInvariant
+from pipeline.core.identity import Json, derived_id
+from pipeline.invoice.lines import LineKey, flat_line, usage_line
+from pipeline.invoice.totals import Totals
+from pipeline.invoice.usage import UsagePart, UsageRequest, quantity
+from pipeline.rate import Fault, Rated, RatingInput, rate
+
+FORMAT = "talea.invoice.1"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLine:
+    """A line that a document will have: what it bills, and the usage it asks for."""
+
+    key: LineKey
+    served: ServicePeriod
+    card: PlanPrice
+    request: UsageRequest | None
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A document without number and seal. `ordinal` tells apart those of one cut."""
+
+    issuer: str
+    kind: str
+    ordinal: int
+    content: dict[str, Json]
+
+
+def planned_lines(
+    catalog: Catalog,
+    payer: str,
+    currency: str,
+    instant: Instant,
+    carried: frozenset[LineKey] = frozenset(),
+) -> list[PlannedLine]:
+    """Return the lines of a payer that fall due at or before `instant` and nobody carries."""
+    found = []
+    for subscription in catalog.subscriptions_of(payer):
+        for served in periods(catalog, subscription, EARLIEST, instant):
+            if served.period.end > instant or served.plan.currency != currency:
+                continue
+            for card in served.plan.prices:
+                key = LineKey(subscription.id, card.id, served.period.start)
+                if key not in carried:
+                    found.append(PlannedLine(key, served, card, _request(catalog, served, card)))
+    return sorted(found, key=lambda line: (line.served.plan.issuer, line.key))
+
+
+def _request(catalog: Catalog, served: ServicePeriod, card: PlanPrice) -> UsageRequest | None:
+    """Return the usage of a line: edges snap up to the meter's windows."""
+    if card.meter is None:
+        return None
+    window_us = catalog.meters[card.meter].window_us
+    return UsageRequest(
+        served.customer.id,
+        card.meter,
+        snap_up(served.period.start, window_us),
+        snap_up(served.period.end, window_us),
+    )
+
+
+def compose(
+    catalog: Catalog,
+    payer: str,
+    currency: str,
+    instant: Instant,
+    lines: Sequence[PlannedLine],
+    usage: Mapping[UsageRequest, Iterable[UsagePart]],
+) -> list[Composed]:
+    """Return the documents of a cut, one an issuer; `usage` answers the lines' requests."""
+    documents = []
+    for ordinal, issuer in enumerate(sorted({line.served.plan.issuer for line in lines})):
+        own = [line for line in lines if line.served.plan.issuer == issuer]
+        cut = instant_text(instant)
+        document_id = derived_id("inv", payer, currency, cut, issuer)
+        built = [_line(catalog, document_id, line, currency, usage) for line in own]
+        totals = Totals.sum(line_totals for _, line_totals in built)
+        content: dict[str, Json] = {
+            "format": FORMAT,
+            "id": document_id,
+            "kind": "invoice",
+            "issuer": issuer,
+            "customer": payer,
+            "currency": currency,
+            "billing_profile": dict(catalog.customers[payer].profile),
+            "cut_instant": cut,
+            "period_start": instant_text(min(line.served.period.start for line in own)),
+            "period_end": instant_text(max(line.served.period.end for line in own)),
+            "totals": totals.json(),
+            "lines": [line for line, _ in built],
+        }
+        documents.append(Composed(issuer, "invoice", ordinal, content))
+    return documents
+
+
+def _line(
+    catalog: Catalog,
+    document_id: str,
+    line: PlannedLine,
+    currency: str,
+    usage: Mapping[UsageRequest, Iterable[UsagePart]],
+) -> tuple[dict[str, Json], Totals]:
+    if line.request is None or line.card.meter is None:
+        cycle, period = line.served.cycle, line.served.period
+        factor = Fraction(period.end - period.start, cycle.end - cycle.start)
+        rated = _rated(line, currency, Fraction(1), None if factor == 1 else factor)
+        return flat_line(document_id, line.key, line.served, line.card, rated)
+    meter = catalog.meters[line.card.meter]
+    used = quantity(meter.aggregation, usage.get(line.request, ()))
+    rated = _rated(line, currency, used, None)
+    return usage_line(document_id, line.key, line.served, line.card, meter, used, rated)
+
+
+def _rated(line: PlannedLine, currency: str, used: Fraction, proration: Fraction | None) -> Rated:
+    rated = rate(
+        RatingInput(currency=currency, price=line.card.price, quantity=used, proration=proration)
+    )
+    if isinstance(rated, Fault):
+        raise RatingFailed(line.key, rated)
+    return rated
+
+
+class RatingFailed(BrokenInvariant):
+    """A line cannot be rated: a critical issue of its document, never of the partition."""
+
+    def __init__(self, key: LineKey, fault: Fault) -> None:
+        """Name line and fault."""
+        super().__init__(f"{key.subscription}/{key.price}: {fault}")
+
+
+def carried_by_all(contents: Iterable[Mapping[str, Json]]) -> frozenset[LineKey]:
+    """Return what issued documents carry."""
+    return frozenset(
+        LineKey.of_line(line)
+        for content in contents
+        for line in cast(list[dict[str, Json]], content["lines"])
+    )

@@ -1,0 +1,26 @@
+"""Drafts: the documents of a payer whose cut is still ahead.
+
+Owns: which cut instants are open at a log time.
+Law: a draft is the document that would be issued if the log ended here and the period closed
+at the next tick (compose.py makes both).
+"""
+
+from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.periods import periods
+from pipeline.core.calendar import EARLIEST, Instant
+
+Closing = tuple[str, Instant]
+"""(currency, cut instant) of a payer."""
+
+
+def open_closings(
+    catalog: Catalog, payer: str, log_time: Instant, cut: frozenset[Closing]
+) -> list[Closing]:
+    """Return the closings of a payer that began by `log_time` and were not cut yet."""
+    found = set()
+    for subscription in catalog.subscriptions_of(payer):
+        for served in periods(catalog, subscription, EARLIEST, log_time + 1):
+            closing = (served.plan.currency, served.period.end)
+            if closing not in cut:
+                found.add(closing)
+    return sorted(found, key=lambda closing: (closing[1], closing[0]))

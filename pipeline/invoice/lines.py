@@ -1,0 +1,206 @@
+"""Line items: one record for every kind of line, children and parents alike.
+
+Owns: the fields of a line and how a rated price fills them. Absent values are null, so that
+content has one shape for ever.
+Law: children sum to their parent in all seven totals.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from pipeline.catalog.documents import PlanPrice
+from pipeline.catalog.periods import ServicePeriod
+from pipeline.core.calendar import Instant, instant_text, parse_instant
+from pipeline.core.identity import Json, derived_id
+from pipeline.core.money import minor_digits
+from pipeline.core.quantity import quantity_text
+from pipeline.invoice.totals import Totals
+from pipeline.meter.meters import Meter
+from pipeline.rate import Kind, Rated, RatedLine
+
+Line = dict[str, Json]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LineKey:
+    """What a line bills, once for ever: a price of a subscription from `start` on."""
+
+    subscription: str
+    price: str
+    start: Instant
+
+    @property
+    def source_id(self) -> str:
+        """The subscription item."""
+        return f"{self.subscription}/{self.price}"
+
+    @classmethod
+    def of_line(cls, line: Mapping[str, Json]) -> "LineKey":
+        """Return the key of a line in content."""
+        subscription = str(line["subscription"])
+        price = str(line["source_id"]).removeprefix(f"{subscription}/")
+        return cls(subscription, price, parse_instant(line["period_start"]))
+
+
+def _line(**known: Json) -> Line:
+    """Return a line with every field; what is not known is null."""
+    line: Line = {
+        "id": None,
+        "type": "charge",
+        "line_kind": None,
+        "category": "regular",
+        "name": None,
+        "description": None,
+        "status": "valid",
+        "managed_by": "subscription",
+        "source_type": "subscription_item",
+        "source_id": None,
+        "subscription": None,
+        "meter": None,
+        "sku": None,
+        "quantity": None,
+        "unit_amount": None,
+        "amount_minor": None,
+        "subtotal_minor": None,
+        "total_minor": None,
+        "currency": None,
+        "payment_term": "in_arrears",
+        "invoice_at": None,
+        "tax_amount_minor": None,
+        "tax_code": None,
+        "tax_jurisdiction": None,
+        "period_start": None,
+        "period_end": None,
+        "metered_quantity": None,
+        "pre_line_quantity": None,
+        "discounts": [],
+        "resource_ids": [],
+        "metadata": None,
+        "external_reference": None,
+        "reason_code": None,
+        "fx": None,
+        "rate_card": None,
+        "totals": None,
+        "children": [],
+    }
+    unknown = known.keys() - line.keys()
+    if unknown:
+        raise KeyError(f"a line has no {sorted(unknown)}")
+    return {**line, **known}
+
+
+def _money_fields(unit_amount: Fraction, currency: str, totals: Totals) -> Line:
+    unit_minor = unit_amount * 10 ** minor_digits(currency)
+    return {
+        "unit_amount": quantity_text(unit_amount),
+        "amount_minor": int(unit_minor) if unit_minor.denominator == 1 else None,
+        "subtotal_minor": totals.amount + totals.charges_total,
+        "total_minor": totals.total,
+        "currency": currency,
+        "totals": totals.json(),
+    }
+
+
+def _source_fields(key: LineKey, served: ServicePeriod, card: PlanPrice) -> Line:
+    return {
+        "source_id": key.source_id,
+        "subscription": key.subscription,
+        "invoice_at": instant_text(served.period.end),
+        "period_start": instant_text(served.period.start),
+        "period_end": instant_text(served.period.end),
+        "rate_card": {
+            "plan": served.plan.id,
+            "id": card.id,
+            "meter": card.meter,
+            "price": dict(card.configured),
+        },
+    }
+
+
+def _line_id(document_id: str, key: LineKey, component: str) -> str:
+    return derived_id("line", document_id, key.source_id, instant_text(key.start), component)
+
+
+def _totals(line: RatedLine) -> Totals:
+    """Return a rated line's totals: a minimum's top-up is a charge, the rest an amount."""
+    if line.kind is Kind.MINIMUM:
+        return Totals.of(charges=line.amount_minor, discounts=line.discount_minor)
+    return Totals.of(amount=line.amount_minor, discounts=line.discount_minor)
+
+
+def flat_line(
+    document_id: str, key: LineKey, served: ServicePeriod, card: PlanPrice, rated: Rated
+) -> tuple[Line, Totals]:
+    """Return the line of a flat fee for one service period."""
+    fee = rated.lines[0]
+    totals = Totals.sum(_totals(line) for line in rated.lines)
+    line = _line(
+        id=_line_id(document_id, key, "flat"),
+        line_kind="flat_fee",
+        name=card.name,
+        description=card.name,
+        quantity=quantity_text(fee.quantity),
+        **_money_fields(fee.unit_amount, rated.currency, totals),
+        **_source_fields(key, served, card),
+    )
+    return line, totals
+
+
+def usage_line(
+    document_id: str,
+    key: LineKey,
+    served: ServicePeriod,
+    card: PlanPrice,
+    meter: Meter,
+    used: Fraction,
+    rated: Rated,
+) -> tuple[Line, Totals]:
+    """Return the line of a usage-based price: the parent, its detailed lines as children."""
+    children: list[Json] = []
+    parts = []
+    for detailed in rated.lines:
+        totals = _totals(detailed)
+        parts.append(totals)
+        children.append(
+            _line(
+                id=_line_id(document_id, key, detailed.component.text),
+                line_kind="flat_fee",
+                name=f"{card.name}: {detailed.component.text}",
+                description=f"{card.name}: {detailed.component.text}",
+                status="detailed",
+                meter=meter.id,
+                quantity=quantity_text(detailed.quantity),
+                **_money_fields(detailed.unit_amount, rated.currency, totals),
+                **_source_fields(key, served, card),
+            )
+        )
+    totals = Totals.sum(parts)
+    line = _line(
+        id=_line_id(document_id, key, "usage"),
+        line_kind="usage_based",
+        name=card.name,
+        description=f"{card.name}, {quantity_text(used)} {meter.unit}",
+        meter=meter.id,
+        quantity=quantity_text(used),
+        metered_quantity=quantity_text(used),
+        pre_line_quantity="0",
+        **_money_fields(_unit_of(rated, used, totals), rated.currency, totals),
+        **_source_fields(key, served, card),
+        children=children,
+    )
+    return line, totals
+
+
+def _unit_of(rated: Rated, used: Fraction, totals: Totals) -> Fraction:
+    """Return one unit amount for the whole line.
+
+    That of its only detailed line, or amount / quantity where there are several (0 at
+    quantity 0).
+    """
+    if len(rated.lines) == 1:
+        return rated.lines[0].unit_amount
+    if used == 0:
+        return Fraction(0)
+    scale: int = 10 ** minor_digits(rated.currency)
+    return Fraction(totals.amount, scale) / used

@@ -1,0 +1,46 @@
+"""The seven totals of a line or a document.
+
+Law: total = amount + charges - discounts + exclusive taxes; children sum to parents in all
+seven, exactly.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+from pipeline.core.identity import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Minor units of one currency."""
+
+    amount: int = 0
+    charges_total: int = 0
+    discounts_total: int = 0
+    taxes_inclusive_total: int = 0
+    taxes_exclusive_total: int = 0
+    taxes_total: int = 0
+    total: int = 0
+
+    @classmethod
+    def of(cls, *, amount: int = 0, charges: int = 0, discounts: int = 0) -> "Totals":
+        """Return the totals of one untaxed line."""
+        return cls(
+            amount=amount,
+            charges_total=charges,
+            discounts_total=discounts,
+            total=amount + charges - discounts,
+        )
+
+    @classmethod
+    def sum(cls, parts: Iterable["Totals"]) -> "Totals":
+        """Return the totals of a parent."""
+        columns = [[getattr(part, name) for name in _NAMES] for part in parts]
+        return cls(*(sum(column) for column in zip(*columns, strict=True))) if columns else cls()
+
+    def json(self) -> dict[str, Json]:
+        """Return the totals under their names, each with its unit."""
+        return {f"{name}_minor": getattr(self, name) for name in _NAMES}
+
+
+_NAMES = tuple(field.name for field in fields(Totals))

@@ -1,0 +1,1 @@
+"""Ledger: content bytes, issue record, seal, chain. Pure."""

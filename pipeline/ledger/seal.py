@@ -1,0 +1,147 @@
+"""Content, issue record, seal: what makes an issued document provable.
+
+Owns: the bytes that are sealed and how each seal holds the one before.
+Does not own: composing (invoice), keeping (stores/postgres/documents.py).
+Law: an issued document never changes; whoever changes a byte of it, or takes one out of the
+chain, is found.
+
+    content -> digest --.
+    evidence, number ---+--> issue record --SHA-256--> seal --> the next record's previous_seal
+    previous seal ------'
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import cast
+
+from pipeline.core.calendar import DAY, Instant, instant_text
+from pipeline.core.identity import Json, canonical, digest
+
+RECORD_FORMAT = "talea.issue.1"
+FIRST_SEAL = "0" * 64
+"""What the first record of an issuer holds as its previous seal."""
+
+
+def content_bytes(content: Mapping[str, Json]) -> bytes:
+    """Return the canonical bytes of a document's content."""
+    return canonical(dict(content))
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionEvidence:
+    """The stretch of one partition that a document rests on.
+
+    Offsets after `from_offset` up to and with that of the cut's tick; the counts between.
+    """
+
+    partition: int
+    from_offset: int
+    to_offset: int
+    cut_tick: int
+    counts: Mapping[str, int]
+
+    def json(self) -> dict[str, Json]:
+        """Return it as it is sealed."""
+        return {
+            "partition": self.partition,
+            "from_offset": self.from_offset,
+            "to_offset": self.to_offset,
+            "cut_tick": self.cut_tick,
+            "counts": dict(self.counts),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """What registering adds to content: everything the issue record holds besides the digest."""
+
+    number: str
+    issuer: str
+    issued_at: Instant
+    payment_days: int
+    fact_position_cut: int
+    fact_position_last: int
+    rule_version: int
+    tzdata_version: str
+    evidence: Mapping[str, Json]
+    previous_seal: str
+
+
+def issue_record(content: bytes, issue: Issue) -> bytes:
+    """Return the canonical bytes of an issue record."""
+    return canonical(
+        {
+            "format": RECORD_FORMAT,
+            "content_digest": digest(content),
+            "number": issue.number,
+            "issuer": issue.issuer,
+            "issued_at": instant_text(issue.issued_at),
+            "due_at": instant_text(issue.issued_at + issue.payment_days * DAY),
+            "evidence": dict(issue.evidence),
+            "fact_position_cut": issue.fact_position_cut,
+            "fact_position_last": issue.fact_position_last,
+            "settlement": None,
+            "rule_version": issue.rule_version,
+            "tzdata_version": issue.tzdata_version,
+            "previous_seal": issue.previous_seal,
+        }
+    )
+
+
+def evidence_json(partitions: Sequence[PartitionEvidence], windows_digest: str) -> dict[str, Json]:
+    """Return the evidence as it is sealed."""
+    return {
+        "partitions": [part.json() for part in partitions],
+        "windows_digest": windows_digest,
+    }
+
+
+def seal_of(record: bytes) -> bytes:
+    """Return the seal over an issue record: its SHA-256."""
+    return sha256(record).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """An issued document as it is kept."""
+
+    place: int
+    number: str
+    content: bytes
+    record: bytes
+    seal: bytes
+
+
+def chain_faults(documents: Sequence[Sealed]) -> dict[str, str]:
+    """Return what is wrong with an issuer's chain, by number; nothing where it holds.
+
+    `documents` are those of one issuer, in the order of their places.
+    """
+    faults: dict[str, str] = {}
+    previous = FIRST_SEAL
+    for place, document in enumerate(documents, start=1):
+        fault = _fault(document, place, previous)
+        if fault:
+            faults[document.number] = fault
+        previous = document.seal.hex()
+    return faults
+
+
+def _fault(document: Sealed, place: int, previous: str) -> str | None:
+    if document.place != place:
+        return f"stands at place {document.place} of its chain where {place} is expected"
+    if seal_of(document.record) != document.seal:
+        return "its issue record is not the one that was sealed"
+    try:
+        record = cast(dict[str, Json], json.loads(document.record))
+    except ValueError:
+        return "its issue record cannot be read"
+    if record.get("content_digest") != digest(document.content):
+        return "its content is not the one that was sealed"
+    if record.get("number") != document.number:
+        return f"it was sealed as number {record.get('number')}"
+    if record.get("previous_seal") != previous:
+        return "it does not follow the document before it: one was removed, added or moved"
+    return None

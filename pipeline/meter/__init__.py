@@ -1,0 +1,1 @@
+"""Meter: what one message of the usage log contributes, window by window. Pure."""

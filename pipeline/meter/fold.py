@@ -1,0 +1,111 @@
+"""Fold: the fresh events of one batch into rows, in columns.
+
+Owns: grouping by (customer, meter, declared dimensions, window) and the additive aggregates.
+Does not own: which events are fresh (dedupe), what the rows are worth (rate).
+Law: exact; the row order depends on the batch alone. int64 sums cannot overflow: a batch has
+at most BATCH_EVENTS_MAX mantissas below 2^52; wider ones are added as Python integers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.collect.batch import UsageBatch
+from pipeline.collect.columns import Columns, Indexes, Longs, Mask
+from pipeline.meter.meters import Meter
+from pipeline.meter.slices import Rows, WideRow
+
+
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """Events sorted by row: `order` sorts them, `starts` are the rows' first places."""
+
+    order: Longs
+    starts: Longs
+    windows: Longs
+
+
+def fold(batch: UsageBatch, columns: Columns, fresh: Mask, meters: Sequence[Meter | None]) -> Rows:
+    """Return the rows of the fresh events; `meters[i]` is the meter of dictionary entry i."""
+    chosen = np.flatnonzero(fresh)
+    if not len(chosen):
+        return Rows()
+    customer, meter = columns.customer[chosen], columns.meter[chosen]
+    dimensions, place = _projected(batch, meter, columns.dimensions[chosen], meters)
+    groups = _group(columns, chosen, place, meters)
+    first = groups.order[groups.starts]
+    mantissa = columns.mantissa[chosen][groups.order]
+    counts = np.diff(np.append(groups.starts, len(chosen)))
+    wide = _wide_rows(columns, chosen, groups, mantissa)
+    sums = np.add.reduceat(mantissa, groups.starts)
+    minima = np.minimum.reduceat(mantissa, groups.starts)
+    maxima = np.maximum.reduceat(mantissa, groups.starts)
+    for row in wide:
+        sums[row.row] = minima[row.row] = maxima[row.row] = 0
+    return Rows(
+        customers=batch.customers,
+        meters=batch.meters,
+        dimensions=dimensions,
+        customer_index=customer[first].tobytes(),
+        meter_index=meter[first].tobytes(),
+        dimensions_index=place[first].tobytes(),
+        window_start=groups.windows[first].tobytes(),
+        count=counts.astype("<i8").tobytes(),
+        sum=sums.tobytes(),
+        minimum=minima.tobytes(),
+        maximum=maxima.tobytes(),
+        wide=wide,
+    )
+
+
+def _projected(
+    batch: UsageBatch, meter: Indexes, place: Indexes, meters: Sequence[Meter | None]
+) -> tuple[list[dict[str, str]], Indexes]:
+    """Keep only the dimensions that each meter declares: (dictionary, index column)."""
+    if not any(batch.dimensions):
+        return [{}], np.zeros(len(place), dtype="<u2")
+    width = len(batch.dimensions)
+    pairs, inverse = np.unique(meter.astype(np.int64) * width + place, return_inverse=True)
+    kept: dict[tuple[tuple[str, str], ...], int] = {}
+    slots = []
+    for pair in pairs.tolist():
+        declared = meters[pair // width]
+        given = batch.dimensions[pair % width]
+        names = declared.dimensions if declared else ()
+        projected = tuple((name, given[name]) for name in names if name in given)
+        slots.append(kept.setdefault(projected, len(kept)))
+    return [dict(pairs) for pairs in kept], np.array(slots, dtype="<u2")[inverse]
+
+
+def _group(
+    columns: Columns, chosen: Longs, place: Indexes, meters: Sequence[Meter | None]
+) -> _Groups:
+    widths = np.array([m.window_us if m else 1 for m in meters], dtype=np.int64)
+    time = columns.time[chosen]
+    windows = time - time % widths[columns.meter[chosen]]
+    series = (columns.customer[chosen].astype(np.int64) << 32) | (
+        (columns.meter[chosen].astype(np.int64) << 16) | place
+    )
+    order = np.lexsort((windows, series))
+    series, sorted_windows = series[order], windows[order]
+    edges = (series[1:] != series[:-1]) | (sorted_windows[1:] != sorted_windows[:-1])
+    starts = np.concatenate(([0], np.flatnonzero(edges) + 1))
+    return _Groups(order, starts, windows)
+
+
+def _wide_rows(columns: Columns, chosen: Longs, groups: _Groups, mantissa: Longs) -> list[WideRow]:
+    """Return the rows that hold a wide value, added as Python integers."""
+    if not columns.wide:
+        return []
+    events = chosen[groups.order].tolist()
+    values = [
+        columns.wide.get(event, int(value)) for event, value in zip(events, mantissa, strict=True)
+    ]
+    ends = [*groups.starts.tolist()[1:], len(events)]
+    rows = []
+    for row, (start, end) in enumerate(zip(groups.starts.tolist(), ends, strict=True)):
+        if any(event in columns.wide for event in events[start:end]):
+            part = values[start:end]
+            rows.append(WideRow(row, str(sum(part)), str(min(part)), str(max(part))))
+    return rows

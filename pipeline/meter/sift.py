@@ -1,0 +1,222 @@
+"""Sift: one message of the usage log, from bytes decoded to slice.
+
+Owns: the order of the questions (readable? in the log? in time? known meter? own partition?),
+the outcome of every event.
+Does not own: decoding (stores/codec.py), claims (dedupe), fetching and sending (workers/metering).
+Law: offered = fresh + duplicate + conflict + late + rejected, for every message.
+
+    read(message) -> Sifted -- claim keys --> contribution(sifted, judged) -> Slice, Refusals
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pipeline.collect.batch import Mode, UsageBatch
+from pipeline.collect.columns import Columns, Mask, outside_calendar
+from pipeline.collect.gate import Gate
+from pipeline.core.calendar import Instant
+from pipeline.core.errors import Code, Rejection
+from pipeline.core.identity import FINGERPRINT_BYTES, KEY_BYTES, partition_of
+from pipeline.dedupe.claims import Delivery, Judged, Verdict
+from pipeline.dedupe.sequences import SequenceRange
+from pipeline.meter.fold import fold
+from pipeline.meter.meters import Meter
+from pipeline.meter.slices import Counts, Slice
+from pipeline.meter.ticks import Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a message is judged by: fixed for a log, or in force at its tick."""
+
+    partition: int
+    partitions: int
+    gate: Gate
+    meters: Mapping[str, Meter]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Where a message stands: its offset, the tick before it, the events its header counts.
+
+    `log_time` is that tick's time, or the next one's where an earlier batch was judged by it.
+    `header_count` is None where there is no readable header: the message then offers 1.
+    """
+
+    offset: int
+    tick: Tick
+    log_time: Instant
+    header_count: int | None
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Events of one message refused for one reason; no indexes means the whole message."""
+
+    rejection: Rejection
+    event_count: int
+    indexes: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sifted:
+    """A readable batch, event by event: `claimable` passed every question but the claim."""
+
+    batch: UsageBatch
+    columns: Columns
+    meters: Sequence[Meter | None]
+    log_time: Instant
+    claimable: Mask
+    late: int
+    refusals: Sequence[Refusal]
+
+
+def offered_by(arrival: Arrival) -> int:
+    """Return how many events a message offers when its body cannot be trusted."""
+    return 1 if arrival.header_count is None else arrival.header_count
+
+
+def refused(arrival: Arrival, rejection: Rejection) -> tuple[Slice, Refusal]:
+    """Return the slice of a message refused whole."""
+    offered = offered_by(arrival)
+    counts = Counts(offered=offered, rejected=offered)
+    return Slice(arrival.offset, arrival.log_time, None, counts), Refusal(rejection, offered)
+
+
+def ticked(arrival: Arrival, seen: Tick) -> Slice:
+    """Return the slice of a tick: it offers nothing and moves time (if higher)."""
+    if seen.serial <= arrival.tick.serial:
+        return Slice(arrival.offset, arrival.log_time, None, Counts())
+    return Slice(arrival.offset, max(seen.time, arrival.log_time), seen, Counts())
+
+
+def needs_next_tick(columns: Columns, arrival: Arrival, gate: Gate) -> bool:
+    """Return whether an event is ahead of log time, so that the next tick's row must judge."""
+    return bool(len(columns)) and bool(gate.future(columns.time, arrival.log_time).any())
+
+
+def sift(
+    batch: UsageBatch, columns: Columns, arrival: Arrival, ground: Ground, log_time: Instant
+) -> Sifted | Rejection:
+    """Judge every event of a readable batch by itself and by time.
+
+    `log_time` is that of the tick before it, or of the next one (`needs_next_tick`).
+    """
+    if arrival.tick.serial == 0:
+        return Rejection(Code.NO_TICK, "", "the record lies before the first tick of its log")
+    if arrival.header_count is not None and arrival.header_count != batch.event_count:
+        return Rejection(
+            Code.COUNT_MISMATCH,
+            "event_count",
+            f"the header counts {arrival.header_count} events, the body {batch.event_count}",
+        )
+    meters = [ground.meters.get(entry.meter) for entry in batch.meters]
+    wrong = _wrong_events(batch, columns, ground, meters)
+    claimable = np.ones(len(columns), dtype=np.bool_)
+    refusals = []
+    for rejection, mask in wrong:
+        hit = mask & claimable
+        if hit.any():
+            refusals.append(_refusal(rejection, hit))
+            claimable &= ~hit
+    late_mask = claimable & ground.gate.late(columns.time, log_time)
+    ahead = claimable & ground.gate.future(columns.time, log_time)
+    claimable &= ~(late_mask | ahead)
+    if ahead.any():
+        refusals.append(
+            _refusal(Rejection(Code.FUTURE, "time", "event time is ahead of log time"), ahead)
+        )
+    if late_mask.any():
+        refusals.append(
+            _refusal(
+                Rejection(Code.LATE, "time", "event time is behind the horizon of the log"),
+                late_mask,
+            )
+        )
+    late = int(late_mask.sum())
+    return Sifted(batch, columns, meters, log_time, claimable, late, refusals)
+
+
+def _refusal(rejection: Rejection, mask: Mask) -> Refusal:
+    indexes = np.flatnonzero(mask).tolist()
+    return Refusal(rejection, len(indexes), indexes)
+
+
+def _wrong_events(
+    batch: UsageBatch, columns: Columns, ground: Ground, meters: Sequence[Meter | None]
+) -> list[tuple[Rejection, Mask]]:
+    """Return what is wrong with events whatever the time, first reason first."""
+    wrong = []
+    for index, entry in enumerate(batch.meters):
+        if meters[index] is None:
+            rejection = Rejection(
+                Code.UNKNOWN_METER, "meter", f"no meter {entry.meter!r} was in force"
+            )
+            wrong.append((rejection, columns.meter == index))
+    for index, customer in enumerate(batch.customers):
+        home = partition_of(customer, ground.partitions)
+        if home != ground.partition:
+            rejection = Rejection(
+                Code.WRONG_PARTITION, "customer", f"{customer!r} belongs to partition {home}"
+            )
+            wrong.append((rejection, columns.customer == index))
+    outside = outside_calendar(columns)
+    if outside.any():
+        wrong.append((Rejection(Code.BAD_TIME, "time", "outside the years 2000 to 2099"), outside))
+    return wrong
+
+
+def delivery(sifted: Sifted, arrival: Arrival, after: int, gate: Gate) -> Delivery | None:
+    """Return the claim that a keyed batch makes, or None where there is nothing to claim."""
+    if sifted.batch.mode is not Mode.KEYED or not sifted.claimable.any():
+        return None
+    keys, prints = sifted.batch.key, sifted.batch.fingerprint
+    indexes: Sequence[int] = range(len(sifted.columns))
+    if not sifted.claimable.all():
+        indexes = np.flatnonzero(sifted.claimable).tolist()
+        keys = b"".join(keys[i * KEY_BYTES : (i + 1) * KEY_BYTES] for i in indexes)
+        width = FINGERPRINT_BYTES
+        prints = b"".join(prints[i * width : (i + 1) * width] for i in indexes)
+    return Delivery(arrival.offset, after, gate.generation(sifted.log_time), indexes, keys, prints)
+
+
+def contribution(
+    sifted: Sifted, arrival: Arrival, judged: Judged | None
+) -> tuple[Slice, Sequence[Refusal]]:
+    """Return the slice of a batch once its claims are judged (None: it claimed nothing)."""
+    batch, fresh = sifted.batch, sifted.claimable
+    refusals = list(sifted.refusals)
+    repeats = judged.repeats if judged else ()
+    if repeats:
+        fresh = fresh.copy()
+        fresh[[index for index, _, _ in repeats]] = False
+    conflicts = [repeat for repeat in repeats if repeat[1] is Verdict.CONFLICT]
+    for index, _, owner in conflicts:
+        text = f"key first used at offset {owner.offset}, event {owner.index}, with other content"
+        refusals.append(Refusal(Rejection(Code.CONFLICT, "id", text), 1, [index]))
+    counts = Counts(
+        offered=batch.event_count,
+        fresh=int(fresh.sum()),
+        duplicate=len(repeats) - len(conflicts),
+        conflict=len(conflicts),
+        late=sifted.late,
+    )
+    counts = replace(
+        counts,
+        rejected=counts.offered - counts.fresh - len(repeats) - counts.late,
+    )
+    sequence = None
+    if batch.mode is Mode.SEQUENCED:
+        sequence = SequenceRange(
+            batch.producer,
+            batch.epoch,
+            batch.first_sequence,
+            batch.event_count,
+            arrival.digest,
+            batch.end,
+        )
+    rows = fold(batch, sifted.columns, fresh, sifted.meters)
+    return Slice(arrival.offset, sifted.log_time, None, counts, sequence, rows), refusals

@@ -1,0 +1,62 @@
+"""Rate: from a quantity and a price to exact, rounded lines. Pure.
+
+Owns: the price models, adjustments, proration and the cumulative rule of RATING.md.
+Does not own: which price is in force (catalog), what was used (meter), documents (invoice).
+Law: split a quantity anywhere, rate the pieces one after another: they sum to the whole.
+
+The entry is `rate(RatingInput(...)) -> Rated | Fault`; rule numbers in the docstrings of this
+room are those of RATING.md.
+"""
+
+from pipeline.rate.adjustments import Discount, FixedDiscount, PercentageDiscount
+from pipeline.rate.commands import answer_allocate, answer_rate, explain_rate
+from pipeline.rate.conversion import Operation, Rounding, UnitConversion
+from pipeline.rate.faults import Fault, FaultCode
+from pipeline.rate.flat import FlatPrice
+from pipeline.rate.graduated import GraduatedPrice
+from pipeline.rate.graduated_percentage import GraduatedPercentagePrice, PercentageTier
+from pipeline.rate.lines import Component, Kind, Rated, RatedLine
+from pipeline.rate.package import PackagePrice, PackageRounding
+from pipeline.rate.percentage import PercentagePrice
+from pipeline.rate.price import Price, parse_price, price_json
+from pipeline.rate.rating import rate
+from pipeline.rate.request import Position, RatingInput
+from pipeline.rate.tiers import BlockTier, Tier, UnitTier
+from pipeline.rate.unit import UnitPrice
+from pipeline.rate.volume import VolumePrice
+
+__all__ = [
+    "BlockTier",
+    "Component",
+    "Discount",
+    "Fault",
+    "FaultCode",
+    "FixedDiscount",
+    "FlatPrice",
+    "GraduatedPercentagePrice",
+    "GraduatedPrice",
+    "Kind",
+    "Operation",
+    "PackagePrice",
+    "PackageRounding",
+    "PercentageDiscount",
+    "PercentagePrice",
+    "PercentageTier",
+    "Position",
+    "Price",
+    "Rated",
+    "RatedLine",
+    "RatingInput",
+    "Rounding",
+    "Tier",
+    "UnitConversion",
+    "UnitPrice",
+    "UnitTier",
+    "VolumePrice",
+    "answer_allocate",
+    "answer_rate",
+    "explain_rate",
+    "parse_price",
+    "price_json",
+    "rate",
+]

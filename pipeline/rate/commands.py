@@ -1,0 +1,105 @@
+"""Commands: the cores of `talea rate` and `talea allocate`, one line in, one line out.
+
+Owns: the shape of the answers. Does not own: stdin, blank lines, exit status (cli).
+Law: every line gets one answer and nothing raises; equal lines get equal answers.
+"""
+
+from fractions import Fraction
+from functools import lru_cache
+
+from pipeline.core.money import Money, allocate, minor_digits
+from pipeline.core.quantity import decimal_text, quantity_text
+from pipeline.rate.explain import explanation
+from pipeline.rate.faults import Fault, FaultCode
+from pipeline.rate.fields import Fields
+from pipeline.rate.jsonline import fault_text, parse_object
+from pipeline.rate.limits import EVENTS_MAX
+from pipeline.rate.lines import Rated
+from pipeline.rate.rating import rate, work
+from pipeline.rate.reading import parse_input, read_currency
+from pipeline.rate.request import RatingInput
+
+_ALLOCATE_KEYS = frozenset({"id", "currency", "amount", "weights"})
+
+
+def answer_rate(line: str | bytes) -> str:
+    """Answer one line of `talea rate` with one line of JSON."""
+    document = parse_object(line)
+    identity = document.identity
+    if document.fault is not None:
+        return fault_text(identity, document.fault)
+    request = parse_input(document.value)
+    if not isinstance(request, RatingInput):
+        return fault_text(identity, request[0])
+    rated = rate(request)
+    if isinstance(rated, Fault):
+        return fault_text(identity, rated)
+    return _rated_text(identity, rated)
+
+
+def _rated_text(identity: str, rated: Rated) -> str:
+    """Return an answer; only digits, points and words of ours need no escaping."""
+    digits = minor_digits(rated.currency)
+    lines = ",".join(
+        f'{{"kind":"{line.kind.value}","quantity":"{_plain(line.quantity)}",'
+        f'"unit_amount":"{_plain(line.unit_amount)}",'
+        f'"amount":"{decimal_text(line.amount_minor, digits, keep_zeros=True)}",'
+        f'"discount":"{decimal_text(line.discount_minor, digits, keep_zeros=True)}",'
+        f'"total":"{decimal_text(line.total_minor, digits, keep_zeros=True)}"}}'
+        for line in rated.lines
+    )
+    return f'{{"id":{identity},"amount":"{rated.amount.text}","lines":[{lines}]}}'
+
+
+def _plain(value: Fraction) -> str:
+    """Return the decimal form of a quantity; whole numbers take the short way."""
+    return str(value.numerator) if value.denominator == 1 else _decimal(value)
+
+
+@lru_cache(maxsize=4096)
+def _decimal(value: Fraction) -> str:
+    return quantity_text(value)
+
+
+def answer_allocate(line: str | bytes) -> str:
+    """Answer one line of `talea allocate` with one line of JSON (rules 8, 38)."""
+    document = parse_object(line)
+    identity = document.identity
+    if document.fault is not None:
+        return fault_text(identity, document.fault)
+    faults: list[Fault] = []
+    fields = Fields(document.value, "", faults)
+    fields.close(_ALLOCATE_KEYS)
+    currency = read_currency(fields)
+    amount = fields.needed("amount")
+    weights = fields.numbers("weights", EVENTS_MAX)
+    if not fields.has("weights"):
+        fields.note(FaultCode.MISSING, "weights", "required, but absent or null")
+    elif not any(weights):
+        fields.note(FaultCode.BAD_WEIGHTS, "weights", "empty or all zero")
+    if faults:
+        return fault_text(identity, faults[0])
+    shares = allocate(Money.rounded(amount, currency).minor, weights)
+    texts = ",".join(f'"{Money(share, currency).text}"' for share in shares)
+    return f'{{"id":{identity},"shares":[{texts}]}}'
+
+
+def explain_rate(line: str | bytes) -> str:
+    """Answer one line of `talea rate --explain` with a text for a person."""
+    document = parse_object(line)
+    identity = document.identity
+    if document.fault is not None:
+        return _fault_lines(identity, (document.fault,))
+    request = parse_input(document.value)
+    if not isinstance(request, RatingInput):
+        return _fault_lines(identity, request)
+    working = work(request)
+    if isinstance(working, Fault):
+        return _fault_lines(identity, (working,))
+    return f"id {identity}\n{explanation(request, working)}"
+
+
+def _fault_lines(identity: str, faults: tuple[Fault, ...]) -> str:
+    """Return every fault, one a line, in words."""
+    lines = [f"  {fault.path or 'the line'}: {fault.message} [{fault.code}]" for fault in faults]
+    return "\n".join([f"id {identity}: not rated", *lines])

@@ -1,0 +1,199 @@
+"""Rating: the one rule behind drafts, progressive billing, late usage and corrections.
+
+    bill = adjusted(lines of pre + quantity) - adjusted(lines of pre)            (rule 11)
+
+"Adjusted" is line rounding, discounts and maximum, in that order (rules 7, 26 to 31); lines
+match by component and unit amount (rule 14). The minimum comes last, once (rule 32).
+
+Owns: running totals (rules 9, 10), the two sides, the difference, the top-up.
+Does not own: what a price charges (one file per model), the adjustments.
+Law: split a quantity anywhere, at first/mid/last, and the pieces sum to the single line, line
+by line; for the amount this holds with discounts, maximum and minimum too.
+Readings:
+- A difference that is zero in quantity, amount and discount is no line.
+- Volume's two tiers stand in the order of rule 17 as well: the lower tier's lines first,
+  whether billed or reversed.
+- Rule 31 where the past alone is worth more than the maximum but less than that was billed,
+  and the line is not negative: its closing sentence decides (the line may bill up to
+  maximum - previously billed); taken to the letter its first sentence would bill less.
+- `minimum` is topped up on corrections too, if they stand last.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from pipeline.core.money import minor_digits
+from pipeline.core.quantity import round_half_away
+from pipeline.rate.adjustments import capped, discounted
+from pipeline.rate.conversion import converted
+from pipeline.rate.faults import Fault, FaultCode
+from pipeline.rate.flat import FlatPrice
+from pipeline.rate.lines import MINIMUM, ONE, ZERO, Part, Rated, RatedLine, part_minor
+from pipeline.rate.price import price_parts, quantity_max
+from pipeline.rate.request import RatingInput, fault_in, line_events, line_quantity
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of rule 11: a running total, its parts, and money per part."""
+
+    quantity: Fraction
+    parts: Sequence[Part]
+    amounts: Sequence[int]
+    discounts: Sequence[int]
+
+    @property
+    def net_minor(self) -> int:
+        """Amounts less discounts."""
+        return sum(self.amounts) - sum(self.discounts)
+
+
+@dataclass(frozen=True, slots=True)
+class Working:
+    """How an answer came to be: both sides as adjusted, and what was billed before."""
+
+    now: Side
+    past: Side | None
+    billed_minor: int
+    """What rule 11 bills for the past."""
+    previous_minor: int
+    """What was billed before, as given; what rule 11 bills for the past where it was not."""
+    top_up_minor: int
+    rated: Rated
+
+
+def rate(request: RatingInput) -> Rated | Fault:
+    """Rate one line; a fault is data (its path names the field of the request)."""
+    working = work(request)
+    return working if isinstance(working, Fault) else working.rated
+
+
+def work(request: RatingInput) -> Working | Fault:
+    """Rate one line and keep how.
+
+    Raises:
+        ValueError: the currency is none (the edges check it).
+
+    """
+    scale = 10 ** minor_digits(request.currency)
+    quantity = line_quantity(request)
+    if isinstance(quantity, Fault):
+        return quantity
+    fault = fault_in(request, scale)
+    if fault is not None:
+        return fault
+    sides = _sides(request, quantity, scale)
+    if isinstance(sides, Fault):
+        return sides
+    return _settled(request, sides[0], sides[1], scale)
+
+
+def _sides(
+    request: RatingInput, quantity: Fraction, scale: int
+) -> tuple[Side, Side | None] | Fault:
+    """Return both sides of rule 11, discounted, before the maximum."""
+    if isinstance(request.price, FlatPrice):
+        now = _side(request, quantity, scale, "quantity")
+        return now if isinstance(now, Fault) else (now, now if request.has_past else None)
+    total = request.pre_line_quantity + quantity if request.pre_line_quantity else quantity
+    now = _side(request, total, scale, "quantity")
+    if isinstance(now, Fault):
+        return now
+    if not request.has_past:
+        return now, None
+    past = _side(request, request.pre_line_quantity, scale, "pre_line_quantity")
+    return past if isinstance(past, Fault) else (now, past)
+
+
+def running_total(request: RatingInput, raw: Fraction) -> Fraction:
+    """Return a metered total as it is priced: from 0, converted, less the free usage (rule 9)."""
+    if raw.numerator < 0:
+        raw = ZERO
+    if request.unit_conversion is not None:
+        raw = converted(request.unit_conversion, raw)
+    if request.usage_discount:
+        raw = max(ZERO, raw - request.usage_discount)
+    return raw
+
+
+def _side(request: RatingInput, raw: Fraction, scale: int, path: str) -> Side | Fault:
+    quantity = running_total(request, raw)
+    bound = quantity_max(request.price)
+    if bound is not None and quantity > bound:
+        message = "the running total is beyond the bound of the last tier"
+        return Fault(FaultCode.BEYOND_LAST_TIER, path, message)
+    parts = price_parts(request.price, quantity, line_events(request))
+    amounts = [part_minor(part, request.proration, scale) for part in parts]
+    if request.discounts:
+        return Side(quantity, parts, amounts, discounted(amounts, request.discounts, scale))
+    return Side(quantity, parts, amounts, [0] * len(amounts))
+
+
+def _settled(request: RatingInput, now: Side, past: Side | None, scale: int) -> Working:
+    """Apply the maximum to both sides, subtract, and top up to the minimum."""
+    maximum = None if request.maximum is None else round_half_away(request.maximum * scale)
+    gross = 0 if past is None else past.net_minor
+    billed = gross if maximum is None else min(gross, maximum)
+    given = request.previously_billed_amount
+    previous = billed if given is None else round_half_away(given * scale)
+    if maximum is not None:
+        extra = previous - billed
+        if previous < maximum < gross <= now.net_minor:
+            extra = previous - gross
+        room = max(0, maximum - extra)
+        now, past = _cap(now, room), None if past is None else _cap(past, room)
+    lines = _lines(now) if past is None else _difference(now, past)
+    top_up = 0
+    if request.minimum is not None and request.closes:
+        net = sum(line.total_minor for line in lines)
+        top_up = max(0, round_half_away(request.minimum * scale) - previous - net)
+        if top_up:
+            lines.append(RatedLine(MINIMUM, ONE, Fraction(top_up, scale), top_up, 0))
+    return Working(now, past, billed, previous, top_up, Rated(request.currency, tuple(lines)))
+
+
+def _cap(side: Side, room: int) -> Side:
+    """Return a side with the maximum added to its discounts."""
+    nets = [amount - off for amount, off in zip(side.amounts, side.discounts, strict=True)]
+    cuts = capped(nets, room)
+    discounts = [off + cut for off, cut in zip(side.discounts, cuts, strict=True)]
+    return Side(side.quantity, side.parts, side.amounts, discounts)
+
+
+def _lines(side: Side) -> list[RatedLine]:
+    """Return the lines of a side that has no past."""
+    return [
+        RatedLine(part.component, part.quantity, part.unit_amount, amount, discount)
+        for part, amount, discount in zip(side.parts, side.amounts, side.discounts, strict=True)
+    ]
+
+
+def _difference(now: Side, past: Side) -> list[RatedLine]:
+    """Subtract the past line by line, in the order of rule 17 (rules 11, 14)."""
+    pasts = {
+        (part.component, part.unit_amount): line
+        for part, line in zip(past.parts, _lines(past), strict=True)
+    }
+    placed: list[tuple[tuple[int, bool], RatedLine]] = []
+    for part, line in zip(now.parts, _lines(now), strict=True):
+        before = pasts.pop((part.component, part.unit_amount), None)
+        placed.append((part.place, line if before is None else _less(line, before)))
+    for part in past.parts:
+        gone = pasts.pop((part.component, part.unit_amount), None)
+        if gone is not None:
+            nothing = RatedLine(part.component, ZERO, part.unit_amount, 0, 0)
+            placed.append((part.place, _less(nothing, gone)))
+    placed.sort(key=lambda item: item[0])
+    return [line for _, line in placed if line.quantity or line.amount_minor or line.discount_minor]
+
+
+def _less(line: RatedLine, before: RatedLine) -> RatedLine:
+    """Return a line less what was billed of it before."""
+    return RatedLine(
+        line.component,
+        line.quantity - before.quantity,
+        line.unit_amount,
+        line.amount_minor - before.amount_minor,
+        line.discount_minor - before.discount_minor,
+    )

@@ -1,0 +1,88 @@
+"""Reading: one `talea rate` request from its JSON shape (rules 2 to 5).
+
+Owns: the keys of the request and their order. Does not own: text to JSON (jsonline.py).
+Readings: `id` may be any JSON value. A key of the request or of a sibling price model that is
+null counts as absent; any other unknown key is an error, null or not.
+"""
+
+from pipeline.core.money import minor_digits
+from pipeline.rate.adjustments import read_discounts
+from pipeline.rate.conversion import read_conversion
+from pipeline.rate.faults import Fault, FaultCode
+from pipeline.rate.fields import Fields, shown
+from pipeline.rate.limits import EVENTS_MAX
+from pipeline.rate.lines import ZERO
+from pipeline.rate.price import remembered_price
+from pipeline.rate.proration import read_factor
+from pipeline.rate.request import Position, RatingInput
+
+_KEYS = frozenset(
+    {
+        "id",
+        "currency",
+        "price",
+        "quantity",
+        "unit_conversion",
+        "usage_discount",
+        "discounts",
+        "maximum",
+        "minimum",
+        "pre_line_quantity",
+        "previously_billed_amount",
+        "line_position",
+        "proration",
+        "event_count",
+        "per_event_amounts",
+    }
+)
+
+
+def parse_input(value: object) -> RatingInput | tuple[Fault, ...]:
+    """Return the request that a JSON object makes, or every fault in it."""
+    faults: list[Fault] = []
+    fields = Fields(value, "", faults)
+    fields.close(_KEYS)
+    currency = read_currency(fields)
+    price = None
+    if fields.has("price"):
+        price = remembered_price(fields.value("price"), faults)
+    elif fields.opened:
+        fields.note(FaultCode.MISSING, "price", "required, but absent or null")
+    amounts = fields.numbers("per_event_amounts", EVENTS_MAX)
+    conversion, proration = fields.value("unit_conversion"), fields.value("proration")
+    request = None
+    if price is not None:
+        request = RatingInput(
+            currency=currency,
+            price=price,
+            quantity=fields.number("quantity"),
+            unit_conversion=None
+            if conversion is None
+            else read_conversion(Fields(conversion, "unit_conversion", faults)),
+            usage_discount=fields.number("usage_discount", signed=False) or ZERO,
+            discounts=read_discounts(fields),
+            maximum=fields.number("maximum", signed=False),
+            minimum=fields.number("minimum", signed=False),
+            pre_line_quantity=fields.number("pre_line_quantity", signed=False) or ZERO,
+            previously_billed_amount=fields.number("previously_billed_amount"),
+            line_position=fields.word("line_position", Position, Position.SINGLE),
+            proration=None
+            if proration is None
+            else read_factor(Fields(proration, "proration", faults)),
+            event_count=fields.count("event_count"),
+            per_event_amounts=amounts if fields.has("per_event_amounts") else None,
+        )
+    return tuple(faults) if request is None or faults else request
+
+
+def read_currency(fields: Fields) -> str:
+    """Read `currency` (rule 3); a stand-in after a fault."""
+    currency = fields.text("currency")
+    if currency is None:
+        return ""
+    try:
+        minor_digits(currency)
+    except ValueError:
+        message = f"{shown(currency)} is no upper-case ISO 4217 currency with a minor unit"
+        fields.note(FaultCode.BAD_CURRENCY, "currency", message)
+    return currency

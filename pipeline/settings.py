@@ -1,0 +1,57 @@
+"""Settings: addresses, names and tuning. Nothing here can change a result.
+
+Read from the environment (`TALEA_KAFKA=host:9092`). What decides an outcome (horizon,
+tolerance, partition count, grace) is a fact; `partitions`, `horizon_s` and `tolerance_s` only
+fill the first fact of a new log.
+"""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipeline.topology import EMBEDDED_PARTITIONS, Stack
+
+
+class Settings(BaseSettings):
+    """Everything that may differ from one machine to the next."""
+
+    model_config = SettingsConfigDict(env_prefix="TALEA_", frozen=True, extra="ignore")
+
+    home: Path = Path(".talea")
+    """Where all state lies."""
+    kafka: str | None = None
+    """Bootstrap servers of a broker to use instead of the embedded one."""
+    redis: str | None = None
+    """URL of a Redis to use instead of the embedded one."""
+    postgres: str | None = None
+    """libpq URI of a database to use instead of the embedded one."""
+    prefix: str = ""
+    """Before every topic, group and key: one tenant."""
+    tenant_schema: str = "talea"
+    """Postgres schema of the tenant."""
+    replication: int = 1
+    """Replication factor of topics that we create."""
+
+    partitions: int = Field(EMBEDDED_PARTITIONS, ge=1, le=4096)
+    """Partition count of a new log."""
+    horizon_s: int = Field(3 * 86_400, ge=1)
+    """How late usage of a new log may be."""
+    tolerance_s: int = Field(300, ge=0)
+    """How far ahead of log time usage of a new log may be."""
+
+    tick_s: float = Field(5.0, gt=0)
+    """Seconds between ticks."""
+    metering_lead: int = Field(2_000, ge=1)
+    """Messages that metering may lead the books by, per partition."""
+    flush_s: float = Field(0.3, gt=0)
+    """How long the pricing worker gathers slices when idle."""
+    flush_records: int = Field(500, ge=1)
+    """Records of slices that end a flush early."""
+    session_s: float = Field(12.0, gt=1)
+    """After how long a silent metering worker loses its partitions."""
+
+    @property
+    def stack(self) -> Stack:
+        """The tenant's names."""
+        return Stack(self.prefix, self.tenant_schema)

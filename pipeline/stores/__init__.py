@@ -1,0 +1,1 @@
+"""Stores: the I/O libraries behind the Protocols of their callers."""

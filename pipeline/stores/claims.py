@@ -1,0 +1,175 @@
+"""Claims in Redis: the rule of dedupe/claims.py as one atomic script, many in flight.
+
+Owns: the script, the bytes of a claim, pipelining on one connection (order is kept).
+Does not own: the rule's meaning (dedupe/claims.py; one contract suite runs both).
+Law: a Redis error never means "new".
+
+Per partition and generation one hash: key (16 bytes) -> fingerprint (4) offset (8) index (2),
+big-endian; per partition one watermark: the offset up to which claims are complete.
+"""
+
+import asyncio
+import math
+from collections import deque
+from contextlib import suppress
+from struct import iter_unpack, pack
+from typing import cast
+
+from redis.asyncio import Connection
+from redis.asyncio.connection import parse_url
+
+from pipeline.core.errors import ServerFailed
+from pipeline.dedupe.claims import Behind, Claim, Delivery, Judged, Verdict
+from pipeline.topology import Stack
+
+_SCRIPT = """
+local own, older, mark = KEYS[1], KEYS[2], KEYS[3]
+local keys, prints, places, at = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local offset, after = tonumber(ARGV[5]), tonumber(ARGV[6])
+local watermark = tonumber(redis.call('GET', mark) or -1)
+if after > watermark + 1 then return {1, watermark} end
+local claiming = offset > watermark
+local n = #places / 2
+local field = {}
+for i = 1, n do field[i] = string.sub(keys, i * 16 - 15, i * 16) end
+local before = redis.call('EXISTS', older) == 1 and redis.call('HMGET', older, unpack(field))
+local owned = redis.call('HMGET', own, unpack(field))
+local mine, set, repeats = {}, {}, {}
+for i = 1, n do
+  local print = string.sub(prints, i * 4 - 3, i * 4)
+  local place = at .. string.sub(places, i * 2 - 1, i * 2)
+  local owner = (before and before[i]) or owned[i] or mine[field[i]]
+  if owner then
+    if string.sub(owner, 5) ~= place then
+      local verdict = string.sub(owner, 1, 4) == print and '\\1' or '\\2'
+      repeats[#repeats + 1] = string.sub(places, i * 2 - 1, i * 2) .. verdict .. owner
+    end
+  elseif claiming then
+    owner = print .. place
+    mine[field[i]] = owner
+    set[#set + 1] = field[i]
+    set[#set + 1] = owner
+  else
+    return {2, watermark}
+  end
+end
+for i = 1, #set, 4000 do
+  redis.call('HSET', own, unpack(set, i, math.min(i + 3999, #set)))
+end
+if claiming then redis.call('SET', mark, offset) end
+return {0, table.concat(repeats)}
+"""
+
+
+_BEHIND, _LOST = 1, 2
+
+
+class RedisClaims:
+    """Claims of one stack. Calls may overlap: they run and answer in the order they were made."""
+
+    def __init__(self, url: str, stack: Stack) -> None:
+        """Prepare; `open` connects."""
+        self._stack = stack
+        self._connection = Connection(**parse_url(url))
+        self._waiting: deque[asyncio.Future[object]] = deque()
+        self._sending = asyncio.Lock()
+        self._reader: asyncio.Task[None] | None = None
+        self._sha = ""
+
+    async def open(self) -> None:
+        """Connect and load the script.
+
+        Raises:
+            ServerFailed: Redis does not answer.
+
+        """
+        try:
+            await self._connection.connect()  # type: ignore[no-untyped-call]
+        except OSError as error:
+            raise ServerFailed(f"Redis does not answer ({error}): is the stack up?") from None
+        self._reader = asyncio.create_task(self._read())
+        self._sha = cast(bytes, await self._call("SCRIPT", "LOAD", _SCRIPT)).decode()
+
+    async def close(self) -> None:
+        """Disconnect."""
+        if self._reader is not None:
+            self._reader.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._reader
+        await self._connection.disconnect()
+
+    async def claim(self, partition: int, delivery: Delivery) -> Judged | Behind:
+        """Judge a delivery; see ClaimBook.claim.
+
+        Raises:
+            ServerFailed: Redis failed, or a claim below the watermark is gone.
+
+        """
+        return await (await self.begin(partition, delivery))
+
+    async def begin(self, partition: int, delivery: Delivery) -> "asyncio.Future[Judged | Behind]":
+        """Send a claim and return where its answer will be."""
+        answer = await self._send(
+            "EVALSHA",
+            self._sha,
+            3,
+            self._stack.claims_key(partition, delivery.generation),
+            self._stack.claims_key(partition, delivery.generation - 1),
+            self._stack.watermark_key(partition),
+            delivery.keys,
+            delivery.fingerprints,
+            pack(f">{len(delivery.indexes)}H", *delivery.indexes),
+            pack(">q", delivery.offset),
+            delivery.offset,
+            delivery.after,
+        )
+        return asyncio.ensure_future(_judged(answer))
+
+    async def start_at(self, partition: int, offset: int) -> None:
+        """Let claims be complete up to `offset` (exclusive) where Redis is empty."""
+        await self._call("SET", self._stack.watermark_key(partition), offset - 1, "NX")
+
+    async def drop(self, partition: int, generation: int) -> None:
+        """Forget one generation of a partition."""
+        await self._call("UNLINK", self._stack.claims_key(partition, generation))
+
+    async def _call(self, *words: str | int | bytes) -> object:
+        return await (await self._send(*words))
+
+    async def _send(self, *words: str | int | bytes) -> "asyncio.Future[object]":
+        answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        async with self._sending:
+            self._waiting.append(answer)
+            await self._connection.send_command(*words)
+        return answer
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                response = await self._connection.read_response(
+                    disable_decoding=True, timeout=math.inf
+                )
+                answer = self._waiting.popleft()
+                if isinstance(response, Exception):
+                    answer.set_exception(response)
+                else:
+                    answer.set_result(response)
+        except (OSError, asyncio.IncompleteReadError) as error:
+            for answer in self._waiting:
+                answer.set_exception(ServerFailed(f"Redis went away: {error}"))
+
+
+async def _judged(answer: "asyncio.Future[object]") -> Judged | Behind:
+    status, told = cast(tuple[int, bytes | int], await answer)
+    if status == _BEHIND:
+        return Behind(int(told))
+    if status == _LOST:
+        raise ServerFailed(
+            f"Redis lost claims below its watermark {int(told)}: delete the claims and the"
+            " watermark of this partition, and they are made again out of the log"
+        )
+    repeats = [
+        (index, Verdict(verdict), Claim(offset, owner, fingerprint))
+        for index, verdict, fingerprint, offset, owner in iter_unpack(">HB4sqH", cast(bytes, told))
+    ]
+    return Judged(repeats)

@@ -1,0 +1,100 @@
+"""Avro, single-object encoding: records of the house to bytes and back.
+
+Owns: schema files, their fingerprints, the two marker bytes.
+Does not own: what a record means (collect, meter), compression (the broker's client).
+Source: Avro 1.12 specification, "Single-object encoding".
+"""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from io import BytesIO
+from typing import cast
+
+from fastavro import parse_schema, schemaless_reader, schemaless_writer
+from fastavro.schema import fingerprint, to_parsing_canonical_form
+
+from pipeline.collect.batch import MeterScale, Mode, Reversal, UsageBatch, WideValue
+from pipeline.stores.schemas import schema_folder
+
+MARKER = b"\xc3\x01"
+_HEAD = 10
+
+Record = Mapping[str, object]
+
+
+class Unreadable(ValueError):
+    """The bytes are no record of a schema we know."""
+
+
+@cache
+def _schema(name: str) -> tuple[bytes, object]:
+    """Return (header bytes, parsed schema) of `<Record>.v<N>`."""
+    raw = json.loads((schema_folder() / "avro" / f"{name}.avsc").read_text("utf-8"))
+    crc = fingerprint(to_parsing_canonical_form(raw), "CRC-64-AVRO")
+    return MARKER + bytes.fromhex(crc), parse_schema(raw)
+
+
+@cache
+def _readers() -> dict[bytes, tuple[str, object]]:
+    names = sorted(path.stem for path in (schema_folder() / "avro").glob("*.avsc"))
+    return {_schema(name)[0]: (name, _schema(name)[1]) for name in names}
+
+
+def encode(name: str, record: Record) -> bytes:
+    """Return the single-object encoding of a record under schema `name` (`Tick.v1`)."""
+    header, schema = _schema(name)
+    out = BytesIO()
+    out.write(header)
+    schemaless_writer(out, cast(dict[str, object], schema), record)
+    return out.getvalue()
+
+
+def decode(message: bytes) -> tuple[str, dict[str, object]]:
+    """Return (schema name, record) of a single-object encoding.
+
+    Raises:
+        Unreadable: no marker, an unknown fingerprint, truncated, or bytes left over.
+
+    """
+    found = _readers().get(message[:_HEAD])
+    if found is None:
+        raise Unreadable("not the single-object encoding of a schema we know")
+    name, schema = found
+    stream = BytesIO(message)
+    stream.seek(_HEAD)
+    try:
+        record = schemaless_reader(stream, cast(dict[str, object], schema), None)
+    except Exception as error:  # fastavro raises whatever the bytes provoke
+        raise Unreadable(f"broken {name}: {type(error).__name__}: {error}"[:200]) from None
+    if stream.tell() != len(message):
+        raise Unreadable(f"{len(message) - stream.tell()} bytes after the end of {name}")
+    return name, cast(dict[str, object], record)
+
+
+def encode_batch(batch: UsageBatch) -> bytes:
+    """Return the message of a batch."""
+    return encode(
+        "UsageBatch.v1",
+        {
+            **{name: getattr(batch, name) for name in UsageBatch.__slots__},
+            "mode": batch.mode.value,
+            "meters": [{"meter": m.meter, "scale": m.scale} for m in batch.meters],
+            "wide": [{"index": w.index, "mantissa": w.mantissa} for w in batch.wide],
+            "reversals": [{"index": r.index, "time": r.time} for r in batch.reversals],
+        },
+    )
+
+
+def batch_of(record: Record) -> UsageBatch:
+    """Return the batch of a decoded record."""
+    fields = cast(dict[str, list[dict[str, object]]], dict(record))
+    return UsageBatch(
+        **{  # type: ignore[arg-type]  # the schema has checked the types
+            **fields,
+            "mode": Mode(cast(str, record["mode"])),
+            "meters": [MeterScale(**m) for m in fields["meters"]],  # type: ignore[arg-type]
+            "wide": [WideValue(**w) for w in fields["wide"]],  # type: ignore[arg-type]
+            "reversals": [Reversal(**r) for r in fields["reversals"]],  # type: ignore[arg-type]
+        }
+    )

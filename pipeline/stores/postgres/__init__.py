@@ -1,0 +1,1 @@
+"""Postgres: the fold, the fact log, the sealed documents. One module per thing kept."""

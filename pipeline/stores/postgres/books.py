@@ -1,0 +1,343 @@
+"""The books of the usage log: cursor, usage rows, sequences, cuts, in one transaction.
+
+Owns: loading a partition's books and saving a flush, all or nothing.
+Does not own: what is booked (book/booking.py).
+Law: the cursor moves in the transaction that writes what it moved over, and only from where
+this worker believes it to stand.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from struct import iter_unpack, pack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.book.booking import Booked, Cursor, Cut, SequenceKey, SeriesKey
+from pipeline.core.errors import BrokenInvariant
+from pipeline.core.identity import canonical
+from pipeline.dedupe.sequences import SequenceState
+from pipeline.meter.slices import Counts
+from pipeline.meter.ticks import NO_TICK, Tick
+from pipeline.stores.postgres.database import Connection
+
+COUNT_NAMES = tuple(field.name for field in fields(Counts))
+"""The outcomes, in the order they are stored in."""
+_CURSOR = (
+    "source_offset, metered_offset, tick_serial, tick_time_us, fact_position, log_time_us, "
+    + ", ".join(COUNT_NAMES)
+)
+_STAGED = ("series_id", "window_us", "cut", "count", "sum", "minimum", "maximum")
+_COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_COPY_TAIL = b"\xff\xff"
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """What a cursor is held against at start: the log's topic id, the last record's digest."""
+
+    topic_id: str
+    metered_digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """One partition's part of a flush: from where, to where, and what is between."""
+
+    before: Cursor
+    after: Cursor
+    anchor: Anchor
+    booked: Booked
+
+
+def load_cursors(connection: Connection) -> dict[int, tuple[Cursor, Anchor]]:
+    """Return every partition's cursor and anchor."""
+    rows = connection.execute(
+        f"SELECT partition_no, topic_id, metered_digest, {_CURSOR} FROM cursor"
+    )
+    return {
+        partition: (_cursor(partition, *rest), Anchor(topic_id, digest))
+        for partition, topic_id, digest, *rest in rows
+    }
+
+
+def _cursor(
+    partition: int,
+    offset: int,
+    metered: int,
+    serial: int,
+    time: int,
+    facts: int,
+    log_time: int,
+    *counts: int,
+) -> Cursor:
+    return Cursor(partition, offset, metered, Tick(serial, time, facts), log_time, Counts(*counts))
+
+
+def load_sequences(connection: Connection, partition: int) -> dict[SequenceKey, SequenceState]:
+    """Return where each sequence of a partition stands."""
+    rows = connection.execute(
+        "SELECT producer, epoch, next, ended, gaps, recent FROM sequence_state"
+        " WHERE partition_no = %s",
+        [partition],
+    )
+    return {
+        (producer, epoch): SequenceState(
+            next=following,
+            gaps=tuple(zip(gaps[::2], gaps[1::2], strict=True)),
+            recent=tuple(iter_unpack(">qi16s", recent)),
+            ended=ended,
+        )
+        for producer, epoch, following, ended, gaps, recent in rows
+    }
+
+
+def load_cuts(connection: Connection, partition: int) -> list[Cut]:
+    """Return every cut of a partition's payers."""
+    rows = connection.execute(
+        "SELECT payer, currency, instant_us, serial FROM cut WHERE partition_no = %s", [partition]
+    )
+    return [Cut(*row) for row in rows]
+
+
+class Books:
+    """Saves flushes; remembers the ids of series it has met."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Use a connection that nobody else uses."""
+        self._connection = connection
+        self._series: dict[SeriesKey, int] = {}
+        connection.execute(
+            "CREATE TEMPORARY TABLE staged (series_id bigint, window_us bigint, cut bigint,"
+            " count bigint, sum bigint, minimum bigint, maximum bigint) ON COMMIT DELETE ROWS"
+        )
+        connection.commit()
+
+    def save(self, flushes: Sequence[Flush]) -> None:
+        """Write flushes of one or more partitions in one transaction.
+
+        Raises:
+            BrokenInvariant: a cursor in the database is not where this worker believes it:
+                another worker books the same partition.
+
+        """
+        flushes = sorted(flushes, key=lambda flush: flush.before.partition)
+        met: dict[SeriesKey, int] = {}
+        with self._connection.transaction():
+            for flush in flushes:
+                self._fence(flush.before)
+            met = self._intern(flushes)
+            self._write_usage(flushes, met)
+            for flush in flushes:
+                self._write_rest(flush)
+        self._series.update(met)
+
+    def _fence(self, before: Cursor) -> None:
+        row = self._connection.execute(
+            "SELECT source_offset FROM cursor WHERE partition_no = %s FOR UPDATE",
+            [before.partition],
+        ).fetchone()
+        stands = row[0] if row else -1
+        if stands != before.offset:
+            raise BrokenInvariant(
+                f"partition {before.partition}: the cursor stands at {stands}, this worker"
+                f" believed {before.offset}: another worker books it; this one stops"
+            )
+
+    def _intern(self, flushes: Sequence[Flush]) -> dict[SeriesKey, int]:
+        """Return the ids of the series that this worker meets for the first time."""
+        wanted = {
+            key
+            for flush in flushes
+            for rows in flush.booked.rows
+            for key in rows.series
+            if key not in self._series
+        }
+        if not wanted:
+            return {}
+        ordered = sorted(wanted, key=lambda key: (key.customer, key.meter, key.scale))
+        texts = {key: canonical(dict(key.dimensions)).decode() for key in ordered}
+        columns = (
+            [key.customer for key in ordered],
+            [key.meter for key in ordered],
+            [key.scale for key in ordered],
+            [texts[key] for key in ordered],
+        )
+        self._connection.execute(
+            "INSERT INTO series (customer, meter, scale, dimensions)"
+            " SELECT * FROM unnest(%s::text[], %s::text[], %s::smallint[], %s::text[])"
+            " ON CONFLICT DO NOTHING",
+            columns,
+        )
+        found = self._connection.execute(
+            "SELECT series.id, w.customer, w.meter, w.scale, w.dimensions"
+            " FROM unnest(%s::text[], %s::text[], %s::smallint[], %s::text[])"
+            " AS w (customer, meter, scale, dimensions)"
+            " JOIN series USING (customer, meter, scale, dimensions)",
+            columns,
+        ).fetchall()
+        by_text = {(c, m, s, d): series_id for series_id, c, m, s, d in found}
+        return {key: by_text[key.customer, key.meter, key.scale, texts[key]] for key in ordered}
+
+    def _write_usage(self, flushes: Sequence[Flush], met: Mapping[SeriesKey, int]) -> None:
+        blocks, wide = [], []
+        for flush in flushes:
+            for rows in flush.booked.rows:
+                known = self._series
+                ids = [known.get(key) or met[key] for key in rows.series]
+                block = np.column_stack(
+                    (
+                        ids,
+                        rows.window_start,
+                        rows.cut,
+                        rows.count,
+                        rows.sum,
+                        rows.minimum,
+                        rows.maximum,
+                    )
+                )
+                if rows.wide:
+                    keep = np.ones(len(ids), dtype=np.bool_)
+                    for place, values in rows.wide.items():
+                        keep[place] = False
+                        wide.append((*block[place, :4].tolist(), *values))
+                    block = block[keep]
+                blocks.append(block)
+        if not blocks:
+            return
+        with (
+            self._connection.cursor() as cursor,
+            cursor.copy("COPY staged FROM STDIN (FORMAT BINARY)") as copy,
+        ):
+            copy.write(_binary_rows(np.concatenate(blocks)))
+        self._connection.execute(_UPSERT_STAGED)
+        with self._connection.cursor() as cursor:
+            for row in wide:  # one by one: rows of one key may repeat in a flush
+                cursor.execute(_UPSERT_WIDE, row)
+
+    def _write_rest(self, flush: Flush) -> None:
+        booked, partition = flush.booked, flush.after.partition
+        with self._connection.cursor() as cursor:
+            if booked.sequences:
+                cursor.executemany(_UPSERT_SEQUENCE, _sequence_rows(partition, booked.sequences))
+            if booked.ticks:
+                cursor.executemany(
+                    "INSERT INTO partition_tick VALUES (%s, %s, %s, %s, %s, %s)",
+                    [
+                        (
+                            partition,
+                            seen.tick.serial,
+                            seen.tick.time,
+                            seen.tick.fact_position,
+                            seen.offset,
+                            _count_list(seen.counts),
+                        )
+                        for seen in booked.ticks
+                    ],
+                )
+            if booked.cuts:
+                cursor.executemany(
+                    "INSERT INTO cut (payer, currency, instant_us, serial, partition_no)"
+                    " VALUES (%s, %s, %s, %s, %s)",
+                    [(c.payer, c.currency, c.instant, c.serial, partition) for c in booked.cuts],
+                )
+            if booked.dirty:
+                cursor.execute(
+                    "INSERT INTO dirty (payer, partition_no, version)"
+                    " SELECT payer, %s, %s FROM unnest(%s::text[]) AS payer"
+                    " ON CONFLICT (payer) DO UPDATE SET version = excluded.version",
+                    [partition, flush.after.offset, sorted(booked.dirty)],
+                )
+            cursor.execute(_UPSERT_CURSOR, _cursor_row(flush))
+
+
+def _binary_rows(block: NDArray[np.int64]) -> bytes:
+    """Return rows of int64 in COPY's binary format, without a Python loop."""
+    layout: list[tuple[str, str]] = [("fields", ">i2")]
+    for name in _STAGED:
+        layout += [(f"{name}_length", ">i4"), (name, ">i8")]
+    out = np.empty(len(block), dtype=layout)
+    out["fields"] = len(_STAGED)
+    for column, name in enumerate(_STAGED):
+        out[f"{name}_length"] = 8
+        out[name] = block[:, column]
+    return _COPY_HEAD + out.tobytes() + _COPY_TAIL
+
+
+_MERGE = (
+    " ON CONFLICT (series_id, window_us, cut) DO UPDATE SET count = usage.count + excluded.count,"
+    " sum = usage.sum + excluded.sum, minimum = least(usage.minimum, excluded.minimum),"
+    " maximum = greatest(usage.maximum, excluded.maximum)"
+)
+_UPSERT_STAGED = (
+    "INSERT INTO usage (series_id, window_us, cut, count, sum, minimum, maximum)"
+    " SELECT series_id, window_us, cut, sum(count), sum(sum), min(minimum), max(maximum)"
+    " FROM staged GROUP BY series_id, window_us, cut ORDER BY series_id, window_us, cut" + _MERGE
+)
+_UPSERT_WIDE = (
+    "INSERT INTO usage (series_id, window_us, cut, count, sum, minimum, maximum)"
+    " VALUES (%s, %s, %s, %s, %s, %s, %s)" + _MERGE
+)
+_UPSERT_SEQUENCE = (
+    "INSERT INTO sequence_state (partition_no, producer, epoch, next, ended, gaps, recent)"
+    " VALUES (%s, %s, %s, %s, %s, %s, %s)"
+    " ON CONFLICT (partition_no, producer, epoch) DO UPDATE SET next = excluded.next,"
+    " ended = excluded.ended, gaps = excluded.gaps, recent = excluded.recent"
+)
+_CURSOR_NAMES = [name.strip() for name in _CURSOR.split(",")]
+_UPSERT_CURSOR = (
+    f"INSERT INTO cursor (partition_no, topic_id, metered_digest, {_CURSOR})"
+    f" VALUES ({', '.join(['%s'] * (3 + len(_CURSOR_NAMES)))})"
+    " ON CONFLICT (partition_no) DO UPDATE SET topic_id = excluded.topic_id,"
+    " metered_digest = excluded.metered_digest, "
+    + ", ".join(f"{name} = excluded.{name}" for name in _CURSOR_NAMES)
+)
+
+
+def _count_list(counts: Counts) -> list[int]:
+    return [getattr(counts, name) for name in COUNT_NAMES]
+
+
+def _cursor_row(flush: Flush) -> list[object]:
+    after = flush.after
+    return [
+        after.partition,
+        flush.anchor.topic_id,
+        flush.anchor.metered_digest,
+        after.offset,
+        after.metered_offset,
+        after.tick.serial,
+        after.tick.time,
+        after.tick.fact_position,
+        after.log_time,
+        *_count_list(after.counts),
+    ]
+
+
+def _sequence_rows(
+    partition: int, sequences: Mapping[SequenceKey, SequenceState]
+) -> Iterable[tuple[object, ...]]:
+    for (producer, epoch), state in sorted(sequences.items()):
+        gaps = [edge for gap in state.gaps for edge in gap]
+        recent = b"".join(pack(">qi16s", *entry) for entry in state.recent)
+        yield partition, producer, epoch, state.next, state.ended, gaps, recent
+
+
+def tick_before(connection: Connection, partition: int, offset: int) -> tuple[Tick, int]:
+    """Return the highest tick booked below an offset, and where it stands (-1: there is none)."""
+    row = connection.execute(
+        "SELECT serial, time_us, fact_position, source_offset FROM partition_tick"
+        " WHERE partition_no = %s AND source_offset < %s ORDER BY serial DESC LIMIT 1",
+        [partition, offset],
+    ).fetchone()
+    return (Tick(*row[:3]), row[3]) if row else (NO_TICK, -1)
+
+
+def offset_at(connection: Connection, partition: int, time_us: int) -> int:
+    """Return the offset of the first booked tick at or after a time; 0 where none is before."""
+    row = connection.execute(
+        "SELECT source_offset FROM partition_tick WHERE partition_no = %s AND time_us < %s"
+        " ORDER BY serial DESC LIMIT 1",
+        [partition, time_us],
+    ).fetchone()
+    return row[0] if row else 0

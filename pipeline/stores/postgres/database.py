@@ -1,0 +1,123 @@
+"""Connections and migrations.
+
+Owns: how we connect (schema, role, timeouts), which migrations ran, that none was edited since.
+Does not own: any table's meaning.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import TupleRow
+
+from pipeline.core.errors import ServerFailed
+from pipeline.stores.schemas import schema_folder
+
+Connection = psycopg.Connection[TupleRow]
+
+APPLICATION_ROLE = "talea_app"
+_MIGRATION_LOCK = 7_311_001
+_TIMEOUTS = (
+    "-c lock_timeout=10s -c statement_timeout=120s"
+    " -c idle_in_transaction_session_timeout=15s -c timezone=UTC"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One tenant's schema in one database."""
+
+    dsn: str
+    schema: str
+
+    def connect(self, *, name: str, owner: bool = False, autocommit: bool = False) -> Connection:
+        """Open a connection as the application role, or as the owner of the schema.
+
+        Raises:
+            ServerFailed: Postgres does not answer, or the schema was never set up.
+
+        """
+        try:
+            connection = psycopg.connect(
+                self.dsn,
+                options=f"-c search_path={self.schema} {_TIMEOUTS}",
+                application_name=f"talea {name}",
+                autocommit=True,
+                connect_timeout=10,
+            )
+        except psycopg.OperationalError as error:
+            raise ServerFailed(
+                f"Postgres does not answer ({_first_line(error)}): is the stack up? (talea up)"
+            ) from None
+        if not owner:
+            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(APPLICATION_ROLE)))
+        connection.autocommit = autocommit
+        return connection
+
+    @contextmanager
+    def session(self, name: str, *, owner: bool = False) -> Iterator[Connection]:
+        """Connect for one piece of work, in autocommit; close it after."""
+        connection = self.connect(name=name, owner=owner, autocommit=True)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def migrate(self) -> list[str]:
+        """Bring the schema up to date; return the migrations that ran.
+
+        Raises:
+            ServerFailed: an applied migration was edited, or one fails its own after-test.
+
+        """
+        with self.session("migrate", owner=True) as connection:
+            connection.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])
+            connection.execute(
+                sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self.schema))
+            )
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS migration"
+                " (name text PRIMARY KEY, sha256 text NOT NULL,"
+                " at timestamptz NOT NULL DEFAULT clock_timestamp())"
+            )
+            ran = dict(connection.execute("SELECT name, sha256 FROM migration").fetchall())
+            files = sorted((schema_folder() / "sql").glob("*.sql"))
+            return [path.name for path in files if self._apply(connection, path, ran)]
+
+    def _apply(self, connection: Connection, path: Path, ran: dict[str, str]) -> bool:
+        text = path.read_text("utf-8")
+        checksum = sha256(text.encode()).hexdigest()
+        if path.name in ran:
+            if ran[path.name] != checksum:
+                raise ServerFailed(
+                    f"migration {path.name} was edited after it ran:"
+                    " restore the file and write a new migration instead"
+                )
+            return False
+        after = next(line for line in text.splitlines() if line.startswith("-- after: "))
+        with connection.transaction():
+            connection.execute(text.replace("{schema}", self.schema).encode())
+            holds = connection.execute(after.removeprefix("-- after: ").encode())
+            if holds.fetchone() != (True,):
+                raise ServerFailed(f"migration {path.name} fails its own after-test: {after}")
+            connection.execute(
+                "INSERT INTO migration (name, sha256) VALUES (%s, %s)", [path.name, checksum]
+            )
+        return True
+
+
+def one(connection: Connection, query: LiteralString, *parameters: object) -> tuple[Any, ...]:
+    """Return the only row of a query."""
+    row = connection.execute(query, parameters).fetchone()
+    if row is None:
+        raise LookupError(f"no row: {query}")
+    return row
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

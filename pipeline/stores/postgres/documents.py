@@ -1,0 +1,253 @@
+"""Prepared and sealed documents.
+
+Owns: preparing once, registering in order under one lock an issuer, reading.
+Does not own: content (invoice/compose.py), records and seals (ledger/seal.py).
+Law: numbers have no gaps; a document is written once and never changed.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pipeline.book.booking import Cut
+from pipeline.core.calendar import Instant
+from pipeline.core.identity import Json, canonical
+from pipeline.ledger.seal import FIRST_SEAL, Sealed
+from pipeline.stores.postgres.database import Connection, one
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A composed document that waits for its number."""
+
+    payer: str
+    currency: str
+    instant: Instant
+    kind: str
+    ordinal: int
+    issuer: str
+    cut_serial: int
+    content: bytes
+    evidence: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """An issued document: what is sealed, and the columns it is found by."""
+
+    issuer: str
+    id: str
+    kind: str
+    payer: str
+    currency: str
+    instant: Instant
+    ordinal: int
+    cut_serial: int
+    sealed: Sealed
+
+    @property
+    def content(self) -> dict[str, Json]:
+        """The content as JSON."""
+        return cast(dict[str, Json], json.loads(self.sealed.content))
+
+    @property
+    def record(self) -> dict[str, Json]:
+        """The issue record as JSON."""
+        return cast(dict[str, Json], json.loads(self.sealed.record))
+
+
+def take_cut(connection: Connection) -> tuple[Cut, int] | None:
+    """Lock the oldest booked cut without documents; return it and its payer's partition.
+
+    A payer's cuts are taken in order, one at a time: a line that two of them could carry is
+    carried by the first. Call it in a transaction.
+    """
+    row = connection.execute(
+        "SELECT payer, currency, instant_us, serial, partition_no FROM cut"
+        " WHERE NOT prepared AND NOT EXISTS (SELECT FROM cut AS earlier"
+        " WHERE earlier.payer = cut.payer AND NOT earlier.prepared"
+        " AND (earlier.serial, earlier.instant_us, earlier.currency)"
+        " < (cut.serial, cut.instant_us, cut.currency))"
+        " ORDER BY serial, instant_us, payer, currency LIMIT 1 FOR UPDATE SKIP LOCKED"
+    ).fetchone()
+    return (Cut(*row[:4]), row[4]) if row else None
+
+
+def save_prepared(connection: Connection, cut: Cut, documents: Iterable[Prepared]) -> None:
+    """Keep what was composed at a cut that is locked by this transaction."""
+    for document in documents:
+        connection.execute(
+            "INSERT INTO prepared (payer, currency, instant_us, kind, ordinal, issuer,"
+            " cut_serial, content, evidence) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            [
+                document.payer,
+                document.currency,
+                document.instant,
+                document.kind,
+                document.ordinal,
+                document.issuer,
+                document.cut_serial,
+                document.content,
+                canonical(dict(document.evidence)).decode(),
+            ],
+        )
+    connection.execute(
+        "UPDATE cut SET prepared = true WHERE payer = %s AND currency = %s AND instant_us = %s",
+        [cut.payer, cut.currency, cut.instant],
+    )
+
+
+def contents_of(connection: Connection, payer: str, currency: str) -> list[dict[str, Json]]:
+    """Return the content of everything issued or prepared for a payer in a currency."""
+    rows = connection.execute(
+        "SELECT content FROM document WHERE payer = %s AND currency = %s"
+        " UNION ALL SELECT content FROM prepared WHERE payer = %s AND currency = %s",
+        [payer, currency, payer, currency],
+    )
+    return [cast(dict[str, Json], json.loads(bytes(content))) for (content,) in rows]
+
+
+def issuers_waiting(connection: Connection) -> list[str]:
+    """Return the issuers with prepared documents."""
+    rows = connection.execute("SELECT DISTINCT issuer FROM prepared ORDER BY issuer")
+    return [issuer for (issuer,) in rows]
+
+
+def register(
+    connection: Connection,
+    issuer: str,
+    seal: Callable[[Prepared, int, str], tuple[str, bytes, bytes]],
+) -> int:
+    """Give every prepared document of an issuer its number, record and seal; return how many.
+
+    `seal(prepared, place, previous seal)` returns (number, record, seal). One transaction,
+    one lock an issuer: two finalizers register one after the other.
+    """
+    with connection.transaction():
+        connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtext('talea issuer'), hashtext(%s))", [issuer]
+        )
+        place, previous = _head(connection, issuer)
+        rows = connection.execute(
+            "DELETE FROM prepared WHERE issuer = %s RETURNING payer, currency, instant_us, kind,"
+            " ordinal, issuer, cut_serial, content, evidence",
+            [issuer],
+        ).fetchall()
+        waiting = [_prepared(row) for row in rows]
+        for prepared in sorted(waiting, key=_order):
+            place += 1
+            number, record, sealed = seal(prepared, place, previous)
+            _insert(connection, prepared, Sealed(place, number, prepared.content, record, sealed))
+            previous = sealed.hex()
+        return len(waiting)
+
+
+def _order(prepared: Prepared) -> tuple[Instant, str, str, str, int]:
+    return (
+        prepared.instant,
+        prepared.payer,
+        prepared.currency,
+        prepared.kind,
+        prepared.ordinal,
+    )
+
+
+def _head(connection: Connection, issuer: str) -> tuple[int, str]:
+    row = connection.execute(
+        "SELECT place, encode(seal, 'hex') FROM document WHERE issuer = %s"
+        " ORDER BY place DESC LIMIT 1",
+        [issuer],
+    ).fetchone()
+    return (row[0], row[1]) if row else (0, FIRST_SEAL)
+
+
+def _insert(connection: Connection, prepared: Prepared, sealed: Sealed) -> None:
+    document_id = json.loads(prepared.content)["id"]
+    connection.execute(
+        "INSERT INTO document (issuer, place, number, id, kind, payer, currency, instant_us,"
+        " ordinal, cut_serial, content, record, seal)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        [
+            prepared.issuer,
+            sealed.place,
+            sealed.number,
+            document_id,
+            prepared.kind,
+            prepared.payer,
+            prepared.currency,
+            prepared.instant,
+            prepared.ordinal,
+            prepared.cut_serial,
+            sealed.content,
+            sealed.record,
+            sealed.seal,
+        ],
+    )
+    connection.execute(
+        "INSERT INTO invoice_event (document_id, place, state, actor, reason)"
+        " VALUES (%s, 1, 'finalized', 'finalizer', 'period closed')",
+        [document_id],
+    )
+    connection.execute(
+        "DELETE FROM draft WHERE payer = %s AND currency = %s AND instant_us = %s",
+        [prepared.payer, prepared.currency, prepared.instant],
+    )
+
+
+_COLUMNS = (
+    "SELECT issuer, id, kind, payer, currency, instant_us, ordinal, cut_serial,"
+    " place, number, content, record, seal FROM document"
+)
+
+
+def _prepared(row: Sequence[Any]) -> Prepared:
+    payer, currency, instant, kind, ordinal, issuer, serial, content, evidence = row
+    return Prepared(
+        payer,
+        currency,
+        instant,
+        kind,
+        ordinal,
+        issuer,
+        serial,
+        bytes(content),
+        json.loads(evidence),
+    )
+
+
+def _document(row: Sequence[Any]) -> Document:
+    issuer, document_id, kind, payer, currency, instant, ordinal, serial = row[:8]
+    place, number, content, record, seal = row[8:]
+    sealed = Sealed(place, number, bytes(content), bytes(record), bytes(seal))
+    return Document(issuer, document_id, kind, payer, currency, instant, ordinal, serial, sealed)
+
+
+def read_documents(connection: Connection, payer: str | None = None) -> list[Document]:
+    """Return the documents of one payer, or all, by issuer and place."""
+    rows = connection.execute(
+        _COLUMNS + " WHERE %s::text IS NULL OR payer = %s ORDER BY issuer, place", [payer, payer]
+    )
+    return [_document(row) for row in rows]
+
+
+def find_document(connection: Connection, number: str) -> Document | None:
+    """Return the document of a number."""
+    row = connection.execute(_COLUMNS + " WHERE number = %s", [number]).fetchone()
+    return _document(row) if row else None
+
+
+def documents_count(connection: Connection) -> int:
+    """Return how many documents are issued."""
+    (count,) = one(connection, "SELECT count(*) FROM document")
+    return cast(int, count)
+
+
+def state_of(connection: Connection, document_id: str) -> str:
+    """Return the state of a document: that of its last event."""
+    (state,) = one(
+        connection,
+        "SELECT state FROM invoice_event WHERE document_id = %s ORDER BY place DESC LIMIT 1",
+        document_id,
+    )
+    return cast(str, state)

@@ -1,0 +1,88 @@
+"""THE PAGE: every topic, group and key prefix, who writes it and who reads it.
+
+A name that reaches a broker, a table or a group is written here and nowhere else.
+
+    agents, any producer ──UsageBatch──.          ticker ──Tick──> every partition
+                                       v              v
+                                  usage.events ───────┘
+                                       │  metering worker (Faust): decode, gate, claim, fold
+                                       v
+       usage.rejected <── bad, late ───┼──> usage.metered
+                                              │  pricing worker: book, then draft
+                                              v
+                                          Postgres ── finalizer: prepare, register ──> sealed
+    fact log (Postgres) ── ticker ──> billing.facts
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+EVENT_COUNT_HEADER = "talea-events"
+"""Record header on `usage.events`: how many events the producer offers, in ASCII digits."""
+
+EMBEDDED_PARTITIONS = 8
+PRODUCTION_PARTITIONS = 64
+
+MESSAGE_BYTES_MAX = 4 << 20
+"""The largest record the broker takes; agents stay far below (collect/limits)."""
+
+_HOUR_MS = 3_600_000
+_DAY_MS = 24 * _HOUR_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as we create it. `per_log`: as many partitions as the usage log, else one."""
+
+    name: str
+    retention_ms: int
+    per_log: bool = True
+    compacted: bool = False
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def config(self) -> dict[str, str]:
+        """The topic's settings for the broker."""
+        return {
+            "cleanup.policy": "compact" if self.compacted else "delete",
+            "retention.ms": str(self.retention_ms),
+            "max.message.bytes": str(MESSAGE_BYTES_MAX),
+            **self.extra,
+        }
+
+
+USAGE_EVENTS = Topic("usage.events.v1", retention_ms=400 * _DAY_MS)
+"""The usage log: UsageBatch and Tick, offsets contiguous (no compaction, no transactions)."""
+USAGE_METERED = Topic("usage.metered.v1", retention_ms=7 * _DAY_MS)
+"""MeteredSlices, same partition number as their source."""
+USAGE_REJECTED = Topic("usage.rejected.v1", retention_ms=120 * _DAY_MS)
+"""RejectedUsage: what was refused, with its bytes."""
+BILLING_FACTS = Topic("billing.facts.v1", retention_ms=-1, per_log=False)
+"""Mirror of the fact log, for ever."""
+
+TOPICS = (USAGE_EVENTS, USAGE_METERED, USAGE_REJECTED, BILLING_FACTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """One tenant's names: a prefix for topics, groups and Redis keys, a Postgres schema."""
+
+    prefix: str = ""
+    schema: str = "talea"
+
+    def topic(self, topic: Topic) -> str:
+        """Return the topic's name on the broker."""
+        return f"{self.prefix}{topic.name}"
+
+    @property
+    def metering_group(self) -> str:
+        """The Faust application id, which is its consumer group."""
+        return f"{self.prefix}talea-metering"
+
+    def claims_key(self, partition: int, generation: int) -> str:
+        """Return the Redis hash of one partition's claims; {..} keeps a partition in a slot."""
+        return f"{self.prefix}{{usage-{partition}}}:claims:{generation}"
+
+    def watermark_key(self, partition: int) -> str:
+        """Return the Redis key of the offset up to which a partition's claims are complete."""
+        return f"{self.prefix}{{usage-{partition}}}:watermark"

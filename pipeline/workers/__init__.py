@@ -1,0 +1,1 @@
+"""Workers: thin shells around the pure rooms: load, step, save, ack."""

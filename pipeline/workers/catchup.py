@@ -1,0 +1,116 @@
+"""Reading the usage log beside the stream: for a place to start at, for claims to make again.
+
+Owns: where the books stand (polled), the walk over a range of one partition.
+Does not own: what each message is (meter/place.py).  Everything here blocks: call it in a thread.
+Law: the walk sees what the worker saw when the messages first came by.
+"""
+
+from collections.abc import Iterator
+from threading import Lock
+
+from pipeline.book.booking import Cursor
+from pipeline.core.identity import batch_digest
+from pipeline.dedupe.claims import Delivery
+from pipeline.meter.place import Opened, Place, Told
+from pipeline.meter.sift import Arrival, Ground, Sifted, delivery
+from pipeline.meter.ticks import Tick
+from pipeline.stores.kafka import read_range, usage_log
+from pipeline.stores.postgres import books
+from pipeline.stores.records import open_message
+from pipeline.workers.knowledge import Knowledge
+from pipeline.workers.surroundings import Surroundings
+
+_PATIENCE_S = 3600.0
+
+
+class Catchup:
+    """One connection, one lock: calls come from threads."""
+
+    def __init__(self, around: Surroundings) -> None:
+        """Connect."""
+        self._around = around
+        self._connection = around.database.connect(name="metering", autocommit=True)
+        self._polling = around.database.connect(name="metering cursor", autocommit=True)
+        self.known = Knowledge(self._connection)
+        self._cursors: dict[int, Cursor] = {}
+        self._lock = Lock()
+
+    def poll(self) -> None:
+        """Read where the books stand."""
+        loaded = books.load_cursors(self._polling)
+        self._cursors = {partition: cursor for partition, (cursor, _) in loaded.items()}
+
+    def cursor(self, partition: int) -> Cursor:
+        """Return where a partition's books stood at the last poll."""
+        return self._cursors.get(partition) or Cursor(partition)
+
+    def generation_of_cursor(self, partition: int) -> int:
+        """Return the generation of claims that a partition's books have reached."""
+        cursor = self.cursor(partition)
+        if not cursor.tick.serial:
+            return 0
+        return self.known.ground(partition, cursor.tick).gate.generation(cursor.log_time)
+
+    def ground(self, partition: int, tick: Tick) -> Ground:
+        """Return what a message behind `tick` is judged by, fetching the facts."""
+        with self._lock:
+            return self.known.ground(partition, tick)
+
+    def look_waiting(self, opened: Opened, arrival: Arrival, partition: int) -> Told | Sifted:
+        """Judge a message that asks for a tick's row."""
+        with self._lock:
+            return self.known.look_waiting(opened, arrival, partition, _PATIENCE_S)
+
+    def place_at(self, partition: int, offset: int) -> Place:
+        """Return the place before `offset`: the books' cursor, walked up to there."""
+        with self._lock:
+            self.poll()
+            cursor = self.cursor(partition)
+            start = cursor.offset + 1
+            place = Place(min(start, offset), offset, cursor.tick, cursor.log_time)
+            for _ in self._walk(partition, place, offset):
+                pass
+            place.after = offset
+            return place
+
+    def generation_start(self, partition: int, generation: int) -> int:
+        """Return the offset of the last tick before a generation began (0: none)."""
+        with self._lock:
+            ground = self.known.ground(partition, self.cursor(partition).tick)
+            began = generation * ground.gate.generation_width
+            return books.offset_at(self._connection, partition, began)
+
+    def deliveries(self, partition: int, after: int, start: int, end: int) -> list[Delivery]:
+        """Return the claims that the messages with start <= offset < end make.
+
+        `after` is the offset after the last claim before them.
+        """
+        with self._lock:
+            cursor = self.cursor(partition)
+            if start > cursor.offset + 1:
+                place = Place(cursor.offset + 1, after, cursor.tick, cursor.log_time)
+            else:  # right behind a tick, log time is that tick's
+                tick, stands = books.tick_before(self._connection, partition, start)
+                place = Place(stands + 1, after, tick, tick.time)
+            found = []
+            for arrival, looked in self._walk(partition, place, end):
+                if not isinstance(looked, Sifted) or arrival.offset < start:
+                    continue
+                gate = self.known.ground(partition, arrival.tick).gate
+                claim = delivery(looked, arrival, place.after, gate)
+                if claim is not None:
+                    place.after = arrival.offset + 1
+                    found.append(claim)
+            return found
+
+    def _walk(
+        self, partition: int, place: Place, end: int
+    ) -> Iterator[tuple[Arrival, Told | Sifted]]:
+        """Step `place` over the log up to `end`, telling each message as it was judged."""
+        name = usage_log(self._around.stack)
+        for record in read_range(self._around.kafka, name, partition, place.offset, end):
+            arrival = place.arrival(record.event_count, batch_digest(record.value))
+            opened = open_message(record.value)
+            looked = self.known.look_waiting(opened, arrival, partition, _PATIENCE_S)
+            yield arrival, looked
+            place.pass_message(looked, claimed=False)

@@ -1,0 +1,90 @@
+"""What a reader of the usage log must know beside it: facts and the rows of ticks.
+
+Owns: fetching them when a message first needs them, waiting where they are not there yet.
+Does not own: what they mean (catalog, meter).
+Law: a worker that lacks a fact or a tick's row waits; it never judges without.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from time import monotonic, sleep
+
+from pipeline.catalog.catalog import Catalog, FactLog
+from pipeline.core.errors import ServerFailed
+from pipeline.meter.place import NeedsTick, Opened, Told, look
+from pipeline.meter.sift import Arrival, Ground, Sifted
+from pipeline.meter.ticks import Tick
+from pipeline.stores.postgres import facts
+from pipeline.stores.postgres.database import Connection
+
+_ROWS_AHEAD = 2_000
+_ROWS_KEPT = 20_000
+_POLL_S = 0.05
+
+
+@dataclass(slots=True)
+class Knowledge:
+    """Facts and tick rows as far as they were needed, over one connection in autocommit."""
+
+    connection: Connection
+    facts: FactLog = field(default_factory=FactLog)
+    _rows: dict[int, Tick | None] = field(default_factory=dict)
+    _grounds: dict[tuple[int, int], Ground] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> Mapping[int, Tick | None]:
+        """The tick rows fetched so far."""
+        return self._rows
+
+    def catalog(self, position: int) -> Catalog:
+        """Return the catalog at a position that a tick named."""
+        if position > self.facts.head:
+            self.facts.append(facts.read_facts(self.connection, self.facts.head))
+        return self.facts.at(position)
+
+    def ground(self, partition: int, tick: Tick) -> Ground:
+        """Return what a message behind `tick` is judged by."""
+        key = (partition, tick.fact_position)
+        if key not in self._grounds:
+            catalog = self.catalog(max(tick.fact_position, 1))
+            parameters = catalog.parameters
+            self._grounds[key] = Ground(
+                partition, parameters.partitions, parameters.gate, catalog.meters
+            )
+        return self._grounds[key]
+
+    def fetch(self, serial: int) -> bool:
+        """Fetch tick rows from `serial` on; return whether that one is there."""
+        if len(self._rows) > _ROWS_KEPT:
+            self._rows.clear()
+        for tick in facts.ticks_from(self.connection, serial, _ROWS_AHEAD):
+            self._rows[tick.serial] = tick
+        return self._rows.get(serial) is not None
+
+    def deny(self, serial: int) -> None:
+        """Note that a tick stands in the log without a row."""
+        self._rows[serial] = None
+
+    def look_waiting(
+        self, opened: Opened, arrival: Arrival, partition: int, patience_s: float
+    ) -> Told | Sifted:
+        """Judge a message, fetching and waiting for tick rows as it asks (blocks).
+
+        Raises:
+            ServerFailed: the next tick did not come within `patience_s`.
+
+        """
+        deadline = monotonic() + patience_s
+        while True:
+            ground = self.ground(partition, arrival.tick)
+            looked = look(opened, arrival, ground, self._rows)
+            if not isinstance(looked, NeedsTick):
+                return looked
+            if self.fetch(looked.serial):
+                continue
+            if isinstance(opened, Tick):
+                self.deny(looked.serial)
+            elif monotonic() > deadline:
+                raise ServerFailed(f"tick {looked.serial} does not come: is the ticker running?")
+            else:
+                sleep(_POLL_S)

@@ -1,0 +1,151 @@
+"""Pricing worker: book slices, then rate drafts.
+
+Owns: load -> book -> save, and when to rate.  Does not own: booking (book), rating (drafting).
+Law: the cursor moves in the transaction that writes what it moved over. No consumer group: the
+books say where to read on.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from threading import Event
+
+from pipeline.book.booking import Booked, Cursor, Partition
+from pipeline.core.errors import BrokenInvariant
+from pipeline.stores.codec import Unreadable, decode
+from pipeline.stores.kafka import MeteredReader, log_ends, read_range, topic_id, usage_log
+from pipeline.stores.postgres import books
+from pipeline.stores.postgres.books import Anchor, Books, Flush
+from pipeline.stores.records import slices_of
+from pipeline.topology import USAGE_METERED
+from pipeline.workers.drafting import rate_dirty
+from pipeline.workers.knowledge import Knowledge
+from pipeline.workers.surroundings import Surroundings
+
+
+def partitions_of(worker: int, workers: int, partitions: int) -> list[int]:
+    """Return the partitions that one of several pricing workers books."""
+    return list(range(worker, partitions, workers))
+
+
+class PricingWorker:
+    """Books a fixed set of partitions."""
+
+    def __init__(self, around: Surroundings, partitions: Sequence[int]) -> None:
+        """Load the books and hold their anchors against the topics.
+
+        Raises:
+            BrokenInvariant: a topic is not the one that was booked from.
+
+        """
+        self._around, self._numbers = around, partitions
+        self._knowing = around.database.connect(name="pricing facts", autocommit=True)
+        self._known = Knowledge(self._knowing)
+        self._booking = around.database.connect(name="pricing books")
+        self._drafting = around.database.connect(name="pricing drafts", autocommit=True)
+        self._books = Books(self._booking)
+        self._topic_id = topic_id(around.kafka, usage_log(around.stack))
+        loaded = books.load_cursors(self._drafting)
+        self._anchors: dict[int, Anchor] = {}
+        self._partitions: dict[int, Partition] = {}
+        for number in partitions:
+            cursor, anchor = loaded.get(number, (Cursor(number), Anchor(self._topic_id, b"")))
+            self._check_anchor(cursor, anchor)
+            self._anchors[number] = anchor
+            self._partitions[number] = self._load(cursor)
+        starts = {number: p.cursor.metered_offset + 1 for number, p in self._partitions.items()}
+        self._reader = MeteredReader(around.kafka, self._metered, starts)
+
+    @property
+    def _metered(self) -> str:
+        return self._around.stack.topic(USAGE_METERED)
+
+    def _load(self, cursor: Cursor) -> Partition:
+        number = cursor.partition
+        catalog = self._known.catalog(cursor.tick.fact_position)
+        sequences = books.load_sequences(self._drafting, number)
+        return Partition(cursor, catalog, sequences, books.load_cuts(self._drafting, number))
+
+    def _check_anchor(self, cursor: Cursor, anchor: Anchor) -> None:
+        """Notice a topic that was recreated or truncated under the books."""
+        number = cursor.partition
+        if anchor.topic_id != self._topic_id:
+            raise BrokenInvariant(
+                f"{usage_log(self._around.stack)} is another topic than the one that partition"
+                f" {number} was booked from: restore it, or start a new log under a new prefix"
+            )
+        if cursor.metered_offset < 0:
+            return
+        first, following = log_ends(self._around.kafka, self._metered, number + 1)[number]
+        if following <= cursor.metered_offset:
+            raise BrokenInvariant(
+                f"{self._metered}[{number}] ends at {following}, but {cursor.metered_offset} was"
+                " booked from it: it was truncated or recreated"
+            )
+        if first > cursor.metered_offset:
+            return
+        at = cursor.metered_offset
+        for record in read_range(self._around.kafka, self._metered, number, at, at + 1):
+            if _digest(record.value) != anchor.metered_digest:
+                raise BrokenInvariant(
+                    f"{self._metered}[{number}] holds another record at {at} than was booked"
+                )
+
+    def step(self) -> int:
+        """Gather, book and rate once; return how many records were booked."""
+        settings = self._around.settings
+        records = self._reader.read(settings.flush_records, settings.flush_s)
+        if records:
+            self._book(records)
+        started = time.monotonic()
+        while rate_dirty(self._drafting, self._known, self._numbers):
+            if time.monotonic() - started > _DRAFT_S_MAX and records:
+                break
+        return len(records)
+
+    def _book(self, records: Iterable[tuple[int, int, bytes]]) -> None:
+        before = {number: p.cursor for number, p in self._partitions.items()}
+        booked: dict[int, Booked] = {}
+        for number, offset, value in records:
+            into = booked.setdefault(number, Booked())
+            self._book_record(self._partitions[number], offset, value, into)
+            self._anchors[number] = Anchor(self._topic_id, _digest(value))
+        flushes = [
+            Flush(before[number], self._partitions[number].cursor, self._anchors[number], into)
+            for number, into in booked.items()
+        ]
+        self._books.save(flushes)
+
+    def _book_record(self, partition: Partition, offset: int, value: bytes, into: Booked) -> None:
+        try:
+            name, record = decode(value)
+        except Unreadable as error:
+            raise BrokenInvariant(f"{self._metered}: record {offset} is broken: {error}") from None
+        if name != "MeteredSlices.v1":
+            raise BrokenInvariant(f"{self._metered}: record {offset} is a {name}")
+        for piece in slices_of(record):
+            position = (piece.tick or partition.cursor.tick).fact_position
+            partition.book(piece, offset, self._known.catalog(position), into)
+        partition.cursor = replace(partition.cursor, metered_offset=offset)
+
+    def close(self) -> None:
+        """Leave."""
+        self._reader.close()
+        for connection in (self._knowing, self._booking, self._drafting):
+            connection.close()
+
+
+_DRAFT_S_MAX = 1.0
+
+
+def _digest(record: bytes) -> bytes:
+    return blake2b(record, digest_size=16).digest()
+
+
+def run_pricing(around: Surroundings, worker: int, workers: int, stop: Event) -> None:
+    """Book and rate until stopped."""
+    pricing = PricingWorker(around, partitions_of(worker, workers, around.partitions))
+    while not stop.is_set():
+        pricing.step()
+    pricing.close()

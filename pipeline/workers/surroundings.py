@@ -1,0 +1,19 @@
+"""What a worker is given: addresses and names, once, from bootstrap."""
+
+from dataclasses import dataclass
+
+from pipeline.settings import Settings
+from pipeline.stores.postgres.database import Database
+from pipeline.topology import Stack
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The servers and names of one stack, and the tuning of its workers."""
+
+    kafka: str
+    redis: str
+    database: Database
+    stack: Stack
+    partitions: int
+    settings: Settings
