@@ -3,9 +3,11 @@
 import importlib.metadata
 import signal
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from threading import Event
+from typing import cast
 
-# first_facts imported lazily
+from pipeline.catalog.changes import first_facts
 from pipeline.catalog.facts import Fact, NewFact
 from pipeline.core.errors import BadInput
 from pipeline.settings import Settings
@@ -26,8 +28,10 @@ def surroundings(settings: Settings, kafka: str, redis: str, postgres: str) -> S
     return Surroundings(kafka, redis, database, settings.stack, settings.partitions, settings)
 
 
-def set_up(around: Surroundings) -> None:
-    """Bring schema, topics and the first facts of the log into place; twice is once.
+def set_up(around: Surroundings) -> Surroundings:
+    """Bring schema, first facts and topics into place; return the surroundings of this log.
+
+    Twice is once. A log that is there keeps its partition count, which settings may not deny.
 
     Raises:
         BadInput: the log has another partition count than settings say.
@@ -35,24 +39,24 @@ def set_up(around: Surroundings) -> None:
 
     """
     around.database.migrate()
-    create_topics(around.kafka, around.stack, around.partitions, around.settings.replication)
-    author = Author("talea", "first facts of a new log")
     settings = around.settings
 
     def first(known: Sequence[Fact]) -> Sequence[NewFact]:
         if known:
             return []
         return first_facts(
-            around.partitions, settings.horizon_s, settings.tolerance_s, GRACE_S, TZDATA_VERSION
+            settings.partitions, settings.horizon_s, settings.tolerance_s, GRACE_S, TZDATA_VERSION
         )
 
     with around.database.session("set up") as connection:
-        append_facts(connection, first, author, wall_clock())
-        partitions = read_facts(connection, 0, 1)[0].body["partitions"]
-    if partitions != around.partitions:
+        append_facts(connection, first, Author("talea", "first facts of a new log"), wall_clock())
+        partitions = cast(int, read_facts(connection, 0, 1)[0].body["partitions"])
+    if "partitions" in settings.model_fields_set and partitions != settings.partitions:
         raise BadInput(
             f"this log has {partitions} partitions for its life: set TALEA_PARTITIONS={partitions}"
         )
+    create_topics(around.kafka, around.stack, partitions, settings.replication)
+    return replace(around, partitions=partitions)
 
 
 def worker_runner(around: Surroundings, name: str, number: int, of: int) -> Callable[[], None]:

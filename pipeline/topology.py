@@ -20,6 +20,9 @@ from dataclasses import dataclass, field
 EVENT_COUNT_HEADER = "talea-events"
 """Record header on `usage.events`: how many events the producer offers, in ASCII digits."""
 
+READER_GROUP = "talea-reader"
+"""What readers without a group call themselves: librdkafka wants a name. Never joined."""
+
 EMBEDDED_PARTITIONS = 8
 PRODUCTION_PARTITIONS = 64
 

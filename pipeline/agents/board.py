@@ -59,8 +59,15 @@ class Board:
 
     def raise_refusal(self) -> None:
         """Raise what makes all sending useless, if there is such a thing."""
-        if self.refusal is not None:
-            raise self.refusal
+        _raise(self.refusal)
+
+    def raise_failure(self) -> None:
+        """Raise why the spool cannot be written now, if it cannot."""
+        _raise(self.failure)
+
+    def raise_closed(self) -> None:
+        """Raise why nothing is taken any more, if so."""
+        _raise(self.closed)
 
     def forked(self) -> None:
         """Begin anew in a child: its parent's threads may have held the lock."""
@@ -70,3 +77,9 @@ class Board:
             "the Recorder was opened before a fork: open one in each child, on its own spool"
         )
         self.tight = True
+
+
+def _raise(error: TaleaError | None) -> None:
+    if error is not None:
+        # Raised again and again, it would grow by a traceback each time.
+        raise error.with_traceback(None)

@@ -18,7 +18,7 @@ from pipeline.core.errors import ServerFailed, TaleaError
 _IN_FLIGHT_BYTES = 8 << 20
 _READ_BATCHES = 16
 _FORGET_BATCHES = 64
-_CONTACT_WAIT_S = 3.0
+_CONTACT_WAIT_S = 1.0
 _POLL_WAIT_S = 0.02
 _TROUBLED_WAIT_S = 0.2
 _IDLE_WAIT_S = 0.5
@@ -94,11 +94,10 @@ class Sender:
             return
         found = self._link.partitions(_CONTACT_WAIT_S)
         if found != self._partitions:
-            left = self._spool.standing()
             raise WrongTopic(
                 f"topic {self._topic} has {found} partitions, not {self._partitions}: open with"
-                f" partitions={found} and another spool ({self._spool.path} keeps {left.events}"
-                " events packed for the wrong count; record them again)"
+                f" partitions={found} and another spool (what {self._spool.path} holds is packed"
+                " for the wrong count: record it again)"
             )
         with self._board.lock:
             self._board.in_contact = True

@@ -98,7 +98,9 @@ class Spool:
         place = Path(path)
         with _told(place):
             # sqlite gives its files the rights of the first: usage is nobody else's business.
-            os.close(os.open(place, os.O_CREAT | os.O_RDWR, 0o600))
+            # Only a new file is opened here: to close one drops our locks on it (POSIX).
+            with suppress(FileExistsError):
+                os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             connection = sqlite3.connect(
                 place, timeout=0, isolation_level=None, check_same_thread=False
             )
@@ -254,6 +256,7 @@ def _told(path: Path) -> Iterator[None]:
                 f"{path} is open in another Recorder: give each its own spool, or stop the other"
             ) from None
         mend = {
+            "SQLITE_CANTOPEN": "name a file in a folder that can be written",
             "SQLITE_FULL": "free some space on that disk",
             "SQLITE_NOTADB": "it is no spool: name another file",
             "SQLITE_CORRUPT": "move it aside and keep it: what it held is not sent",

@@ -92,8 +92,7 @@ class Writer:
     def seal(self) -> int:
         """Line up every open batch; return the id that all of them reach up to."""
         with self._board.lock:
-            if self._board.closed:
-                raise self._board.closed
+            self._board.raise_closed()
             self._line_up(self._packing.seal(inf))
             return self._packing.last_id
 
@@ -107,8 +106,7 @@ class Writer:
         board = self._board
         with board.lock:
             while self._spooled_to < target:
-                if board.failure:
-                    raise board.failure
+                board.raise_failure()
                 if not board.wait(deadline_s):
                     raise SpoolFailed(f"{self._spool.path} is not written yet: the disk is slow")
 
@@ -164,11 +162,9 @@ class Writer:
         board, wait_s = self._board, self._habits.full_wait_s
         deadline_s = inf if wait_s is None else monotonic() + wait_s
         while self._is_tight():
-            if board.closed:
-                raise board.closed
+            board.raise_closed()
             board.raise_refusal()
-            if board.failure:
-                raise board.failure
+            board.raise_failure()
             if not board.wait(deadline_s):
                 raise SpoolFull(
                     f"{self._spool.path} holds {self._spool.bytes_held} bytes of"

@@ -68,7 +68,7 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
     """Return the catalog after more facts.
 
     Raises:
-        BrokenInvariant: a serial is missing or twice.
+        BrokenInvariant: a serial is missing or twice, or the log's parameters are.
 
     """
     position, log, rules = catalog.position, catalog.log, catalog.rules
@@ -80,6 +80,8 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
         position = fact.serial
         match fact.kind:
             case FactKind.LOG:
+                if log is not None:
+                    raise BrokenInvariant(f"fact {position} sets the log's parameters anew")
                 log = documents.log_parameters(fact.body)
             case FactKind.RULES:
                 rules = documents.rules(fact.body)

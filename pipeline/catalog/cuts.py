@@ -40,6 +40,7 @@ class CutSchedule:
         self._tick = tick
         self._ahead: list[tuple[Instant, str]] = []
         self._starts: list[tuple[Instant, str]] = []
+        self._touched: set[str] = set()
         for subscription in self._own(catalog):
             self._push(subscription, self._horizon(catalog, tick))
             self._push_start(subscription, tick.time)
@@ -60,8 +61,11 @@ class CutSchedule:
         return sorted(due)
 
     def started(self) -> list[str]:
-        """Return the customers whose periods began by the last tick passed, once each."""
-        customers = set()
+        """Return whose drafts the last tick passed touched, once each.
+
+        A period of theirs began, or a subscription, its plan or its customer changed.
+        """
+        customers, self._touched = self._touched, set()
         while self._starts and self._starts[0][0] <= self._tick.time:
             instant, subscription_id = heapq.heappop(self._starts)
             subscription = self._catalog.subscriptions[subscription_id]
@@ -75,6 +79,9 @@ class CutSchedule:
         old = self._catalog
         for subscription in self._own(catalog):
             before = old.subscriptions.get(subscription.id)
+            if before == subscription and parties(catalog, subscription) == parties(old, before):
+                continue
+            self._touched.add(subscription.customer)
             if before == subscription and _rhythm(catalog, subscription) == _rhythm(old, before):
                 continue
             known = set(_ends(old, before, passed)) if before else set()
@@ -84,7 +91,7 @@ class CutSchedule:
         self._catalog = catalog
         self._ahead, self._starts = [], []
         for subscription in self._own(catalog):
-            self._push(subscription, passed if subscription.id in old.subscriptions else now)
+            self._push(subscription, min(passed, now))
             self._push_start(subscription, self._tick.time)
         return due
 

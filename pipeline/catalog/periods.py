@@ -41,7 +41,7 @@ def periods(
         if cycle.start >= last:
             return
         end = cycle.end if subscription.end is None else min(cycle.end, subscription.end)
-        if end > after:
+        if end > max(after, cycle.start):  # a day the zone never had (Apia, 2011) is no period
             period = Period(cycle.start, end)
             yield ServicePeriod(subscription, plan, customer, cycle, period)
         index += 1

@@ -28,7 +28,9 @@ SHOWN_CHARS_MAX = 50
 T = TypeVar("T")
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
-_PLAIN_TAGS = frozenset({None, "!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))})
+_PLAIN_TAGS = frozenset(
+    {None, "!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))}
+)
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
@@ -104,7 +106,7 @@ def compose(text: str) -> tuple[Value, list[Problem]]:
         return nothing, [*builder.problems, refused.problem]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        message = f"no YAML: {error.problem or error.context}"
+        message = f"no YAML, {error.problem or error.context}: mend the syntax here or just above"
         return nothing, [*builder.problems, Problem("", mark.line + 1 if mark else 1, message)]
 
 
@@ -134,7 +136,9 @@ class _Builder:
         for event in self._events:
             if isinstance(event, yaml.DocumentStartEvent):
                 if root is not None:
-                    raise _Refused("", _line(event), "a second document: a sheet has one, cut `---`")
+                    raise _Refused(
+                        "", _line(event), "a second document: a sheet has one, cut `---`"
+                    )
                 root = self._value(next(self._events), "", 0)
         return root
 
@@ -208,12 +212,19 @@ class _Builder:
 
 
 def _line(event: yaml.Event) -> int:
-    return int(event.start_mark.line) + 1
+    mark = event.start_mark
+    return mark.line + 1 if mark else 1
+
+
+def empty(line: int) -> Members:
+    """Return a mapping of nothing."""
+    return Members(line, 1, 0, {}, {})
 
 
 def joined(path: str, key: str) -> str:
     """Return the path of a key below a path."""
     short = key[:SHOWN_CHARS_MAX]
+    short = short if short.isprintable() else repr(short)
     return f"{path}.{short}" if path and short else path or short
 
 
@@ -245,14 +256,15 @@ def as_json(value: Value) -> Json:
 class Entry:
     """One mapping of a sheet, read key by key; problems go to a list the sheet shares."""
 
-    __slots__ = ("_at", "path", "problems")
+    __slots__ = ("_at", "_opened", "path", "problems")
 
     def __init__(self, value: Value, path: str, problems: list[Problem]) -> None:
-        """Open a mapping; anything else is a problem and reads as empty."""
+        """Open a mapping; anything else is one problem, and lacks nothing besides."""
         self.path = path
         self.problems = problems
-        self._at = value if isinstance(value, Members) else Members(value.line, 1, 0, {}, {})
-        if not isinstance(value, Members):
+        self._at = value if isinstance(value, Members) else empty(value.line)
+        self._opened = self._at is value
+        if not self._opened:
             problems.append(Problem(path, value.line, "must be a mapping: write `key: value` here"))
 
     @property
@@ -281,9 +293,14 @@ class Entry:
     def needed(self, key: str, parse: Callable[[str], T], stand_in: T) -> T:
         """Return what `parse` makes of a required scalar; its ValueError becomes a problem."""
         if self.value(key) is None:
-            self.note(key, f"required, but absent or empty: add {key}")
+            self.missing(key)
             return stand_in
         return self.optional(key, parse, stand_in)
+
+    def missing(self, key: str) -> None:
+        """Note that a required key is not there."""
+        if self._opened:
+            self.note(key, f"required, but absent or empty: add {key}")
 
     def optional(self, key: str, parse: Callable[[str], T], default: T) -> T:
         """Return what `parse` makes of a scalar; the default where it is absent or null."""
@@ -319,7 +336,7 @@ class Entry:
                 self.problems.append(Problem(path, item.line, str(error)))
         return found
 
-    def keys(self) -> list[str]:
+    def filled(self) -> list[str]:
         """Return the keys that hold anything, in the order of the file."""
         return [key for key in self._at.members if self.value(key) is not None]
 

@@ -120,6 +120,9 @@ def _frame(text: str) -> bytes:
     return _length(len(framed)) + framed
 
 
+_NO_TEXT = _frame("")
+
+
 class _Namer:
     """`core.identity.event_key` and `fingerprint`, with what repeats hashed once.
 
@@ -151,7 +154,8 @@ class _Namer:
         self,
         meter: str,
         time: Instant,
-        value: tuple[int, int],
+        mantissa: int,
+        scale: int,
         pairs: Pairs,
         reversed_at: Instant | None,
     ) -> bytes:
@@ -161,17 +165,18 @@ class _Namer:
             seed = blake2b(digest_size=FINGERPRINT_BYTES, person=b"talea.print.1")
             seed.update(_frame(meter))
             _room(self._prints)[meter] = seed
-        framed = self._values.get(value)
-        if framed is None:
-            framed = _frame(f"{value[0]}e-{value[1]}")
-            _room(self._values)[value] = framed
+        value = self._values.get((mantissa, scale))
+        if value is None:
+            value = _frame(f"{mantissa}e-{scale}")
+            _room(self._values)[mantissa, scale] = value
         tail = self._dimensions.get(pairs)
         if tail is None:
             tail = b"".join(_frame(name) + _frame(item) for name, item in pairs)
             _room(self._dimensions)[pairs] = tail
         state = seed.copy()
-        middle = _frame("" if reversed_at is None else str(reversed_at))
-        state.update(_frame(str(time)) + framed + middle + tail)
+        when = b"%d" % time
+        reversal = _NO_TEXT if reversed_at is None else _frame(str(reversed_at))
+        state.update(_length(len(when)) + when + value + reversal + tail)
         return state.digest()
 
 
@@ -202,7 +207,7 @@ class Packer:
     def __init__(self, mode: Mode) -> None:
         """Start empty."""
         self._mode = mode
-        self._namer = _Namer()
+        self._namer = _Namer() if mode is Mode.KEYED else None
         self._clear()
 
     def _clear(self) -> None:
@@ -254,12 +259,10 @@ class Packer:
     ) -> None:
         """Append one event, value in its smallest form: `add` without an object (hot path)."""
         columns, customers, dimensions = self._columns, self._customers, self._dimensions
-        if self._mode is Mode.KEYED:
-            namer = self._namer
+        namer = self._namer
+        if namer is not None:
             self._keys.append(namer.key(customer, source, event_id))
-            self._prints.append(
-                namer.fingerprint(meter, time, (mantissa, scale), pairs, reversed_at)
-            )
+            self._prints.append(namer.fingerprint(meter, time, mantissa, scale, pairs, reversed_at))
         if reversed_at is not None:
             self._reversals.append(Reversal(len(columns), reversed_at))
             self.text_bytes += 16

@@ -44,8 +44,12 @@ class Columns:
         return len(self.time)
 
 
-@lru_cache(maxsize=1 << 16)
 def _is_name(text: str, chars_max: int) -> bool:
+    return len(text) <= chars_max and _is_checked(text, chars_max)
+
+
+@lru_cache(maxsize=1 << 16)  # of short texts only: what a stranger sends must not fill memory
+def _is_checked(text: str, chars_max: int) -> bool:
     try:
         checked_text(text, "", chars_max)
     except Refused:

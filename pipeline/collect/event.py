@@ -169,7 +169,8 @@ def parse_cloudevent(line: bytes) -> UsageEvent | Rejection:
         envelope = parse_json(line)
         if not isinstance(envelope, dict):
             raise Refused(Code.BAD_FIELD, "", "a CloudEvent is a JSON object")
-        if envelope.get("specversion") != "1.0":
+        version = envelope.get("specversion")
+        if type(version) is not str or version != "1.0":
             raise Refused(Code.BAD_FIELD, "specversion", 'specversion must be "1.0"')
         data = envelope.get("data")
         if not isinstance(data, dict):

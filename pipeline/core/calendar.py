@@ -25,6 +25,7 @@ EARLIEST: Instant = 946_684_800 * SECOND
 LATEST: Instant = 4_102_444_800 * SECOND
 """2100-01-01: event times from it on are refused."""
 
+_LONGEST = 36_525 * DAY
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
@@ -98,12 +99,17 @@ class Duration:
     days: int
     seconds: int
 
+    @property
+    def nominal_us(self) -> int:
+        """About how long it lasts, in microseconds: a month as 30 days."""
+        return (self.months * 30 + self.days) * DAY + self.seconds * SECOND
+
     @classmethod
     def parse(cls, text: str) -> "Duration":
         """Parse PnYnMnWnDTnHnMnS (whole numbers only).
 
         Raises:
-            ValueError: another form, or a duration of nothing.
+            ValueError: another form, a duration of nothing, or one of more than 100 years.
 
         """
         match = _DURATION.fullmatch(text)
@@ -113,6 +119,8 @@ class Duration:
         duration = cls(12 * years + months, 7 * weeks + days, 3600 * hours + 60 * minutes + seconds)
         if duration == cls(0, 0, 0):
             raise ValueError(f"{text!r} lasts no time")
+        if duration.nominal_us > _LONGEST:
+            raise ValueError(f"{text!r} lasts more than 100 years")
         return duration
 
 
@@ -145,8 +153,8 @@ def cycle_edge(anchor: Instant, cycle: Duration, count: int, time_zone: str) -> 
     last one, without drift: Jan 31, Feb 28, Mar 31); seconds are added as elapsed time.
     """
     elapsed = cycle.seconds * count * SECOND
-    if not cycle.months and not cycle.days:
-        return anchor + elapsed
+    if count == 0 or not (cycle.months or cycle.days):
+        return anchor + elapsed  # edge 0 is the anchor, even in an hour the clock shows twice
     zone = _zone(time_zone)
     local = to_datetime(anchor).astimezone(zone).replace(tzinfo=None)
     year, month0 = divmod(local.year * 12 + local.month - 1 + cycle.months * count, 12)
@@ -157,8 +165,7 @@ def cycle_edge(anchor: Instant, cycle: Duration, count: int, time_zone: str) -> 
 
 def cycle_index(instant: Instant, anchor: Instant, cycle: Duration, time_zone: str) -> int:
     """Return k with edge k <= instant < edge k + 1 (negative before the anchor)."""
-    length = (cycle.months * 30 + cycle.days) * DAY + cycle.seconds * SECOND
-    index = (instant - anchor) // length
+    index = (instant - anchor) // cycle.nominal_us
     while cycle_edge(anchor, cycle, index, time_zone) > instant:
         index -= 1
     while cycle_edge(anchor, cycle, index + 1, time_zone) <= instant:

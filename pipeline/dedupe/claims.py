@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import FINGERPRINT_BYTES, KEY_BYTES
 
 
@@ -79,15 +80,29 @@ class ClaimBook:
         self._generations: dict[int, dict[bytes, Claim]] = {}
 
     def claim(self, delivery: Delivery) -> Judged | Behind:
-        """Judge a delivery; claim its keys unless it lies at or below the watermark."""
+        """Judge a delivery; claim its keys unless it lies at or below the watermark.
+
+        A key is claimed in its own generation even where the one before owns it: else what a
+        generation holds would hang on the one before it, and so for ever back.
+
+        Raises:
+            BrokenInvariant: a claim at or below the watermark is gone (dropped too early).
+
+        """
         if delivery.after > self.watermark + 1:
             return Behind(self.watermark)
         older = self._generations.get(delivery.generation - 1, {})
         own = self._generations.setdefault(delivery.generation, {})
         repeats = []
         for index, key, fingerprint in delivery.events():
+            if key not in own and delivery.offset <= self.watermark:
+                raise BrokenInvariant(
+                    f"the claim of offset {delivery.offset}, event {index} is gone, though"
+                    f" claims are complete up to {self.watermark}"
+                )
             me = Claim(delivery.offset, index, fingerprint)
-            owner = older.get(key) or own.setdefault(key, me)
+            first = own.setdefault(key, me)
+            owner = older.get(key, first)
             if owner.offset == me.offset and owner.index == index:
                 continue
             same = owner.fingerprint == fingerprint

@@ -195,9 +195,10 @@ def _spec(launch: Launch) -> str:
 def environment() -> dict[str, str]:
     """What a server sees of our environment: next to nothing, so that it starts the same anywhere.
 
-    Settings such as PGPORT or JAVA_TOOL_OPTIONS of the user must not reach it.
+    Settings such as PGPORT or JAVA_TOOL_OPTIONS of the user must not reach it. UTF-8, since Java
+    opens no file of another name without it.
     """
-    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 
 def _turn_log(launch: Launch) -> int:

@@ -163,6 +163,8 @@ class JarCache:
                         each.result()
                 finally:
                     pool.shutdown(wait=False, cancel_futures=True)
+            for outdated in self.folder.glob("*.aot"):  # made from the jars that were here before
+                outdated.unlink()
         finally:
             shutil.rmtree(stage, ignore_errors=True)
 

@@ -64,22 +64,24 @@ class Kafka:
         )
 
     def launch(self, ports: Mapping[str, int]) -> Launch:
-        """How to run it; writes `server.properties`, since the ports may have changed."""
+        """How to run it; writes `server.properties`, since the ports may have changed.
+
+        Java's options are in a file of their own: the class path is long.
+        """
         settings = self._place / "server.properties"
         write_atomically(settings, properties(ports["kafka"], ports["kafka_controller"]))
         write_atomically(self._place / "log4j2.properties", _LOG4J2)
+        options = (
+            *self._broker.java_options,
+            "-Dlog4j2.configurationFile=log4j2.properties",
+            f"-Djava.io.tmpdir={self._scratch}",
+            "-cp",
+            self._broker.class_path,
+        )
+        write_atomically(self._place / "java.options", "".join(map(_quoted, options)))
         return Launch(
             name=self.name,
-            argv=(
-                str(self._broker.java),
-                *self._broker.java_options,
-                "-Dlog4j2.configurationFile=log4j2.properties",
-                f"-Djava.io.tmpdir={self._scratch}",
-                "-cp",
-                self._broker.class_path,
-                "kafka.Kafka",
-                "server.properties",
-            ),
+            argv=(str(self._broker.java), "@java.options", "kafka.Kafka", "server.properties"),
             cwd=self._place,
             log=self._log,
             signals=((signal.SIGTERM, 5.0),),
@@ -136,11 +138,19 @@ def properties(port: int, controller_port: int) -> str:
         "log.segment.bytes": 256 << 20,
         "log.cleaner.dedupe.buffer.size": 16 << 20,
         "offsets.retention.minutes": 525_600,
+        # A killed broker is let in again once its session is over; the default is 9 s.
+        "broker.session.timeout.ms": 4_000,
+        "broker.heartbeat.interval.ms": 500,
         "num.network.threads": 2,
         "num.io.threads": 4,
         "background.threads": 4,
     }
     return "".join(f"{key}={value}\n" for key, value in settings.items())
+
+
+def _quoted(option: str) -> str:
+    escaped = option.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"\n'
 
 
 def _new_id() -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from pipeline.embedded.binaries import check_platform, find_program, java_version
 from pipeline.embedded.broker import Broker, make_broker
 from pipeline.embedded.child import environment
+from pipeline.embedded.failure import ServerFailure, reason
 from pipeline.embedded.jars import (
     LOCK_FILE,
     Fetch,
@@ -62,7 +63,15 @@ class Tools:
         if not broker.archive.exists():
             with cache.alone(progress):
                 if not broker.archive.exists():
-                    make_archive(broker, progress)
+                    self._make_archive(broker, progress)
+
+    def _make_archive(self, broker: Broker, progress: Progress) -> None:
+        for outdated in broker.archive.parent.glob("*.aot"):
+            outdated.unlink()
+        try:
+            make_archive(broker, progress)
+        except (ServerFailure, OSError) as failure:
+            progress(f"kafka will start more slowly: {reason(failure)}", None)
 
     def server(
         self, name: str, place: Path, log: Path, progress: Progress

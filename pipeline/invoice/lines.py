@@ -119,7 +119,8 @@ def _source_fields(key: LineKey, served: ServicePeriod, card: PlanPrice) -> Line
 
 
 def _line_id(document_id: str, key: LineKey, component: str) -> str:
-    return derived_id("line", document_id, key.source_id, instant_text(key.start), component)
+    start = instant_text(key.start)
+    return derived_id("line", document_id, key.subscription, key.price, start, component)
 
 
 def _totals(line: RatedLine) -> Totals:
@@ -164,7 +165,7 @@ def usage_line(
         parts.append(totals)
         children.append(
             _line(
-                id=_line_id(document_id, key, detailed.component.text),
+                id=_line_id(document_id, key, f"usage/{detailed.component.text}"),
                 line_kind="flat_fee",
                 name=f"{card.name}: {detailed.component.text}",
                 description=f"{card.name}: {detailed.component.text}",

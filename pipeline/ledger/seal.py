@@ -11,7 +11,7 @@ chain, is found.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import cast
@@ -98,6 +98,15 @@ def evidence_json(partitions: Sequence[PartitionEvidence], windows_digest: str) 
     }
 
 
+def windows_digest(windows: Iterable[Sequence[Json]]) -> str:
+    """Return the digest of windows [customer, meter, scale, dimensions, start, figures...].
+
+    The order they come in does not matter.
+    """
+    lines = sorted(canonical(list(window)) for window in windows)
+    return sha256(b"\n".join(lines)).hexdigest()
+
+
 def seal_of(record: bytes) -> bytes:
     """Return the seal over an issue record: its SHA-256."""
     return sha256(record).digest()
@@ -117,15 +126,16 @@ class Sealed:
 def chain_faults(documents: Sequence[Sealed]) -> dict[str, str]:
     """Return what is wrong with an issuer's chain, by number; nothing where it holds.
 
-    `documents` are those of one issuer, in the order of their places.
+    `documents` are those of one issuer, in the order of their places. Each is held against the
+    one before it, so that a break is named where it is and not at all that follows.
     """
     faults: dict[str, str] = {}
-    previous = FIRST_SEAL
-    for place, document in enumerate(documents, start=1):
-        fault = _fault(document, place, previous)
+    place, previous = 0, FIRST_SEAL
+    for document in documents:
+        fault = _fault(document, place + 1, previous)
         if fault:
-            faults[document.number] = fault
-        previous = document.seal.hex()
+            faults.setdefault(document.number, fault)
+        place, previous = document.place, document.seal.hex()
     return faults
 
 
@@ -135,9 +145,11 @@ def _fault(document: Sealed, place: int, previous: str) -> str | None:
     if seal_of(document.record) != document.seal:
         return "its issue record is not the one that was sealed"
     try:
-        record = cast(dict[str, Json], json.loads(document.record))
-    except ValueError:
+        record = cast(Json, json.loads(document.record))
+    except (ValueError, RecursionError):
         return "its issue record cannot be read"
+    if not isinstance(record, dict):
+        return "its issue record is none"
     if record.get("content_digest") != digest(document.content):
         return "its content is not the one that was sealed"
     if record.get("number") != document.number:

@@ -18,7 +18,9 @@ from pipeline.meter.sift import (
     Ground,
     Refusal,
     Sifted,
+    count_mismatch,
     needs_next_tick,
+    offered_by,
     refused,
     sift,
     ticked,
@@ -102,6 +104,8 @@ def look(
 def _look_at_tick(
     seen: Tick, arrival: Arrival, rows: Mapping[int, Tick | None]
 ) -> Told | NeedsTick:
+    if offered_by(arrival) != 0:
+        return _told(arrival, count_mismatch(arrival, 0))
     if seen.serial not in rows:
         return NeedsTick(seen.serial)
     if rows[seen.serial] != seen:

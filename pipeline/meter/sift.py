@@ -9,7 +9,7 @@ Law: offered = fresh + duplicate + conflict + late + rejected, for every message
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -79,6 +79,16 @@ def offered_by(arrival: Arrival) -> int:
     return 1 if arrival.header_count is None else arrival.header_count
 
 
+def count_mismatch(arrival: Arrival, event_count: int) -> Rejection:
+    """Return that header and body disagree: whoever counts by headers alone would be wrong."""
+    offered = offered_by(arrival)
+    return Rejection(
+        Code.COUNT_MISMATCH,
+        "event_count",
+        f"the header counts {offered} events (1 where there is none), the body {event_count}",
+    )
+
+
 def refused(arrival: Arrival, rejection: Rejection) -> tuple[Slice, Refusal]:
     """Return the slice of a message refused whole."""
     offered = offered_by(arrival)
@@ -107,12 +117,8 @@ def sift(
     """
     if arrival.tick.serial == 0:
         return Rejection(Code.NO_TICK, "", "the record lies before the first tick of its log")
-    if arrival.header_count is not None and arrival.header_count != batch.event_count:
-        return Rejection(
-            Code.COUNT_MISMATCH,
-            "event_count",
-            f"the header counts {arrival.header_count} events, the body {batch.event_count}",
-        )
+    if offered_by(arrival) != batch.event_count:
+        return count_mismatch(arrival, batch.event_count)
     meters = [ground.meters.get(entry.meter) for entry in batch.meters]
     wrong = _wrong_events(batch, columns, ground, meters)
     claimable = np.ones(len(columns), dtype=np.bool_)
@@ -203,10 +209,11 @@ def contribution(
         duplicate=len(repeats) - len(conflicts),
         conflict=len(conflicts),
         late=sifted.late,
-    )
-    counts = replace(
-        counts,
-        rejected=counts.offered - counts.fresh - len(repeats) - counts.late,
+        rejected=sum(
+            refusal.event_count
+            for refusal in sifted.refusals
+            if refusal.rejection.code is not Code.LATE
+        ),
     )
     sequence = None
     if batch.mode is Mode.SEQUENCED:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
+import stamina
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
@@ -21,7 +22,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from pipeline.core.errors import BadInput, BrokenInvariant, ServerFailed
-from pipeline.topology import EVENT_COUNT_HEADER, TOPICS, USAGE_EVENTS, Stack
+from pipeline.topology import EVENT_COUNT_HEADER, READER_GROUP, TOPICS, USAGE_EVENTS, Stack
 
 _ANSWER_S = 20.0
 
@@ -105,7 +106,7 @@ def _consumer(bootstrap: str, settings: Mapping[str, str | int | bool] | None = 
     return Consumer(
         {
             "bootstrap.servers": bootstrap,
-            "group.id": "talea-reader",  # never joined, never committed
+            "group.id": READER_GROUP,  # never joined, never committed
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
@@ -121,14 +122,28 @@ def log_ends(bootstrap: str, name: str, partitions: int) -> list[tuple[int, int]
     """Return (first offset kept, next offset) of each partition."""
     consumer = _consumer(bootstrap)
     try:
-        return [
-            consumer.get_watermark_offsets(Place(name, number), timeout=_ANSWER_S)
-            for number in range(partitions)
-        ]
+        for attempt in stamina.retry_context(on=_passing, timeout=_ANSWER_S, wait_max=0.5):
+            with attempt:
+                return [
+                    consumer.get_watermark_offsets(Place(name, number), timeout=_ANSWER_S)
+                    for number in range(partitions)
+                ]
     except KafkaException as error:
         raise ServerFailed(f"Kafka does not answer ({error}): is the stack up?") from None
     finally:
         consumer.close()
+    raise AssertionError("a retry either returns or raises")
+
+
+def _passing(error: Exception) -> bool:
+    """Return whether an error passes by itself: a topic just created has no leader yet."""
+    return isinstance(error, KafkaException) and error.args[0].code() in (
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError._UNKNOWN_TOPIC,
+    )
 
 
 def event_count(headers: Sequence[tuple[str, bytes | None]] | None) -> int | None:
@@ -157,7 +172,7 @@ def read_range(
         consumer.assign([Place(name, partition, start)])
         following, deadline = start, monotonic() + _ANSWER_S
         while following < end:
-            for message in consumer.consume(1000, timeout=1.0):
+            for message in consumer.consume(1000, timeout=0.1):
                 if (error := message.error()) is not None:
                     if error.code() == KafkaError._PARTITION_EOF:
                         continue

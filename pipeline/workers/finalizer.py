@@ -30,7 +30,7 @@ from pipeline.stores.postgres import documents
 from pipeline.stores.postgres.books import COUNT_NAMES
 from pipeline.stores.postgres.database import Connection, one
 from pipeline.stores.postgres.documents import Prepared
-from pipeline.stores.postgres.usage import read_usage, windows_digest
+from pipeline.stores.postgres.usage import digest_of_usage, read_usage
 from pipeline.workers.knowledge import Knowledge
 from pipeline.workers.surroundings import Surroundings
 
@@ -77,7 +77,7 @@ class Finalizer:
                 for name, now, before in zip(COUNT_NAMES, counts, since_counts, strict=True)
             },
         )
-        digest = windows_digest(self.connection, requests, cut.serial)
+        digest = digest_of_usage(self.connection, requests, cut.serial)
         sealed_evidence = evidence_json([evidence], digest)
         return [
             Prepared(

@@ -215,3 +215,14 @@ def test_a_lock_that_cannot_be_read_is_named(tmp_path: Path, text: str) -> None:
 
 def test_the_real_fetch_is_the_default(tmp_path: Path) -> None:
     assert JarCache(tmp_path, (BROKER,))._fetch is fetch_with_jgo
+
+
+def test_fetched_jars_outdate_the_archive_made_from_others(tmp_path: Path) -> None:
+    jars = cache(tmp_path, Remote().fetch)
+    jars.folder.mkdir()
+    archive = jars.folder / "start-java-1.aot"
+    archive.touch()
+
+    jars.fill(quiet)
+
+    assert not archive.exists()

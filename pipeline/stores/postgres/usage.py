@@ -4,10 +4,10 @@ Owns: the queries.  Does not own: what is asked (invoice/usage.py, invoice/compo
 """
 
 from collections.abc import Iterable, Sequence
-from hashlib import sha256
 
-from pipeline.core.identity import Json, canonical
+from pipeline.core.identity import Json, partition_of
 from pipeline.invoice.usage import UsagePart, UsageRequest
+from pipeline.ledger.seal import windows_digest
 from pipeline.stores.postgres.database import Connection
 
 NO_CUT = 1 << 62
@@ -51,8 +51,10 @@ def read_usage(
     return found
 
 
-def windows_digest(connection: Connection, requests: Iterable[UsageRequest], below_cut: int) -> str:
-    """Return the digest of every window that a document rests on, in canonical order."""
+def digest_of_usage(
+    connection: Connection, requests: Iterable[UsageRequest], below_cut: int
+) -> str:
+    """Return the digest of every window that a document rests on."""
     asked = sorted(set(requests))
     rows = connection.execute(
         "SELECT s.customer, s.meter, s.scale, s.dimensions, u.window_us,"
@@ -65,12 +67,32 @@ def windows_digest(connection: Connection, requests: Iterable[UsageRequest], bel
         [customer, meter, scale, dimensions, start, count, int(total), int(low), int(high)]
         for customer, meter, scale, dimensions, start, count, total, low, high in rows
     ]
-    return windows_digest_of(windows)
+    return windows_digest(windows)
 
 
-def windows_digest_of(windows: list[list[Json]]) -> str:
-    """Return the digest of windows [customer, meter, scale, dimensions, start, figures...]."""
-    state = sha256()
-    for window in sorted(windows, key=lambda w: [str(part) for part in w[:4]] + [f"{w[4]:020}"]):
-        state.update(canonical(list(window)) + b"\n")
-    return state.hexdigest()
+def booked_counts(connection: Connection, partitions: int) -> dict[int, int]:
+    """Return the events that usage rows hold, by partition of their customer."""
+    rows = connection.execute(
+        "SELECT s.customer, sum(u.count)::bigint FROM usage u JOIN series s ON s.id = u.series_id"
+        " GROUP BY s.customer"
+    )
+    return _by_partition(rows, partitions)
+
+
+def covered_counts(
+    connection: Connection, stretches: Sequence[UsageRequest], partitions: int
+) -> dict[int, int]:
+    """Return the events in disjoint stretches of windows, by partition of their customer."""
+    rows = connection.execute(
+        "SELECT s.customer, sum(u.count)::bigint" + _REQUESTED + " GROUP BY s.customer",
+        [*_columns(stretches), NO_CUT],
+    )
+    return _by_partition(rows, partitions)
+
+
+def _by_partition(rows: Iterable[tuple[str, int]], partitions: int) -> dict[int, int]:
+    counts: dict[int, int] = {}
+    for customer, count in rows:
+        partition = partition_of(customer, partitions)
+        counts[partition] = counts.get(partition, 0) + count
+    return counts

@@ -1,0 +1,188 @@
+"""`talea demo`: a stack meters itself, bills itself, is shot at, and proves its invoices."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.audit import conservation_table
+from pipeline.cli.catalog import apply_sheet
+from pipeline.cli.demo_play import Billed, Play
+from pipeline.cli.demo_screen import DemoScreen
+from pipeline.cli.invoices import invoice_table, summary, whole
+from pipeline.cli.screen import out, print_json
+from pipeline.cli.stack import OwnedStack, own_stack, read_settings
+from pipeline.cli.verify import verify_documents
+from pipeline.core.errors import CheckFailed
+from pipeline.core.identity import Json
+from pipeline.embedded import Servers
+from pipeline.invoice.text import invoice_text
+from pipeline.replay.audit import Conservation, total
+from pipeline.stores.postgres.documents import Document
+from pipeline.stores.postgres.facts import Author
+from pipeline.workers.auditing import conservation
+from pipeline.workers.supervisor import Supervisor, default_workers
+from pipeline.workers.verifying import Verified
+
+_TICK_S = 1.0
+
+
+def demo(
+    seconds: Annotated[float, typer.Option(min=5, help="Seconds of traffic.")] = 75.0,
+    json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Bill the stack's own processes, resend duplicates, kill a worker, verify every invoice."""
+    settings = read_settings().model_copy(update={"tick_s": _TICK_S})
+    with ExitStack() as held:
+        owned = held.enter_context(own_stack(settings))
+        servers_up = time.monotonic()
+        around = owned.around
+        supervisor = Supervisor(around, default_workers(), owned.home.path / "logs")
+        held.callback(supervisor.stop)
+        supervisor.start()
+        owned.home.remember(Servers(around.kafka, around.redis, around.database.dsn))
+        screen = held.enter_context(DemoScreen(seconds))
+        outcome = _run(owned, supervisor, screen, seconds, servers_up)
+    _report(outcome, owned, json)
+
+
+class _Outcome:
+    """What the demo found."""
+
+    def __init__(
+        self,
+        first_draft_s: float,
+        partitions: Mapping[int, Conservation],
+        killed_workers: int,
+        documents: list[Document],
+        verified: Verified,
+        shown: dict[str, Json],
+    ) -> None:
+        self.first_draft_s = first_draft_s
+        self.partitions = partitions
+        self.killed_workers = killed_workers
+        self.documents = documents
+        self.verified = verified
+        self.shown = shown
+
+    @property
+    def closed(self) -> bool:
+        """Whether the equation closes in every partition."""
+        return not any(partition.missing for partition in self.partitions.values())
+
+
+def _run(
+    owned: OwnedStack,
+    supervisor: Supervisor,
+    screen: DemoScreen,
+    seconds: float,
+    servers_up: float,
+) -> _Outcome:
+    around = owned.around
+    servers = dict(owned.embedded.pids()) if owned.embedded else {}
+    play = Play(around, supervisor, servers, seconds)
+    with play:
+        screen.say("waiting for the workers")
+        play.await_drained()
+        before = conservation(around, _quiet)
+        screen.say("putting a catalog in force")
+        sheet = play.sheet()
+        apply_sheet(around, sheet, "the demo's catalog", Author("talea demo", "a new run"))
+        play.start_metering()
+        _traffic(play, screen, seconds, servers_up)
+        screen.say("draining: waiting for the period to close and every invoice to be sealed")
+        play.stop_metering()
+        documents = play.await_invoices(lambda: screen.show(play.look()))
+        play.await_drained()
+        screen.say("refolding the log: verifying every invoice of this run")
+        verified = verify_documents(around, [d.sealed.number for d in documents])
+        after = conservation(around, _quiet)
+        largest = max(documents, key=_total_minor)
+        with around.database.session("demo") as connection:
+            shown = whole(connection, largest)
+        counts = {number: now.since(before[number]) for number, now in after.items()}
+        return _Outcome(
+            play.first_draft_s(servers_up), counts, play.killed, documents, verified, shown
+        )
+
+
+def _traffic(play: Play, screen: DemoScreen, seconds: float, servers_up: float) -> None:
+    """Let usage flow; on the way resend duplicates, send three bad events, kill a worker."""
+    started = time.monotonic()
+    script: list[tuple[float, Callable[[], str]]] = [
+        (0.35, play.resend_burst),
+        (0.45, play.send_bad_events),
+        (0.55, play.kill_metering),
+    ]
+    while (passed := time.monotonic() - started) < seconds:
+        while script and passed >= script[0][0] * seconds:
+            screen.say(script.pop(0)[1]())
+        look: Billed = play.look()
+        if look.drafts and play.first_draft_at is None:
+            play.first_draft_at = time.monotonic()
+            screen.say(f"first priced draft {play.first_draft_at - servers_up:.1f} s after start")
+        screen.show(look)
+        time.sleep(0.5)
+
+
+def _quiet(_done: int, _of: int) -> None:
+    """Count without telling."""
+
+
+def _total_minor(document: Document) -> int:
+    return int(str(summary(document)["total_minor"]))
+
+
+def _report(outcome: _Outcome, owned: OwnedStack, json: bool) -> None:
+    rows = [summary(d) for d in sorted(outcome.documents, key=_total_minor, reverse=True)]
+    verified = outcome.verified
+    mismatched = sorted(verified.faults)
+    if json:
+        print_json(
+            {
+                "first_draft_s": round(outcome.first_draft_s, 2),
+                "counts": total(outcome.partitions),
+                "killed_workers": outcome.killed_workers,
+                "invoices": rows,
+                "checked": verified.checked,
+                "matched": verified.checked - len(mismatched),
+                "mismatched": mismatched,
+            }
+        )
+    else:
+        out.print(invoice_text(outcome.shown), markup=False, soft_wrap=True)
+        out.print()
+        out.print(invoice_table(rows))
+        out.print()
+        out.print(conservation_table(outcome.partitions.values()))
+        _tell_where(outcome, owned)
+    if mismatched or not outcome.closed:
+        raise CheckFailed(
+            f"{len(mismatched)} of {verified.checked} invoices do not match the log"
+            if mismatched
+            else "the conservation equation does not close: run `talea audit`"
+        )
+
+
+def _tell_where(outcome: _Outcome, owned: OwnedStack) -> None:
+    """Say what was shown and where it all lies."""
+    counts, verified = total(outcome.partitions), outcome.verified
+    home = owned.home.path
+    out.print(
+        f"\nconservation closes: {counts['offered']:,} offered = {counts['billed']:,} billed"
+        f" + {counts['duplicate']:,} duplicate + {counts['conflict']:,} conflict"
+        f" + {counts['late']:,} late + {counts['rejected']:,} rejected"
+        f" + {counts['pending']:,} pending"
+    )
+    out.print(
+        f"{verified.checked - len(verified.faults)} of {verified.checked} invoices recomputed from"
+        f" the log, byte for byte, though {outcome.killed_workers} worker was killed on the way"
+    )
+    number = outcome.documents[0].sealed.number
+    out.print(f"first priced draft after {outcome.first_draft_s:.1f} s")
+    out.print(f"data, logs and addresses: {home}; look again with:")
+    out.print(f"  talea invoices show {number}")
+    out.print(f"  talea verify {number} --log")
+    out.print("  talea audit")

@@ -1,0 +1,104 @@
+"""`talea invoices`: what was issued."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from pipeline.cli.screen import out, print_json
+from pipeline.cli.stack import any_stack
+from pipeline.core.errors import BadInput
+from pipeline.core.identity import Json
+from pipeline.core.money import Money
+from pipeline.invoice.text import invoice_text
+from pipeline.stores.postgres import documents
+from pipeline.stores.postgres.database import Connection
+from pipeline.stores.postgres.documents import Document
+
+app = typer.Typer(help="Issued invoices.", no_args_is_help=True)
+
+
+def summary(document: Document) -> dict[str, Json]:
+    """Return one invoice in a line of a list."""
+    content = document.content
+    totals, lines = content["totals"], content["lines"]
+    return {
+        "number": document.sealed.number,
+        "customer": document.payer,
+        "currency": document.currency,
+        "total_minor": totals["total_minor"],  # type: ignore[index,call-overload]
+        "lines": len(lines),  # type: ignore[arg-type]
+        "seal": document.sealed.seal.hex(),
+    }
+
+
+def whole(connection: Connection, document: Document) -> dict[str, Json]:
+    """Return an invoice as issued: content, issue record, seal, state."""
+    content, record = document.content, document.record
+    lines: list[Json] = [
+        {**line, "provenance": record["evidence"]}  # type: ignore[dict-item]
+        for line in content["lines"]  # type: ignore[union-attr]
+    ]
+    return {
+        **content,
+        "number": document.sealed.number,
+        "state": documents.state_of(connection, document.id),
+        "issued_at": record["issued_at"],
+        "due_at": record["due_at"],
+        "catalog_revision": record["fact_position_cut"],
+        "validation_issues": [],
+        "lines": lines,
+        "issue_record": record,
+        "seal": document.sealed.seal.hex(),
+    }
+
+
+@app.command("list")
+def list_invoices(
+    customer: Annotated[str | None, typer.Option(help="Only this customer's.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+) -> None:
+    """List issued invoices."""
+    with any_stack() as around, around.database.session("invoices") as connection:
+        rows = [summary(document) for document in documents.read_documents(connection, customer)]
+    if json:
+        print_json(rows)
+        return
+    out.print(invoice_table(rows) if rows else "no invoices yet")
+
+
+def invoice_table(rows: list[dict[str, Json]]) -> Table:
+    """Return invoices as a table for a person."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("number", "customer"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("total", justify="right", no_wrap=True)
+    table.add_column("lines", justify="right")
+    table.add_column("seal", no_wrap=True)
+    for row in rows:
+        money = Money(int(str(row["total_minor"])), str(row["currency"]))
+        table.add_row(
+            str(row["number"]),
+            str(row["customer"]),
+            f"{money.text} {money.currency}",
+            str(row["lines"]),
+            str(row["seal"])[:16] + "…",
+        )
+    return table
+
+
+@app.command("show")
+def show(
+    number: Annotated[str, typer.Argument(help="Invoice number.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the invoice as JSON.")] = False,
+) -> None:
+    """Show one invoice with its lines, evidence and seal."""
+    with any_stack() as around, around.database.session("invoices") as connection:
+        document = documents.find_document(connection, number)
+        if document is None:
+            raise BadInput(f"no invoice {number}: `talea invoices list` shows all")
+        found = whole(connection, document)
+    if json:
+        print_json(found)
+    else:
+        out.print(invoice_text(found), markup=False, soft_wrap=True)

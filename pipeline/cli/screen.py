@@ -1,0 +1,56 @@
+"""What people see: progress on stderr, results on stdout, one JSON document where asked."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def print_json(document: object) -> None:
+    """Print the one JSON document of a command."""
+    print(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+@contextmanager
+def steps(title: str) -> Iterator[Callable[[str, float | None], None]]:
+    """Show what is going on: a bar on a terminal, a line a step elsewhere.
+
+    Yields `tell(text, fraction or None)`; it may be called from several threads.
+    """
+    if not err.is_terminal:
+        said: set[str] = set()
+
+        def tell_line(text: str, fraction: float | None) -> None:
+            if fraction in (None, 1.0) and text not in said:
+                said.add(text)
+                err.print(f"{title}: {text}", soft_wrap=True)
+
+        yield tell_line
+        return
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=err,
+        transient=True,
+    ) as progress:
+        task = progress.add_task(title, total=None)
+
+        def tell(text: str, fraction: float | None) -> None:
+            total = None if fraction is None else 1.0
+            progress.update(task, description=text, completed=fraction or 0.0, total=total)
+
+        yield tell
+
+
+@contextmanager
+def counted(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how much of a known amount is done; yields `tell(done, of)`."""
+    with steps(title) as tell:
+        yield lambda done, of: tell(f"{title}: {done:,} of {of:,}", done / of if of else 1.0)

@@ -1,0 +1,87 @@
+"""The stack a command works on: servers from settings, the one that runs, or its own for now.
+
+Owns: the choice, in that order.  Does not own: starting workers (workers/supervisor.py).
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from pipeline.bootstrap import set_up, surroundings
+from pipeline.cli.screen import steps
+from pipeline.core.errors import BadInput
+from pipeline.embedded import EmbeddedServers, Home, Servers
+from pipeline.settings import Settings
+from pipeline.workers.surroundings import Surroundings
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedStack:
+    """Servers that this process holds, with the home locked; `embedded` is None for others'."""
+
+    around: Surroundings
+    home: Home
+    embedded: EmbeddedServers | None
+
+
+def read_settings() -> Settings:
+    """Return the settings.
+
+    Raises:
+        BadInput: one has a value that it cannot have, named.
+
+    """
+    from pydantic import ValidationError
+
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "TALEA_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise BadInput(f"{name}: {first['msg']} (got {first['input']!r})") from None
+
+
+@contextmanager
+def any_stack() -> Iterator[Surroundings]:
+    """Use the stack that runs, or start the servers on its data for the time of a command."""
+    settings = read_settings()
+    running = None if _all_named(settings) else Home(settings.home).running()
+    if running is not None:
+        around = surroundings(settings, running.kafka, running.redis, running.postgres)
+        yield set_up(around)
+        return
+    with own_stack(settings) as owned:
+        yield owned.around
+
+
+@contextmanager
+def own_stack(settings: Settings) -> Iterator[OwnedStack]:
+    """Hold the home, start the servers that settings do not name, set the log up."""
+    named = {
+        "kafka": settings.kafka,
+        "redis": settings.redis,
+        "postgres": settings.postgres,
+    }
+    missing = frozenset(name for name, address in named.items() if not address)
+    with ExitStack() as held:
+        home = Home(settings.home)
+        embedded = None
+        started = Servers("", "", "")
+        held.enter_context(home)
+        if missing:
+            tell = held.enter_context(steps("talea"))
+            embedded = EmbeddedServers(settings.home, progress=tell, only=missing)
+            held.callback(embedded.stop)
+            started = embedded.start()
+        around = surroundings(
+            settings,
+            settings.kafka or started.kafka,
+            settings.redis or started.redis,
+            settings.postgres or started.postgres,
+        )
+        around = set_up(around)
+        yield OwnedStack(around, home, embedded)
+
+
+def _all_named(settings: Settings) -> bool:
+    return bool(settings.kafka and settings.redis and settings.postgres)

@@ -1,0 +1,127 @@
+"""Text: a document as a person reads it, in plain characters.
+
+Owns: the layout.  Does not own: any figure; whatever is printed stands in the content.
+Law: same content, same text; every amount has exactly its currency's decimals.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from textwrap import wrap
+from typing import cast
+
+from pipeline.core.identity import Json
+from pipeline.core.money import Money
+
+WIDTH = 80
+"""Columns, unless the figures need more."""
+_NAME_WIDTH_MIN = 28
+_DEPTH_MAX = 3
+_GAP = "  "
+_HEADS = ("Quantity", "Unit amount", "Amount")
+
+Record = Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One line of the table: a name at a depth, its quantity, unit amount and amount."""
+
+    depth: int
+    name: str
+    figures: tuple[str, str, str]
+
+
+def invoice_text(content: Record) -> str:
+    """Return a document's content as a table: header, lines with children indented, totals."""
+    rows = [row for line in _records(content, "lines") for row in _line_rows(line, content)]
+    totals = [_Row(0, name, ("", "", amount)) for name, amount in _totals(content)]
+    table = [_Row(0, "", _HEADS), *rows, *totals]
+    widths = [max(len(row.figures[column]) for row in table) for column in range(len(_HEADS))]
+    longest_word = max(len(word) for row in table for word in ("", *row.name.split()))
+    name_width = max(
+        _NAME_WIDTH_MIN,
+        WIDTH - sum(widths) - len(_GAP) * len(widths),
+        longest_word + _DEPTH_MAX * len(_GAP),
+    )
+    rule = "-" * (name_width + sum(widths) + len(_GAP) * len(widths))
+    printed = [*_header(content), "", *_printed(table[0], widths, name_width), rule]
+    for row in rows:
+        printed += _printed(row, widths, name_width)
+    printed.append(rule)
+    for row in totals:
+        printed += _printed(row, widths, name_width)
+    return "\n".join(line.rstrip() for line in printed) + "\n"
+
+
+def _header(content: Record) -> Iterator[str]:
+    yield str(content["kind"]).upper()
+    yield ""
+    yield f"Issuer    {content['issuer']}"
+    yield f"Customer  {content['customer']}"
+    yield f"Period    {content['period_start']} to {content['period_end']}"
+    yield f"Currency  {content['currency']}"
+    yield f"Id        {content['id']}"
+
+
+def _line_rows(line: Record, content: Record) -> Iterator[_Row]:
+    """Yield a line, its own period where that is not the document's, and its children."""
+    yield _figures(0, str(line["description"]), line)
+    if (line["period_start"], line["period_end"]) != (
+        content["period_start"],
+        content["period_end"],
+    ):
+        yield _Row(1, f"{line['period_start']} to", ("", "", ""))
+        yield _Row(1, str(line["period_end"]), ("", "", ""))
+    yield from _discount(1, line)
+    for child in _records(line, "children"):
+        yield _figures(1, str(child["name"]).removeprefix(f"{line['name']}: "), child)
+        yield from _discount(2, child)
+
+
+def _figures(depth: int, name: str, line: Record) -> _Row:
+    amount = _money(line, "subtotal_minor", line)
+    return _Row(depth, name, (str(line["quantity"]), str(line["unit_amount"]), amount))
+
+
+def _discount(depth: int, line: Record) -> Iterator[_Row]:
+    totals = cast(Record, line["totals"])
+    if totals["discounts_total_minor"]:
+        yield _Row(depth, "discount", ("", "", _money(totals, "discounts_total_minor", line, -1)))
+
+
+def _totals(content: Record) -> Iterator[tuple[str, str]]:
+    """Yield name and amount of the totals that say something, the grand total last."""
+    totals = cast(Record, content["totals"])
+    yield "Amount", _money(totals, "amount_minor", content)
+    for name, key, sign in (
+        ("Charges", "charges_total_minor", 1),
+        ("Discounts", "discounts_total_minor", -1),
+        ("Taxes", "taxes_exclusive_total_minor", 1),
+    ):
+        if totals[key]:
+            yield name, _money(totals, key, content, sign)
+    yield f"Total {content['currency']}", _money(totals, "total_minor", content)
+
+
+def _money(figures: Record, key: str, of: Record, sign: int = 1) -> str:
+    return Money(sign * cast(int, figures[key]), str(of["currency"])).text
+
+
+def _records(record: Record, key: str) -> list[Record]:
+    return cast(list[Record], record[key])
+
+
+def _printed(row: _Row, widths: list[int], name_width: int) -> Iterator[str]:
+    """Yield a row, its name over as many lines as it needs, the figures on the last."""
+    indent = _GAP * row.depth
+    parts = wrap(
+        row.name,
+        name_width,
+        initial_indent=indent,
+        subsequent_indent=indent + _GAP,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [""]
+    yield from parts[:-1]
+    columns = (figure.rjust(width) for figure, width in zip(row.figures, widths, strict=True))
+    yield _GAP.join((parts[-1].ljust(name_width), *columns))

@@ -1,0 +1,1 @@
+"""Replay: the log folded again, to prove, compare and reconcile. Pure."""

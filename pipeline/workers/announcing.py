@@ -1,0 +1,41 @@
+"""Announcing: wait until a fact is in force everywhere, ticking ourselves if nobody does.
+
+Law: a command that writes a fact returns once a tick naming it is acked in every partition.
+"""
+
+from time import monotonic, sleep
+
+from pipeline.core.errors import ServerFailed
+from pipeline.stores.clock import wall_clock
+from pipeline.stores.kafka import SureProducer
+from pipeline.stores.postgres.facts import last_acked_tick
+from pipeline.workers.surroundings import Surroundings
+from pipeline.workers.ticker import Ticker
+
+_PATIENCE_S = 60.0
+_POLL_S = 0.05
+
+
+def await_named(around: Surroundings, serial: int) -> None:
+    """Return once every partition has a tick that names fact `serial`.
+
+    Raises:
+        ServerFailed: that takes longer than a minute.
+
+    """
+    deadline = monotonic() + _PATIENCE_S
+    with around.database.session("announcing") as connection:
+        ticker = Ticker(around, connection, SureProducer(around.kafka), wall_clock)
+        while True:
+            tick = last_acked_tick(connection)
+            if tick is not None and tick.fact_position >= serial:
+                return
+            if ticker.try_lead():
+                ticker.tick()
+            elif monotonic() > deadline:
+                raise ServerFailed(
+                    f"no tick named fact {serial} within {_PATIENCE_S:.0f} s: is the ticker"
+                    " running? (talea up; its log is ticker-0.log)"
+                )
+            else:
+                sleep(_POLL_S)

@@ -1,0 +1,191 @@
+"""Verifying: read the log again, refold it, hold every document against it.
+
+Owns: where to start reading, which documents rest on which partition.
+Does not own: refolding and comparing (replay), the chain (ledger).
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.core.calendar import parse_instant
+from pipeline.core.identity import batch_digest, partition_of
+from pipeline.invoice.compose import carried_by_all
+from pipeline.invoice.lines import LineKey
+from pipeline.ledger.seal import chain_faults
+from pipeline.meter.place import Place
+from pipeline.meter.ticks import Tick
+from pipeline.replay.proof import Claimed, content_fault
+from pipeline.replay.refold import Message, Refold
+from pipeline.stores.kafka import read_range, usage_log
+from pipeline.stores.postgres import books
+from pipeline.stores.postgres.database import Connection, one
+from pipeline.stores.postgres.documents import Document, read_documents
+from pipeline.stores.postgres.facts import read_facts, ticks_from
+from pipeline.stores.records import open_message
+from pipeline.workers.knowledge import Knowledge
+from pipeline.workers.surroundings import Surroundings
+
+Progress = Callable[[int, int], None]
+"""Called with (records read, records to read)."""
+
+_ALL_TICKS = 1 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was looked at and what did not hold: fault by number."""
+
+    checked: int
+    faults: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    partition: int
+    start: int
+    end: int
+    documents: Sequence[Document]
+
+
+class Verifier:
+    """Verifies documents over one connection."""
+
+    def __init__(self, around: Surroundings, connection: Connection) -> None:
+        """Read facts, ticks and documents."""
+        self._around, self._connection = around, connection
+        self._known = Knowledge(connection)
+        self._known.facts.append(read_facts(connection, 0))
+        self._rows: dict[int, Tick | None] = {
+            tick.serial: tick for tick in ticks_from(connection, 1, _ALL_TICKS)
+        }
+        self._documents = read_documents(connection)
+
+    @property
+    def numbers(self) -> frozenset[str]:
+        """The numbers of everything issued."""
+        return frozenset(document.sealed.number for document in self._documents)
+
+    def verify(self, numbers: Sequence[str] | None, progress: Progress) -> Verified:
+        """Verify the documents of these numbers (None: all) and every issuer's chain."""
+        faults = dict(self._chain_faults())
+        wanted = [d for d in self._documents if numbers is None or d.sealed.number in numbers]
+        readable = []
+        for document in wanted:
+            fault = _column_fault(document)
+            if fault:
+                faults.setdefault(document.sealed.number, fault)
+            else:
+                readable.append(document)
+        stretches = self._stretches(readable)
+        total, done = sum(stretch.end - stretch.start for stretch in stretches), 0
+        for stretch in stretches:
+            for number, fault in self._refold(stretch, done, total, progress).items():
+                faults.setdefault(number, fault)
+            done += stretch.end - stretch.start
+        wanted_numbers = {document.sealed.number for document in wanted}
+        if numbers is None:
+            return Verified(len(wanted), faults)
+        return Verified(len(wanted), {n: f for n, f in faults.items() if n in wanted_numbers})
+
+    def _chain_faults(self) -> Mapping[str, str]:
+        by_issuer = defaultdict(list)
+        for document in self._documents:
+            by_issuer[document.issuer].append(document.sealed)
+        faults: dict[str, str] = {}
+        for chain in by_issuer.values():
+            faults |= chain_faults(chain)
+        return faults
+
+    def _stretches(self, documents: Sequence[Document]) -> list[_Stretch]:
+        by_partition = defaultdict(list)
+        for document in documents:
+            by_partition[partition_of(document.payer, self._around.partitions)].append(document)
+        return [self._stretch(partition, own) for partition, own in sorted(by_partition.items())]
+
+    def _stretch(self, partition: int, documents: Sequence[Document]) -> _Stretch:
+        """Return the offsets to refold: from two generations before the earliest period on."""
+        gate = self._known.catalog(1).parameters.gate
+        earliest = min(parse_instant(document.content["period_start"]) for document in documents)
+        began = (gate.generation(earliest - gate.tolerance) - 2) * gate.generation_width
+        start = books.offset_at(self._connection, partition, began)
+        serial = max(document.cut_serial for document in documents)
+        (end,) = one(
+            self._connection,
+            "SELECT coalesce(max(source_offset), -1) FROM partition_tick"
+            " WHERE partition_no = %s AND serial <= %s",
+            partition,
+            serial,
+        )
+        return _Stretch(partition, start, end + 1, documents)
+
+    def _refold(
+        self, stretch: _Stretch, done: int, total: int, progress: Progress
+    ) -> dict[str, str]:
+        tick, stands = books.tick_before(self._connection, stretch.partition, stretch.start)
+        place = Place(stands + 1, stands + 1, tick, tick.time)
+        refold = Refold(stretch.partition, place, self._rows, self._known.catalog)
+        name = usage_log(self._around.stack)
+        for record in read_range(
+            self._around.kafka, name, stretch.partition, place.offset, stretch.end
+        ):
+            opened = open_message(record.value)
+            refold.feed(Message(opened, record.event_count, batch_digest(record.value)))
+            if record.offset % 100 == 0:
+                progress(done + record.offset - stretch.start, total)
+        progress(done + stretch.end - stretch.start, total)
+        faults = {}
+        for document in stretch.documents:
+            fault = self._fault(document, refold)
+            if fault:
+                faults[document.sealed.number] = fault
+        return faults
+
+    def _fault(self, document: Document, refold: Refold) -> str | None:
+        tick = self._rows.get(document.cut_serial)
+        if tick is None:
+            return f"its cut tick {document.cut_serial} has no row"
+        claimed = Claimed(
+            document.payer,
+            document.currency,
+            document.instant,
+            document.kind,
+            document.ordinal,
+            document.cut_serial,
+            document.sealed,
+        )
+        catalog = self._known.catalog(tick.fact_position)
+        return content_fault(claimed, catalog, self._carried_before(document), refold)
+
+    def _carried_before(self, document: Document) -> frozenset[LineKey]:
+        """Return what the payer's earlier documents carry."""
+        here = (document.cut_serial, document.instant)
+        return carried_by_all(
+            other.content
+            for other in self._documents
+            if other.payer == document.payer
+            and other.currency == document.currency
+            and (other.cut_serial, other.instant) < here
+        )
+
+
+def _column_fault(document: Document) -> str | None:
+    """Return where a column and what was sealed differ."""
+    try:
+        content, record = document.content, document.record
+    except ValueError:
+        return "its content or issue record cannot be read"
+    pairs = (
+        ("id", document.id, content.get("id")),
+        ("kind", document.kind, content.get("kind")),
+        ("payer", document.payer, content.get("customer")),
+        ("currency", document.currency, content.get("currency")),
+        ("issuer", document.issuer, record.get("issuer")),
+        ("number", document.sealed.number, record.get("number")),
+    )
+    for name, column, sealed in pairs:
+        if column != sealed:
+            return f"column {name} says {column!r}, sealed is {sealed!r}"
+    if document.instant != parse_instant(content.get("cut_instant")):
+        return "column instant_us is not the sealed cut instant"
+    return None

@@ -1,0 +1,342 @@
+"""Words the tests share: instants, usage, batches, facts, and one partition's line in memory.
+
+`Line` is metering and booking by the pure rooms alone: what the workers do, without servers.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from pipeline.book.booking import Booked, Cursor, Cut, Partition, SeriesKey
+from pipeline.catalog.catalog import Catalog, FactLog
+from pipeline.catalog.facts import Fact, FactKind, NewFact
+from pipeline.collect.batch import Mode, UsageBatch, pack_events
+from pipeline.collect.event import UsageEvent
+from pipeline.collect.gate import Gate
+from pipeline.core.calendar import SECOND, Instant, parse_instant
+from pipeline.core.identity import Json, batch_digest
+from pipeline.dedupe.claims import Behind, ClaimBook
+from pipeline.invoice.usage import UsagePart, UsageRequest
+from pipeline.meter.meters import Aggregation, Meter
+from pipeline.meter.place import NeedsTick, Opened, Place, Told, look
+from pipeline.meter.sift import Arrival, Ground, Refusal, contribution, delivery
+from pipeline.meter.slices import Slice
+from pipeline.meter.ticks import Tick
+from pipeline.stores.codec import encode_batch
+
+T0: Instant = parse_instant("2026-03-01T00:00:00Z")
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+TICK_1 = Tick(1, T0, 1)
+GATE = Gate(horizon=3 * 24 * HOUR, tolerance=5 * MINUTE)
+
+Decision = tuple[FactKind, str, dict[str, Json]]
+
+instant = parse_instant
+
+
+def usage(
+    customer: str = "acme",
+    value: str = "1",
+    *,
+    meter: str = "calls",
+    time: Instant = T0,
+    id: str = "",
+    source: str = "shop",
+    **dimensions: str,
+) -> UsageEvent:
+    """One usage event."""
+    return UsageEvent(customer, meter, time, Decimal(value), id, source, dimensions)
+
+
+def keyed(*events: UsageEvent) -> UsageBatch:
+    """A batch whose events have ids."""
+    return pack_events(events, Mode.KEYED, "", "", 0)
+
+
+def sequenced(
+    first: int, *events: UsageEvent, producer: str = "host-1", epoch: str = "e1"
+) -> UsageBatch:
+    """A batch at a place of a sequence."""
+    return pack_events(events, Mode.SEQUENCED, producer, epoch, first)
+
+
+def count_meter(name: str = "calls", window_us: int = 15 * MINUTE, *dimensions: str) -> Meter:
+    """A meter that adds."""
+    return Meter(name, Aggregation.SUM, "call", window_us, dimensions)
+
+
+def ground(*meters: Meter, partition: int = 0, partitions: int = 1, gate: Gate = GATE) -> Ground:
+    """What messages are judged by; one meter `calls` unless told."""
+    known = meters or (count_meter(),)
+    return Ground(partition, partitions, gate, {meter.id: meter for meter in known})
+
+
+def arrival(
+    header_count: int | None,
+    *,
+    offset: int = 7,
+    tick: Tick = TICK_1,
+    log_time: Instant | None = None,
+    digest: bytes = bytes(16),
+) -> Arrival:
+    """A message behind tick 1."""
+    return Arrival(offset, tick, tick.time if log_time is None else log_time, header_count, digest)
+
+
+def log_of(partitions: int = 1, horizon_s: int = 259_200, tolerance_s: int = 300) -> Decision:
+    """The first fact of a log."""
+    body: dict[str, Json] = {
+        "partitions": partitions,
+        "horizon_s": horizon_s,
+        "tolerance_s": tolerance_s,
+    }
+    return FactKind.LOG, "log", body
+
+
+def rules_of(grace_s: int = 0) -> Decision:
+    """Grace and versions."""
+    return (
+        FactKind.RULES,
+        "rules",
+        {"grace_s": grace_s, "rule_version": 1, "tzdata_version": "2026.6"},
+    )
+
+
+def issuer_of(name: str = "talea") -> Decision:
+    """A legal entity."""
+    return FactKind.ISSUER, name, {"id": name, "name": name.title(), "number_prefix": "T-"}
+
+
+def meter_of(
+    name: str,
+    aggregation: str = "sum",
+    *,
+    unit: str = "unit",
+    window_s: int = 900,
+    dimensions: Sequence[str] = (),
+) -> Decision:
+    """A meter in force."""
+    body: dict[str, Json] = {
+        "id": name,
+        "aggregation": aggregation,
+        "unit": unit,
+        "window_s": window_s,
+        "dimensions": list(dimensions),
+    }
+    return FactKind.METER, name, body
+
+
+def price_of(name: str, price: dict[str, Json], meter: str | None = None) -> dict[str, Json]:
+    """A rate card of a plan."""
+    return {"id": name, "name": name.replace("-", " ").capitalize(), "meter": meter, "price": price}
+
+
+def flat(amount: str) -> dict[str, Json]:
+    """A flat price."""
+    return {"type": "flat", "amount": amount}
+
+
+def per_unit(amount: str) -> dict[str, Json]:
+    """A unit price."""
+    return {"type": "unit", "unit_amount": amount}
+
+
+def graduated(*tiers: tuple[str | None, str, str]) -> dict[str, Json]:
+    """A graduated price: tiers of (up to, unit amount, flat amount)."""
+    return {
+        "type": "graduated",
+        "tiers": [
+            {"up_to": up_to, "unit_amount": unit, "flat_amount": fee} for up_to, unit, fee in tiers
+        ],
+    }
+
+
+def plan_of(
+    name: str,
+    *prices: dict[str, Json],
+    currency: str = "EUR",
+    cycle: str = "P1M",
+    issuer: str = "talea",
+) -> Decision:
+    """A plan with its prices."""
+    body: dict[str, Json] = {
+        "id": name,
+        "name": name.title(),
+        "issuer": issuer,
+        "currency": currency,
+        "cycle": cycle,
+        "payment_days": 14,
+        "prices": list(prices),
+    }
+    return FactKind.PLAN, name, body
+
+
+def customer_of(name: str, time_zone: str = "UTC", /, **profile: str) -> Decision:
+    """A customer."""
+    return FactKind.CUSTOMER, name, {"id": name, "time_zone": time_zone, "profile": dict(profile)}
+
+
+def subscription_of(
+    name: str, customer: str, plan: str, start: str, end: str | None = None
+) -> Decision:
+    """A customer on a plan."""
+    body: dict[str, Json] = {
+        "id": name,
+        "customer": customer,
+        "plan": plan,
+        "start": start,
+        "end": end,
+    }
+    return FactKind.SUBSCRIPTION, name, body
+
+
+def facts(*decisions: Decision) -> list[Fact]:
+    """The decisions as facts, serial by serial."""
+    found = []
+    for serial, (kind, subject, body) in enumerate(decisions, start=1):
+        fact_id = NewFact(kind, subject, body).id_after(serial - 1)
+        found.append(Fact(serial, fact_id, kind, subject, body, "ada", "test", T0))
+    return found
+
+
+def fact_log(*decisions: Decision) -> FactLog:
+    """A fact log with these decisions."""
+    log = FactLog()
+    log.append(facts(*decisions))
+    return log
+
+
+def catalog_of(*decisions: Decision) -> Catalog:
+    """The catalog after these decisions."""
+    log = fact_log(*decisions)
+    return log.at(log.head)
+
+
+UsageRow = tuple[SeriesKey, Instant, int]
+"""Series, window, cut: the key of a usage row."""
+
+
+def add_rows(store: dict[UsageRow, UsagePart], booked: Iterable[Booked]) -> None:
+    """Merge booked rows as the usage table does."""
+    for flush in booked:
+        for rows in flush.rows:
+            for i, series in enumerate(rows.series):
+                key = (series, int(rows.window_start[i]), int(rows.cut[i]))
+                values = (int(rows.sum[i]), int(rows.minimum[i]), int(rows.maximum[i]))
+                total, low, high = rows.wide.get(i, values)
+                new = UsagePart(series.scale, int(rows.count[i]), total, low, high)
+                store[key] = merged(store[key], new) if key in store else new
+
+
+def merged(one: UsagePart, other: UsagePart) -> UsagePart:
+    """Two rows of one key as one."""
+    return UsagePart(
+        one.scale,
+        one.count + other.count,
+        one.sum + other.sum,
+        min(one.minimum, other.minimum),
+        max(one.maximum, other.maximum),
+    )
+
+
+@dataclass
+class Line:
+    """One partition from message to usage row. `rows` are the ticks whose rows are committed."""
+
+    facts: FactLog
+    rows: dict[int, Tick | None] = field(default_factory=dict)
+    partition: int = 0
+    place: Place = field(default_factory=lambda: Place(0, 0))
+    claims: ClaimBook = field(default_factory=ClaimBook)
+    slices: list[Slice] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+
+    def commit(self, *ticks: Tick) -> None:
+        """Write the rows of ticks."""
+        self.rows.update({tick.serial: tick for tick in ticks})
+
+    def tick(self, tick: Tick) -> Slice:
+        """Commit a tick and read it."""
+        self.commit(tick)
+        return self.read(tick, 0)
+
+    def send(self, batch: UsageBatch) -> Slice:
+        """Read a batch that its agent sent."""
+        return self.read(batch, batch.event_count, batch_digest(encode_batch(batch)))
+
+    def read(self, opened: Opened, header_count: int | None, digest: bytes = bytes(16)) -> Slice:
+        """Look, claim, fold: the slice of the next message."""
+        here = self.place.arrival(header_count, digest)
+        catalog = self.facts.at(max(here.tick.fact_position, 1))
+        gate = catalog.parameters.gate
+        by = Ground(self.partition, catalog.parameters.partitions, gate, catalog.meters)
+        looked = look(opened, here, by, self.rows)
+        if isinstance(looked, NeedsTick):
+            assert isinstance(opened, Tick), f"tick {looked.serial} has no row yet"
+            looked = look(opened, here, by, {**self.rows, looked.serial: None})
+        assert not isinstance(looked, NeedsTick)
+        claim = None
+        if isinstance(looked, Told):
+            piece, refusals = looked.piece, looked.refusals
+        else:
+            claim = delivery(looked, here, self.place.after, gate)
+            judged = None if claim is None else self.claims.claim(claim)
+            assert not isinstance(judged, Behind)
+            piece, refusals = contribution(looked, here, judged)
+        self.place.pass_message(looked, claimed=claim is not None)
+        self.slices.append(piece)
+        self.refusals += refusals
+        return piece
+
+
+@dataclass
+class Books:
+    """The books of one partition: what was booked, and the usage rows it makes."""
+
+    facts: FactLog
+    number: int = 0
+    booked: list[Booked] = field(default_factory=list)
+    store: dict[UsageRow, UsagePart] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Open the partition."""
+        self.partition = Partition(Cursor(self.number), Catalog(), {}, ())
+
+    def book(self, pieces: Iterable[Slice]) -> Booked:
+        """Book slices in one flush."""
+        into = Booked()
+        for piece in pieces:
+            tick = piece.tick or self.partition.cursor.tick
+            catalog = self.facts.at(tick.fact_position)
+            self.partition.book(piece, self.partition.cursor.metered_offset + 1, catalog, into)
+        self.booked.append(into)
+        add_rows(self.store, [into])
+        return into
+
+    def restart(self) -> None:
+        """Open the partition anew from what was saved, as a new worker does."""
+        cursor = self.partition.cursor
+        sequences = {key: state for flush in self.booked for key, state in flush.sequences.items()}
+        catalog = self.facts.at(cursor.tick.fact_position)
+        self.partition = Partition(cursor, catalog, sequences, self.cuts)
+
+    @property
+    def cuts(self) -> list[Cut]:
+        """Every cut booked."""
+        return [cut for flush in self.booked for cut in flush.cuts]
+
+    def used(
+        self, requests: Iterable[UsageRequest], before_cut: int
+    ) -> Mapping[UsageRequest, list[UsagePart]]:
+        """The rows that a document cut at `before_cut` folds."""
+        return {
+            request: [
+                part
+                for (series, window, cut), part in self.store.items()
+                if (series.customer, series.meter) == (request.customer, request.meter)
+                and request.start <= window < request.end
+                and cut < before_cut
+            ]
+            for request in requests
+        }

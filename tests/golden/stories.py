@@ -1,0 +1,159 @@
+"""Three invoices as stories: a catalog, what was used, when the period was cut.
+
+Told in the domain's words and carried through the pure rooms: events -> batches -> slices ->
+usage rows -> document. The figures in the comments were worked out by hand.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from builders import (
+    Books,
+    Decision,
+    Line,
+    customer_of,
+    fact_log,
+    flat,
+    graduated,
+    instant,
+    issuer_of,
+    keyed,
+    log_of,
+    meter_of,
+    per_unit,
+    plan_of,
+    price_of,
+    rules_of,
+    subscription_of,
+    usage,
+)
+from pipeline.collect.event import UsageEvent
+from pipeline.core.calendar import SECOND
+from pipeline.core.identity import Json
+from pipeline.invoice.compose import compose, planned_lines
+from pipeline.meter.ticks import Tick
+
+HALF_A_DAY = 12 * 3600 * SECOND
+
+
+@dataclass(frozen=True)
+class Story:
+    """Facts, events (each with its id and time), and the tick that closes the period."""
+
+    facts: Sequence[Decision]
+    events: Sequence[UsageEvent]
+    closed_at: str
+
+    def told(self) -> dict[str, Json]:
+        """The content of the one document that the closing tick cuts."""
+        facts = fact_log(log_of(), rules_of(), issuer_of(), *self.facts)
+        line, books = Line(facts), Books(facts)
+        end = instant(self.closed_at)
+        start = min([event.time for event in self.events], default=end - HALF_A_DAY)
+        edges = range(start - start % HALF_A_DAY, end, HALF_A_DAY)
+        line.commit(*(Tick(n, time, facts.head) for n, time in enumerate([*edges, end], 1)))
+        for serial, time in enumerate(edges, start=1):
+            line.tick(Tick(serial, time, facts.head))
+            now = [e for e in self.events if time <= min(e.time, end - 1) < time + HALF_A_DAY]
+            if now:
+                line.send(keyed(*now))
+        line.tick(Tick(len(edges) + 1, end, facts.head))
+        books.book(line.slices)
+        cut = books.cuts[-1]
+        catalog = facts.at(facts.head)
+        lines = planned_lines(catalog, cut.payer, cut.currency, cut.instant)
+        used = books.used([each.request for each in lines if each.request], cut.serial)
+        (document,) = compose(catalog, cut.payer, cut.currency, cut.instant, lines, used)
+        return document.content
+
+
+def at(day: str, clock: str = "12:00:00") -> int:
+    """An instant of March 2026."""
+    return instant(f"2026-03-{day}T{clock}Z")
+
+
+early_april = at("31", "23:59:59.999999") + 1
+
+UNIT_AND_FLAT = Story(
+    facts=[
+        meter_of("api-calls", unit="calls"),
+        plan_of(
+            "starter",
+            price_of("api-calls", per_unit("0.0035"), "api-calls"),
+            price_of("platform-fee", flat("49.90")),
+            currency="USD",
+        ),
+        customer_of("acme"),
+        subscription_of("sub-acme", "acme", "starter", "2026-03-01T00:00:00Z"),
+    ],
+    events=[
+        usage(value="1200", meter="api-calls", id="e1", time=at("02")),
+        usage(value="34.5", meter="api-calls", id="e2", time=at("14")),
+        usage(value="0.25", meter="api-calls", id="e3", time=at("31", "23:59:59.999999")),
+        usage(value="1200", meter="api-calls", id="e1", time=at("02")),  # sent twice, counts once
+        usage(value="99", meter="api-calls", id="e4", time=early_april),
+    ],
+    closed_at="2026-04-01T00:00:00Z",
+)
+# api-calls: 1200 + 34.5 + 0.25 = 1234.75; x 0.0035 = 4.321625 -> 4.32
+# platform fee: one whole month                               -> 49.90
+# total                                                          54.22 USD
+
+GRADUATED = Story(
+    facts=[
+        meter_of("storage", unit="GB", dimensions=["region", "tier"]),
+        plan_of(
+            "archive",
+            price_of(
+                "storage",
+                graduated(
+                    ("1000", "0.10", "0"),
+                    ("1000000", "0.05", "2.50"),
+                    (None, "0.000000000001", "0"),
+                ),
+                "storage",
+            ),
+        ),
+        customer_of("globex", "Europe/Berlin"),
+        subscription_of("sub-globex", "globex", "archive", "2026-03-01T00:00:00Z"),
+    ],
+    events=[
+        # one customer, four series: two dimensions, scales 0, 3 and 18
+        usage("globex", "999", meter="storage", id="s1", time=at("03"), region="eu", tier="cold"),
+        usage("globex", "0.501", meter="storage", id="s2", time=at("04"), region="us", tier="hot"),
+        usage(
+            "globex",
+            "12345678901234567890.123456789012345678",  # wide: more than an int64 holds
+            meter="storage",
+            id="s3",
+            time=at("05"),
+            region="eu",
+            tier="hot",
+        ),
+        usage("globex", "1", meter="storage", id="s4", time=at("06"), region="eu", tier="hot"),
+    ],
+    closed_at="2026-04-01T00:00:00Z",
+)
+# quantity: 999 + 0.501 + 12345678901234567890.123456789012345678 + 1
+#         = 12345678901234568890.624456789012345678
+# tier 1:      1 000 x 0.10                                  =       100.00
+# tier 2:    999 000 x 0.05                                  =    49 950.00
+#            entering it                                     =         2.50
+# tier 3: 12345678901233568890.624456789012345678 x 1e-12    = 12345678.901233568... -> 12345678.90
+# total                                                        12395731.40 EUR
+
+PRORATED = Story(
+    facts=[
+        plan_of("seat", price_of("seat", flat("10000")), currency="JPY"),
+        customer_of("initech", "America/New_York"),
+        # March in New York: from midnight EST (05:00Z) to midnight EDT (04:00Z): one hour short
+        subscription_of(
+            "sub-initech", "initech", "seat", "2026-03-01T05:00:00Z", "2026-03-16T04:00:00Z"
+        ),
+    ],
+    events=[],
+    closed_at="2026-03-16T04:00:00Z",
+)
+# the month: 31 days less the hour that spring takes = 743 h
+# served: 1 to 15 March, 15 days less that hour      = 359 h
+# 10000 x 359 / 743 = 4831.7631... yen -> 4832; a naive 15/31 of days would give 4839
