@@ -90,7 +90,7 @@ def _go_through(
     for number, line in enumerate(lines, 1):
         report.lines = number
         report.bytes_read += len(line)
-        if line.strip():
+        if line.strip() or len(line) > LINE_BYTES_MAX:  # blank so far, but cut
             parsed = parse_line(line)
             if isinstance(parsed, UsageEvent):
                 take(parsed)

@@ -32,6 +32,7 @@ _LAWS: Mapping[str, str | int | bool] = {
 }
 _HABITS: Mapping[str, str | int | bool] = {
     "compression.type": "lz4",
+    "log_level": 2,  # what fails is told by our own errors, not in somebody's log every second
     "linger.ms": 0,  # batches are made before they come here
     "reconnect.backoff.max.ms": 1000,
     "socket.keepalive.enable": True,

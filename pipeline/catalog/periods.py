@@ -5,7 +5,7 @@ Law: the periods of a subscription tile [start, end).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.documents import Customer, Plan, Subscription
@@ -21,6 +21,12 @@ class ServicePeriod:
     customer: Customer
     cycle: Period
     period: Period
+
+    def since(self, instant: Instant) -> "ServicePeriod":
+        """Return the part of the period from `instant` on."""
+        if instant <= self.period.start:
+            return self
+        return replace(self, period=Period(instant, self.period.end))
 
 
 def parties(catalog: Catalog, subscription: Subscription) -> tuple[Plan, Customer]:

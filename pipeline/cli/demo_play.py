@@ -36,14 +36,14 @@ _BURST_MAX = 500
 
 _CATALOG = """
 rules: {{grace: PT4S}}
-issuers: [{{id: talea-demo, name: Talea Demo Ltd, number_prefix: DEMO-}}]
+issuers: [{{id: demo-ltd, name: Demo Ltd, number_prefix: DEMO-}}]
 meters:
   - {{id: cpu_seconds, aggregation: sum, unit: CPU seconds, window: PT5S}}
   - {{id: memory_gb_seconds, aggregation: sum, unit: GB seconds, window: PT5S}}
 plans:
   - id: per-minute
     name: Per minute
-    issuer: talea-demo
+    issuer: demo-ltd
     currency: EUR
     cycle: PT1M
     prices:
@@ -148,7 +148,7 @@ class Play:
         self._recorder = Recorder.open(
             kafka=self._around.kafka,
             spool=self._around.settings.home / "demo.spool",
-            producer="talea-demo-host",
+            producer="demo-host",
             partitions=self._around.partitions,
             topic=usage_log(self._around.stack),
         )

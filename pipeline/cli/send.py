@@ -32,7 +32,7 @@ def send(
         with Recorder.open(
             kafka=around.kafka,
             spool=around.settings.home / "send.spool",
-            producer="talea-send",
+            producer="send",
             partitions=around.partitions,
             topic=usage_log(around.stack),
         ) as recorder:

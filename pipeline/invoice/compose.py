@@ -13,8 +13,8 @@ from typing import cast
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.documents import PlanPrice
-from pipeline.catalog.periods import ServicePeriod, periods
-from pipeline.core.calendar import EARLIEST, Instant, instant_text, snap_up
+from pipeline.catalog.periods import ServicePeriod, parties, periods
+from pipeline.core.calendar import Instant, instant_text, parse_instant, snap_up
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json, derived_id
 from pipeline.invoice.lines import LineKey, flat_line, usage_line
@@ -23,6 +23,10 @@ from pipeline.invoice.usage import UsagePart, UsageRequest, quantity
 from pipeline.rate import Fault, Rated, RatingInput, rate
 
 FORMAT = "talea.invoice.1"
+
+
+Carried = Mapping[tuple[str, str], Instant]
+"""Up to where (subscription, price) was billed: a subscription's periods are cut in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +54,39 @@ def planned_lines(
     payer: str,
     currency: str,
     instant: Instant,
-    carried: frozenset[LineKey] = frozenset(),
+    carried: Carried | None = None,
 ) -> list[PlannedLine]:
-    """Return the lines of a payer that fall due at or before `instant` and nobody carries."""
+    """Return the lines of a payer that fall due at or before `instant` and nobody carries.
+
+    Where an end was moved after its period was billed, the rest of the period is a line.
+    """
     found = []
     for subscription in catalog.subscriptions_of(payer):
-        for served in periods(catalog, subscription, EARLIEST, instant):
-            if served.period.end > instant or served.plan.currency != currency:
-                continue
-            for card in served.plan.prices:
-                key = LineKey(subscription.id, card.id, served.period.start)
-                if key not in carried:
-                    found.append(PlannedLine(key, served, card, _request(catalog, served, card)))
+        plan, _ = parties(catalog, subscription)
+        if plan.currency != currency:
+            continue
+        for card in plan.prices:
+            until = (carried or {}).get((subscription.id, card.id), subscription.start)
+            for served in periods(catalog, subscription, until, instant):
+                if served.period.end > instant:
+                    break
+                rest = served.since(until)
+                key = LineKey(subscription.id, card.id, rest.period.start)
+                found.append(PlannedLine(key, rest, card, _request(catalog, rest, card)))
     return sorted(found, key=lambda line: (line.served.plan.issuer, line.key))
+
+
+def with_lines(carried: Carried, lines: Iterable[PlannedLine]) -> Carried:
+    """Return what is carried once a document has these lines."""
+    return _furthest(carried, ((line.key, line.served.period.end) for line in lines))
+
+
+def _furthest(carried: Carried, more: Iterable[tuple[LineKey, Instant]]) -> Carried:
+    reached = dict(carried)
+    for key, end in more:
+        source = (key.subscription, key.price)
+        reached[source] = max(end, reached.get(source, end))
+    return reached
 
 
 def _request(catalog: Catalog, served: ServicePeriod, card: PlanPrice) -> UsageRequest | None:
@@ -147,10 +171,13 @@ class RatingFailed(BrokenInvariant):
         super().__init__(f"{key.subscription}/{key.price}: {fault}")
 
 
-def carried_by_all(contents: Iterable[Mapping[str, Json]]) -> frozenset[LineKey]:
+def carried_by_all(contents: Iterable[Mapping[str, Json]]) -> Carried:
     """Return what issued documents carry."""
-    return frozenset(
-        LineKey.of_line(line)
-        for content in contents
-        for line in cast(list[dict[str, Json]], content["lines"])
+    return _furthest(
+        {},
+        (
+            (LineKey.of_line(line), parse_instant(line["period_end"]))
+            for content in contents
+            for line in cast(list[dict[str, Json]], content["lines"])
+        ),
     )

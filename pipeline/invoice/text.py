@@ -65,7 +65,7 @@ def _header(content: Record) -> Iterator[str]:
 
 def _line_rows(line: Record, content: Record) -> Iterator[_Row]:
     """Yield a line, its own period where that is not the document's, and its children."""
-    yield _figures(0, str(line["description"]), line)
+    yield _figures(0, _title(line), line)
     if (line["period_start"], line["period_end"]) != (
         content["period_start"],
         content["period_end"],
@@ -76,6 +76,15 @@ def _line_rows(line: Record, content: Record) -> Iterator[_Row]:
     for child in _records(line, "children"):
         yield _figures(1, str(child["name"]).removeprefix(f"{line['name']}: "), child)
         yield from _discount(2, child)
+
+
+def _title(line: Record) -> str:
+    """Return a line's description; its quantity stands in the column beside it, the unit here."""
+    name, description = str(line["name"]), str(line["description"])
+    head = f"{name}, {line['quantity']} "
+    if description.startswith(head):
+        return f"{name} ({description.removeprefix(head)})"
+    return description
 
 
 def _figures(depth: int, name: str, line: Record) -> _Row:

@@ -12,8 +12,7 @@ from typing import cast
 from pipeline.catalog.catalog import Catalog
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json
-from pipeline.invoice.compose import compose, planned_lines
-from pipeline.invoice.lines import LineKey
+from pipeline.invoice.compose import Carried, compose, planned_lines
 from pipeline.ledger.seal import Sealed, content_bytes, windows_digest
 from pipeline.replay.refold import Refold
 
@@ -32,7 +31,7 @@ class Claimed:
 
 
 def content_fault(
-    claimed: Claimed, catalog: Catalog, carried: frozenset[LineKey], refold: Refold
+    claimed: Claimed, catalog: Catalog, carried: Carried, refold: Refold
 ) -> str | None:
     """Return how a document differs from its refold, None where it is equal.
 

@@ -11,17 +11,18 @@ import structlog
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.invoice.compose import (
+    Carried,
     PlannedLine,
     RatingFailed,
     carried_by_all,
     compose,
     planned_lines,
+    with_lines,
 )
 from pipeline.invoice.drafts import Closing, open_closings
-from pipeline.invoice.lines import LineKey
 from pipeline.stores.postgres.books import load_cursors
 from pipeline.stores.postgres.database import Connection
-from pipeline.stores.postgres.documents import contents_of
+from pipeline.stores.postgres.documents import closings_cut, contents_of, unprepared_cuts
 from pipeline.stores.postgres.drafts import (
     Draft,
     DraftPosition,
@@ -91,19 +92,22 @@ def _closings(
     """Return the open closings of a payer with the lines each would carry."""
     if payer not in catalog.customers:
         return []
-    cut = frozenset(
-        connection.execute(
-            "SELECT currency, instant_us FROM cut WHERE payer = %s", [payer]
-        ).fetchall()
-    )
-    carried: dict[str, set[LineKey]] = {}
+    closed = closings_cut(connection, payer)
+    carried: dict[str, Carried] = {}
     found = []
-    for currency, instant in open_closings(catalog, payer, log_time, cut):
+    for currency, instant in open_closings(catalog, payer, log_time, closed):
         if currency not in carried:
-            issued = contents_of(connection, payer, currency)
-            carried[currency] = set(carried_by_all(issued))
-        lines = planned_lines(catalog, payer, currency, instant, frozenset(carried[currency]))
-        lines = [line for line in lines if (currency, line.served.period.end) not in cut]
-        carried[currency] |= {line.key for line in lines}
+            carried[currency] = _carried(connection, catalog, payer, currency)
+        lines = planned_lines(catalog, payer, currency, instant, carried[currency])
+        carried[currency] = with_lines(carried[currency], lines)
         found.append(((currency, instant), lines))
     return found
+
+
+def _carried(connection: Connection, catalog: Catalog, payer: str, currency: str) -> Carried:
+    """Return what documents carry, and what the finalizer is about to make of booked cuts."""
+    carried = carried_by_all(contents_of(connection, payer, currency))
+    for instant in unprepared_cuts(connection, payer, currency):
+        lines = planned_lines(catalog, payer, currency, instant, carried)
+        carried = with_lines(carried, lines)
+    return carried

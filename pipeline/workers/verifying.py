@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from pipeline.core.calendar import parse_instant
 from pipeline.core.identity import batch_digest, partition_of
-from pipeline.invoice.compose import carried_by_all
-from pipeline.invoice.lines import LineKey
+from pipeline.invoice.compose import Carried, carried_by_all
 from pipeline.ledger.seal import chain_faults
 from pipeline.meter.place import Place
 from pipeline.meter.ticks import Tick
@@ -157,7 +156,7 @@ class Verifier:
         catalog = self._known.catalog(tick.fact_position)
         return content_fault(claimed, catalog, self._carried_before(document), refold)
 
-    def _carried_before(self, document: Document) -> frozenset[LineKey]:
+    def _carried_before(self, document: Document) -> Carried:
         """Return what the payer's earlier documents carry."""
         here = (document.cut_serial, document.instant)
         return carried_by_all(

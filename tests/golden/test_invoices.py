@@ -15,6 +15,8 @@ from pipeline.invoice.text import invoice_text
 
 INVOICES = Path(__file__).parent / "invoices"
 
+Node = Mapping[str, Json]
+
 STORIES = [
     ("unit_and_flat", stories.UNIT_AND_FLAT, 5422),
     ("graduated", stories.GRADUATED, 1239573140),
@@ -27,24 +29,33 @@ def test_the_invoice_reads(name: str, story: stories.Story, total_minor: int) ->
     content = story.told()
 
     assert invoice_text(content) == (INVOICES / f"{name}.txt").read_text("utf-8")
-    assert cast(Mapping[str, Json], content["totals"])["total_minor"] == total_minor
+    assert cast(Node, content["totals"])["total_minor"] == total_minor
 
 
-def parents(node: Mapping[str, Json], key: str) -> Iterator[Mapping[str, Json]]:
-    """Every record that has children, the document included."""
-    children = cast(list[Mapping[str, Json]], node[key])
+def families(node: Node, key: str) -> Iterator[tuple[Node, list[Node]]]:
+    """Every record that has children, with them; the document first."""
+    children = cast(list[Node], node[key])
     if children:
-        yield {"totals": node["totals"], "children": list(children)}
+        yield node, children
     for child in children:
-        yield from parents(child, "children")
+        yield from families(child, "children")
 
 
 @pytest.mark.parametrize("story", [story for _, story, _ in STORIES])
 def test_children_sum_to_their_parent_in_all_seven_totals(story: stories.Story) -> None:
     looked = 0
-    for parent in parents(story.told(), "lines"):
-        children = cast(list[Mapping[str, Json]], parent["children"])
+    for parent, children in families(story.told(), "lines"):
         for name, total in cast(Mapping[str, int], parent["totals"]).items():
             assert total == sum(cast(Mapping[str, int], c["totals"])[name] for c in children)
             looked += 1
     assert looked >= 7
+
+
+@pytest.mark.parametrize("story", [story for _, story, _ in STORIES])
+def test_no_two_lines_share_an_id(story: stories.Story) -> None:
+    content = story.told()
+    ids = [content["id"]]
+    for _, children in families(content, "lines"):
+        ids += [child["id"] for child in children]
+
+    assert len(ids) == len(set(map(str, ids))) >= 2

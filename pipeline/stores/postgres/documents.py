@@ -108,6 +108,22 @@ def contents_of(connection: Connection, payer: str, currency: str) -> list[dict[
     return [cast(dict[str, Json], json.loads(bytes(content))) for (content,) in rows]
 
 
+def closings_cut(connection: Connection, payer: str) -> frozenset[tuple[str, Instant]]:
+    """Return (currency, instant) of every booked cut of a payer."""
+    rows = connection.execute("SELECT currency, instant_us FROM cut WHERE payer = %s", [payer])
+    return frozenset((currency, instant) for currency, instant in rows)
+
+
+def unprepared_cuts(connection: Connection, payer: str, currency: str) -> list[Instant]:
+    """Return the instants of booked cuts that have no documents yet, in order."""
+    rows = connection.execute(
+        "SELECT instant_us FROM cut WHERE payer = %s AND currency = %s AND NOT prepared"
+        " ORDER BY serial, instant_us",
+        [payer, currency],
+    )
+    return [instant for (instant,) in rows]
+
+
 def issuers_waiting(connection: Connection) -> list[str]:
     """Return the issuers with prepared documents."""
     rows = connection.execute("SELECT DISTINCT issuer FROM prepared ORDER BY issuer")
