@@ -58,6 +58,7 @@ $(READY): requirements.lock pyproject.toml
 	$$locked --requirement requirements.lock && \
 	$$pip --no-build-isolation --editable . && \
 	{ $(BIN)/python -m compileall -qq -j 0 .venv/lib || true; } && \
+	{ $(BIN)/talea servers || echo "talea: the servers will be fetched when they are started"; } && \
 	touch $@
 
 # Prints the first Python that will do; else says in one line what is missing and how to mend it.

@@ -14,7 +14,14 @@ from pipeline.settings import Settings
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.kafka import create_topics
 from pipeline.stores.postgres.database import Database
-from pipeline.stores.postgres.facts import Author, append_facts, read_facts
+from pipeline.stores.postgres.facts import (
+    Author,
+    append_facts,
+    fact_head,
+    last_acked_tick,
+    read_facts,
+)
+from pipeline.workers.announcing import await_named
 from pipeline.workers.surroundings import Surroundings
 
 TZDATA_VERSION = importlib.metadata.version("tzdata")
@@ -49,14 +56,20 @@ def set_up(around: Surroundings) -> Surroundings:
         )
 
     with around.database.session("set up") as connection:
-        append_facts(connection, first, Author("talea", "first facts of a new log"), wall_clock())
+        if fact_head(connection)[0] == 0:
+            author = Author("talea", "first facts of a new log")
+            append_facts(connection, first, author, wall_clock())
         partitions = cast(int, read_facts(connection, 0, 1)[0].body["partitions"])
+        ticked = last_acked_tick(connection) is not None
     if "partitions" in settings.model_fields_set and partitions != settings.partitions:
         raise BadInput(
             f"this log has {partitions} partitions for its life: set TALEA_PARTITIONS={partitions}"
         )
     create_topics(around.kafka, around.stack, partitions, settings.replication)
-    return replace(around, partitions=partitions)
+    around = replace(around, partitions=partitions)
+    if not ticked:
+        await_named(around, 1)  # tick 1 is the first record of a log: usage before it is refused
+    return around
 
 
 def worker_runner(around: Surroundings, name: str, number: int, of: int) -> Callable[[], None]:

@@ -27,7 +27,9 @@ EMBEDDED_PARTITIONS = 8
 PRODUCTION_PARTITIONS = 64
 
 MESSAGE_BYTES_MAX = 4 << 20
-"""The largest record the broker takes; agents stay far below (collect/limits)."""
+"""The largest record the broker takes, save in the usage log."""
+USAGE_BYTES_MAX = 1 << 20
+"""The largest batch of records the usage log takes; agents stay below (collect/limits)."""
 
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
@@ -54,7 +56,11 @@ class Topic:
         }
 
 
-USAGE_EVENTS = Topic("usage.events.v1", retention_ms=400 * _DAY_MS)
+USAGE_EVENTS = Topic(
+    "usage.events.v1",
+    retention_ms=400 * _DAY_MS,
+    extra={"max.message.bytes": str(USAGE_BYTES_MAX)},
+)
 """The usage log: UsageBatch and Tick, offsets contiguous (no compaction, no transactions)."""
 USAGE_METERED = Topic("usage.metered.v1", retention_ms=7 * _DAY_MS)
 """MeteredSlices, same partition number as their source."""

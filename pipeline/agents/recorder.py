@@ -37,7 +37,7 @@ from pipeline.core.errors import BadInput, TaleaError
 from pipeline.topology import EMBEDDED_PARTITIONS, USAGE_EVENTS
 
 _SYNC_WAIT_S = 30.0
-_STOP_WAIT_S = 10.0
+_STOP_WAIT_S = 1.0
 _EPOCH_BYTES = 8
 
 

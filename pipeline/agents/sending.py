@@ -18,7 +18,8 @@ from pipeline.core.errors import ServerFailed, TaleaError
 _IN_FLIGHT_BYTES = 8 << 20
 _READ_BATCHES = 16
 _FORGET_BATCHES = 64
-_CONTACT_WAIT_S = 1.0
+_CONTACT_WAIT_S = (0.25, 4.0)
+"""How long the first try waits for an answer, and the longest: each waits twice the last."""
 _POLL_WAIT_S = 0.02
 _TROUBLED_WAIT_S = 0.2
 _IDLE_WAIT_S = 0.5
@@ -47,6 +48,7 @@ class Sender:
         self._wake = Event()
         self._stopping = False
         self._thread = Thread(target=self._run, name="talea sender", daemon=True)
+        self._contact_wait_s = _CONTACT_WAIT_S[0]
         self._sent_to = 0
         self._in_flight_bytes = 0
         self._acked: list[Spooled] = []
@@ -60,7 +62,10 @@ class Sender:
         self._wake.set()
 
     def stop(self, wait_s: float) -> None:
-        """End the thread and the link; what is not acknowledged stays in the spool."""
+        """End the thread and the link; what is not acknowledged stays in the spool.
+
+        A thread that waits for an answer past `wait_s` is left to end by itself.
+        """
         self._stopping = True
         self._wake.set()
         if self._thread.is_alive():
@@ -92,7 +97,10 @@ class Sender:
         """First contact of a link: the topic must have the partitions we pack for."""
         if self._board.in_contact:
             return
-        found = self._link.partitions(_CONTACT_WAIT_S)
+        wait_s = self._contact_wait_s
+        self._contact_wait_s = min(2 * wait_s, _CONTACT_WAIT_S[1])
+        found = self._link.partitions(wait_s)
+        self._contact_wait_s = _CONTACT_WAIT_S[0]
         if found != self._partitions:
             raise WrongTopic(
                 f"topic {self._topic} has {found} partitions, not {self._partitions}: open with"

@@ -101,13 +101,13 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
 class FactLog:
     """The facts read so far, and the catalog at any position among them.
 
-    Positions are asked for in rising order almost always; an older one is folded again.
+    Catalogs are remembered for the positions asked for last: partitions stand near each other.
     """
 
     def __init__(self) -> None:
         """Start with no fact."""
         self._facts: list[Fact] = []
-        self._latest = Catalog()
+        self._known: dict[int, Catalog] = {0: Catalog()}
 
     @property
     def head(self) -> int:
@@ -115,7 +115,12 @@ class FactLog:
         return len(self._facts)
 
     def append(self, facts: Iterable[Fact]) -> None:
-        """Add the facts that follow."""
+        """Add the facts that follow.
+
+        Raises:
+            BrokenInvariant: a serial is missing or twice.
+
+        """
         for fact in facts:
             if fact.serial != self.head + 1:
                 raise BrokenInvariant(f"fact {fact.serial} follows fact {self.head}")
@@ -130,10 +135,14 @@ class FactLog:
         """
         if position > self.head:
             raise BrokenInvariant(f"fact {position} was asked for, {self.head} read")
-        base = self._latest if position >= self._latest.position else Catalog()
-        if position == base.position:
-            return base
-        catalog = extend(base, self._facts[base.position : position])
-        if position > self._latest.position:
-            self._latest = catalog
-        return catalog
+        found = self._known.pop(position, None)
+        if found is None:
+            base = self._known[max(known for known in self._known if known <= position)]
+            found = extend(base, self._facts[base.position : position])
+        self._known[position] = found  # youngest last
+        if len(self._known) > _CATALOGS_KEPT:
+            del self._known[next(known for known in self._known if known > 0)]
+        return found
+
+
+_CATALOGS_KEPT = 32

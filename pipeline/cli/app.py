@@ -1,67 +1,111 @@
 """The command `talea`: its groups, its exit statuses, its one-line errors.
 
 Exit 0 fine; 1 a check did not hold; 2 bad input or usage; 3 a server or tool failed.
+Only the module of the command that is called gets imported: workers start by this way too.
 """
 
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple
 
-import click
 import typer
 
-from pipeline.cli import audit, catalog, demo, drafts, invoices, send, up, verify, work
 from pipeline.core.errors import BrokenInvariant, TaleaError
 
-app = typer.Typer(
-    name="talea",
-    help="Usage events into invoices that anybody can recompute.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command("demo")(demo.demo)
-app.command("up")(up.up)
-app.command("send")(send.send)
-app.add_typer(catalog.app, name="catalog")
-app.command("draft")(drafts.draft)
-app.add_typer(invoices.app, name="invoices")
-app.command("verify")(verify.verify)
-app.command("audit")(audit.audit)
-app.command("worker", hidden=True)(work.worker)
-app.command("agent", hidden=True)(work.agent)
+
+class _Command(NamedTuple):
+    module: str
+    name: str
+    help: str
+    hidden: bool = False
+
+
+_COMMANDS = {
+    "demo": _Command(
+        "pipeline.cli.demo", "demo", "Bill this stack's own processes, prove the invoices."
+    ),
+    "up": _Command("pipeline.cli.up", "up", "Run servers and workers, restart what dies, stay."),
+    "send": _Command("pipeline.cli.send", "send", "Send usage: CloudEvents JSON lines."),
+    "catalog": _Command("pipeline.cli.catalog", "app", "Meters, plans, customers, subscriptions."),
+    "draft": _Command(
+        "pipeline.cli.drafts", "draft", "Show what a customer is about to be billed."
+    ),
+    "invoices": _Command("pipeline.cli.invoices", "app", "List and show issued invoices."),
+    "verify": _Command(
+        "pipeline.cli.verify", "verify", "Recompute invoices from the logs and compare."
+    ),
+    "audit": _Command("pipeline.cli.audit", "audit", "Check that every event has one outcome."),
+    "bench": _Command("pipeline.cli.bench", "bench", "Measure events per second, totals checked."),
+    "rate": _Command("pipeline.cli.rating", "rate", "Rate JSON lines from stdin."),
+    "allocate": _Command("pipeline.cli.rating", "allocate", "Split amounts from stdin by weights."),
+    "servers": _Command(
+        "pipeline.cli.servers", "servers", "Fetch the embedded servers ahead of time.", hidden=True
+    ),
+    "worker": _Command("pipeline.cli.work", "worker", "Run one worker.", hidden=True),
+}
+
+
+def _app(wanted: str | None) -> typer.Typer:
+    """Return the command line with `wanted` in it; the other commands are names and help."""
+    app = typer.Typer(
+        name="talea",
+        help="Usage events into invoices that anybody can recompute.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    for called, command in _COMMANDS.items():
+        if called != wanted:
+            app.command(called, help=command.help, hidden=command.hidden)(_not_loaded)
+            continue
+        found = getattr(import_module(command.module), command.name)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=called, help=command.help)
+        else:
+            app.command(called, hidden=command.hidden)(found)
+    return app
+
+
+def _not_loaded() -> None:
+    """Stand for a command that was not called."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; return its exit status. A failure is one line on stderr."""
+    wanted = next((word for word in arguments if not word.startswith("-")), None)
     try:
-        result = app(list(arguments), standalone_mode=False, prog_name="talea")
+        result = _app(wanted)(list(arguments), standalone_mode=False, prog_name="talea")
         return result if isinstance(result, int) else 0
-    except click.exceptions.Exit as leave:
+    except typer.Exit as leave:
         return leave.exit_code
-    except click.ClickException as error:
-        error.show(sys.stderr)
-        return 2
-    except click.Abort:
-        return _told("stopped", 130)
+    except typer.TyperException as error:
+        where = f" {wanted}" if wanted in _COMMANDS else ""
+        if "\n" in error.format_message():  # a group called without a command: its help
+            print(error.format_message(), file=sys.stderr)
+            return 2
+        return _told(f"{error.format_message()} (talea{where} --help shows the usage)", 2)
     except TaleaError as error:
         return _told(str(error), error.exit_status)
     except BrokenInvariant as error:
         return _told(f"a broken invariant, nothing was changed: {error}", 3)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         return _told("stopped", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if os.environ.get("TALEA_DEBUG"):
-            traceback.print_exc()
-        why = (str(error) or type(error).__name__).splitlines()[0]
-        return _told(
-            f"{type(error).__name__}: {why} (a defect of talea; TALEA_DEBUG=1 shows where)", 3
-        )
+        return _failed(error)
+
+
+def _failed(error: Exception) -> int:
+    if os.environ.get("TALEA_DEBUG"):
+        traceback.print_exc()
+    why = (str(error) or type(error).__name__).splitlines()[0]
+    return _told(f"{type(error).__name__}: {why} (a defect of talea; TALEA_DEBUG=1 shows where)", 3)
 
 
 def _told(line: str, status: int) -> int:

@@ -1,4 +1,4 @@
-"""Hidden commands that the supervisor starts: one worker, one host agent, a process each."""
+"""`talea worker`: what the supervisor starts, a process each."""
 
 import ctypes
 import os
@@ -29,11 +29,6 @@ def worker(
     log_to_stderr(f"{name}-{number}")
     around = surroundings(settings, settings.kafka, settings.redis, settings.postgres)
     worker_runner(around, name, number, of)()
-
-
-def agent() -> None:
-    """Run the host agent."""
-    raise BadInput("the host agent is started by the demo")
 
 
 def die_with_parent() -> None:

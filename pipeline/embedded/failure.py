@@ -6,10 +6,12 @@ Does not own: finding out what happened (child, jars, kafka, postgres, redis, se
 
 from __future__ import annotations
 
+from pipeline.core.errors import ServerFailed
+
 OWN_SERVERS = "name your own servers in TALEA_KAFKA, TALEA_REDIS and TALEA_POSTGRES"
 
 
-class ServerFailure(Exception):
+class ServerFailure(ServerFailed):
     """A server could not be fetched, started, reached or kept; `str()` is one line."""
 
     def __init__(self, server: str, what: str, then: str) -> None:

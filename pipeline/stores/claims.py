@@ -11,6 +11,7 @@ big-endian; per partition one watermark: the offset up to which claims are compl
 import asyncio
 import math
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from struct import iter_unpack, pack
 from typing import cast
@@ -129,9 +130,10 @@ class RedisClaims:
         """Let claims be complete up to `offset` (exclusive) where Redis is empty."""
         await self._call("SET", self._stack.watermark_key(partition), offset - 1, "NX")
 
-    async def drop(self, partition: int, generation: int) -> None:
-        """Forget one generation of a partition."""
-        await self._call("UNLINK", self._stack.claims_key(partition, generation))
+    async def drop(self, partition: int, generations: Iterable[int]) -> None:
+        """Forget generations of a partition."""
+        keys = [self._stack.claims_key(partition, generation) for generation in generations]
+        await self._call("UNLINK", *keys)
 
     async def _call(self, *words: str | int | bytes) -> object:
         return await (await self._send(*words))

@@ -115,6 +115,6 @@ def encode_refusals(
                 }
                 for refusal in refusals
             ],
-            "message": message,
+            "message": message[:READ_BYTES_MAX],  # of a monster the head; its position says where
         },
     )

@@ -29,7 +29,7 @@ class Knowledge:
     connection: Connection
     facts: FactLog = field(default_factory=FactLog)
     _rows: dict[int, Tick | None] = field(default_factory=dict)
-    _grounds: dict[tuple[int, int], Ground] = field(default_factory=dict)
+    _grounds: dict[int, tuple[int, Ground]] = field(default_factory=dict)
 
     @property
     def rows(self) -> Mapping[int, Tick | None]:
@@ -44,14 +44,14 @@ class Knowledge:
 
     def ground(self, partition: int, tick: Tick) -> Ground:
         """Return what a message behind `tick` is judged by."""
-        key = (partition, tick.fact_position)
-        if key not in self._grounds:
-            catalog = self.catalog(max(tick.fact_position, 1))
-            parameters = catalog.parameters
-            self._grounds[key] = Ground(
-                partition, parameters.partitions, parameters.gate, catalog.meters
-            )
-        return self._grounds[key]
+        position = max(tick.fact_position, 1)
+        stands, ground = self._grounds.get(partition, (0, None))
+        if ground is None or stands != position:
+            catalog = self.catalog(position)
+            log = catalog.parameters
+            ground = Ground(partition, log.partitions, log.gate, catalog.meters)
+            self._grounds[partition] = (position, ground)
+        return ground
 
     def fetch(self, serial: int) -> bool:
         """Fetch tick rows from `serial` on; return whether that one is there."""

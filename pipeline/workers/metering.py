@@ -44,6 +44,7 @@ _CLAIMS_IN_FLIGHT = 16
 _SENDS_IN_FLIGHT = 64
 _POLL_S = 0.25
 _RECLAIM_MESSAGES = 1_000
+_GENERATIONS_SWEPT = 8
 _TICK_AHEAD_MAX = 300 * SECOND
 
 
@@ -73,7 +74,7 @@ class MeteringLine:
         self._sent: asyncio.Queue[tuple[Any, Sequence[Awaitable[Any]]]] = asyncio.Queue(
             _SENDS_IN_FLIGHT
         )
-        self._dropped: dict[int, int] = {}
+        self._needed: dict[int, int] = {}
 
     async def start(self, stream: Any) -> None:
         """Run the two tails of the line; whoever fails ends the process."""
@@ -83,7 +84,11 @@ class MeteringLine:
 
     async def take(self, event: Any) -> None:
         """Look at one message and send its claim off."""
-        message, offset, partition = event.value, event.message.offset, event.message.partition
+        message, offset, partition = (
+            event.value or b"",
+            event.message.offset,
+            event.message.partition,
+        )
         if offset <= self._catchup.cursor(partition).offset:
             self._places.pop(partition, None)
             await self._looked.put(_Looked(event, b"", partition, _NOWHERE, None))
@@ -105,14 +110,19 @@ class MeteringLine:
 
     async def _look(self, opened: Opened, arrival: Arrival, partition: int) -> Told | Sifted:
         known = self._catchup.known
-        if isinstance(opened, Tick) and opened.time > wall_clock() + _TICK_AHEAD_MAX:
-            raise BrokenInvariant(f"tick {opened.serial} is minutes ahead of this clock")
         if arrival.tick.fact_position > known.facts.head:
             await asyncio.to_thread(self._catchup.ground, partition, arrival.tick)
         looked = look(opened, arrival, known.ground(partition, arrival.tick), known.rows)
         if isinstance(looked, NeedsTick):
             wait = partial(self._catchup.look_waiting, opened, arrival, partition)
-            return await asyncio.to_thread(wait)
+            looked = await asyncio.to_thread(wait)
+        if isinstance(looked, Told) and (tick := looked.piece.tick) is not None:
+            ahead = tick.time - wall_clock()
+            if ahead > _TICK_AHEAD_MAX:
+                raise BrokenInvariant(
+                    f"tick {tick.serial} is {ahead // SECOND} s ahead of this machine's clock:"
+                    " set the clocks right"
+                )
         return looked
 
     async def _hold_back(self, partition: int, offset: int) -> None:
@@ -216,11 +226,10 @@ class MeteringLine:
         """Learn where the books stand; forget claims that nothing can ask for any more."""
         await asyncio.to_thread(self._catchup.poll)
         for partition in list(self._places):
-            current = self._catchup.generation_of_cursor(partition)
-            oldest_needed = current - 1
-            if self._dropped.get(partition) != oldest_needed:
-                await self._claims.drop(partition, oldest_needed - 1)
-                self._dropped[partition] = oldest_needed
+            needed = self._catchup.generation_of_cursor(partition) - 1
+            if self._needed.get(partition) != needed:
+                await self._claims.drop(partition, range(needed - _GENERATIONS_SWEPT, needed))
+                self._needed[partition] = needed
 
 
 _NOWHERE = Arrival(-1, Tick(0, 0, 0), 0, None, b"")

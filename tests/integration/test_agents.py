@@ -36,6 +36,7 @@ pytestmark = pytest.mark.servers
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 8
 PATIENT = Habits(full_wait_s=None, close_wait_s=60)
+QUIET = {"log_level": 0}
 _numbers = count()
 
 
@@ -60,7 +61,7 @@ class Log:
 
     def create(self, partitions: int = PARTITIONS) -> None:
         topic = NewTopic(self.topic, partitions, 1, config=USAGE_EVENTS.config)
-        admin = AdminClient({"bootstrap.servers": self.kafka})
+        admin = AdminClient({"bootstrap.servers": self.kafka, **QUIET})
         admin.create_topics([topic])[self.topic].result(30)
 
     def recorder(self, spool: Path, habits: Habits = PATIENT, partitions: int = 8) -> Recorder:
@@ -74,7 +75,7 @@ class Log:
         )
 
     def read(self) -> list[Arrived]:
-        consumer = Consumer({"bootstrap.servers": self.kafka, "group.id": "reader"})
+        consumer = Consumer({"bootstrap.servers": self.kafka, "group.id": "reader", **QUIET})
         found = []
         try:
             for partition in range(PARTITIONS):
@@ -107,6 +108,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer
 
 @pytest.fixture
 def log(servers: EmbeddedServers) -> Log:
+    if not servers.pids():  # a test that failed left it down
+        servers.restart("kafka")
     created = Log(servers, servers.start().kafka, f"t{next(_numbers)}.{USAGE_EVENTS.name}")
     created.create()
     return created
@@ -189,7 +192,7 @@ def test_a_broker_that_restarts_in_the_middle_gets_each_batch_once(log: Log, spo
     usage.close()
     arrived = log.read()
     assert sum(each.header for each in arrived) == 12_000 == booked(arrived)
-    assert max(Counter(each.message for each in arrived).values()) == 1
+    assert set(Counter(each.message for each in arrived if each.header).values()) == {1}
 
 
 def _use_slowly(usage: Recorder, events: int) -> None:
@@ -218,7 +221,7 @@ def test_a_broker_away_at_opening_is_waited_for(log: Log, spool: Path) -> None:
     usage = log.recorder(spool)
     use(usage, range(3000))
     with pytest.raises(BrokerAway, match="does not answer"):
-        usage.contact(0.3)
+        usage.contact(1)
     with pytest.raises(NotDelivered, match=r"3000 events\) are not acknowledged: Kafka at 127"):
         usage.flush(0.3)
     log.servers.restart("kafka")
@@ -301,8 +304,8 @@ def test_a_topic_that_is_not_there_is_waited_for_and_never_made(log: Log, spool:
     usage = later.recorder(spool)
     use(usage, range(100))
     with pytest.raises(BrokerAway, match=r"later: .*[Uu]nknown topic"):
-        usage.contact(1)
-    admin = AdminClient({"bootstrap.servers": log.kafka})
+        usage.contact(2)
+    admin = AdminClient({"bootstrap.servers": log.kafka, **QUIET})
     assert later.topic not in admin.list_topics(timeout=10).topics
     later.create()
     usage.close()

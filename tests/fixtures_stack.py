@@ -1,0 +1,143 @@
+"""Real servers for the tests, and stacks of their own on them.
+
+Servers come from settings (TALEA_KAFKA, TALEA_REDIS, TALEA_POSTGRES), else from containers where
+a Docker engine answers, else embedded. One set for the session; every stack on it is a tenant of
+its own: topic, group and key prefix, Postgres schema.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from integration.running import RunningStack
+    from pipeline.embedded import Servers
+
+NAMES = ("kafka", "redis", "postgres")
+DOCKER_WAIT_S = 0.5
+
+_told = pytest.StashKey[list[str]]()
+
+
+class StackMaker(Protocol):
+    """Makes a stack on the session's servers; tuning goes into its settings."""
+
+    def __call__(self, **tuning: float) -> "RunningStack": ...
+
+
+def named_servers() -> dict[str, str]:
+    """The servers that settings name."""
+    given = {name: os.environ.get(f"TALEA_{name.upper()}", "") for name in NAMES}
+    return {name: address for name, address in given.items() if address}
+
+
+def docker_answers(wait_s: float = DOCKER_WAIT_S) -> bool:
+    """Whether a Docker engine answers, and soon."""
+    import docker
+
+    try:
+        client = docker.from_env(timeout=wait_s)  # type: ignore[arg-type]  # sockets take parts
+    except Exception:  # no engine, no socket, a context that is broken: all the same here
+        return False
+    try:
+        return bool(client.ping())
+    except Exception:
+        return False
+    finally:
+        client.close()
+
+
+def start_missing(held: ExitStack, home: Path, given: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """Start the servers that are not given; return where they come from and all addresses."""
+    missing = frozenset(NAMES) - given.keys()
+    if not missing:
+        return "settings", given
+    if docker_answers():
+        return "containers", {**_containers(held, missing), **given}
+    return "embedded", {**_embedded(held, home, missing), **given}
+
+
+def _containers(held: ExitStack, names: frozenset[str]) -> dict[str, str]:
+    from testcontainers.community.kafka import KafkaContainer
+    from testcontainers.community.postgres import PostgresContainer
+    from testcontainers.community.redis import RedisContainer
+
+    def kafka() -> str:
+        running = held.enter_context(KafkaContainer("confluentinc/cp-kafka:7.9.2").with_kraft())
+        return str(running.get_bootstrap_server())
+
+    def redis() -> str:
+        running = held.enter_context(RedisContainer("redis:7.4"))
+        return f"redis://{running.get_container_host_ip()}:{running.get_exposed_port(6379)}/0"
+
+    def postgres() -> str:
+        running = held.enter_context(PostgresContainer("postgres:18", driver=None))
+        return str(running.get_connection_url())
+
+    starting: dict[str, Callable[[], str]] = {"kafka": kafka, "redis": redis, "postgres": postgres}
+    return {name: starting[name]() for name in sorted(names)}
+
+
+def _embedded(held: ExitStack, home: Path, names: frozenset[str]) -> dict[str, str]:
+    from pipeline.embedded import EmbeddedServers
+
+    started = held.enter_context(EmbeddedServers(home, only=names)).start()
+    return {name: getattr(started, name) for name in names}
+
+
+@pytest.fixture(scope="session")
+def servers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator["Servers"]:
+    """The servers of this session."""
+    from pipeline.embedded import Servers
+
+    given = named_servers()
+    with ExitStack() as held:
+        source, addresses = start_missing(held, tmp_path_factory.mktemp("servers"), given)
+        where = ", ".join(f"{name} {addresses[name].rsplit('@', 1)[-1]}" for name in NAMES)
+        told = [f"servers: {source} ({where})"]
+        if given and source != "settings":
+            told.append(f"         from settings: {', '.join(sorted(given))}")
+        request.config.stash[_told] = told
+        yield Servers(**addresses)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which servers the tests ran on."""
+    for line in terminalreporter.config.stash.get(_told, []):
+        terminalreporter.write_line(line)
+
+
+def _make_stacks(
+    servers: "Servers", tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StackMaker]:
+    from integration.running import RunningStack
+
+    with ExitStack() as held:
+
+        def make(**tuning: float) -> RunningStack:
+            home = tmp_path_factory.mktemp("home")
+            return held.enter_context(RunningStack.on(servers, home, tuning))
+
+        yield make
+
+
+@pytest.fixture
+def make_stack(
+    servers: "Servers", tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StackMaker]:
+    """Makes stacks for one test."""
+    yield from _make_stacks(servers, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def make_shared_stack(
+    servers: "Servers", tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StackMaker]:
+    """Makes stacks for the tests of one module."""
+    yield from _make_stacks(servers, tmp_path_factory)
