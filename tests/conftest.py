@@ -4,7 +4,7 @@ import os
 
 from hypothesis import settings
 
-pytest_plugins: tuple[str, ...] = ()
+pytest_plugins = ("fixtures_stack",)
 
 settings.register_profile("desk", deadline=None)
 settings.register_profile("gate", deadline=None, derandomize=True, print_blob=True)

@@ -1,16 +1,17 @@
 """The oracle: what must be billed, worked out the plainest way from what was sent.
 
-It shares no step with the pipeline: events in lists, keys and places in sets, amounts as
-fractions. It hears deliveries in the order that each partition's log has them.
+It shares no step with the pipeline: keys and places in sets, quantities and amounts as fractions.
+It hears deliveries in the order that each partition's log has them.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from fractions import Fraction
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-FOR_EVER = 1 << 62
+OUTCOMES = ("fresh", "duplicate", "conflict", "late", "rejected")
 
 
 class Event(Protocol):
@@ -23,7 +24,7 @@ class Event(Protocol):
     @property
     def time(self) -> int: ...
     @property
-    def value(self) -> object: ...
+    def value(self) -> Decimal: ...
     @property
     def id(self) -> str: ...
     @property
@@ -32,53 +33,145 @@ class Event(Protocol):
     def dimensions(self) -> Mapping[str, str]: ...
 
 
-class Bill(NamedTuple):
-    """What one customer and meter comes to."""
-
-    count: int
-    sum: Fraction
-    maximum: Fraction
-
-
 @dataclass
 class Oracle:
-    """`meters` maps a meter in force to its aggregation; `late_before` is far from any edge."""
+    """`meters` maps each meter in force to its aggregation; `late_before` lies far from any edge.
+
+    `booked` is every event that counts.
+    """
 
     meters: Mapping[str, str]
     late_before: int = 0
+    booked: list[Event] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
-    billed: list[Event] = field(default_factory=list)
     _payloads: dict[tuple[str, str, str], object] = field(default_factory=dict)
     _places: dict[tuple[str, str, int], set[int]] = field(default_factory=dict)
-    _ranges: dict[tuple[str, str, int, int, int], object] = field(default_factory=dict)
+    _batches: dict[tuple[str, str, int, int, int], object] = field(default_factory=dict)
 
     def hears(self, events: Iterable[Event]) -> None:
-        """Events with ids of their own were delivered: each (customer, source, id) counts once."""
-        for event in self._in_time(events):
-            key = (event.customer, event.source, event.id)
-            first = self._payloads.setdefault(key, _payload(event))
-            if key not in self._payloads or first is not _seen(self._payloads, key, event):
-                continue
-            self._count(event)
+        """Events with ids were delivered: each (customer, source, id) counts once."""
+        for event in self._let_in(events):
+            key, payload = (event.customer, event.source, event.id), _payload(event)
+            first = self._payloads.setdefault(key, None)
+            self._payloads[key] = first or payload
+            outcome = "fresh" if first is None else _repeat(first == payload)
+            self._tell(outcome, event)
 
     def hears_sequence(
         self, producer: str, epoch: str, partition: int, first: int, events: Sequence[Event]
     ) -> None:
-        """A batch at its places of a sequence was delivered: each place counts once."""
+        """A batch was delivered at its places in a sequence: each place counts once."""
         taken = self._places.setdefault((producer, epoch, partition), set())
         places = set(range(first, first + len(events)))
-        batch = (producer, epoch, partition, first, len(events))
         payload = [_payload(event) for event in events]
-        known = self._ranges.get(batch)
+        known = self._batches.setdefault(
+            (producer, epoch, partition, first, len(events)), payload if places else None
+        )
         if not places & taken:
             outcome = "fresh"
-            taken |= places
-            self._ranges[batch] = payload
-        elif known is not None:
-            outcome = "duplicate" if known == payload else "conflict"
+        elif places <= taken:
+            outcome = _repeat(known == payload)
         else:
-            outcome = "duplicate" if places <= taken else "conflict"
-        for event in self._in_time(events):
-            self.outcomes[outcome] += 1
-            if outcome == "fresh":
-                self.billed.append(event)
+            outcome = "conflict"
+        if outcome == "fresh":
+            taken |= places
+        for event in self._let_in(events):
+            self._tell(outcome, event)
+
+    def hears_noise(self, offered: int) -> None:
+        """A message was delivered that nobody can read as what it offers."""
+        self.outcomes["rejected"] += offered
+
+    def _let_in(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Yield the events of a known meter that come in time; count the others."""
+        for event in events:
+            if event.meter not in self.meters:
+                self.outcomes["rejected"] += 1
+            elif event.time < self.late_before:
+                self.outcomes["late"] += 1
+            else:
+                yield event
+
+    def _tell(self, outcome: str, event: Event) -> None:
+        self.outcomes[outcome] += 1
+        if outcome == "fresh":
+            self.booked.append(event)
+
+    @property
+    def offered(self) -> int:
+        """Every event delivered, whatever became of it."""
+        return self.outcomes.total()
+
+    def counts(self) -> dict[str, int]:
+        """How many events had each outcome."""
+        return {"offered": self.offered, **{name: self.outcomes[name] for name in OUTCOMES}}
+
+    def _of(self, customer: str, meter: str, start: int, end: int) -> list[Fraction]:
+        return [
+            Fraction(event.value)
+            for event in self.booked
+            if (event.customer, event.meter) == (customer, meter) and start <= event.time < end
+        ]
+
+    def quantity(self, customer: str, meter: str, start: int = 0, end: int = 1 << 62) -> Fraction:
+        """What one customer is billed of one meter for [start, end)."""
+        values = self._of(customer, meter, start, end)
+        match self.meters[meter]:
+            case "count":
+                return Fraction(len(values))
+            case "sum":
+                return sum(values, Fraction(0))
+            case "max":
+                return max(values, default=Fraction(0))
+        raise ValueError(f"{meter} is no meter of the oracle's")
+
+    def used(self) -> dict[tuple[str, str], tuple[int, Fraction, Fraction]]:
+        """(count, sum, maximum) of every customer and meter that has usage."""
+        found: dict[tuple[str, str], tuple[int, Fraction, Fraction]] = {}
+        for event in self.booked:
+            value = Fraction(event.value)
+            count, total, high = found.get((event.customer, event.meter), (0, Fraction(0), value))
+            found[event.customer, event.meter] = (count + 1, total + value, max(high, value))
+        return found
+
+
+def _payload(event: Event) -> object:
+    """What two deliveries of one event have alike: 1.50 is 1.5."""
+    return event.meter, event.time, Fraction(event.value), sorted(event.dimensions.items())
+
+
+def _repeat(alike: bool) -> str:
+    return "duplicate" if alike else "conflict"
+
+
+Tier = tuple[str | None, str, str]
+"""Up to (None: no end), unit amount, flat amount of whoever gets there."""
+
+
+def minor(amount: Fraction, digits: int = 2) -> int:
+    """Minor units of an amount, half away from zero."""
+    units = abs(amount) * 10**digits
+    rounded = int(units + Fraction(1, 2))
+    return rounded if amount >= 0 else -rounded
+
+
+def flat(amount: str, share: Fraction = Fraction(1)) -> int:
+    """A flat fee for a share of its cycle."""
+    return minor(Fraction(amount) * share)
+
+
+def per_unit(amount: str, quantity: Fraction) -> int:
+    """So much for each."""
+    return minor(Fraction(amount) * quantity)
+
+
+def graduated(tiers: Sequence[Tier], quantity: Fraction) -> int:
+    """Every unit at the price of its tier; the first is always reached; each rounds by itself."""
+    total, below = 0, Fraction(0)
+    for place, (up_to, amount, fee) in enumerate(tiers):
+        end = quantity if up_to is None else min(quantity, Fraction(up_to))
+        if place and end <= below:
+            break
+        total += minor((end - below) * Fraction(amount)) + minor(Fraction(fee))
+        below = end
+    return total

@@ -97,7 +97,7 @@ class Play:
         self.first_draft_at: float | None = None
         self._cycles = max(1, int((seconds - 12) // CYCLE_S))
         self._end = 0
-        self._run = f"{wall_clock() // SECOND % 0x100000:05x}"
+        self._run = f"{wall_clock() // SECOND:x}"
         workers = [kind.label for kind in supervisor.kinds]
         self._roles = {f"{role}-{self._run}": role for role in (*servers, *workers)}
         self._keyed: deque[UsageEvent] = deque(maxlen=_BURST_MAX)
