@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from integration.running import RunningStack
     from pipeline.embedded import Servers
 
+pytest.register_assert_rewrite("integration.running", "integration.traffic")
+
 NAMES = ("kafka", "redis", "postgres")
 DOCKER_SOCKET = "unix:///var/run/docker.sock"
 DOCKER_WAIT_S = 0.4

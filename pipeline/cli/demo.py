@@ -1,8 +1,10 @@
 """`talea demo`: a stack meters itself, bills itself, is shot at, and proves its invoices."""
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -48,24 +50,16 @@ def demo(
     _report(outcome, owned, json)
 
 
+@dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What the demo found."""
+    """What the demo found; documents and what is `shown` of them, largest total first."""
 
-    def __init__(
-        self,
-        first_draft_s: float,
-        partitions: Mapping[int, Conservation],
-        killed_workers: int,
-        documents: list[Document],
-        verified: Verified,
-        shown: dict[str, Json],
-    ) -> None:
-        self.first_draft_s = first_draft_s
-        self.partitions = partitions
-        self.killed_workers = killed_workers
-        self.documents = documents
-        self.verified = verified
-        self.shown = shown
+    first_draft_s: float
+    partitions: Mapping[int, Conservation]
+    killed_workers: int
+    documents: list[Document]
+    verified: Verified
+    shown: list[dict[str, Json]]
 
     @property
     def closed(self) -> bool:
@@ -94,14 +88,14 @@ def _run(
         _traffic(play, screen, seconds, servers_up)
         screen.say("draining: waiting for the period to close and every invoice to be sealed")
         play.stop_metering()
-        documents = play.await_invoices(lambda: screen.show(play.look()))
+        found = play.await_invoices(lambda: screen.show(play.look()))
+        documents = sorted(found, key=_total_minor, reverse=True)
         play.await_drained()
         screen.say("refolding the log: verifying every invoice of this run")
         verified = verify_documents(around, [d.sealed.number for d in documents])
         after = conservation(around, _quiet)
-        largest = max(documents, key=_total_minor)
         with around.database.session("demo") as connection:
-            shown = whole(connection, largest)
+            shown = [whole(connection, document) for document in documents]
         counts = {number: now.since(before[number]) for number, now in after.items()}
         return _Outcome(
             play.first_draft_s(servers_up), counts, play.killed, documents, verified, shown
@@ -136,7 +130,7 @@ def _total_minor(document: Document) -> int:
 
 
 def _report(outcome: _Outcome, owned: OwnedStack, json: bool) -> None:
-    rows = [summary(d) for d in sorted(outcome.documents, key=_total_minor, reverse=True)]
+    rows = [summary(document) for document in outcome.documents]
     verified = outcome.verified
     mismatched = sorted(verified.faults)
     if json:
@@ -152,8 +146,8 @@ def _report(outcome: _Outcome, owned: OwnedStack, json: bool) -> None:
             }
         )
     else:
-        out.print(invoice_text(outcome.shown), markup=False, soft_wrap=True)
-        out.print()
+        for invoice in outcome.shown:
+            out.print(invoice_text(invoice), markup=False, soft_wrap=True)
         out.print(invoice_table(rows))
         out.print()
         out.print(conservation_table(outcome.partitions.values()))
@@ -169,20 +163,19 @@ def _report(outcome: _Outcome, owned: OwnedStack, json: bool) -> None:
 def _tell_where(outcome: _Outcome, owned: OwnedStack) -> None:
     """Say what was shown and where it all lies."""
     counts, verified = total(outcome.partitions), outcome.verified
-    home = owned.home.path
-    out.print(
-        f"\nconservation closes: {counts['offered']:,} offered = {counts['billed']:,} billed"
-        f" + {counts['duplicate']:,} duplicate + {counts['conflict']:,} conflict"
-        f" + {counts['late']:,} late + {counts['rejected']:,} rejected"
-        f" + {counts['pending']:,} pending"
-    )
-    out.print(
-        f"{verified.checked - len(verified.faults)} of {verified.checked} invoices recomputed from"
-        f" the log, byte for byte, though {outcome.killed_workers} worker was killed on the way"
-    )
+    told = " + ".join(f"{counts[name]:,} {name}" for name in counts if name != "offered")
+    closes = "closes" if outcome.closed else "DOES NOT CLOSE"
+    talea = sys.argv[0] if "/" in sys.argv[0] else "talea"
     number = outcome.documents[0].sealed.number
-    out.print(f"first priced draft after {outcome.first_draft_s:.1f} s")
-    out.print(f"data, logs and addresses: {home}; look again with:")
-    out.print(f"  talea invoices show {number}")
-    out.print(f"  talea verify {number} --log")
-    out.print("  talea audit")
+    for line in (
+        "",
+        f"conservation {closes}: {counts['offered']:,} offered = {told}",
+        f"{verified.checked - len(verified.faults)} of {verified.checked} invoices recomputed from"
+        f" the log, byte for byte; workers killed on the way: {outcome.killed_workers}",
+        f"first priced draft {outcome.first_draft_s:.1f} s after the servers were up",
+        f"data, logs and addresses lie in {owned.home.path}; look again with",
+        f"  {talea} invoices show {number}",
+        f"  {talea} verify {number} --log",
+        f"  {talea} audit",
+    ):
+        out.print(line, soft_wrap=True, markup=False)

@@ -32,7 +32,7 @@ class _Row:
 
 
 def invoice_text(content: Record) -> str:
-    """Return a document's content as a table: header, lines with children indented, totals."""
+    """Return a document as a table: header, lines with children indented, totals."""
     rows = [row for line in _records(content, "lines") for row in _line_rows(line, content)]
     totals = [_Row(0, name, ("", "", amount)) for name, amount in _totals(content)]
     table = [_Row(0, "", _HEADS), *rows, *totals]
@@ -54,13 +54,22 @@ def invoice_text(content: Record) -> str:
 
 
 def _header(content: Record) -> Iterator[str]:
-    yield str(content["kind"]).upper()
+    """Yield who, when and which; what only an issued document or a draft has, where it has it."""
+    number, state = content.get("number"), content.get("state")
+    yield " ".join(str(word) for word in (content["kind"], number) if word).upper()
     yield ""
     yield f"Issuer    {content['issuer']}"
     yield f"Customer  {content['customer']}"
     yield f"Period    {content['period_start']} to {content['period_end']}"
     yield f"Currency  {content['currency']}"
     yield f"Id        {content['id']}"
+    if state == "draft":
+        position = cast(Record, content["position"])
+        yield f"Draft     as of {position['log_time']}, offset {position['offset']}"
+    elif state:
+        yield f"State     {state}"
+        yield f"Issued    {content['issued_at']}, due {content['due_at']}"
+        yield f"Seal      {content['seal']}"
 
 
 def _line_rows(line: Record, content: Record) -> Iterator[_Row]:

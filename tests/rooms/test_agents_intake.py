@@ -142,13 +142,13 @@ def test_a_bad_field_is_refused_by_name(field: str, value: object, code: Code, p
 
 @pytest.mark.parametrize("source", ["", 7, "x" * 257])
 def test_a_bad_source_is_refused(source: object) -> None:
-    with pytest.raises(RefusedUsage, match="^source"):
+    with pytest.raises(RefusedUsage, match=r"^source"):
         entry(event_id="7", source=source)
 
 
 @pytest.mark.parametrize("producer", ["", None, "a\nb"])
 def test_a_producer_needs_a_name(producer: str) -> None:
-    with pytest.raises(RefusedUsage, match="^producer"):
+    with pytest.raises(RefusedUsage, match=r"^producer"):
         Intake(producer, 8)
 
 

@@ -156,6 +156,23 @@ def use(recorder: Recorder, count: int, customer: str = "acme", **more: str) -> 
         recorder.record(customer=customer, meter="calls", value="1", **more)  # type: ignore[arg-type]
 
 
+def use_counting(recorder: Recorder, taken: list[int]) -> None:
+    while True:
+        use(recorder, 1)
+        taken.append(1)
+
+
+def record_durably(recorder: Recorder, count: int) -> None:
+    for _ in range(count):
+        recorder.record(customer="acme", meter="calls", value="1", durable=True)
+
+
+def fail_after(recorder: Recorder, count: int) -> None:
+    with recorder:
+        use(recorder, count)
+        raise ZeroDivisionError
+
+
 def wait_until(holds: Callable[[], bool], seconds: float = 10) -> None:
     ends = time.monotonic() + seconds
     while not holds():
@@ -201,7 +218,7 @@ def test_a_lone_event_goes_out_by_age(start: Open, broker: Broker) -> None:
 
 def test_a_refused_event_leaves_no_trace(start: Open, broker: Broker) -> None:
     usage = start()
-    with pytest.raises(RefusedUsage, match="^value"):
+    with pytest.raises(RefusedUsage, match=r"^value"):
         usage.record(customer="acme", meter="calls", value="much")
     use(usage, 1)
     usage.flush()
@@ -311,9 +328,9 @@ def test_a_topic_with_other_partitions_gets_nothing(
 ) -> None:
     broker.partitions = found
     usage = start()
+    wait_until(lambda: usage._board.refusal is not None)
     with pytest.raises(WrongTopic, match=f"topic t has {found} partitions, not 8: open with"):
         use(usage, 1)
-        usage.flush()
     with pytest.raises(WrongTopic) as caught:
         use(usage, 1)
     assert "\n" not in str(caught.value)
@@ -329,17 +346,15 @@ class TestSpoolLimit:
     ) -> None:
         broker.away.set()
         usage = start(Habits(batch_events=10, linger_s=60, spool_bytes_max=20_000, full_wait_s=0.1))
-        taken = 0
+        taken: list[int] = []
         with pytest.raises(SpoolFull, match=r"bytes of 20000: .*: see to the broker"):
-            while True:
-                use(usage, 1)
-                taken += 1
-        assert taken % 10 == 0
+            use_counting(usage, taken)
+        assert len(taken) % 10 == 0
         broker.away.clear()
         usage.flush()
         use(usage, 1)
         usage.flush()
-        assert booked(broker) == taken + 1
+        assert booked(broker) == len(taken) + 1
 
     def test_one_that_waits_goes_on_when_there_is_room(self, start: Open, broker: Broker) -> None:
         broker.slow.set()
@@ -382,12 +397,11 @@ class TestDisk:
     def test_a_durable_record_says_when_it_is_not(self, start: Open, broker: Broker) -> None:
         broker.away.set()
         usage = start()
-        usage.record(customer="acme", meter="calls", value="1", durable=True)
+        record_durably(usage, 1)
         assert usage._spool.standing().events == 1
         self.fill(usage, 1)
         with pytest.raises(SpoolFailed):
-            for _ in range(100):
-                usage.record(customer="acme", meter="calls", value="1", durable=True)
+            record_durably(usage, 100)
 
     def test_closing_on_a_full_disk_counts_what_is_lost(self, start: Open, broker: Broker) -> None:
         broker.away.set()
@@ -427,7 +441,8 @@ class TestLife:
     def test_a_closed_recorder_takes_nothing(self, start: Open) -> None:
         usage = start()
         usage.close()
-        for act in (lambda: use(usage, 1), usage.sync, usage.flush):
+        acts: list[Callable[[], None]] = [lambda: use(usage, 1), usage.sync, usage.flush]
+        for act in acts:
             with pytest.raises(NotRecording, match="closed: open another"):
                 act()
 
@@ -442,9 +457,8 @@ class TestLife:
         self, start: Open, broker: Broker
     ) -> None:
         broker.away.set()
-        with pytest.raises(ZeroDivisionError), start(Habits(close_wait_s=0.1)) as usage:
-            use(usage, 3)
-            raise ZeroDivisionError
+        with pytest.raises(ZeroDivisionError):
+            fail_after(start(Habits(close_wait_s=0.1)), 3)
         broker.away.clear()
         start().flush()
         assert booked(broker) == 3

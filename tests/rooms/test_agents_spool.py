@@ -70,7 +70,8 @@ def test_batches_come_back_in_order_until_they_are_forgotten(path: Path) -> None
     assert spool.after(0, 10) == [rows[1], rows[2], rows[4]]
     assert (spool.oldest(), spool.bytes_held, spool.waiting_partitions()) == (2, 30, {2, 3, 5})
     spool.close()
-    assert (again := opened(path)).first_id == 6
+    again = opened(path)
+    assert again.first_id == 6
     assert (again.after(0, 10), again.bytes_held) == ([rows[1], rows[2], rows[4]], 30)
     again.close()
 
@@ -204,7 +205,7 @@ class TestFailures:
         handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         try:
             resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
-            with pytest.raises(SpoolFailed, match="free some space|check the disk"):
+            with pytest.raises(SpoolFailed, match=r"free some space|check the disk"):
                 spool.append([row(2, 1 << 20)])
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -221,7 +222,7 @@ class TestFailures:
             opened(tmp_path / "nowhere" / "usage.spool")
 
     def test_a_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(SpoolFailed, match="unable to open .*name a file in a folder"):
+        with pytest.raises(SpoolFailed, match=r"unable to open .*name a file in a folder"):
             opened(tmp_path)
 
     def test_a_file_that_is_no_database(self, path: Path) -> None:

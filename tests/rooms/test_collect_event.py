@@ -163,4 +163,5 @@ def test_no_bytes_raise(noise: bytes) -> None:
     st.sampled_from(["id", "source", "time", "specversion", "data"]),
 )
 def test_no_field_raises_whatever_it_holds(value: object, name: str) -> None:
-    assert isinstance(parse_cloudevent(line(**{name: value})), UsageEvent | Rejection)
+    inside: dict[str, object] | None = None
+    assert isinstance(parse_cloudevent(line(inside, **{name: value})), UsageEvent | Rejection)
