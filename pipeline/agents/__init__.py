@@ -15,9 +15,13 @@ from pipeline.agents.failures import (
     SpoolFull,
     WrongTopic,
 )
+from pipeline.agents.link import BrokerAway
 from pipeline.agents.recorder import Recorder
+from pipeline.agents.writing import Habits
 
 __all__ = [
+    "BrokerAway",
+    "Habits",
     "NotDelivered",
     "NotRecording",
     "Recorder",

@@ -107,14 +107,15 @@ class KafkaLink:
         from confluent_kafka import KafkaException
 
         try:
-            found = self._producer.list_topics(self._topic, timeout=wait_s).topics[self._topic]
+            # Asked for one topic by name, many a broker makes it, with partitions of its choice.
+            found = self._producer.list_topics(timeout=wait_s).topics.get(self._topic)
         except KafkaException as error:
             self._producer.poll(0)
             what = self._trouble or str(error.args[0].str())
             raise BrokerAway(f"Kafka at {self._kafka} does not answer: {what}") from None
-        if found.error is not None or not found.partitions:
-            what = found.error.str() if found.error else "no partitions yet"
-            raise BrokerAway(f"Kafka at {self._kafka}, topic {self._topic}: {what}")
+        if found is None or found.error is not None or not found.partitions:
+            what = found.error.str() if found and found.error else "does not exist (yet)"
+            raise BrokerAway(f"Kafka at {self._kafka}: topic {self._topic}: {what}: create it")
         self._trouble = ""
         return len(found.partitions)
 

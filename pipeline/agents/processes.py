@@ -7,11 +7,14 @@ Law: a `Seen` is of one process: a pid that was given to another has another `bo
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from pipeline.core.calendar import Instant
 
+_PROC = Path("/proc")
 Groups = Callable[[], Mapping[str, Iterable[int]]]
 """Returns the pids of each customer, asked anew for each sample."""
 
@@ -68,25 +71,32 @@ class LocalProcesses:
             return None
 
     def parents(self) -> Mapping[int, int]:
-        """Return the parent of every process."""
-        return {
-            process.pid: process.info["ppid"] for process in self._psutil.process_iter(["ppid"])
-        }
+        """Return the parent of every process; from /proc, at a tenth of psutil's price."""
+        if not (_PROC / "self" / "stat").exists():
+            return {each.pid: each.info["ppid"] for each in self._psutil.process_iter(["ppid"])}
+        found = {}
+        for entry in os.scandir(_PROC):
+            if entry.name.isdigit():
+                with suppress(OSError), open(f"{entry.path}/stat", "rb") as stat:
+                    # "pid (any name) state ppid ..."
+                    found[int(entry.name)] = int(stat.read().rpartition(b")")[2].split(None, 2)[1])
+        return found
 
     def _exact_us(self, seconds: float) -> int:
         """Return the whole ticks that psutil divided by their rate, in microseconds."""
         return round(seconds * self._ticks_per_s) * 1_000_000 // self._ticks_per_s
 
 
-def with_descendants(groups: Groups, processes: Processes) -> Groups:
+def with_descendants(groups: Groups, processes: Processes | None = None) -> Groups:
     """Return groups in which each pid brings all its descendants along.
 
     A process that is named in a group, and its descendants, count there alone.
     """
+    source = processes or LocalProcesses()
 
     def expanded() -> Mapping[str, Iterable[int]]:
         named = {customer: list(pids) for customer, pids in groups().items()}
-        return families(named, processes.parents())
+        return families(named, source.parents())
 
     return expanded
 

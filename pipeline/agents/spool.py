@@ -142,7 +142,7 @@ class Spool:
             SpoolFailed: none of them is in the spool.
 
         """
-        with self._writing() as connection:
+        with self._writing(sum(len(each.message) for each in batches)) as connection:
             connection.executemany(
                 "INSERT INTO batch VALUES (?, ?, ?, ?)",
                 [(each.id, each.partition, each.event_count, each.message) for each in batches],
@@ -157,7 +157,6 @@ class Spool:
                     connection.execute(
                         "INSERT OR REPLACE INTO sequence VALUES (?, ?, ?, ?)", (*place, reach.next)
                     )
-        self._bytes += sum(len(each.message) for each in batches)
 
     def after(self, last_id: int, limit: int) -> list[Spooled]:
         """Return up to `limit` batches behind an id, in order."""
@@ -171,9 +170,8 @@ class Spool:
 
     def forget(self, batches: Sequence[Spooled]) -> None:
         """Delete acknowledged batches."""
-        with self._writing() as connection:
+        with self._writing(-sum(len(each.message) for each in batches)) as connection:
             connection.executemany("DELETE FROM batch WHERE id = ?", [(b.id,) for b in batches])
-        self._bytes -= sum(len(each.message) for each in batches)
 
     def unended(self) -> list[Reach]:
         """Return the sequences without a last word: at opening, those of crashed epochs."""
@@ -205,12 +203,14 @@ class Spool:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def _writing(self, more_bytes: int = 0) -> Iterator[sqlite3.Connection]:
+        """Run one transaction; once it is on disk the spool holds `more_bytes` more."""
         with self._lock, _told(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
                 self._connection.execute("COMMIT")
+                self._bytes += more_bytes
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")

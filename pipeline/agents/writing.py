@@ -176,6 +176,17 @@ class Writer:
     # The thread ---------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._write_on()
+        except Exception as error:
+            fault = SpoolFailed(f"writing ended by a fault of its own: {error!r}")
+            with self._board.lock:
+                self._board.failure = fault
+                self._board.tight = True
+                self._board.tell()
+            raise
+
+    def _write_on(self) -> None:
         while self._await_work():
             self._mark_quiet()
             with self._board.lock:

@@ -129,13 +129,12 @@ class _Namer:
     tests/rooms/test_collect_batch.py holds it to them, byte for byte.
     """
 
-    __slots__ = ("_dimensions", "_keys", "_prints", "_values")
+    __slots__ = ("_dimensions", "_keys", "_prints")
 
     def __init__(self) -> None:
         """Start with nothing remembered."""
         self._keys: dict[tuple[str, str], blake2b] = {}
         self._prints: dict[str, blake2b] = {}
-        self._values: dict[tuple[int, int], bytes] = {}
         self._dimensions: dict[Pairs, bytes] = {}
 
     def key(self, customer: str, source: str, event_id: str) -> bytes:
@@ -165,18 +164,14 @@ class _Namer:
             seed = blake2b(digest_size=FINGERPRINT_BYTES, person=b"talea.print.1")
             seed.update(_frame(meter))
             _room(self._prints)[meter] = seed
-        value = self._values.get((mantissa, scale))
-        if value is None:
-            value = _frame(f"{mantissa}e-{scale}")
-            _room(self._values)[mantissa, scale] = value
         tail = self._dimensions.get(pairs)
         if tail is None:
             tail = b"".join(_frame(name) + _frame(item) for name, item in pairs)
             _room(self._dimensions)[pairs] = tail
         state = seed.copy()
-        when = b"%d" % time
+        when, value = b"%d" % time, b"%de-%d" % (mantissa, scale)
         reversal = _NO_TEXT if reversed_at is None else _frame(str(reversed_at))
-        state.update(_length(len(when)) + when + value + reversal + tail)
+        state.update(_length(len(when)) + when + _length(len(value)) + value + reversal + tail)
         return state.digest()
 
 

@@ -5,8 +5,8 @@ Does not own: what they mean (catalog, meter).
 Law: a worker that lacks a fact or a tick's row waits; it never judges without.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from threading import RLock
 from time import monotonic, sleep
 
 from pipeline.catalog.catalog import Catalog, FactLog
@@ -24,46 +24,49 @@ _POLL_S = 0.05
 
 @dataclass(slots=True)
 class Knowledge:
-    """Facts and tick rows as far as they were needed, over one connection in autocommit."""
+    """Facts and tick rows as far as they were needed, over one connection in autocommit.
+
+    Calls may come from several threads at once.
+    """
 
     connection: Connection
     facts: FactLog = field(default_factory=FactLog)
     _rows: dict[int, Tick | None] = field(default_factory=dict)
     _grounds: dict[int, tuple[int, Ground]] = field(default_factory=dict)
-
-    @property
-    def rows(self) -> Mapping[int, Tick | None]:
-        """The tick rows fetched so far."""
-        return self._rows
+    _lock: RLock = field(default_factory=RLock)
 
     def catalog(self, position: int) -> Catalog:
         """Return the catalog at a position that a tick named."""
-        if position > self.facts.head:
-            self.facts.append(facts.read_facts(self.connection, self.facts.head))
-        return self.facts.at(position)
+        with self._lock:
+            if position > self.facts.head:
+                self.facts.append(facts.read_facts(self.connection, self.facts.head))
+            return self.facts.at(position)
 
     def ground(self, partition: int, tick: Tick) -> Ground:
         """Return what a message behind `tick` is judged by."""
         position = max(tick.fact_position, 1)
-        stands, ground = self._grounds.get(partition, (0, None))
-        if ground is None or stands != position:
-            catalog = self.catalog(position)
-            log = catalog.parameters
-            ground = Ground(partition, log.partitions, log.gate, catalog.meters)
-            self._grounds[partition] = (position, ground)
-        return ground
+        with self._lock:
+            stands, ground = self._grounds.get(partition, (0, None))
+            if ground is None or stands != position:
+                catalog = self.catalog(position)
+                log = catalog.parameters
+                ground = Ground(partition, log.partitions, log.gate, catalog.meters)
+                self._grounds[partition] = (position, ground)
+            return ground
 
     def fetch(self, serial: int) -> bool:
         """Fetch tick rows from `serial` on; return whether that one is there."""
-        if len(self._rows) > _ROWS_KEPT:
-            self._rows.clear()
-        for tick in facts.ticks_from(self.connection, serial, _ROWS_AHEAD):
-            self._rows[tick.serial] = tick
-        return self._rows.get(serial) is not None
+        with self._lock:
+            if len(self._rows) > _ROWS_KEPT:
+                self._rows.clear()
+            for tick in facts.ticks_from(self.connection, serial, _ROWS_AHEAD):
+                self._rows[tick.serial] = tick
+            return serial in self._rows
 
-    def deny(self, serial: int) -> None:
-        """Note that a tick stands in the log without a row."""
-        self._rows[serial] = None
+    def look(self, opened: Opened, arrival: Arrival, partition: int) -> Told | Sifted | NeedsTick:
+        """Judge a message by what was fetched so far."""
+        with self._lock:
+            return look(opened, arrival, self.ground(partition, arrival.tick), self._rows)
 
     def look_waiting(
         self, opened: Opened, arrival: Arrival, partition: int, patience_s: float
@@ -76,15 +79,21 @@ class Knowledge:
         """
         deadline = monotonic() + patience_s
         while True:
-            ground = self.ground(partition, arrival.tick)
-            looked = look(opened, arrival, ground, self._rows)
+            looked = self.look(opened, arrival, partition)
             if not isinstance(looked, NeedsTick):
                 return looked
             if self.fetch(looked.serial):
                 continue
             if isinstance(opened, Tick):
-                self.deny(looked.serial)
-            elif monotonic() > deadline:
+                return self._without_row(opened, arrival, partition)
+            if monotonic() > deadline:
                 raise ServerFailed(f"tick {looked.serial} does not come: is the ticker running?")
             else:
                 sleep(_POLL_S)
+
+    def _without_row(self, forged: Tick, arrival: Arrival, partition: int) -> Told:
+        """Judge a tick that nobody committed: its serial may yet get a row, of another tick."""
+        ground = self.ground(partition, arrival.tick)
+        looked = look(forged, arrival, ground, {forged.serial: None})
+        assert isinstance(looked, Told)
+        return looked

@@ -26,7 +26,7 @@ from pipeline.core.calendar import SECOND
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import batch_digest
 from pipeline.dedupe.claims import Behind, Delivery, Judged
-from pipeline.meter.place import NeedsTick, Opened, Place, Told, look
+from pipeline.meter.place import NeedsTick, Opened, Place, Told
 from pipeline.meter.sift import Arrival, Refusal, Sifted, contribution, delivery
 from pipeline.meter.slices import Slice
 from pipeline.meter.ticks import Tick
@@ -112,7 +112,7 @@ class MeteringLine:
         known = self._catchup.known
         if arrival.tick.fact_position > known.facts.head:
             await asyncio.to_thread(self._catchup.ground, partition, arrival.tick)
-        looked = look(opened, arrival, known.ground(partition, arrival.tick), known.rows)
+        looked = known.look(opened, arrival, partition)
         if isinstance(looked, NeedsTick):
             wait = partial(self._catchup.look_waiting, opened, arrival, partition)
             looked = await asyncio.to_thread(wait)
@@ -226,6 +226,9 @@ class MeteringLine:
         """Learn where the books stand; forget claims that nothing can ask for any more."""
         await asyncio.to_thread(self._catchup.poll)
         for partition in list(self._places):
+            tick = self._catchup.cursor(partition).tick
+            if tick.fact_position > self._catchup.known.facts.head:
+                continue  # a thread fetches these facts, or soon will: two at once would clash
             needed = self._catchup.generation_of_cursor(partition) - 1
             if self._needed.get(partition) != needed:
                 await self._claims.drop(partition, range(needed - _GENERATIONS_SWEPT, needed))
@@ -236,8 +239,7 @@ _NOWHERE = Arrival(-1, Tick(0, 0, 0), 0, None, b"")
 
 
 def _headers(event: Any) -> list[tuple[str, bytes | None]]:
-    headers = event.headers or {}
-    return list(headers.items() if isinstance(headers, dict) else headers)
+    return list(event.message.headers or ())  # the event's own are a dict: the last of a name wins
 
 
 async def _or_die(tail: Awaitable[None]) -> None:

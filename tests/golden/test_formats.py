@@ -32,7 +32,7 @@ from pipeline.core.identity import (
     partition_of,
     sequenced_key,
 )
-from pipeline.ledger.seal import content_bytes, issue_record, seal_of
+from pipeline.ledger.seal import content_bytes, issue_record, seal_of, windows_digest
 from pipeline.meter.ticks import Tick
 from pipeline.stores.codec import decode, encode_batch
 from pipeline.stores.records import (
@@ -321,3 +321,17 @@ def test_issue_record_and_seal() -> None:
     assert (
         seal_of(record).hex() == "64edc4f01d27bbfc80a8d0f87ee0d756c2056e0acf9769c28793140f76296638"
     )
+
+
+def test_the_digest_of_windows() -> None:
+    """Each window a canonical line, sorted, SHA-256 over the lines."""
+    one: list[Json] = ["acme", "calls", 1, '{"region":"eu"}', T0, 2, 30, 10, 20]
+    other: list[Json] = ["acme", "bytes", 0, "{}", T0, 1, 10**40, 10**40, 10**40]
+    lines = (
+        b'["acme","bytes",0,"{}",1772323200000000,1,' + b",".join([b"1" + b"0" * 40] * 3) + b"]\n"
+        b'["acme","calls",1,"{\\"region\\":\\"eu\\"}",1772323200000000,2,30,10,20]'
+    )
+
+    assert windows_digest([one, other]) == windows_digest([other, one])
+    assert windows_digest([one, other]) == hashlib.sha256(lines).hexdigest()
+    assert windows_digest([]) == hashlib.sha256(b"").hexdigest()

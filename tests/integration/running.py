@@ -13,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from secrets import token_hex
 from time import monotonic, sleep
-from typing import Self
+from typing import Any, LiteralString, Self
 
 import redis
 from confluent_kafka.admin import AdminClient
@@ -23,6 +23,7 @@ from pipeline.bootstrap import set_up, surroundings
 from pipeline.catalog.facts import Fact
 from pipeline.catalog.sheet import Sheet, parse_sheet
 from pipeline.cli.catalog import apply_sheet
+from pipeline.core.calendar import Instant
 from pipeline.embedded import Servers
 from pipeline.meter.slices import Counts
 from pipeline.replay.audit import Conservation, total
@@ -106,6 +107,10 @@ class RunningStack:
         """SIGKILL a worker; its supervisor starts it again."""
         self.signal(kind, signal.SIGKILL)
 
+    def said(self, kind: WorkerKind) -> str:
+        """What a worker logged so far."""
+        return (self._logs / f"{kind.label}.log").read_text(errors="replace")
+
     def _pids(self, label: str) -> Mapping[str, int]:
         return self._supervisors[label].pids()
 
@@ -176,6 +181,16 @@ class RunningStack:
         """The documents issued."""
         return read_documents(self.connection, customer)
 
+    def invoiced(self, period_end: Instant | None = None) -> dict[str, int]:
+        """What each customer was invoiced, in minor units; of all periods, or of one."""
+        found: dict[str, int] = {}
+        for document in self.documents():
+            if period_end in (None, document.instant):
+                content: Any = document.content
+                total_minor = content["totals"]["total_minor"]
+                found[document.payer] = found.get(document.payer, 0) + total_minor
+        return found
+
     def conservation(self) -> dict[int, Conservation]:
         """The seven counts of every partition."""
         return conservation(self.around, lambda _done, _of: None)
@@ -210,8 +225,8 @@ class RunningStack:
         self.until(lambda: len(self.documents()) >= count, f"{count} documents", patience_s)
         return self.documents()
 
-    def _count(self, query: str) -> int:
-        return int(one(self.connection, query)[0])  # type: ignore[arg-type]  # ours, all of them
+    def _count(self, query: LiteralString) -> int:
+        return int(one(self.connection, query)[0])
 
     def _told(self) -> str:
         """What the stack says of itself when something is missing."""
@@ -260,7 +275,7 @@ def wipe_claims(around: Surroundings) -> int:
     """Delete every claim of a tenant, as an emptied Redis would have it; return how many keys."""
     with connected(around) as client:
         keys = list(client.scan_iter(match=f"{around.stack.prefix}*", count=1000))
-        return int(client.delete(*keys)) if keys else 0  # type: ignore[arg-type]
+        return int(client.delete(*keys)) if keys else 0
 
 
 @contextmanager

@@ -13,8 +13,7 @@ _REQUESTS: list[Tier] = [("100", "0.05", "0"), ("1000", "0.031", "1.00"), (None,
 _GIGABYTES = "0.1275"
 _SEATS = "2.50"
 
-OPEN_METERS = """
-rules: {grace: PT1S}
+_METERS = """
 meters:
   - {id: requests, aggregation: count, unit: request, window: PT1S}
   - {id: gigabytes, aggregation: sum, unit: GB, window: PT1S}
@@ -30,7 +29,12 @@ def _tiers() -> str:
 
 
 def catalog(
-    customers: Iterable[str], start: Instant, end: Instant | None, cycle: str = "PT1H"
+    customers: Iterable[str],
+    start: Instant,
+    end: Instant | None,
+    cycle: str = "PT1H",
+    *,
+    grace: str = "PT1S",
 ) -> str:
     """Return the catalog in which customers are on the plan for [start, end)."""
     names = list(customers)
@@ -41,7 +45,7 @@ def catalog(
         f" start: {instant_text(start)}, end: {until}}}"
         for name in names
     )
-    return f"""{OPEN_METERS}
+    return f"""rules: {{grace: {grace}}}{_METERS}
 issuers: [{{id: shop, name: The Shop, number_prefix: S-}}]
 plans:
   - id: shop

@@ -124,7 +124,8 @@ def ends(catalog: Catalog, subscription: Subscription, until: Instant) -> Iterat
 
 def modelled(story: Timeline) -> list[Cut]:
     """Every cut, by the definition."""
-    facts, known, cuts = story.facts, set(), []
+    facts, cuts = story.facts, list[Cut]()
+    known: set[tuple[Instant, str, str]] = set()
     for tick in story.ticks:
         catalog = facts.at(tick.fact_position)
         until = tick.time - catalog.rules_in_force.grace_us

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.agents import Recorder, SpoolFull
+from pipeline.agents import Habits, Recorder, SpoolFull
 from pipeline.agents.cloudevents import (
     REFUSED_KEPT_MAX,
     Report,
@@ -15,7 +15,6 @@ from pipeline.agents.cloudevents import (
     read_lines,
     send_lines,
 )
-from pipeline.agents.writing import Habits
 from pipeline.collect.limits import LINE_BYTES_MAX
 from pipeline.core.errors import Code, Rejection
 

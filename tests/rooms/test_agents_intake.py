@@ -14,7 +14,7 @@ from pipeline.collect.event import UsageEvent
 from pipeline.core.calendar import EARLIEST, parse_instant
 from pipeline.core.errors import BadInput, Code
 from pipeline.core.identity import partition_of
-from pipeline.core.quantity import mantissa_scale
+from pipeline.core.quantity import mantissa_scale, parse_decimal
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, 250, tzinfo=timezone(timedelta(hours=1)))
 
@@ -69,6 +69,20 @@ def test_a_value_is_taken_exactly(value: object, mantissa: int, scale: int) -> N
     intake = Intake("me", 8)
     for _ in range(2):  # the second time it is remembered
         assert entry(intake, value=value)[4:6] == (mantissa, scale)
+
+
+@given(
+    st.from_regex(r"-?[0-9]{1,22}(\.[0-9]{1,20})?", fullmatch=True)
+    | st.text("0123456789.-+e ", max_size=12)
+)
+def test_a_number_is_read_as_quantity_reads_it(text: str) -> None:
+    try:
+        read = mantissa_scale(parse_decimal(text))
+    except ValueError:
+        with pytest.raises(RefusedUsage):
+            entry(value=text)
+    else:
+        assert entry(value=text)[4:6] == read
 
 
 BAD: list[tuple[str, object, Code, str]] = [

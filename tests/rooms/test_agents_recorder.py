@@ -12,6 +12,8 @@ from threading import Event, Lock, Thread
 import pytest
 
 from pipeline.agents import (
+    BrokerAway,
+    Habits,
     NotDelivered,
     NotRecording,
     Recorder,
@@ -21,9 +23,7 @@ from pipeline.agents import (
     SpoolFull,
     WrongTopic,
 )
-from pipeline.agents.link import BrokerAway
 from pipeline.agents.spool import Spool, Spooled
-from pipeline.agents.writing import Habits
 from pipeline.collect.batch import Mode, UsageBatch
 from pipeline.core.errors import BadInput
 from pipeline.dedupe.claims import Verdict
@@ -473,6 +473,7 @@ class TestLife:
         usage.close()
         assert booked(broker) == 9000
 
+    @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # 3.12 warns of threads
     def test_a_forked_child_is_told_to_open_its_own(self, start: Open, broker: Broker) -> None:
         usage = start()
         use(usage, 5)

@@ -252,6 +252,7 @@ class TestFailures:
             spool.append([row(1)])
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # 3.12 warns of threads
 def test_a_forked_child_harms_nothing(path: Path) -> None:
     spool = opened(path)
     spool.append([row(1)])

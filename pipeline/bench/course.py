@@ -1,0 +1,58 @@
+"""The course of one run: drain, latency, baseline.
+
+Owns: their order and what they share.  Does not own: servers and catalog (cli/bench.py).
+"""
+
+from dataclasses import dataclass
+
+from pipeline.bench.drain import drain
+from pipeline.bench.expected import Expected
+from pipeline.bench.latency import measure_latency
+from pipeline.bench.load import Load, Shape
+from pipeline.bench.plain import measure_baseline
+from pipeline.bench.report import Figures
+from pipeline.bench.shop import WINDOW_US, customer_names
+from pipeline.bench.stand import Stand, Tell
+from pipeline.core.calendar import SECOND, Instant, window_start
+from pipeline.stores.clock import wall_clock
+from pipeline.workers.supervisor import default_workers
+
+SPAN_US = 3600 * SECOND
+"""What stretch of event time the backlog covers: five windows, in order."""
+_WINDOWS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is asked of a run. `latency_s` 0: no second phase."""
+
+    shape: Shape
+    events: int
+    metering: int
+    pricing: int
+    latency_s: float
+    baseline: bool
+
+
+def opening() -> Instant:
+    """Return when usage begins: an edge of a window, more than the span ago."""
+    return window_start(wall_clock() - SPAN_US, WINDOW_US)
+
+
+def run_course(stand: Stand, plan: Plan, start: Instant, tell: Tell) -> Figures:
+    """Measure; the catalog is in force since `start`."""
+    shape = plan.shape
+    customers = customer_names(shape.series)
+    expected = Expected(customers, start, _WINDOWS)
+    load = Load(shape, customers, expected)
+    workers = default_workers(plan.metering, plan.pricing)
+    drained = drain(stand, load, expected, plan.events, (start, start + SPAN_US), workers, tell)
+    duplicates = expected.duplicate
+    latency_s = None
+    if plan.latency_s:
+        rate = drained.events_per_s / 2
+        latency_s = measure_latency(stand, load, expected, rate, plan.latency_s, tell)
+    stand.stop()
+    plain = measure_baseline(stand, customers, tell) if plan.baseline else None
+    numbers = {"metering": plan.metering, "pricing": plan.pricing}
+    return Figures(shape, numbers, duplicates, drained, latency_s, plain)

@@ -1,0 +1,100 @@
+"""The report: the contract's JSON document, and a table for people.
+
+Owns: names, units, rounding.  Does not own: the figures (drain, latency, plain).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from pipeline.bench.drain import Drained
+from pipeline.bench.load import Shape
+from pipeline.bench.plain import Plain
+from pipeline.bench.probes import kind_of
+
+_WORKERS = ("metering", "pricing", "ticker", "finalizer")
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Everything one run found; totals were checked before this could be made."""
+
+    shape: Shape
+    workers: Mapping[str, int]
+    duplicates: int
+    drained: Drained
+    latency_s: Mapping[str, float] | None
+    plain: Plain | None
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times the baseline's rate."""
+        return self.drained.events_per_s / self.plain.events_per_s if self.plain else None
+
+    @property
+    def cpu_s_per_million(self) -> dict[str, float]:
+        """CPU seconds of each kind of process for a million events."""
+        millions = self.drained.events / 1e6
+        return {kind: round(s / millions, 3) for kind, s in self.drained.cpu_s.items()}
+
+    def json(self) -> dict[str, object]:
+        """Return the document."""
+        drained, plain = self.drained, self.plain
+        return {
+            "mode": self.shape.mode.value,
+            "events": drained.events,
+            "seconds": round(drained.seconds, 3),
+            "produce_s": round(drained.produce_s, 3),
+            "events_per_s": round(drained.events_per_s),
+            "checked": True,
+            "baseline": plain and {"name": plain.name, "events_per_s": round(plain.events_per_s)},
+            "ratio": self.ratio and round(self.ratio, 1),
+            "cpu_s_per_million": self.cpu_s_per_million,
+            "rss_mb": drained.rss_mb,
+            "latency_s": self.latency_s,
+            "drafted_s": round(drained.drafted_s, 3),
+            "duplicates": self.duplicates,
+            "series": self.shape.series,
+            "partitions": self.shape.partitions,
+            "workers": dict(self.workers),
+            "batch_events": self.shape.batch_events,
+            "batch_customers": self.shape.batch_customers,
+            "broker_bytes_per_event": {
+                topic: round(size / drained.events, 1)
+                for topic, size in drained.broker_bytes.items()
+            },
+        }
+
+    def table(self) -> Table:
+        """Return the figures, a row each."""
+        drained, cpu = self.drained, self.cpu_s_per_million
+        ours = sum(s for kind, s in cpu.items() if kind in _WORKERS)
+        table = Table(box=None, pad_edge=False, show_header=False)
+        table.add_column()
+        table.add_column(justify="right")
+        table.add_column()
+        table.add_row(f"{self.shape.mode} events a second", f"{drained.events_per_s:,.0f}", _SINCE)
+        table.add_row("seconds", f"{drained.seconds:.2f}", f"for {drained.events:,} events")
+        table.add_row("until every draft was priced", f"{drained.drafted_s:.2f}", "seconds")
+        table.add_row("filled beforehand in", f"{drained.produce_s:.2f}", "seconds")
+        for kind, seconds in sorted(cpu.items(), key=lambda item: -item[1]):
+            table.add_row(f"CPU of {kind}", f"{seconds:.2f}", "seconds a million events")
+        table.add_row("CPU of all workers", f"{ours:.2f}", "seconds a million events")
+        for label, size_mb in drained.rss_mb.items():
+            table.add_row(f"memory of {label}", f"{size_mb:,}", _memory(label))
+        for topic, size in drained.broker_bytes.items():
+            table.add_row(f"{topic} on disk", f"{size / drained.events:.1f}", "bytes an event")
+        for name, seconds in (self.latency_s or {}).items():
+            table.add_row(f"event to draft, {name}", f"{seconds:.2f}", "seconds, at half the rate")
+        if self.plain and self.ratio:
+            table.add_row("baseline", f"{self.plain.events_per_s:,.0f}", f"({self.plain.name})")
+            table.add_row("ratio", f"{self.ratio:.1f}", "times the baseline")
+        return table
+
+
+_SINCE = "from the first slice to the last commit; totals, outcomes and drafts as sent"
+
+
+def _memory(label: str) -> str:
+    return "MB now" if kind_of(label) == "postgres" else "MB at most"

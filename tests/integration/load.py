@@ -1,0 +1,139 @@
+"""A load: usage that keeps coming from a thread, with everything that goes wrong at the edge.
+
+Fresh events by key and in sequence, repeats inside a batch and across batches, keys used twice,
+messages resent to the byte, sequences out of order, late usage, unknown meters. The oracle hears
+every message as it goes out.
+"""
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field, replace
+from random import Random
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+from builders import usage
+from integration.traffic import Sent, Traffic
+from pipeline.collect.event import UsageEvent
+from pipeline.core.calendar import SECOND, Instant
+from pipeline.stores.clock import wall_clock
+
+AHEAD_S = 3
+"""Usage is sent so long before its time: a slow machine keeps it before its period's cut."""
+REPEAT_WITHIN_S = 6.0
+_HOUR = 3600 * SECOND
+_BATCH = 200
+_PAUSE_S = 0.03
+
+
+@dataclass
+class Load:
+    """Sends until left. Then `end` lies behind all usage."""
+
+    traffic: Traffic
+    customers: list[str]
+    chance: Random
+    end: Instant = 0
+    _number: int = 0
+    _sequences: dict[int, int] = field(default_factory=dict)
+    _held_back: dict[int, tuple[int, list[UsageEvent]]] = field(default_factory=dict)
+    _events: deque[tuple[float, UsageEvent]] = field(default_factory=deque)
+    _messages: deque[tuple[float, Sent]] = field(default_factory=deque)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _failed: list[BaseException] = field(default_factory=list)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._run, name="load")
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        assert self._thread is not None
+        self._thread.join()
+        if self._failed and error is None:
+            raise self._failed[0]
+
+    def _run(self) -> None:
+        homes: dict[int, list[str]] = {}
+        for name in self.customers:
+            homes.setdefault(self.traffic.partition(name), []).append(name)
+        try:
+            while not self._stop.wait(_PAUSE_S):
+                for partition, names in homes.items():
+                    self._send(partition, names)
+                self.traffic.flush()
+            for partition in homes:
+                self._release(partition)
+            self.traffic.flush()
+        except BaseException as error:
+            self._failed.append(error)
+
+    def _send(self, partition: int, names: list[str]) -> None:
+        dice = self.chance.random()
+        if dice < 0.5:
+            self._send_keyed(names)
+        elif dice < 0.85:
+            self._send_sequenced(partition, names)
+        elif dice < 0.95 and self._recent(self._messages):
+            self.traffic.again(self.chance.choice(self._messages)[1])
+        else:
+            self._release(partition)
+            self._send_bad(names)
+
+    def _send_keyed(self, names: list[str]) -> None:
+        events = self._fresh(names)
+        if self._recent(self._events):
+            repeats = [self.chance.choice(self._events)[1] for _ in range(10)]
+            own = [event for event in repeats if event.customer in names]
+            events += [*own, *(replace(event, value=event.value + 1) for event in own[:1])]
+        events += events[:3]
+        self.chance.shuffle(events)
+        now = monotonic()
+        self._messages += [(now, one) for one in self.traffic.keyed(*events)]
+        self._events += [(now, event) for event in events[::20]]
+
+    def _send_sequenced(self, partition: int, names: list[str]) -> None:
+        events = self._fresh(names)
+        first = self._sequences.get(partition, 0)
+        self._sequences[partition] = first + len(events)
+        if partition not in self._held_back and self.chance.random() < 0.1:
+            self._held_back[partition] = (first, events)
+            return
+        one = self.traffic.sequenced(first, *events, producer="load")
+        self._messages.append((monotonic(), one))
+
+    def _release(self, partition: int) -> None:
+        """Fill the gap that was left in a sequence."""
+        if partition in self._held_back:
+            first, events = self._held_back.pop(partition)
+            self.traffic.sequenced(first, *events, producer="load")
+
+    def _send_bad(self, names: list[str]) -> None:
+        one, other = self._fresh(names)[:2]
+        self.traffic.keyed(replace(one, time=one.time - _HOUR), replace(other, meter="no_meter"))
+
+    def _fresh(self, names: list[str]) -> list[UsageEvent]:
+        time = wall_clock() + AHEAD_S * SECOND
+        self.end = (time // SECOND + 1) * SECOND
+        found = []
+        for _ in range(_BATCH):
+            self._number += 1
+            meter = self.chance.choice(("requests", "gigabytes", "seats"))
+            value = f"{self.chance.randrange(2000)}.{self.chance.randrange(1000)}"
+            name = self.chance.choice(names)
+            found.append(usage(name, value, meter=meter, time=time, id=str(self._number)))
+        return found
+
+    def _recent(self, sent: deque[tuple[float, UsageEvent]] | deque[tuple[float, Sent]]) -> bool:
+        """Forget what is too old to be repeated in time; return whether there is anything left."""
+        while sent and monotonic() - sent[0][0] > REPEAT_WITHIN_S:
+            sent.popleft()
+        return bool(sent)
