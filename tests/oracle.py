@@ -7,7 +7,7 @@ It hears deliveries in the order that each partition's log has them.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, localcontext
 from fractions import Fraction
 from typing import Protocol
 
@@ -37,12 +37,12 @@ class Event(Protocol):
 class Oracle:
     """`meters` maps each meter in force to its aggregation; `late_before` lies far from any edge.
 
-    `booked` is every event that counts.
+    `booked` holds every event that counts, by customer and meter.
     """
 
     meters: Mapping[str, str]
     late_before: int = 0
-    booked: list[Event] = field(default_factory=list)
+    booked: dict[tuple[str, str], list[Event]] = field(default_factory=dict)
     outcomes: Counter[str] = field(default_factory=Counter)
     _payloads: dict[tuple[str, str, str], object] = field(default_factory=dict)
     _places: dict[tuple[str, str, int], set[int]] = field(default_factory=dict)
@@ -95,7 +95,7 @@ class Oracle:
     def _tell(self, outcome: str, event: Event) -> None:
         self.outcomes[outcome] += 1
         if outcome == "fresh":
-            self.booked.append(event)
+            self.booked.setdefault((event.customer, event.meter), []).append(event)
 
     @property
     def offered(self) -> int:
@@ -106,38 +106,37 @@ class Oracle:
         """How many events had each outcome."""
         return {"offered": self.offered, **{name: self.outcomes[name] for name in OUTCOMES}}
 
-    def _of(self, customer: str, meter: str, start: int, end: int) -> list[Fraction]:
-        return [
-            Fraction(event.value)
-            for event in self.booked
-            if (event.customer, event.meter) == (customer, meter) and start <= event.time < end
-        ]
-
     def quantity(self, customer: str, meter: str, start: int = 0, end: int = 1 << 62) -> Fraction:
         """What one customer is billed of one meter for [start, end)."""
-        values = self._of(customer, meter, start, end)
+        used = self.booked.get((customer, meter), [])
+        values = [event.value for event in used if start <= event.time < end]
         match self.meters[meter]:
             case "count":
                 return Fraction(len(values))
             case "sum":
-                return sum(values, Fraction(0))
+                return exact_sum(values)
             case "max":
-                return max(values, default=Fraction(0))
+                return Fraction(max(values, default=Decimal(0)))
         raise ValueError(f"{meter} is no meter of the oracle's")
 
     def used(self) -> dict[tuple[str, str], tuple[int, Fraction, Fraction]]:
         """(count, sum, maximum) of every customer and meter that has usage."""
-        found: dict[tuple[str, str], tuple[int, Fraction, Fraction]] = {}
-        for event in self.booked:
-            value = Fraction(event.value)
-            count, total, high = found.get((event.customer, event.meter), (0, Fraction(0), value))
-            found[event.customer, event.meter] = (count + 1, total + value, max(high, value))
+        found = {}
+        for key, events in self.booked.items():
+            values = [event.value for event in events]
+            found[key] = (len(values), exact_sum(values), Fraction(max(values)))
         return found
+
+
+def exact_sum(values: Iterable[Decimal]) -> Fraction:
+    """Return a sum with every digit."""
+    with localcontext(Context(prec=200, traps=[Inexact])):
+        return Fraction(sum(values, Decimal(0)))
 
 
 def _payload(event: Event) -> object:
     """What two deliveries of one event have alike: 1.50 is 1.5."""
-    return event.meter, event.time, Fraction(event.value), sorted(event.dimensions.items())
+    return event.meter, event.time, event.value, sorted(event.dimensions.items())
 
 
 def _repeat(alike: bool) -> str:

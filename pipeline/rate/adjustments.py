@@ -21,7 +21,6 @@ from pipeline.core.quantity import round_half_away
 from pipeline.rate.faults import FaultCode
 from pipeline.rate.fields import Fields
 from pipeline.rate.limits import DISCOUNTS_MAX
-from pipeline.rate.lines import ZERO
 
 _HUNDRED = Fraction(100)
 
@@ -102,21 +101,12 @@ def _read_discount(fields: Fields) -> Discount | None:
     match fields.value("type"):
         case "percentage":
             fields.close(frozenset({"type", "percent"}), frozenset({"amount"}))
-            return PercentageDiscount(_from_zero(fields, "percent"))
+            return PercentageDiscount(fields.needed("percent"))
         case "fixed":
             fields.close(frozenset({"type", "amount"}), frozenset({"percent"}))
-            return FixedDiscount(_from_zero(fields, "amount"))
+            return FixedDiscount(fields.needed("amount"))
         case None:
             fields.note(FaultCode.MISSING, "type", "required, but absent or null")
         case other:
             fields.choice("type", other, ("percentage", "fixed"))
     return None
-
-
-def _from_zero(fields: Fields, key: str) -> Fraction:
-    """Read a required number from 0 on (rule 33)."""
-    value = fields.number(key, signed=False)
-    if value is None:
-        fields.note(FaultCode.MISSING, key, "required, but absent or null")
-        return ZERO
-    return value

@@ -5,8 +5,9 @@ tier's flat amount is due once a unit falls into it, the first tier's always, ev
 usage (else rule 12 would have nothing to say about a past of 0).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 
 from pipeline.rate.fields import Fields
 from pipeline.rate.lines import ZERO, Kind, Part, tier_component
@@ -20,6 +21,13 @@ class GraduatedPrice:
     """Tiers, each for its own share of the quantity."""
 
     tiers: tuple[Tier, ...]
+    widths: tuple[Fraction, ...] = field(init=False, repr=False, compare=False)
+    """What each bounded tier holds when it is full: computed once, not for every line."""
+
+    def __post_init__(self) -> None:
+        bounds = [ZERO, *(tier.up_to for tier in self.tiers if tier.up_to is not None)]
+        widths = tuple(top - below for below, top in pairwise(bounds))
+        object.__setattr__(self, "widths", widths)
 
 
 def parts(price: GraduatedPrice, quantity: Fraction) -> list[Part]:
@@ -29,7 +37,7 @@ def parts(price: GraduatedPrice, quantity: Fraction) -> list[Part]:
     for number, tier in enumerate(price.tiers, 1):
         top = tier.up_to
         ends = top is None or quantity <= top
-        share = (quantity if top is None or ends else top) - below
+        share = quantity - below if ends else price.widths[number - 1]
         usage = tier_component(Kind.USAGE, number)
         lines += tier_parts(tier, share, number, usage, tier_component(Kind.FLAT, number))
         if ends or top is None:

@@ -1,6 +1,7 @@
 """Graduated percentage: each tier takes its rate of the money that falls into it.
 
-Tiers behave as in graduated.py (rules 16, 17); the usage line's unit amount is rate / 100.
+Tiers behave as in graduated.py (rules 16, 17); the usage line's unit amount is rate / 100. A
+negative rate is an error (rule 33).
 """
 
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ def read(fields: Fields) -> GraduatedPercentagePrice:
 
 def _read_tier(fields: Fields, up_to: Fraction | None) -> PercentageTier:
     fields.close(_TIER_KEYS)
-    rate = fields.number("rate_percent") or ZERO
+    rate = fields.number("rate_percent", signed=False) or ZERO
     return PercentageTier(up_to, rate, fields.number("flat_amount") or ZERO)
 
 

@@ -74,7 +74,7 @@ class Part:
 def part_minor(part: Part, factor: Fraction | None, scale: int) -> int:
     """Return a part in minor units: the line's single rounding (rules 7, 34).
 
-    `scale` is minor units per major unit. Whole numbers skip the fraction: the common case.
+    `scale` is minor units per major unit. What needs no rounding makes no fraction: the common case.
     """
     quantity, unit = part.quantity, part.unit_amount
     numerator = quantity.numerator * unit.numerator * scale
@@ -82,8 +82,9 @@ def part_minor(part: Part, factor: Fraction | None, scale: int) -> int:
     if factor is not None:
         numerator *= factor.numerator
         denominator *= factor.denominator
-    if denominator == 1:
-        return numerator
+    whole, rest = divmod(numerator, denominator)
+    if not rest:
+        return whole
     return round_half_away(Fraction(numerator, denominator))
 
 

@@ -8,7 +8,8 @@ Readings:
 - Without event data `free_amount` comes off the running total, so it may be progressive.
 - The remainder of the event that ends the allowance pays rate and fee, and is what its
   per-event bounds see; an event wholly free meets no bound.
-- `per_event_minimum` above `per_event_maximum` is an error (rule 33).
+- A negative rate, free amount or bound, and `per_event_minimum` above `per_event_maximum`, are
+  errors (rule 33); a negative fee is not.
 - No paying event, no line; a fee of 0 has no flat line.
 """
 
@@ -118,7 +119,7 @@ def _bounded(price: PercentagePrice, amount: Fraction) -> Fraction:
 def read(fields: Fields) -> PercentagePrice:
     """Read a percentage price."""
     price = PercentagePrice(
-        fields.number("rate_percent") or ZERO,
+        fields.number("rate_percent", signed=False) or ZERO,
         fields.number("fixed_per_event") or ZERO,
         fields.count("free_events"),
         fields.number("free_amount", signed=False),

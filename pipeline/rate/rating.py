@@ -178,14 +178,17 @@ def _difference(now: Side, past: Side) -> list[RatedLine]:
     placed: list[tuple[tuple[int, bool], RatedLine]] = []
     for part, line in zip(now.parts, _lines(now), strict=True):
         before = pasts.pop((part.component, part.unit_amount), None)
-        placed.append((part.place, line if before is None else _less(line, before)))
+        if before is None:
+            placed.append((part.place, line))
+        elif before != line:
+            placed.append((part.place, _less(line, before)))
     for part in past.parts:
         gone = pasts.pop((part.component, part.unit_amount), None)
         if gone is not None:
             nothing = RatedLine(part.component, ZERO, part.unit_amount, 0, 0)
             placed.append((part.place, _less(nothing, gone)))
     placed.sort(key=lambda item: item[0])
-    return [line for _, line in placed if line.quantity or line.amount_minor or line.discount_minor]
+    return [line for _, line in placed]
 
 
 def _less(line: RatedLine, before: RatedLine) -> RatedLine:

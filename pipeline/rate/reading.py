@@ -59,11 +59,11 @@ def parse_input(value: object) -> RatingInput | tuple[Fault, ...]:
             unit_conversion=None
             if conversion is None
             else read_conversion(Fields(conversion, "unit_conversion", faults)),
-            usage_discount=fields.number("usage_discount", signed=False) or ZERO,
+            usage_discount=fields.number("usage_discount") or ZERO,
             discounts=read_discounts(fields),
-            maximum=fields.number("maximum", signed=False),
-            minimum=fields.number("minimum", signed=False),
-            pre_line_quantity=fields.number("pre_line_quantity", signed=False) or ZERO,
+            maximum=fields.number("maximum"),
+            minimum=fields.number("minimum"),
+            pre_line_quantity=fields.number("pre_line_quantity") or ZERO,
             previously_billed_amount=fields.number("previously_billed_amount"),
             line_position=fields.word("line_position", Position, Position.SINGLE),
             proration=None

@@ -4,8 +4,8 @@ Owns: RatingInput, its defaults (rule 5), its checks (rules 25, 33).
 Does not own: the JSON shape (reading.py), a price's own checks (parse_price).
 Readings:
 - A negative percent, fixed discount, maximum, minimum, usage discount or pre quantity is an
-  error; negative amounts in a price are not (a credit per unit is a price). `minimum` is
-  compared with `maximum` after both are rounded (rule 8).
+  error, a negative rate in a price too; negative amounts in it are not (a credit per unit is a
+  price). `minimum` is compared with `maximum` after both are rounded (rule 8).
 - Event data beside any price but a percentage is an error: it would be ignored.
 - `event_count` 1 beside a negative quantity is an error, as `per_event_amounts` of it would be.
 """

@@ -39,19 +39,18 @@ local mine, set, repeats = {}, {}, {}
 for i = 1, n do
   local print = string.sub(prints, i * 4 - 3, i * 4)
   local place = at .. string.sub(places, i * 2 - 1, i * 2)
-  local owner = (before and before[i]) or owned[i] or mine[field[i]]
-  if owner then
-    if string.sub(owner, 5) ~= place then
-      local verdict = string.sub(owner, 1, 4) == print and '\\1' or '\\2'
-      repeats[#repeats + 1] = string.sub(places, i * 2 - 1, i * 2) .. verdict .. owner
-    end
-  elseif claiming then
-    owner = print .. place
-    mine[field[i]] = owner
+  local first = owned[i] or mine[field[i]]
+  if not first then
+    if not claiming then return {2, watermark} end
+    first = print .. place
+    mine[field[i]] = first
     set[#set + 1] = field[i]
-    set[#set + 1] = owner
-  else
-    return {2, watermark}
+    set[#set + 1] = first
+  end
+  local owner = (before and before[i]) or first
+  if string.sub(owner, 5) ~= place then
+    local verdict = string.sub(owner, 1, 4) == print and '\\1' or '\\2'
+    repeats[#repeats + 1] = string.sub(places, i * 2 - 1, i * 2) .. verdict .. owner
   end
 end
 for i = 1, #set, 4000 do

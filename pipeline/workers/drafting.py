@@ -21,7 +21,7 @@ from pipeline.invoice.compose import (
 )
 from pipeline.invoice.drafts import Closing, open_closings
 from pipeline.stores.postgres.books import load_cursors
-from pipeline.stores.postgres.database import Connection
+from pipeline.stores.postgres.database import Connection, Overtaken
 from pipeline.stores.postgres.documents import closings_cut, contents_of, unprepared_cuts
 from pipeline.stores.postgres.drafts import (
     Draft,
@@ -51,6 +51,16 @@ def rate_dirty(
     connection: Connection, known: Knowledge, partitions: Sequence[int], bite: int = BITE
 ) -> int:
     """Rate up to `bite` dirty payers; return how many there were."""
+    while True:
+        try:
+            return _rate_bite(connection, known, partitions, bite)
+        except Overtaken:
+            _log.info("the finalizer took a draft that was being rated: rating anew")
+
+
+def _rate_bite(
+    connection: Connection, known: Knowledge, partitions: Sequence[int], bite: int
+) -> int:
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         dirty = dirty_payers(connection, partitions, bite)

@@ -226,9 +226,6 @@ class MeteringLine:
         """Learn where the books stand; forget claims that nothing can ask for any more."""
         await asyncio.to_thread(self._catchup.poll)
         for partition in list(self._places):
-            tick = self._catchup.cursor(partition).tick
-            if tick.fact_position > self._catchup.known.facts.head:
-                continue  # a thread fetches these facts, or soon will: two at once would clash
             needed = self._catchup.generation_of_cursor(partition) - 1
             if self._needed.get(partition) != needed:
                 await self._claims.drop(partition, range(needed - _GENERATIONS_SWEPT, needed))

@@ -4,7 +4,7 @@ from calendar import monthrange
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from builders import instant
@@ -56,6 +56,7 @@ anchors = st.one_of(
     ),
 )
 zones = st.sampled_from(ZONES)
+few = settings(max_examples=60)
 calendar_cycles = st.builds(Duration, st.integers(1, 14), st.just(0), st.just(0)) | st.builds(
     Duration, st.just(0), st.integers(1, 40), st.just(0)
 )
@@ -68,6 +69,7 @@ cycles = st.one_of(
 counts = st.integers(-40, 120)
 
 
+@few
 @given(instants)
 def test_an_instant_has_one_text(moment: Instant) -> None:
     text = instant_text(moment)
@@ -77,6 +79,7 @@ def test_an_instant_has_one_text(moment: Instant) -> None:
     assert text.endswith("Z")
 
 
+@few
 @given(
     st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1)),  # noqa: DTZ001
     st.integers(-23 * 60 - 59, 23 * 60 + 59),
@@ -89,6 +92,7 @@ def test_any_offset_is_understood(wall: datetime, offset_min: int) -> None:
     assert parse_instant(stamp) == theirs // timedelta(microseconds=1)
 
 
+@few
 @given(st.integers(-(2**62), 2**62), st.integers(1, 10**13))
 def test_windows_tile_time(moment: Instant, window_us: int) -> None:
     start = window_start(moment, window_us)
@@ -99,6 +103,7 @@ def test_windows_tile_time(moment: Instant, window_us: int) -> None:
     assert snap_up(moment, window_us) % window_us == 0
 
 
+@few
 @given(anchors, cycles, counts, zones)
 def test_cycles_tile_time(anchor: Instant, cycle: Duration, count: int, zone: str) -> None:
     here = cycle_at(anchor, cycle, count, zone)
@@ -107,12 +112,14 @@ def test_cycles_tile_time(anchor: Instant, cycle: Duration, count: int, zone: st
     assert here.start < here.end or zone == "Pacific/Apia"
 
 
+@few
 @given(anchors, cycles, zones)
 @example(instant("2026-10-25T01:30:00Z"), Duration(1, 0, 0), "Europe/Berlin")
 def test_the_anchor_is_edge_0(anchor: Instant, cycle: Duration, zone: str) -> None:
     assert cycle_edge(anchor, cycle, 0, zone) == anchor
 
 
+@few
 @given(anchors, cycles, st.integers(-(10**15), 10**16), zones)
 def test_every_instant_lies_in_the_cycle_of_its_index(
     anchor: Instant, cycle: Duration, ahead: int, zone: str
@@ -123,6 +130,7 @@ def test_every_instant_lies_in_the_cycle_of_its_index(
     assert found.start <= moment < found.end
 
 
+@few
 @given(anchors, clock_cycles, counts, zones)
 def test_seconds_elapse_whatever_the_clock_shows(
     anchor: Instant, cycle: Duration, count: int, zone: str
@@ -130,6 +138,7 @@ def test_seconds_elapse_whatever_the_clock_shows(
     assert cycle_edge(anchor, cycle, count, zone) == anchor + count * cycle.seconds * SECOND
 
 
+@few
 @given(anchors, st.integers(1, 14), st.integers(1, 120), zones)
 def test_months_keep_their_day_without_drift(
     anchor: Instant, months: int, count: int, zone: str
@@ -146,6 +155,7 @@ def test_months_keep_their_day_without_drift(
     assert_on_the_clock(edge, wall, zone)
 
 
+@few
 @given(anchors, st.integers(1, 40), st.integers(1, 120), zones)
 def test_days_keep_their_hour(anchor: Instant, days: int, count: int, zone: str) -> None:
     local = to_datetime(anchor).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
@@ -169,6 +179,7 @@ def assert_on_the_clock(edge: Instant, wall: datetime, zone: str) -> None:
     assert to_datetime(edge).replace(tzinfo=None) == wall - before
 
 
+@few
 @given(instants, zones)
 def test_the_clock_finds_back(moment: Instant, zone: str) -> None:
     """Up to the hours that a clock shows twice."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.collect.gate import Gate
@@ -28,6 +28,7 @@ Message = Sequence[Sent]
 Log = Sequence[Message]
 Verdicts = dict[int, tuple[Verdict, Claim]]
 
+few = settings(max_examples=50)
 keys, payloads = st.integers(0, 4), st.integers(0, 2)
 
 
@@ -121,6 +122,7 @@ def read_through(book: ClaimBook, log: Log, start: int, end: int) -> dict[int, V
     return found
 
 
+@few
 @given(logs())
 def test_claims_follow_the_definition(log: Log) -> None:
     assert read_through(ClaimBook(), log, 0, len(log)) == {
@@ -128,6 +130,7 @@ def test_claims_follow_the_definition(log: Log) -> None:
     }
 
 
+@few
 @given(logs(), st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), max_size=6))
 def test_any_rewind_at_any_time_changes_nothing(log: Log, rewinds: list[tuple[int, int]]) -> None:
     """A worker stops anywhere, another starts at any offset already reached."""
@@ -141,6 +144,7 @@ def test_any_rewind_at_any_time_changes_nothing(log: Log, rewinds: list[tuple[in
         reached = max(reached, end)
 
 
+@few
 @given(logs(), st.randoms(use_true_random=False), st.integers(1, 3))
 def test_the_order_of_redelivery_is_nothing(log: Log, chance: Random, times: int) -> None:
     book = ClaimBook()
@@ -152,6 +156,7 @@ def test_the_order_of_redelivery_is_nothing(log: Log, chance: Random, times: int
         assert told_at(book, log, offset) == expected(log, offset)
 
 
+@few
 @given(logs(), st.lists(st.integers(1, 4), min_size=1))
 def test_other_batches_of_the_same_events_have_the_same_owners(log: Log, sizes: list[int]) -> None:
     """An owner is an event, however the events are cut into batches."""
@@ -174,6 +179,7 @@ def fresh_places(log: Log) -> list[bool]:
     return [index not in found[at] for at in found for index in range(len(log[at]))]
 
 
+@few
 @given(logs())
 def test_two_generations_suffice(log: Log) -> None:
     """Claims made again from the start of the generation before judge as those made live."""
@@ -185,6 +191,7 @@ def test_two_generations_suffice(log: Log) -> None:
         assert read_through(book, log, start, offset + 1)[offset] == expected(log, offset)
 
 
+@few
 @given(logs())
 def test_generations_two_behind_may_go(log: Log) -> None:
     book = ClaimBook()
@@ -194,6 +201,7 @@ def test_generations_two_behind_may_go(log: Log) -> None:
         assert read_through(book, log, start, offset + 1)[offset] == expected(log, offset)
 
 
+@few
 @given(logs(), st.integers(0, 12))
 def test_claims_that_lack_a_message_say_so_and_are_made_again(log: Log, missed: int) -> None:
     """Redis lost what came after `missed`: it answers Behind until that was claimed again."""
@@ -206,6 +214,7 @@ def test_claims_that_lack_a_message_say_so_and_are_made_again(log: Log, missed: 
         assert read_through(book, log, offset, offset + 1)[offset] == expected(log, offset)
 
 
+@few
 @given(
     st.builds(Gate, st.integers(1, 40), st.integers(0, 10)),
     st.integers(0, 10**4),

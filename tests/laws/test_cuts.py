@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import (
@@ -85,6 +85,7 @@ def subscriptions(draw: st.DrawFn) -> Decision:
     )
 
 
+few = settings(max_examples=40)
 steady = st.one_of(
     subscriptions(), st.sampled_from([*PLANS]).map(lambda plan: on_plan(plan, amount="2"))
 )
@@ -153,11 +154,13 @@ def booked(story: Timeline, restarts: Sequence[int] = ()) -> list[Cut]:
     return books.cuts
 
 
+@few
 @given(timelines())
 def test_cuts_follow_the_definition(story: Timeline) -> None:
     assert booked(story) == modelled(story)
 
 
+@few
 @given(timelines(), st.lists(st.integers(0, 11), max_size=5))
 def test_a_worker_that_starts_anywhere_finds_the_same_cuts(
     story: Timeline, restarts: list[int]
@@ -165,6 +168,7 @@ def test_a_worker_that_starts_anywhere_finds_the_same_cuts(
     assert booked(story, restarts) == booked(story)
 
 
+@few
 @given(timelines())
 def test_no_period_end_is_cut_twice_and_none_too_early(story: Timeline) -> None:
     cuts = booked(story)
@@ -174,6 +178,7 @@ def test_no_period_end_is_cut_twice_and_none_too_early(story: Timeline) -> None:
     assert all(cut.instant <= times[cut.serial] for cut in cuts)
 
 
+@few
 @given(timelines(steady))
 def test_a_cut_is_the_first_tick_after_grace_that_knows_the_period(story: Timeline) -> None:
     """With one grace throughout: the tick before was too early, or did not know of it."""
@@ -194,6 +199,7 @@ def test_a_cut_is_the_first_tick_after_grace_that_knows_the_period(story: Timeli
             assert cut.instant not in known
 
 
+@few
 @given(timelines(steady), st.integers(0, 11))
 def test_a_schedule_made_anew_at_a_tick_goes_on_alike(story: Timeline, where: int) -> None:
     """Without the books' memory of what was cut, while grace stays as it is."""
@@ -213,6 +219,7 @@ def test_a_schedule_made_anew_at_a_tick_goes_on_alike(story: Timeline, where: in
         assert due == sorted(set(due))
 
 
+@few
 @given(timelines(steady))
 def test_without_new_facts_a_schedule_never_repeats_itself(story: Timeline) -> None:
     facts = story.facts
@@ -224,6 +231,7 @@ def test_without_new_facts_a_schedule_never_repeats_itself(story: Timeline) -> N
     assert due == sorted(due)
 
 
+@few
 @given(timelines(), st.integers(2, 5))
 def test_every_customer_is_cut_in_its_own_partition_alone(story: Timeline, partitions: int) -> None:
     facts = fact_log(log_of(partitions), *story.decisions[1:])
@@ -236,6 +244,7 @@ def test_every_customer_is_cut_in_its_own_partition_alone(story: Timeline, parti
     assert sorted(found, key=repr) == sorted(modelled(story), key=repr)
 
 
+@few
 @given(
     st.sampled_from(["P1D", "P1M", "P1W", "PT6H", "P1DT1H", "P1Y"]),
     hours(-24 * 400, 24 * 400),
@@ -263,6 +272,7 @@ def test_the_periods_of_a_subscription_tile_its_life(
     assert found[-1].end == end or found[-1].end >= until
 
 
+@few
 @given(timelines(steady), st.integers(0, 10))
 def test_whoever_asks_later_sees_the_tail_of_the_same_periods(story: Timeline, day: int) -> None:
     catalog = story.facts.at(story.facts.head)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from builders import T0
@@ -49,10 +49,12 @@ def chained(length: int) -> Chain:
     return chain
 
 
+few = settings(max_examples=30)
 lengths = st.integers(1, 9)
 places = st.integers(0, 8)
 
 
+@few
 @given(lengths)
 def test_an_untouched_chain_holds(length: int) -> None:
     assert chain_faults(chained(length)) == {}
@@ -85,6 +87,7 @@ def previous_of(document: Sealed) -> str:
 
 
 @pytest.mark.parametrize("edit", EDITS)
+@few
 @given(lengths, places)
 def test_an_edit_is_found_at_the_document_or_right_after_it(
     edit: str, length: int, where: int
@@ -102,6 +105,7 @@ def test_an_edit_is_found_at_the_document_or_right_after_it(
     assert bool(faults) != unseen
 
 
+@few
 @given(st.integers(2, 9), places)
 def test_a_deletion_is_found_at_the_document_after_it(length: int, where: int) -> None:
     chain = chained(length)
@@ -111,6 +115,7 @@ def test_a_deletion_is_found_at_the_document_after_it(length: int, where: int) -
     assert [*chain_faults(chain)] == [chain[at].number]
 
 
+@few
 @given(st.integers(2, 9), places, places)
 def test_a_reorder_is_found(length: int, one: int, other: int) -> None:
     """Two documents change places, the column too."""
@@ -124,6 +129,7 @@ def test_a_reorder_is_found(length: int, one: int, other: int) -> None:
     assert {first.number, second.number} <= chain_faults(chain).keys()
 
 
+@few
 @given(lengths, places, st.booleans())
 def test_an_insertion_is_found(length: int, where: int, shifted: bool) -> None:
     """A forged document, well sealed behind its neighbour; the others move up or not."""
@@ -136,12 +142,14 @@ def test_an_insertion_is_found(length: int, where: int, shifted: bool) -> None:
     assert chain_faults([*chain[:at], forged, *rest])
 
 
+@few
 @given(lengths, st.integers(1, 8))
 def test_a_deleted_tail_is_not_seen_here(length: int, taken: int) -> None:
     """The anchor topic shows it; the chain alone cannot."""
     assert chain_faults(chained(length)[:-taken]) == {}
 
 
+@few
 @given(lengths, places)
 def test_a_document_of_another_chain_does_not_fit(length: int, where: int) -> None:
     chain, at = chained(length), where % length

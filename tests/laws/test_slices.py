@@ -10,7 +10,7 @@ from fractions import Fraction
 from random import Random
 from struct import unpack
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from builders import HOUR, MINUTE, T0, arrival, ground
@@ -41,6 +41,7 @@ Figures = tuple[int, Fraction, Fraction, Fraction]
 """Count, sum, minimum, maximum."""
 
 WIDE = Decimal("12345678901234567890.123456789012345678")
+few = settings(max_examples=50)
 values = st.one_of(
     st.integers(-5, 5).map(Decimal),
     st.decimals(-1000, 1000, places=3),
@@ -124,6 +125,7 @@ def merged(pieces: Iterable[Slice]) -> dict[Key, Figures]:
     return found
 
 
+@few
 @given(streams)
 def test_a_slice_is_what_the_events_come_to(stream: list[UsageEvent]) -> None:
     piece = sliced(packed(stream))
@@ -132,6 +134,7 @@ def test_a_slice_is_what_the_events_come_to(stream: list[UsageEvent]) -> None:
     assert (piece.counts.offered, piece.counts.fresh) == (len(stream), len(stream))
 
 
+@few
 @given(streams, st.randoms(use_true_random=False), st.lists(st.integers(1, 9), min_size=1))
 def test_any_cut_and_order_of_the_same_events_come_to_the_same(
     stream: list[UsageEvent], chance: Random, sizes: list[int]
@@ -148,6 +151,7 @@ def test_any_cut_and_order_of_the_same_events_come_to_the_same(
     assert merged(pieces) == modelled(stream)
 
 
+@few
 @given(streams)
 def test_a_row_stands_once_in_its_slice(stream: list[UsageEvent]) -> None:
     """At one scale: the scale is part of the series."""
@@ -162,6 +166,7 @@ def test_a_row_stands_once_in_its_slice(stream: list[UsageEvent]) -> None:
     assert len({tuple(entry.items()) for entry in rows.dimensions}) == len(rows.dimensions)
 
 
+@few
 @given(streams)
 def test_packed_events_come_back_to_the_last_digit(stream: list[UsageEvent]) -> None:
     batch = packed(stream)
@@ -180,6 +185,7 @@ def test_packed_events_come_back_to_the_last_digit(stream: list[UsageEvent]) -> 
         assert columns.time[index] == event.time
 
 
+@few
 @given(st.lists(streams, max_size=3))
 @example([])
 def test_slices_travel_unchanged(parts: list[list[UsageEvent]]) -> None:
@@ -214,6 +220,7 @@ def combined(one: UsagePart, other: UsagePart) -> UsagePart:
     )
 
 
+@few
 @given(st.lists(parts, min_size=2, max_size=8), st.sampled_from(Aggregation))
 def test_any_split_into_rows_gives_the_same_quantity(
     rows: list[UsagePart], aggregation: Aggregation
@@ -233,6 +240,7 @@ def as_parts(found: Mapping[Key, Figures]) -> list[UsagePart]:
     ]
 
 
+@few
 @given(st.lists(events, max_size=30), st.sampled_from(Aggregation))
 def test_the_quantity_of_events(stream: list[UsageEvent], aggregation: Aggregation) -> None:
     values = [Fraction(event.value) for event in stream]

@@ -19,6 +19,8 @@ from pipeline.core.errors import ServerFailed
 from pipeline.stores.schemas import schema_folder
 
 Connection = psycopg.Connection[TupleRow]
+Overtaken = psycopg.errors.SerializationFailure
+"""Another transaction changed what this one had read: do it again."""
 
 APPLICATION_ROLE = "talea_app"
 _MIGRATION_LOCK = 7_311_001
