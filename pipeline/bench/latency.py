@@ -84,6 +84,7 @@ def measure_latency(
     for one in watched.values():
         one.reached = one.before + np.cumsum(np.array(one.values, np.int64))
     timed.sort(key=lambda message: message.due_s)
+    tell(f"measuring latency at {rate:,.0f} events/s", None)
     latencies = _run(stand, timed, watched, seconds, tell)
     stand.settle()
     expected.check(stand.connection)
@@ -139,7 +140,7 @@ def _run(
             latencies += _look(stand.connection, watched, started)
             look_s = now_s + _LOOK_S
             stand.check()
-            tell("measuring latency at half the rate", min(now_s / seconds, 1.0))
+            tell("measuring latency", min(now_s / seconds, 0.99))
         if now_s > seconds + _PATIENCE_S:
             raise ServerFailed(f"{wanted - len(latencies)} watched events never came to a draft")
         due_s = timed[sent].due_s if sent < len(timed) else look_s

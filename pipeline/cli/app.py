@@ -44,6 +44,9 @@ _COMMANDS = {
     "servers": _Command(
         "pipeline.cli.servers", "servers", "Fetch the embedded servers ahead of time.", hidden=True
     ),
+    "set-up": _Command(
+        "pipeline.cli.topics", "set_up", "Set up the log on servers of your own, once."
+    ),
     "worker": _Command("pipeline.cli.work", "worker", "Run one worker.", hidden=True),
 }
 

@@ -91,16 +91,16 @@ def parse_object(line: str | bytes) -> Document:
 def _shallow(value: object) -> bool:
     """Tell whether a value nests at most DEPTH_MAX deep, without recursion."""
     level: list[object] = [value]
-    for _ in range(DEPTH_MAX + 1):
+    for _ in range(DEPTH_MAX):
         inner: list[object] = []
         for item in level:
             if isinstance(item, dict):
                 inner += item.values()
             elif isinstance(item, list):
                 inner += item
-        if not inner:
+        level = [item for item in inner if isinstance(item, dict | list)]
+        if not level:
             return True
-        level = inner
     return False
 
 

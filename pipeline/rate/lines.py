@@ -74,7 +74,7 @@ class Part:
 def part_minor(part: Part, factor: Fraction | None, scale: int) -> int:
     """Return a part in minor units: the line's single rounding (rules 7, 34).
 
-    `scale` is minor units per major unit. What needs no rounding makes no fraction: the common case.
+    `scale` is minor units per major unit. What needs no rounding makes no fraction.
     """
     quantity, unit = part.quantity, part.unit_amount
     numerator = quantity.numerator * unit.numerator * scale

@@ -80,8 +80,11 @@ def test_a_bad_line_is_answered_with_code_path_and_message(
     answer = json.loads(answer_rate(line))
     assert (answer["error"]["code"], answer["error"]["path"]) == (code, path)
     assert 0 < len(answer["error"]["message"]) < 300
-    assert explain_rate(line).startswith("id ")
-    assert set(json.loads(answer_allocate(line))) == {"id", "error"}
+    assert f"[{code}]" in explain_rate(line)
+    other = json.loads(answer_allocate(line))
+    assert set(other) == {"id", "error"}
+    if not path:
+        assert other == answer
 
 
 def test_a_deep_line_still_has_its_id() -> None:
@@ -138,6 +141,18 @@ def test_allocate_answers_id_and_shares() -> None:
     ):
         assert json.loads(answer_allocate(line.replace(cut, "")))["error"]["code"] == code
     assert json.loads(answer_allocate(line.replace("id", "di")))["error"]["path"] == "di"
+
+
+def test_the_limits_themselves_are_allowed() -> None:
+    discount = '{"type":"percentage","percent":"0"}'
+    line = f'{{{GOOD},"discounts":[{",".join([discount] * 100)}]}}'
+    assert json.loads(answer_rate(line))["amount"] == "1.00"
+    nest = "[" * 63 + "]" * 63
+    assert json.loads(answer_rate(f'{{"id":{nest},{GOOD}}}'))["amount"] == "1.00"
+    assert json.loads(answer_rate(f'{{"id":[{nest}],{GOOD}}}'))["error"]["code"] == "too_large"
+    long = f"{{{GOOD}}}".ljust(4 << 20)
+    assert json.loads(answer_rate(long))["amount"] == "1.00"
+    assert json.loads(answer_rate(long + " "))["error"]["code"] == "too_large"
 
 
 def test_an_answer_is_one_compact_line_of_ascii() -> None:

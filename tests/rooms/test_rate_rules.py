@@ -94,7 +94,8 @@ def test_rule_1_every_line_has_one_answer_in_order_bad_ones_too() -> None:
 
 
 BAD_NUMBERS: list[object] = ["1e3", "NaN", "Infinity", " 1", "1 ", "+1", ".5", "1.", "", "-", "1,5"]
-BAD_NUMBERS += ["٣", "1_000", "0x1", "--1", "1\n", 1, 1.5, True, False, [], {}, "9" * 41]
+BAD_NUMBERS += ["٣", "1_000", "0x1", "--1", "1\n", 1, 1.5, True, False, [], {}]
+BAD_NUMBERS += ["9" * 41, f"{'9' * 20}.{'9' * 21}", f"-{'9' * 41}"]
 
 
 @pytest.mark.parametrize("number", BAD_NUMBERS)
@@ -104,7 +105,16 @@ def test_rule_2_anything_but_a_plain_decimal_string_is_refused(number: object) -
 
 @pytest.mark.parametrize(
     ("number", "billed"),
-    [("12.5", "12.50"), ("007.50", "7.50"), ("0", "0.00"), ("-0", "0.00"), ("-12.5", "0.00")],
+    [
+        ("12.5", "12.50"),
+        ("007.50", "7.50"),
+        ("0", "0.00"),
+        ("-0", "0.00"),
+        ("-12.5", "0.00"),
+        ("1" * 40, "1" * 40 + ".00"),
+        (f"-{'1' * 39}.1", "0.00"),
+        (f"1.{'4' * 39}", "1.44"),
+    ],
 )
 def test_rule_2_a_plain_decimal_string_is_read(number: str, billed: str) -> None:
     assert amount(ONE_EACH, number) == billed
@@ -119,7 +129,11 @@ def test_rule_2_precision_is_a_json_integer_and_counts_are_whole() -> None:
         assert error(ONE_EACH, "10", unit_conversion=precision(bad)) == (
             "wrong_type unit_conversion.precision"
         )
-    assert error(ONE_EACH, "10", unit_conversion=precision(-1)).startswith("negative")
+    assert amount(ONE_EACH, "10", unit_conversion=precision(40)) == "3.33"
+    for bad, code in ((-1, "negative"), (41, "too_large"), (10**30, "wrong_type")):
+        assert error(ONE_EACH, "10", unit_conversion=precision(bad)) == (
+            f"{code} unit_conversion.precision"
+        )
     fee = {"type": "percentage", "fixed_per_event": "1"}
     assert amount(fee, "0", event_count="3") == "3.00"
     for bad in ("3.0", "1.5", 3):
@@ -304,22 +318,31 @@ def test_rule_9_below_zero_is_zero_then_conversion_then_usage_discount() -> None
 
 
 @pytest.mark.parametrize(
-    ("rounding", "precision", "converted"),
+    ("rounding", "precision", "halved", "doubled"),
     [
-        (None, None, "2.5"),
-        ("none", 0, "2.5"),
-        ("ceiling", None, "3"),
-        ("floor", None, "2"),
-        ("half_up", None, "3"),
-        ("half_up", 1, "2.5"),
+        (None, None, "1.125", "4.5"),
+        ("none", 0, "1.125", "4.5"),
+        ("ceiling", None, "2", "5"),
+        ("floor", None, "1", "4"),
+        ("half_up", None, "1", "5"),
+        ("ceiling", 2, "1.13", "4.5"),
+        ("floor", 2, "1.12", "4.5"),
+        ("half_up", 2, "1.13", "4.5"),
+        ("half_up", 1, "1.1", "4.5"),
     ],
 )
 def test_rule_10_rounding_of_a_conversion(
-    rounding: str | None, precision: int | None, converted: str
+    rounding: str | None, precision: int | None, halved: str, doubled: str
 ) -> None:
-    halved = {"operation": "divide", "factor": "2", "rounding": rounding, "precision": precision}
-    answer = ask(ONE_EACH, "5", unit_conversion=halved)
-    assert rows(answer)[0].startswith(f"usage {converted} x")
+    for operation, converted in (("divide", halved), ("multiply", doubled)):
+        conversion = {
+            "operation": operation,
+            "factor": "2",
+            "rounding": rounding,
+            "precision": precision,
+        }
+        answer = ask(ONE_EACH, "2.25", unit_conversion=conversion)
+        assert rows(answer)[0].startswith(f"usage {converted} x")
 
 
 def test_rule_10_conversion_and_free_usage_act_on_the_running_total() -> None:

@@ -77,6 +77,37 @@ def test_rule_27_a_fixed_discount_is_split_likewise() -> None:
     ]
 
 
+def test_rule_27_a_line_with_nothing_left_bears_nothing() -> None:
+    tiers = [{"up_to": "1"}, {"up_to": "2", "unit_amount": "0.01"}, {"unit_amount": "0.01"}]
+    price: Object = {"type": "graduated", "tiers": tiers}
+    # 0.00, 0.01, 0.01: half is 0.01; the tie between the last two goes to the first of them
+    assert rows(ask(price, "3", discounts=percents("50"))) == [
+        "usage 1 x 0 = 0.00",
+        "usage 1 x 0.01 = 0.01 - 0.01 = 0.00",
+        "usage 1 x 0.01 = 0.01",
+    ]
+    # and what is left of these is on the third line alone
+    assert rows(ask(price, "3", discounts=percents("50") + fixed("0.01")))[2] == (
+        "usage 1 x 0.01 = 0.01 - 0.01 = 0.00"
+    )
+
+
+def test_rule_27_negative_lines_are_the_mirror_image() -> None:
+    tiers = [{"up_to": "1", "unit_amount": "-0.15"}, {"unit_amount": "-0.05"}]
+    price: Object = {"type": "graduated", "tiers": tiers}
+    assert rows(ask(price, "2", discounts=percents("25") + fixed("1"), maximum="1")) == [
+        "usage 1 x -0.15 = -0.15 - -0.04 = -0.11",
+        "usage 1 x -0.05 = -0.05 - -0.01 = -0.04",
+    ]
+    # 0.50 - 0.15 = 0.35: 10 percent are 0.04, borne by the line that costs something
+    tiers = [{"up_to": "1", "unit_amount": "-0.15"}, {"unit_amount": "0.5"}]
+    price = {"type": "graduated", "tiers": tiers}
+    assert rows(ask(price, "2", discounts=percents("10"), maximum="0.3")) == [
+        "usage 1 x -0.15 = -0.15",
+        "usage 1 x 0.5 = 0.50 - 0.05 = 0.45",
+    ]
+
+
 def test_rule_28_a_discount_ends_at_what_is_left() -> None:
     assert rows(ask(HUNDRED, discounts=percents("150"))) == [
         "flat 1 x 100 = 100.00 - 100.00 = 0.00"
@@ -234,6 +265,15 @@ def test_rule_33_prices_and_weights() -> None:
     )
     assert error({"type": "percentage"}, **events("5", "-1")) == "negative per_event_amounts[1]"
     assert error({"type": "percentage"}, "-5", event_count="1") == "negative quantity"
+    assert error({"type": "percentage", "rate_percent": "-1"}, "5") == "negative price.rate_percent"
+    for key in ("free_amount", "free_events", "per_event_minimum", "per_event_maximum"):
+        assert error({"type": "percentage", key: "-1"}, **events("5")) == f"negative price.{key}"
+    rate = {"type": "graduated_percentage", "tiers": [{"rate_percent": "-1"}]}
+    assert error(rate, "5") == "negative price.tiers[0].rate_percent"
+    free = {"type": "package", "package_size": "1", "package_amount": "1", "free_units": "-1"}
+    assert error(free, "5") == "negative price.free_units"
+    # a credit per unit is a price
+    assert amount({"type": "unit", "unit_amount": "-0.5"}, "5") == "-2.50"
     bounds = {"per_event_minimum": "2", "per_event_maximum": "1"}
     assert error({"type": "percentage", **bounds}, **events("5")) == (
         "minimum_above_maximum price.per_event_minimum"

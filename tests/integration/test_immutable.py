@@ -1,0 +1,114 @@
+"""Issued documents never change; who changes one all the same is found, with its number."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import LiteralString
+
+import psycopg
+import pytest
+
+from fixtures_stack import StackMaker
+from integration import shop
+from integration.running import RunningStack
+from pipeline.core.calendar import SECOND
+from pipeline.stores.clock import wall_clock
+
+pytestmark = pytest.mark.servers
+
+CUSTOMERS = ["ann", "bob", "cleo", "dan", "eve"]
+
+
+@pytest.fixture(scope="module")
+def stack(make_shared_stack: StackMaker) -> RunningStack:
+    """A stack that issued five invoices: S-000001 to S-000005."""
+    stack = make_shared_stack()
+    start = (wall_clock() // SECOND - 20) * SECOND
+    stack.start()
+    stack.apply(shop.catalog(CUSTOMERS, start, start + 10 * SECOND, "PT10S"))
+    stack.await_documents(len(CUSTOMERS))
+    stack.stop()
+    assert dict(stack.verify().faults) == {}
+    return stack
+
+
+@pytest.mark.parametrize("owner", [False, True], ids=["the application", "the owner"])
+@pytest.mark.parametrize("table", ["document", "invoice_event", "fact"])
+@pytest.mark.parametrize(
+    "change",
+    ["UPDATE {t} SET {c} = {c}", "DELETE FROM {t}", "TRUNCATE {t} CASCADE"],
+    ids=["update", "delete", "truncate"],
+)
+def test_no_role_changes_what_is_issued(
+    stack: RunningStack, table: str, change: str, owner: bool
+) -> None:
+    column = {"document": "number", "invoice_event": "reason", "fact": "actor"}[table]
+    with (
+        stack.around.database.session("vandal", owner=owner) as connection,
+        pytest.raises((psycopg.errors.RestrictViolation, psycopg.errors.InsufficientPrivilege)),
+    ):
+        connection.execute(change.format(t=table, c=column).encode())
+
+
+@contextmanager
+def tampered(stack: RunningStack, *changes: LiteralString) -> Iterator[None]:
+    """Change rows as a superuser who switches the triggers off, and undo it in the end."""
+    with stack.around.database.session("superuser", owner=True) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("CREATE TEMPORARY TABLE kept AS SELECT * FROM document")
+        for change in changes:
+            connection.execute(change)
+        yield
+        connection.execute("DELETE FROM document")
+        connection.execute("INSERT INTO document SELECT * FROM kept")
+
+
+ONE_BYTE = "set_byte(content, 40, get_byte(content, 40) # 1)"
+CHEAPER = (
+    "convert_to(replace(convert_from(content, 'UTF8'), '\"total_minor\":1000',"
+    " '\"total_minor\":1001'), 'UTF8')"
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ("UPDATE document SET content = " + CHEAPER + " WHERE place = 2", {"S-000002"}),
+        ("UPDATE document SET content = " + ONE_BYTE + " WHERE place = 3", {"S-000003"}),
+        ("UPDATE document SET record = record || '\\x20' WHERE place = 4", {"S-000004"}),
+        ("UPDATE document SET seal = sha256(seal) WHERE place = 1", {"S-000001", "S-000002"}),
+        ("UPDATE document SET number = 'S-000099' WHERE place = 5", {"S-000099"}),
+        ("UPDATE document SET payer = 'zoe' WHERE place = 3", {"S-000003"}),
+        ("UPDATE document SET instant_us = instant_us + 1 WHERE place = 2", {"S-000002"}),
+    ],
+    ids=["an amount", "a byte", "the record", "the seal", "the number", "the payer", "the cut"],
+)
+def test_a_change_by_a_superuser_is_found(
+    stack: RunningStack, change: LiteralString, found: set[str]
+) -> None:
+    with tampered(stack, change):
+        assert set(stack.verify().faults) == found
+    assert dict(stack.verify().faults) == {}
+
+
+def test_a_deleted_document_is_found_by_the_one_behind_it(stack: RunningStack) -> None:
+    with tampered(stack, "DELETE FROM document WHERE place = 3"):
+        assert "S-000004" in stack.verify().faults
+
+
+def test_swapped_documents_are_found(stack: RunningStack) -> None:
+    with tampered(
+        stack,
+        "UPDATE document SET place = 60 WHERE place = 2",
+        "UPDATE document SET place = 2 WHERE place = 3",
+        "UPDATE document SET place = 3 WHERE place = 60",
+    ):
+        assert {"S-000002", "S-000003"} <= stack.verify().faults.keys()
+
+
+def test_an_invented_document_is_found(stack: RunningStack) -> None:
+    invented = (
+        "INSERT INTO document SELECT issuer, 6, 'S-000006', 'inv_x', kind, payer, currency,"
+        " instant_us, 9, cut_serial, content, record, seal FROM document WHERE place = 5"
+    )
+    with tampered(stack, invented):
+        assert "S-000006" in stack.verify().faults
