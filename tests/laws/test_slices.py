@@ -49,7 +49,7 @@ values = st.one_of(
     st.integers(-(2**63), 2**63).map(Decimal),
     st.sampled_from([WIDE, -WIDE, Decimal(10) ** 19, Decimal("-0.000000000000000001")]),
 )
-events = st.builds(
+spread = st.builds(
     UsageEvent,
     customer=st.sampled_from(["acme", "globex", "café"]),
     meter=st.sampled_from([*METERS]),
@@ -59,7 +59,15 @@ events = st.builds(
         st.sampled_from(["region", "tier", "undeclared"]), st.sampled_from(["a", "b", ""])
     ),
 )
-streams = st.lists(events, min_size=1, max_size=40)
+crowded = st.builds(  # few rows, each of many events
+    UsageEvent,
+    customer=st.just("acme"),
+    meter=st.sampled_from(["calls", "peak"]),
+    time=st.sampled_from([T0, T0 - 1, T0 - HOUR]),
+    value=st.sampled_from([-1, 0, 1, 2**52 - 1, 2**52, -(2**70)]).map(Decimal),
+)
+events = st.one_of(spread, crowded)
+streams = st.lists(events, min_size=1, max_size=40) | st.lists(crowded, min_size=3, max_size=12)
 
 
 def modelled(stream: Iterable[UsageEvent]) -> dict[Key, Figures]:

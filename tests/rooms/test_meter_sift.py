@@ -224,6 +224,25 @@ def test_only_what_passed_the_gate_claims_its_key() -> None:
     assert [key for _, key, _ in claim.events()] == [claim.keys[:KEY_BYTES], claim.keys[KEY_BYTES:]]
 
 
+def test_a_batch_ahead_claims_in_the_generation_of_the_tick_that_judges_it() -> None:
+    """Log time never falls below that tick's: what comes after claims there too."""
+    width = GATE.generation_width
+    edge = (T0 // width + 1) * width
+    before, after = Tick(1, edge - 1, 1), Tick(2, edge, 1)
+    here = arrival(1, tick=before)
+    ahead = look(keyed(usage(id="1", time=edge + GATE.tolerance)), here, OF_8, {2: after})
+    usual = look(keyed(usage(id="1", time=edge)), here, OF_8, {2: after})
+    assert isinstance(ahead, Sifted)
+    assert isinstance(usual, Sifted)
+
+    generations = [
+        claim.generation
+        for looked in (ahead, usual)
+        if (claim := delivery(looked, here, 0, GATE)) is not None
+    ]
+    assert generations == [edge // width, edge // width - 1]
+
+
 @pytest.mark.parametrize(
     "batch",
     [sequenced(0, usage()), keyed(usage(id="1", meter="unheard")), keyed(usage(STRANGER, id="1"))],

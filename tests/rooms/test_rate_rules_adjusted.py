@@ -192,6 +192,14 @@ def test_rule_31_lines_use_the_room_in_order() -> None:
     ]
 
 
+def test_rule_31_a_line_of_nothing_is_not_cut() -> None:
+    tiers = [{"up_to": "1", "unit_amount": "10"}, {"up_to": "2"}]
+    assert rows(ask({"type": "graduated", "tiers": tiers}, "2", maximum="4")) == [
+        "usage 1 x 10 = 10.00 - 6.00 = 4.00",
+        "usage 1 x 0 = 0.00",
+    ]
+
+
 @pytest.mark.parametrize(
     ("position", "top_up"),
     [

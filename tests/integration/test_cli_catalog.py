@@ -1,0 +1,172 @@
+"""`talea` as a person meets it: catalogs, usage, and one line for whatever goes wrong."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures_stack import StackMaker
+from integration import shop
+from integration.running import RunningStack
+from pipeline.core.calendar import SECOND, instant_text
+from pipeline.stores.clock import wall_clock
+from pipeline.workers.supervisor import worker_environment
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture(scope="module")
+def stack(make_shared_stack: StackMaker) -> RunningStack:
+    """A tenant without a worker: commands must do with the servers alone."""
+    return make_shared_stack()
+
+
+def talea(
+    stack: RunningStack, *arguments: str, given: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline", *arguments],
+        env={**os.environ, **worker_environment(stack.around), **environment},
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def one_line(ran: subprocess.CompletedProcess[str], status: int) -> str:
+    """Hold that a command failed as it should: its status, and why in its last line."""
+    assert ran.returncode == status, ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert ran.stdout == ""
+    return ran.stderr.strip().splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    start = (wall_clock() // SECOND - 60) * SECOND
+    path = tmp_path_factory.mktemp("catalog") / "shop.yaml"
+    path.write_text(shop.catalog(["ann", "bob"], start, None))
+    return path
+
+
+def test_a_catalog_is_in_force_when_the_command_returns(stack: RunningStack, catalog: Path) -> None:
+    ran = talea(stack, "catalog", "apply", str(catalog), "--json")
+
+    facts: Any = json.loads(ran.stdout)["facts"]
+    assert ran.returncode == 0
+    assert [fact["kind"] for fact in facts].count("subscription") == 2
+    row = stack.connection.execute("SELECT max(fact_position) FROM tick WHERE acked").fetchone()
+    assert row == (facts[-1]["serial"],)
+
+
+def test_the_same_catalog_again_changes_nothing(stack: RunningStack, catalog: Path) -> None:
+    ran = talea(stack, "catalog", "apply", str(catalog), "--json")
+
+    assert (ran.returncode, json.loads(ran.stdout)) == (0, {"facts": []})
+
+
+def test_no_personal_value_stands_in_a_fact(stack: RunningStack) -> None:
+    bodies = stack.connection.execute("SELECT body FROM fact WHERE kind = 'customer'").fetchall()
+
+    assert bodies
+    assert not any("Ms ann" in body for (body,) in bodies)
+
+
+def test_a_bad_catalog_is_refused_with_line_and_path(stack: RunningStack, tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("meters:\n  - {id: cpu, aggregation: sum, unit: s, window: PT7S}\nplan: []\n")
+
+    told = one_line(talea(stack, "catalog", "apply", str(path)), 2)
+
+    assert "bad.yaml" in told
+    assert "line 2: meters[0].window" in told or "line 3: plan" in told
+
+
+def test_a_file_that_is_not_there(stack: RunningStack) -> None:
+    assert "no-such.yaml" in one_line(talea(stack, "catalog", "apply", "no-such.yaml"), 2)
+
+
+def event(number: int, **data: str) -> str:
+    body = {"customer": "ann", "meter": "gigabytes", "value": "1.25", **data}
+    return json.dumps(
+        {
+            "specversion": "1.0",
+            "type": "usage",
+            "source": "cli",
+            "id": str(number),
+            "time": instant_text(wall_clock()),
+            "data": body,
+        }
+    )
+
+
+def test_usage_is_sent_and_the_bad_line_named(stack: RunningStack) -> None:
+    lines = [event(1), event(2, value="1e5"), event(3), "{", event(4, customer="")]
+
+    ran = talea(stack, "send", "-", "--json", given="\n".join(lines))
+
+    assert ran.returncode == 2
+    report = json.loads(ran.stdout)
+    assert report["sent"] == 2
+    assert [(r["line"], r["code"], r["path"]) for r in report["refused"]] == [
+        (2, "bad_value", "data.value"),
+        (4, "unreadable", ""),
+        (5, "missing_field", "data.customer"),
+    ]
+
+
+def test_the_audit_counts_what_nobody_booked_yet_as_pending(stack: RunningStack) -> None:
+    ran = talea(stack, "audit", "--json")
+
+    told = json.loads(ran.stdout)
+    assert (ran.returncode, told["closed"]) == (0, True)
+    assert sum(p["pending"] for p in told["partitions"]) == 2
+    assert set(told["partitions"][0]) == {
+        "partition",
+        "offered",
+        "billed",
+        "duplicate",
+        "conflict",
+        "late",
+        "rejected",
+        "pending",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "status", "word"),
+    [
+        (["no-such-command"], {}, 2, "no-such-command"),
+        (["draft"], {}, 2, "customer"),
+        (["draft", "ann", "--watch", "--json"], {}, 2, "--json"),
+        (["verify", "S-000001", "--all"], {}, 2, "--all"),
+        (["verify", "S-999999"], {}, 2, "S-999999"),
+        (["invoices", "show", "S-999999"], {}, 2, "S-999999"),
+        (["send", "no-such-file"], {}, 2, "no-such-file"),
+        (["audit"], {"TALEA_TICK_S": "soon"}, 2, "TALEA_TICK_S"),
+        (["audit"], {"TALEA_PARTITIONS": "5"}, 2, "TALEA_PARTITIONS=4"),
+        (["audit"], {"TALEA_POSTGRES": "postgresql://x@127.0.0.1:1/x"}, 3, "Postgres"),
+        (["audit"], {"TALEA_KAFKA": "127.0.0.1:1"}, 3, "Kafka"),
+    ],
+)
+def test_what_goes_wrong_is_told_in_one_line(
+    stack: RunningStack,
+    arguments: list[str],
+    environment: dict[str, str],
+    status: int,
+    word: str,
+) -> None:
+    assert word in one_line(talea(stack, *arguments, **environment), status)
+
+
+def test_in_the_end_the_books_close(stack: RunningStack) -> None:
+    stack.start()
+    stack.await_drained()
+
+    assert stack.close_the_books()["billed"] == 2
