@@ -7,9 +7,10 @@ fill the first fact of a new log.
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipeline.core.errors import BadInput
 from pipeline.topology import EMBEDDED_PARTITIONS, Stack
 
 
@@ -55,3 +56,18 @@ class Settings(BaseSettings):
     def stack(self) -> Stack:
         """The tenant's names."""
         return Stack(self.prefix, self.tenant_schema)
+
+
+def read_settings() -> Settings:
+    """Return the settings.
+
+    Raises:
+        BadInput: one has a value that it cannot have, named.
+
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "TALEA_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise BadInput(f"{name}: {first['msg']} (got {first['input']!r})") from None

@@ -45,7 +45,7 @@ _COMMANDS = {
         "pipeline.cli.servers", "servers", "Fetch the embedded servers ahead of time.", hidden=True
     ),
     "set-up": _Command(
-        "pipeline.cli.topics", "set_up", "Set up the log on servers of your own, once."
+        "pipeline.cli.set_up", "set_up", "Set up the log on servers of your own, once."
     ),
     "worker": _Command("pipeline.cli.work", "worker", "Run one worker.", hidden=True),
 }

@@ -19,11 +19,12 @@ from pipeline.bench.shop import customer_names, sheet
 from pipeline.bench.stand import Stand, Tell
 from pipeline.cli.catalog import apply_sheet
 from pipeline.cli.screen import out, print_json, steps
-from pipeline.cli.stack import own_stack, read_settings
+from pipeline.cli.stack import own_stack
 from pipeline.collect.batch import Mode
 from pipeline.collect.limits import BATCH_EVENTS_MAX
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BadInput
+from pipeline.settings import read_settings
 from pipeline.stores.postgres.facts import Author
 
 _SESSION_S = 120.0
@@ -65,7 +66,7 @@ def bench(
         raise BadInput("--mode raw: this version has no collector yet; use keyed or sequenced")
     shape = Shape(Mode(mode.value), series, partitions, batch, batch_customers)
     plan = Plan(shape, events, workers, pricing, latency_seconds, baseline is _Baseline.faust)
-    with TemporaryDirectory(prefix="talea-bench-") as home, steps("bench") as tell:
+    with TemporaryDirectory(prefix="bench-") as home, steps("bench") as tell:
         start = opening()
         with _stand(Path(home), shape, start, tell) as stand:
             figures = run_course(stand, plan, start, tell)

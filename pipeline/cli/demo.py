@@ -15,13 +15,14 @@ from pipeline.cli.demo_play import Billed, Play
 from pipeline.cli.demo_screen import DemoScreen
 from pipeline.cli.invoices import invoice_table, summary, whole
 from pipeline.cli.screen import out, print_json
-from pipeline.cli.stack import OwnedStack, own_stack, read_settings
+from pipeline.cli.stack import OwnedStack, own_stack
 from pipeline.cli.verify import verify_documents
 from pipeline.core.errors import CheckFailed
 from pipeline.core.identity import Json
 from pipeline.embedded import Servers
 from pipeline.invoice.text import invoice_text
 from pipeline.replay.audit import Conservation, total
+from pipeline.settings import read_settings
 from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.facts import Author
 from pipeline.workers.auditing import conservation

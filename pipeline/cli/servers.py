@@ -1,8 +1,8 @@
 """`talea servers`: fetch the embedded servers ahead of time, so that starting them is quick."""
 
 from pipeline.cli.screen import steps
-from pipeline.cli.stack import read_settings
 from pipeline.embedded import EmbeddedServers
+from pipeline.settings import read_settings
 
 
 def servers() -> None:

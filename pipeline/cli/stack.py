@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from pipeline.bootstrap import set_up, surroundings
 from pipeline.cli.screen import steps
-from pipeline.core.errors import BadInput
 from pipeline.embedded import EmbeddedServers, Home, Servers
-from pipeline.settings import Settings
+from pipeline.settings import Settings, read_settings
 from pipeline.workers.surroundings import Surroundings
 
 
@@ -22,23 +21,6 @@ class OwnedStack:
     around: Surroundings
     home: Home
     embedded: EmbeddedServers | None
-
-
-def read_settings() -> Settings:
-    """Return the settings.
-
-    Raises:
-        BadInput: one has a value that it cannot have, named.
-
-    """
-    from pydantic import ValidationError
-
-    try:
-        return Settings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "TALEA_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise BadInput(f"{name}: {first['msg']} (got {first['input']!r})") from None
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.screen import err, print_json
-from pipeline.cli.stack import own_stack, read_settings
+from pipeline.cli.stack import own_stack
+from pipeline.settings import read_settings
 from pipeline.workers.supervisor import Supervisor, default_workers
 
 

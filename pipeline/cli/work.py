@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.core.errors import BadInput
-from pipeline.settings import Settings
+from pipeline.settings import read_settings
 
 _PR_SET_PDEATHSIG = 1
 
@@ -23,7 +23,7 @@ def worker(
     from pipeline.stores.telemetry import log_to_stderr
 
     die_with_parent()
-    settings = Settings()
+    settings = read_settings()
     if not (settings.kafka and settings.redis and settings.postgres):
         raise BadInput("a worker needs TALEA_KAFKA, TALEA_REDIS and TALEA_POSTGRES")
     log_to_stderr(f"{name}-{number}")

@@ -23,8 +23,8 @@ AHEAD_S = 3
 """Usage is sent so long before its time: a slow machine keeps it before its period's cut."""
 REPEAT_WITHIN_S = 6.0
 _HOUR = 3600 * SECOND
-_BATCH = 200
-_PAUSE_S = 0.03
+_BATCH = 150
+_PAUSE_S = 0.1
 
 
 @dataclass

@@ -210,14 +210,18 @@ class RunningStack:
                 raise AssertionError(f"not within {patience_s:.0f} s: {what}\n{self._told()}")
             sleep(_POLL_S)
 
-    def await_drained(self, patience_s: float = PATIENCE_S) -> None:
-        """Return once the books reached the end that the log has now, and drafts are rated."""
+    def await_booked(self, patience_s: float = PATIENCE_S) -> None:
+        """Return once the books reached the end that the log has now."""
         ends = self.ends()
 
-        def drained() -> bool:
+        def booked() -> bool:
             return all(at >= end - 1 for at, end in zip(self.offsets(), ends, strict=True))
 
-        self.until(drained, f"the books reach {ends}", patience_s)
+        self.until(booked, f"the books reach {ends}", patience_s)
+
+    def await_drained(self) -> None:
+        """Return once everything sent is booked and every draft rated."""
+        self.await_booked()
         self.until(lambda: self._count("SELECT count(*) FROM dirty") == 0, "drafts are rated")
 
     def await_documents(self, count: int, patience_s: float = PATIENCE_S) -> list[Document]:

@@ -39,16 +39,6 @@ class Story:
     def oracle(self) -> Oracle:
         return self.load.traffic.oracle
 
-    def await_progress(self, messages: int = 3) -> None:
-        """Return once the books of every partition went on."""
-        before = self.stack.offsets()
-
-        def moved() -> bool:
-            now = self.stack.offsets()
-            return all(at >= was + messages for at, was in zip(now, before, strict=True))
-
-        self.stack.until(moved, f"the books go on from {before}")
-
     def check(self) -> None:
         """The shop closes: every invoice is the oracle's, every event is accounted for."""
         end = self.load.end
@@ -85,10 +75,12 @@ def test_sigkill_of_every_worker_changes_no_total(make_stack: StackMaker) -> Non
     story = open_shop(stack, seed=1)
 
     with story.load:
-        story.await_progress()
-        for kind in (METERING, PRICING, TICKER, PRICING, METERING, FINALIZER, METERING, PRICING):
-            stack.kill(kind)
-            story.await_progress()
+        stack.await_booked()
+        for shot in ([METERING], [PRICING], [METERING, TICKER, PRICING], [FINALIZER, METERING]):
+            for kind in shot:
+                stack.kill(kind)
+            stack.await_booked()
+        stack.kill(PRICING)
 
     story.check()
 
@@ -102,15 +94,15 @@ def test_two_metering_workers_one_killed_one_frozen_and_thawed(make_stack: Stack
     story = open_shop(stack, seed=2)
 
     with story.load:
-        story.await_progress()
+        stack.await_booked()
         stack.kill(killed)
-        story.await_progress()
+        stack.await_booked()
         stack.signal(frozen, signal.SIGSTOP)
         stopped = monotonic()
-        story.await_progress(messages=20)
-        stack.until(lambda: monotonic() > stopped + SESSION_S + 2, "the session is over")
+        stack.await_booked()
+        stack.until(lambda: monotonic() > stopped + SESSION_S + 2, "its session is over")
         stack.signal(frozen, signal.SIGCONT)
-        story.await_progress(messages=20)
+        stack.await_booked()
 
     story.check()
 
@@ -132,7 +124,6 @@ def test_two_pricing_workers_of_the_same_partitions_book_once(make_stack: StackM
         held.callback(second.stop)
         with story.load:
             stack.until(met, "the two meet")
-            story.await_progress()
-        stack.await_drained()
+            stack.await_booked()
 
     story.check()

@@ -88,8 +88,9 @@ def broker_settings(environment: Mapping[str, str]) -> dict[str, str]:
 
 def options(words: Sequence[str]) -> dict[str, str]:
     """`--key value` and `-c key=value` as pairs."""
-    pairs = zip(words[1::2], words[2::2], strict=True)
-    return dict(value.split("=", 1) if key == "-c" else (key, value) for key, value in pairs)
+    pairs = list(zip(words[1::2], words[2::2], strict=True))
+    named = dict(value.split("=", 1) for key, value in pairs if key == "-c")
+    return {**named, **{key: value for key, value in pairs if key != "-c"}}
 
 
 def listeners(text: str) -> dict[str, str]:

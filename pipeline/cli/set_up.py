@@ -9,8 +9,8 @@ import typer
 
 from pipeline import bootstrap
 from pipeline.cli.screen import out, print_json
-from pipeline.cli.stack import read_settings
 from pipeline.core.errors import BadInput
+from pipeline.settings import read_settings
 from pipeline.topology import TOPICS
 
 
