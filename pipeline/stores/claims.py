@@ -18,6 +18,7 @@ from typing import cast
 
 from redis.asyncio import Connection
 from redis.asyncio.connection import parse_url
+from redis.exceptions import RedisError, ResponseError
 
 from pipeline.core.errors import ServerFailed
 from pipeline.dedupe.claims import Behind, Claim, Delivery, Judged, Verdict
@@ -74,6 +75,7 @@ class RedisClaims:
         self._waiting: deque[asyncio.Future[object]] = deque()
         self._sending = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
+        self._gone = ""
         self._sha = ""
 
     async def open(self) -> None:
@@ -85,7 +87,7 @@ class RedisClaims:
         """
         try:
             await self._connection.connect()  # type: ignore[no-untyped-call]
-        except OSError as error:
+        except (OSError, RedisError) as error:
             raise ServerFailed(f"Redis does not answer ({error}): is the stack up?") from None
         self._reader = asyncio.create_task(self._read())
         self._sha = cast(bytes, await self._call("SCRIPT", "LOAD", _SCRIPT)).decode()
@@ -140,6 +142,8 @@ class RedisClaims:
     async def _send(self, *words: str | int | bytes) -> "asyncio.Future[object]":
         answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         async with self._sending:
+            if self._gone:  # the library would connect anew, and nobody would read
+                raise ServerFailed(self._gone)
             self._waiting.append(answer)
             await self._connection.send_command(*words)
         return answer
@@ -147,17 +151,19 @@ class RedisClaims:
     async def _read(self) -> None:
         try:
             while True:
-                response = await self._connection.read_response(
-                    disable_decoding=True, timeout=math.inf
-                )
-                answer = self._waiting.popleft()
-                if isinstance(response, Exception):
-                    answer.set_exception(response)
+                try:
+                    response = await self._connection.read_response(
+                        disable_decoding=True, timeout=math.inf
+                    )
+                except ResponseError as refusal:
+                    failed = ServerFailed(f"Redis refused: {refusal}")
+                    self._waiting.popleft().set_exception(failed)
                 else:
-                    answer.set_result(response)
-        except (OSError, asyncio.IncompleteReadError) as error:
+                    self._waiting.popleft().set_result(response)
+        except (OSError, RedisError, asyncio.IncompleteReadError) as error:
+            self._gone = f"Redis went away: {error}"
             for answer in self._waiting:
-                answer.set_exception(ServerFailed(f"Redis went away: {error}"))
+                answer.set_exception(ServerFailed(self._gone))
 
 
 async def _judged(answer: "asyncio.Future[object]") -> Judged | Behind:

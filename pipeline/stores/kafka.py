@@ -26,6 +26,8 @@ from pipeline.topology import EVENT_COUNT_HEADER, READER_GROUP, TOPICS, USAGE_EV
 
 _ANSWER_S = 20.0
 
+stamina.instrumentation.set_on_retry_hooks([])  # they would log on stdout, which is for results
+
 
 @dataclass(frozen=True, slots=True)
 class LogRecord:

@@ -44,7 +44,8 @@ def fill_baseline(around: Surroundings, events: Iterable[Mapping[str, str | int]
     name = f"{around.stack.prefix}{_TOPIC}"
     new = NewTopic(name, num_partitions=around.partitions, replication_factor=1)
     try:
-        admin(around.kafka).create_topics([new])[name].result(_ANSWER_S)
+        client = admin(around.kafka)  # must outlive its answers
+        client.create_topics([new])[name].result(_ANSWER_S)
     except Exception as error:
         raise ServerFailed(f"the broker would not create {name}: {error}") from None
     producer = SureProducer(around.kafka)

@@ -8,7 +8,9 @@ from secrets import token_hex
 from typing import Protocol, TypeVar
 
 import pytest
+import redis
 
+from pipeline.core.errors import BrokenInvariant, ServerFailed
 from pipeline.core.identity import event_key
 from pipeline.dedupe.claims import Behind, ClaimBook, Delivery, Judged, Verdict
 from pipeline.embedded import Servers
@@ -34,6 +36,7 @@ class OverRedis:
     """The claims of one partition of a stack of its own, asked one after the other."""
 
     def __init__(self, url: str) -> None:
+        self._url = url
         self._loop = asyncio.new_event_loop()
         self._store = RedisClaims(url, Stack(prefix=f"c{token_hex(4)}."))
         self._do(self._store.open())
@@ -53,6 +56,11 @@ class OverRedis:
 
     def drop(self, generation: int) -> None:
         self._do(self._store.drop(PARTITION, range(generation)))
+
+    def run(self, *words: str) -> object:
+        """Run any command of Redis on a connection of its own."""
+        with redis.Redis.from_url(self._url) as client:
+            return client.execute_command(*words)
 
     def close(self) -> None:
         self._do(self._store.close())
@@ -206,3 +214,29 @@ def test_many_in_flight_answer_as_one_after_the_other(redis_claims: OverRedis, s
     rule, deliveries = ClaimBook(), load(seed)
 
     assert redis_claims.claim_at_once(deliveries) == [rule.claim(one) for one in deliveries]
+
+
+def test_a_claim_that_is_gone_below_the_watermark_is_never_new(claims: Claims) -> None:
+    claims.claim(delivered(0, "a", generation=1))
+    claims.claim(delivered(1, "b", generation=1))
+    claims.drop(2)
+
+    with pytest.raises((BrokenInvariant, ServerFailed)):
+        claims.claim(delivered(0, "a", generation=1))
+
+
+def test_a_redis_that_lost_the_connection_is_told_not_waited_for(redis_claims: OverRedis) -> None:
+    redis_claims.claim(delivered(0, "a"))
+    redis_claims.run("CLIENT", "KILL", "TYPE", "normal")
+
+    for _ in range(2):
+        with pytest.raises(ServerFailed, match="went away"):
+            redis_claims.claim(delivered(1, "b"))
+
+
+def test_a_redis_that_refuses_is_told_not_waited_for(redis_claims: OverRedis) -> None:
+    redis_claims.run("SCRIPT", "FLUSH")
+
+    with pytest.raises(ServerFailed, match="No matching script"):
+        redis_claims.claim(delivered(0, "a"))
+    assert redis_claims.run("PING")

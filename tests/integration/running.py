@@ -173,6 +173,13 @@ class RunningStack:
             found[customer, meter] = row
         return found
 
+    def members(self) -> int:
+        """How many metering workers have partitions."""
+        group = self.around.stack.metering_group
+        client = AdminClient({"bootstrap.servers": self.around.kafka})  # must outlive its answers
+        described = client.describe_consumer_groups([group])[group].result(20)
+        return sum(bool(member.assignment.topic_partitions) for member in described.members)
+
     def drafts(self, customer: str | None = None) -> list[Draft]:
         """The drafts that stand."""
         return read_drafts(self.connection, customer)

@@ -9,7 +9,8 @@ from confluent_kafka.admin import AdminClient
 from builders import usage
 from fixtures_stack import StackMaker
 from integration import shop
-from integration.running import METERING, RunningStack, wipe_claims
+from integration.running import METERING, RunningStack, connected, wipe_claims
+from integration.story import GENERATIONS, SESSION_S, open_shop
 from integration.traffic import Sent, Traffic, check_books, customers_everywhere
 from oracle import Oracle
 from pipeline.core.calendar import SECOND
@@ -59,7 +60,7 @@ def usage_of(traffic: Traffic, customers: list[str], name: str) -> list[Sent]:
 def test_a_rewind_in_the_middle_of_a_run_moves_no_total(
     make_stack: StackMaker, wiped: bool
 ) -> None:
-    stack = make_stack(session_s=6.0)
+    stack = make_stack(session_s=SESSION_S)
     customers = customers_everywhere(stack.around.partitions)
     start = (wall_clock() // SECOND - 5) * SECOND
     stack.start()
@@ -86,3 +87,23 @@ def test_a_rewind_in_the_middle_of_a_run_moves_no_total(
     check_books(stack, traffic.oracle)
     counts = stack.close_the_books()
     assert counts["duplicate"] == sum(s.event_count for s in (*first, *second, *first[::2], *third))
+
+
+def test_redis_wiped_and_cut_off_under_load_changes_no_total(make_stack: StackMaker) -> None:
+    """The claims are made again out of the log; a worker without Redis starts anew."""
+    stack = make_stack(session_s=SESSION_S, **GENERATIONS)
+    stack.start()
+    story = open_shop(stack, seed=4)
+
+    with story.load:
+        stack.await_booked()
+        for _ in range(2):
+            assert wipe_claims(stack.around) > 0
+            stack.await_booked()
+            with connected(stack.around) as client:
+                client.client_kill_filter(_type="normal")
+            stack.await_booked()
+
+    assert "claims made again out of the log" in stack.said(METERING)
+    assert "Redis went away" in stack.said(METERING)
+    story.close()

@@ -135,13 +135,15 @@ def test_a_row_has_its_series_window_and_figures() -> None:
             usage(value="1.5", id="1", region="eu", ignored="x"),
             usage(value="-2.5", id="2", region="eu"),
             usage(value=str(WIDE), id="3", time=T0 - 1),
+            usage(value="-7", id="4", time=T0 - 1),
         )
     )
     narrow = SeriesKey("acme", "calls", 1, (("region", "eu"),))
+    wide = SeriesKey("acme", "calls", 0, ())
 
     assert booked(story).store == {
         (narrow, T0, 0): UsagePart(1, 2, -10, -25, 15),
-        (SeriesKey("acme", "calls", 0, ()), T0 - 15 * MINUTE, 0): UsagePart(0, 1, WIDE, WIDE, WIDE),
+        (wide, T0 - 15 * MINUTE, 0): UsagePart(0, 2, WIDE - 7, -7, WIDE),
     }
 
 
