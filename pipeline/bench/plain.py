@@ -85,4 +85,4 @@ def _run(stand: Stand) -> dict[str, float]:
         if process.returncode:
             words = log.read_text("utf-8", errors="replace").splitlines()[-5:]
             raise ServerFailed(f"the baseline failed: {' | '.join(words)}")
-        return dict(json.loads(told))
+        return dict(json.loads(told.splitlines()[-1]))  # Faust greets on stdout before
