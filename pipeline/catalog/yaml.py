@@ -107,7 +107,8 @@ def compose(text: str) -> tuple[Value, list[Problem]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         message = f"no YAML, {error.problem or error.context}: mend the syntax here or just above"
-        return nothing, [*builder.problems, Problem("", mark.line + 1 if mark else 1, message)]
+        line = min(mark.line if mark else 0, text.count("\n")) + 1  # the end is behind the last
+        return nothing, [*builder.problems, Problem("", line, message)]
 
 
 class _Refused(Exception):

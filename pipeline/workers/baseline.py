@@ -25,7 +25,6 @@ from pipeline.core.errors import ServerFailed
 from pipeline.core.identity import partition_of
 from pipeline.settings import Settings
 from pipeline.stores.kafka import SureProducer, admin
-from pipeline.topology import Stack
 from pipeline.workers.surroundings import Surroundings
 
 NAME = "plain Faust agent, one process, SET NX per event"
@@ -57,18 +56,20 @@ def fill_baseline(around: Surroundings, events: Iterable[Mapping[str, str | int]
     producer.flush()
 
 
-def run_baseline(kafka: str, redis: str, stack: Stack, partitions: int, expected: int) -> None:
+def run_baseline(settings: Settings, expected: int) -> None:
     """Count until `expected` events came, then say how it went and end the process."""
     from mode.loop import use
 
     use("uvloop")
+    stack, kafka, redis = settings.stack, str(settings.kafka), str(settings.redis)
     app = faust.App(
         f"{stack.prefix}{_GROUP}",
         broker=f"kafka://{kafka.replace(',', ';kafka://')}",
+        datadir=str(settings.home / "faust" / _GROUP),
         store="memory://",
         value_serializer="json",
         consumer_auto_offset_reset="earliest",
-        topic_partitions=partitions,
+        topic_partitions=settings.partitions,
         topic_allow_declare=False,
         topic_disable_leader=True,
         web_enabled=False,
@@ -108,11 +109,9 @@ def _end_with_parent() -> None:
 def main() -> None:
     """Run it over the servers that TALEA_KAFKA and TALEA_REDIS name."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    settings, expected = Settings(), int(sys.argv[1])
+    expected = int(sys.argv[1])
     sys.argv[1:] = []
-    run_baseline(
-        str(settings.kafka), str(settings.redis), settings.stack, settings.partitions, expected
-    )
+    run_baseline(Settings(), expected)
 
 
 if __name__ == "__main__":
