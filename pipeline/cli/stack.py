@@ -25,12 +25,11 @@ class OwnedStack:
 
 @contextmanager
 def any_stack() -> Iterator[Surroundings]:
-    """Use the stack that runs, or start the servers on its data for the time of a command."""
+    """Use the servers named or the stack that runs, or start servers for the time of a command."""
     settings = read_settings()
-    running = None if _all_named(settings) else Home(settings.home).running()
-    if running is not None:
-        around = surroundings(settings, running.kafka, running.redis, running.postgres)
-        yield set_up(around)
+    there = _named(settings) or Home(settings.home).running()
+    if there is not None:
+        yield set_up(surroundings(settings, there.kafka, there.redis, there.postgres))
         return
     with own_stack(settings) as owned:
         yield owned.around
@@ -65,5 +64,8 @@ def own_stack(settings: Settings) -> Iterator[OwnedStack]:
         yield OwnedStack(around, home, embedded)
 
 
-def _all_named(settings: Settings) -> bool:
-    return bool(settings.kafka and settings.redis and settings.postgres)
+def _named(settings: Settings) -> Servers | None:
+    """Return the servers that settings name, if they name all; nobody's home is needed then."""
+    if settings.kafka and settings.redis and settings.postgres:
+        return Servers(settings.kafka, settings.redis, settings.postgres)
+    return None

@@ -68,8 +68,12 @@ class RunningStack:
 
     @classmethod
     def on(cls, servers: Servers, home: Path, tuning: Mapping[str, float]) -> Self:
-        """Set a tenant up."""
-        around = set_up(bare(servers, home, tuning))
+        """Set a new tenant up."""
+        return cls.over(set_up(bare(servers, home, tuning)))
+
+    @classmethod
+    def over(cls, around: Surroundings) -> Self:
+        """Take over a tenant that is set up."""
         connection = around.database.connect(name="test", autocommit=True)
         return cls(around, connection, SureProducer(around.kafka))
 
@@ -148,6 +152,11 @@ class RunningStack:
         cursors = load_cursors(self.connection)
         partitions = range(self.around.partitions)
         return [cursors[p][0].offset if p in cursors else -1 for p in partitions]
+
+    def tick(self, partition: int) -> int:
+        """The serial of the last tick booked in a partition."""
+        cursors = load_cursors(self.connection)
+        return cursors[partition][0].tick.serial if partition in cursors else 0
 
     def counts(self) -> Counts:
         """The outcomes booked, of all partitions together."""

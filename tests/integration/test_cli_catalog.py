@@ -13,6 +13,7 @@ from fixtures_stack import StackMaker
 from integration import shop
 from integration.running import RunningStack
 from pipeline.core.calendar import SECOND, instant_text
+from pipeline.embedded import Home
 from pipeline.stores.clock import wall_clock
 from pipeline.workers.supervisor import worker_environment
 
@@ -137,6 +138,14 @@ def test_the_audit_counts_what_nobody_booked_yet_as_pending(stack: RunningStack)
         "rejected",
         "pending",
     }
+
+
+def test_a_command_over_named_servers_waits_for_nobody(stack: RunningStack) -> None:
+    """`talea up` over the same servers holds the home, and so may another command."""
+    with Home(stack.around.settings.home):
+        ran = talea(stack, "invoices", "list", "--json")
+
+    assert (ran.returncode, ran.stdout) == (0, "[]\n"), ran.stderr
 
 
 @pytest.mark.parametrize(

@@ -2,26 +2,32 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from struct import pack
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
 from builders import keyed, usage
 from fixtures_stack import StackMaker
 from integration import shop
-from integration.running import RunningStack
+from integration.running import TICKER, RunningStack, bare
 from integration.traffic import customers_everywhere
-from pipeline.collect.batch import MeterScale, UsageBatch, WideValue
+from pipeline.bootstrap import set_up
+from pipeline.collect.batch import MeterScale, Mode, Reversal, UsageBatch, WideValue
+from pipeline.collect.limits import READ_BYTES_MAX
 from pipeline.core.calendar import SECOND, Instant
 from pipeline.core.errors import Code
 from pipeline.core.identity import partition_of
+from pipeline.embedded import Servers
 from pipeline.meter.ticks import Tick
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.codec import decode, encode_batch
-from pipeline.stores.kafka import log_ends, read_range
+from pipeline.stores.kafka import SureProducer, create_topics, log_ends, read_range
+from pipeline.stores.postgres.database import one
 from pipeline.stores.records import encode_slices, encode_tick
-from pipeline.topology import USAGE_REJECTED
+from pipeline.topology import EVENT_COUNT_HEADER, USAGE_EVENTS, USAGE_REJECTED
 
 pytestmark = pytest.mark.servers
 
@@ -111,6 +117,26 @@ SPOILED: dict[str, tuple[Spoil, Code, str]] = {
         Code.BAD_VALUE,
         "meters",
     ),
+    "too many events": (
+        lambda b: encode_batch(replace(b, event_count=2001)),
+        Code.TOO_LARGE,
+        "event_count",
+    ),
+    "a heartbeat with keys": (
+        lambda b: encode_batch(replace(b, event_count=0)),
+        Code.BAD_BATCH,
+        "event_count",
+    ),
+    "a reversal": (
+        lambda b: encode_batch(replace(b, reversals=[Reversal(0, 1)])),
+        Code.BAD_BATCH,
+        "reversals",
+    ),
+    "a sequence of nobody": (
+        lambda b: encode_batch(replace(b, mode=Mode.SEQUENCED, key=b"", fingerprint=b"")),
+        Code.MISSING_FIELD,
+        "producer",
+    ),
     "a control character": (
         lambda b: encode_batch(replace(b, customers=["ac\0me"])),
         Code.BAD_FIELD,
@@ -174,6 +200,116 @@ def test_the_header_must_count_what_the_body_holds(
 
     assert reason["code"] == Code.COUNT_MISMATCH
     assert stack.counts().rejected == before.rejected + (1 if header is None else header)
+
+
+def test_a_conflict_is_kept_and_names_the_first(stack: RunningStack, customer: str) -> None:
+    home = partition_of(customer, stack.around.partitions)
+    event = usage(customer, meter="gigabytes", time=wall_clock(), id="conflict")
+    first = stack.write(home, encode_batch(keyed(event)), 1)
+
+    reason = refused(stack, home, encode_batch(keyed(replace(event, meter="seats"))), 1)
+
+    assert (reason["code"], reason["path"]) == (Code.CONFLICT, "id")
+    assert f"offset {first}, event 0" in reason["message"]
+    goes_on(stack, customer)
+
+
+def test_a_message_without_a_value(stack: RunningStack, customer: str) -> None:
+    client = Producer({"bootstrap.servers": stack.around.kafka})
+    client.produce(stack.log, value=None, partition=0, headers=[(EVENT_COUNT_HEADER, b"5")])
+    assert client.flush(20) == 0
+    before = stack.counts().rejected
+
+    stack.await_booked()
+
+    assert stack.counts().rejected in (before, before + 5)
+    goes_on(stack, customer)
+
+
+def test_a_monster_that_came_in_small_is_kept_by_its_head(
+    stack: RunningStack, customer: str
+) -> None:
+    client = Producer({"bootstrap.servers": stack.around.kafka, "compression.type": "zstd"})
+    monster = bytes(3 << 20)
+    client.produce(stack.log, monster, partition=0, headers=[(EVENT_COUNT_HEADER, b"7")])
+    assert client.flush(20) == 0
+    stack.await_booked()
+
+    kept = monster[:READ_BYTES_MAX]
+    stack.until(lambda: bool(_letters(stack, 0, kept)), "its dead letter")
+
+    (reason,) = _letters(stack, 0, kept)[0]["reasons"]
+    assert (reason["code"], reason["event_count"]) == (Code.TOO_LARGE, 7)
+    goes_on(stack, customer)
+
+
+def test_the_first_of_two_headers_counts_for_everybody(stack: RunningStack, customer: str) -> None:
+    home = partition_of(customer, stack.around.partitions)
+    client = Producer({"bootstrap.servers": stack.around.kafka})
+    twice: list[tuple[str, str | bytes | None]] = [
+        (EVENT_COUNT_HEADER, b"3"),
+        (EVENT_COUNT_HEADER, b"9"),
+    ]
+    before = stack.counts()
+
+    client.produce(stack.log, encode_batch(batch(customer)), partition=home, headers=twice)
+    assert client.flush(20) == 0
+    stack.await_booked()
+
+    assert stack.counts().fresh == before.fresh + 3
+    assert stack.close_the_books()["offered"] == stack.counts().offered
+
+
+def test_a_tick_offers_nothing(stack: RunningStack, customer: str) -> None:
+    message = encode_tick(Tick(1, 1, 1), stack.around.partitions)
+
+    assert refused(stack, 0, message, 1)["code"] == Code.COUNT_MISMATCH
+    goes_on(stack, customer)
+
+
+def test_a_tick_forged_before_its_time_does_not_shut_out_the_true_one(
+    stack: RunningStack, customer: str
+) -> None:
+    stack.stop(TICKER)
+    (last,) = one(stack.connection, "SELECT max(serial) FROM tick")
+    stack.until(lambda: stack.tick(0) == last, "the last tick is booked")
+    forged = Tick(last + 1, wall_clock(), 1)
+
+    reason = refused(stack, 0, encode_tick(forged, stack.around.partitions), 0)
+    assert reason["code"] == Code.UNKNOWN_TICK
+
+    stack.start(TICKER)
+    stack.until(lambda: stack.tick(0) > last, "time goes on")
+    passed = stack.connection.execute(
+        "SELECT count(*) FROM partition_tick WHERE serial = %s", [last + 1]
+    ).fetchone()
+    assert passed == (stack.around.partitions,)
+    goes_on(stack, customer)
+
+
+def test_usage_before_the_first_tick_of_its_log_is_refused(
+    servers: Servers, tmp_path: Path
+) -> None:
+    around = bare(servers, tmp_path, {})
+    create_topics(around.kafka, around.stack, around.partitions)
+    early, client = encode_batch(batch("acme")), SureProducer(around.kafka)
+    client.send(around.stack.topic(USAGE_EVENTS), 1, early, event_count=3)
+    client.flush()
+    with RunningStack.over(set_up(around)) as stack:
+        stack.start()
+        stack.await_booked()
+        stack.until(lambda: bool(_letters(stack, 1, early)), "its dead letter")
+
+        (reason,) = _letters(stack, 1, early)[0]["reasons"]
+        assert (reason["code"], reason["event_count"]) == (Code.NO_TICK, 3)
+        assert stack.close_the_books()["rejected"] == 3
+
+
+def test_every_code_that_the_log_can_provoke_is_shown_here() -> None:
+    shown = {code for _, code, _ in SPOILED.values()} | {code for _, code in EVENTS.values()}
+    shown |= {Code.COUNT_MISMATCH, Code.CONFLICT, Code.UNKNOWN_TICK, Code.NO_TICK}
+
+    assert shown == set(Code) - {Code.NEGATIVE_VALUE}
 
 
 def test_a_forged_tick_moves_no_time(stack: RunningStack, customer: str) -> None:

@@ -201,7 +201,7 @@ def test_no_shape_raises(sections: dict[str, str]) -> None:
 
 def test_an_error_that_shows_at_the_end_is_told_on_a_line_of_the_file() -> None:
     lines = SHEET.count("\n") + 1
-    for at in range(0, len(SHEET), 4):
+    for at in range(len(SHEET), 0, -4):
         found = parse_sheet(SHEET[:at] + "[" + SHEET[at:])
         if not isinstance(found, Sheet):
             assert all(1 <= problem.line <= lines for problem in found)
