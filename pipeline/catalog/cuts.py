@@ -84,10 +84,15 @@ class CutSchedule:
             self._touched.add(subscription.customer)
             if before == subscription and _rhythm(catalog, subscription) == _rhythm(old, before):
                 continue
-            known = set(_ends(old, before, passed)) if before else set()
-            for instant in _ends(catalog, subscription, now):
-                if instant not in known:
-                    due.add(self._due(catalog, subscription, instant))
+            known = (
+                {self._due(old, before, end) for end in _ends(old, before, passed)}
+                if before
+                else ()
+            )
+            owed = {
+                self._due(catalog, subscription, end) for end in _ends(catalog, subscription, now)
+            }
+            due |= owed.difference(known)
         self._catalog = catalog
         self._ahead, self._starts = [], []
         for subscription in self._own(catalog):
@@ -125,10 +130,10 @@ class CutSchedule:
 _FOR_EVER: Instant = 1 << 62
 
 
-def _rhythm(catalog: Catalog, subscription: Subscription) -> tuple[Duration, str]:
-    """Return what decides the edges of a subscription's cycles, besides itself."""
+def _rhythm(catalog: Catalog, subscription: Subscription) -> tuple[Duration, str, str]:
+    """Return what decides the cuts of a subscription, besides itself."""
     plan, customer = parties(catalog, subscription)
-    return plan.cycle, customer.time_zone
+    return plan.cycle, customer.time_zone, plan.currency
 
 
 def _ends(catalog: Catalog, subscription: Subscription, until: Instant) -> Iterable[Instant]:

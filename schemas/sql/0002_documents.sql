@@ -1,5 +1,5 @@
 -- Sealed documents: append-only for every role.
--- after: SELECT count(*) = 6 FROM pg_trigger WHERE tgname LIKE 'append_only%'
+-- after: SELECT count(*) = 6 FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid WHERE tgname LIKE 'append_only%' AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
 
 -- What was composed at a cut and waits for its number.
 CREATE TABLE prepared (

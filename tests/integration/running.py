@@ -115,6 +115,11 @@ class RunningStack:
         """What a worker logged so far."""
         return (self._logs / f"{kind.label}.log").read_text(errors="replace")
 
+    def _defects(self) -> list[str]:
+        """Lines in which a worker says that it met what nobody had thought of."""
+        lines = [x for log in self._logs.glob("*.log") for x in log.read_text("utf-8").splitlines()]
+        return [line for line in lines if "a defect of talea" in line or "BrokenInvariant" in line]
+
     def _pids(self, label: str) -> Mapping[str, int]:
         return self._supervisors[label].pids()
 
@@ -266,6 +271,7 @@ class RunningStack:
         verified = self.verify()
         assert dict(verified.faults) == {}
         assert verified.checked == len(self.documents())
+        assert self._defects() == []
         return total(counted)
 
 

@@ -21,6 +21,11 @@ meters:
 """
 
 
+def meters(grace: str = "PT1S") -> str:
+    """Return the catalog of a shop that counts and sells nothing yet."""
+    return f"rules: {{grace: {grace}}}{_METERS}"
+
+
 def _tiers() -> str:
     return "".join(
         f"\n            - {{up_to: {up_to or 'null'}, unit_amount: '{unit}', flat_amount: '{fee}'}}"
@@ -45,7 +50,7 @@ def catalog(
         f" start: {instant_text(start)}, end: {until}}}"
         for name in names
     )
-    return f"""rules: {{grace: {grace}}}{_METERS}
+    return f"""{meters(grace)}
 issuers: [{{id: shop, name: The Shop, number_prefix: S-}}]
 plans:
   - id: shop

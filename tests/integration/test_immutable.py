@@ -7,9 +7,12 @@ from typing import LiteralString
 import psycopg
 import pytest
 
+from builders import usage
 from fixtures_stack import StackMaker
 from integration import shop
 from integration.running import RunningStack
+from integration.traffic import Traffic, check_books
+from oracle import Oracle
 from pipeline.core.calendar import SECOND
 from pipeline.stores.clock import wall_clock
 
@@ -20,14 +23,22 @@ CUSTOMERS = ["ann", "bob", "cleo", "dan", "eve"]
 
 @pytest.fixture(scope="module")
 def stack(make_shared_stack: StackMaker) -> RunningStack:
-    """A stack that issued five invoices: S-000001 to S-000005."""
+    """A stack that issued five invoices: S-000001 to S-000005. Usage comes before the plan."""
     stack = make_shared_stack()
     start = (wall_clock() // SECOND - 20) * SECOND
     stack.start()
+    stack.apply(shop.meters())
+    traffic = Traffic(stack, Oracle(shop.METERS))
+    for place, name in enumerate(CUSTOMERS, 1):
+        used = [usage(name, "2.5", meter=meter, time=start + place) for meter in shop.METERS]
+        traffic.sequenced(0, *used, producer=name)
+    traffic.flush()
+    stack.await_booked()
     stack.apply(shop.catalog(CUSTOMERS, start, start + 10 * SECOND, "PT10S"))
     stack.await_documents(len(CUSTOMERS))
+    stack.close_the_books()
+    check_books(stack, traffic.oracle)
     stack.stop()
-    assert dict(stack.verify().faults) == {}
     return stack
 
 
@@ -79,14 +90,64 @@ CHEAPER = (
         ("UPDATE document SET number = 'S-000099' WHERE place = 5", {"S-000099"}),
         ("UPDATE document SET payer = 'zoe' WHERE place = 3", {"S-000003"}),
         ("UPDATE document SET instant_us = instant_us + 1 WHERE place = 2", {"S-000002"}),
+        ("UPDATE document SET cut_serial = cut_serial + 1 WHERE place = 2", {"S-000002"}),
+        ("UPDATE document SET ordinal = 1 WHERE place = 4", {"S-000004"}),
     ],
-    ids=["an amount", "a byte", "the record", "the seal", "the number", "the payer", "the cut"],
+    ids=[
+        "an amount",
+        "a byte",
+        "the record",
+        "the seal",
+        "the number",
+        "the payer",
+        "the instant",
+        "the cut",
+        "the ordinal",
+    ],
 )
 def test_a_change_by_a_superuser_is_found(
     stack: RunningStack, change: LiteralString, found: set[str]
 ) -> None:
     with tampered(stack, change):
         assert set(stack.verify().faults) == found
+    assert dict(stack.verify().faults) == {}
+
+
+SEALED_ANEW = (
+    "UPDATE document SET record = convert_to(replace(convert_from(record, 'UTF8'),"
+    " convert_from(record, 'UTF8')::json->>'content_digest',"
+    " encode(sha256(content), 'hex')), 'UTF8')",
+    "UPDATE document SET seal = sha256(record)",
+)
+
+
+def test_a_forger_who_seals_anew_is_found_by_the_log(stack: RunningStack) -> None:
+    """The last of the chain, where no later seal tells."""
+    with tampered(
+        stack, "UPDATE document SET content = " + CHEAPER + " WHERE place = 5", *SEALED_ANEW
+    ):
+        faults = stack.verify().faults
+    assert dict(faults) == {"S-000005": "its content is not what the log makes of it"}
+
+
+def test_a_forger_who_seals_anew_breaks_the_chain_behind(stack: RunningStack) -> None:
+    with tampered(
+        stack, "UPDATE document SET content = " + CHEAPER + " WHERE place = 2", *SEALED_ANEW
+    ):
+        assert {"S-000002", "S-000003"} <= stack.verify().faults.keys()
+
+
+def test_a_price_changed_in_the_fact_log_is_found(stack: RunningStack) -> None:
+    def reprice(old: str, new: str) -> None:
+        with stack.around.database.session("superuser", owner=True) as connection:
+            connection.execute("SET session_replication_role = replica")
+            connection.execute("UPDATE fact SET body = replace(body, %s, %s)", [old, new])
+
+    reprice('"0.1275"', '"0.12750000001"')
+    faults = stack.verify().faults
+    reprice('"0.12750000001"', '"0.1275"')
+
+    assert len(faults) == len(CUSTOMERS)
     assert dict(stack.verify().faults) == {}
 
 

@@ -131,6 +131,17 @@ def test_every_instant_lies_in_the_cycle_of_its_index(
 
 
 @few
+@given(anchors, cycles, counts, zones)
+@example(instant("2026-10-24T00:30:00Z"), Duration(0, 1, 0), 1, "Europe/Berlin")
+def test_an_edge_opens_its_cycle(anchor: Instant, cycle: Duration, count: int, zone: str) -> None:
+    edge = cycle_edge(anchor, cycle, count, zone)
+    found = cycle_index(edge, anchor, cycle, zone)
+
+    assert cycle_edge(anchor, cycle, found, zone) == edge
+    assert found == count or zone == "Pacific/Apia"
+
+
+@few
 @given(anchors, clock_cycles, counts, zones)
 def test_seconds_elapse_whatever_the_clock_shows(
     anchor: Instant, cycle: Duration, count: int, zone: str
@@ -140,6 +151,8 @@ def test_seconds_elapse_whatever_the_clock_shows(
 
 @few
 @given(anchors, st.integers(1, 14), st.integers(1, 120), zones)
+@example(instant("2026-01-29T01:30:00Z"), 1, 2, "Europe/Berlin")  # 02:30 that is skipped
+@example(instant("2026-08-25T00:30:00Z"), 1, 2, "Europe/Berlin")  # 02:30 that comes twice
 def test_months_keep_their_day_without_drift(
     anchor: Instant, months: int, count: int, zone: str
 ) -> None:
@@ -157,6 +170,10 @@ def test_months_keep_their_day_without_drift(
 
 @few
 @given(anchors, st.integers(1, 40), st.integers(1, 120), zones)
+@example(instant("2026-03-27T01:30:00Z"), 1, 2, "Europe/Berlin")
+@example(instant("2026-10-23T00:30:00Z"), 1, 2, "Europe/Berlin")
+@example(instant("2026-04-21T22:00:00Z"), 1, 2, "Africa/Cairo")
+@example(instant("2026-10-31T04:00:00Z"), 1, 1, "America/Havana")
 def test_days_keep_their_hour(anchor: Instant, days: int, count: int, zone: str) -> None:
     local = to_datetime(anchor).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
 
