@@ -13,13 +13,14 @@ from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.collect.batch import Mode, UsageBatch, pack_events
 from pipeline.collect.event import UsageEvent
 from pipeline.collect.gate import Gate
+from pipeline.collect.letters import Refusal
 from pipeline.core.calendar import SECOND, Instant, parse_instant
 from pipeline.core.identity import Json, batch_digest
 from pipeline.dedupe.claims import Behind, ClaimBook
 from pipeline.invoice.usage import UsagePart, UsageRequest
 from pipeline.meter.meters import Aggregation, Meter
 from pipeline.meter.place import NeedsTick, Opened, Place, Told, look
-from pipeline.meter.sift import Arrival, Ground, Refusal, contribution, delivery
+from pipeline.meter.sift import Arrival, Ground, contribution, delivery
 from pipeline.meter.slices import Slice
 from pipeline.meter.ticks import Tick
 from pipeline.stores.codec import encode_batch

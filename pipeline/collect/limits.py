@@ -6,6 +6,8 @@ BATCH_BYTES_MAX = 256 * 1024
 """Bytes of one encoded batch that an agent sends."""
 READ_BYTES_MAX = 1 << 20
 """Bytes of one message that the metering worker looks into."""
+LETTER_HEADERS_BYTES_MAX = 64 * 1024
+"""Bytes of record headers that a dead letter keeps beside its message."""
 DICTIONARY_MAX = BATCH_EVENTS_MAX
 """Entries of each dictionary of a batch."""
 MANTISSA_MAX = 1 << 52

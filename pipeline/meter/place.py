@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from pipeline.collect.batch import UsageBatch
 from pipeline.collect.columns import read_columns
+from pipeline.collect.letters import Refusal
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import Code, Rejection
 from pipeline.meter.sift import (
     Arrival,
     Ground,
-    Refusal,
     Sifted,
     count_mismatch,
     needs_next_tick,

@@ -16,6 +16,7 @@ import numpy as np
 from pipeline.collect.batch import Mode, UsageBatch
 from pipeline.collect.columns import Columns, Mask, outside_calendar
 from pipeline.collect.gate import Gate
+from pipeline.collect.letters import Refusal
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import Code, Rejection
 from pipeline.core.identity import FINGERPRINT_BYTES, KEY_BYTES, partition_of
@@ -50,15 +51,6 @@ class Arrival:
     log_time: Instant
     header_count: int | None
     digest: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Events of one message refused for one reason; no indexes means the whole message."""
-
-    rejection: Rejection
-    event_count: int
-    indexes: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,3 +219,13 @@ def contribution(
         )
     rows = fold(batch, sifted.columns, fresh, sifted.meters)
     return Slice(arrival.offset, sifted.log_time, None, counts, sequence, rows), refusals
+
+
+def customer_of(sifted: Sifted, refusals: Sequence[Refusal]) -> str:
+    """Return the customer of all that was refused of a batch, or nothing where it is not one."""
+    named = {
+        sifted.batch.customers[int(sifted.columns.customer[index])]
+        for refusal in refusals
+        for index in refusal.indexes
+    }
+    return named.pop() if len(named) == 1 else ""

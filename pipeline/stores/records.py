@@ -4,17 +4,18 @@ Owns: their mapping onto the schemas.  Does not own: Avro itself (codec.py, ligh
 """
 
 from collections.abc import Sequence
-from struct import pack
+from struct import iter_unpack, pack
 from typing import Any, cast
 
 from pipeline.collect.batch import MeterScale, UsageBatch
+from pipeline.collect.letters import DeadLetter, Refusal, kept_headers, kept_message
 from pipeline.collect.limits import READ_BYTES_MAX
 from pipeline.core.errors import Code, Rejection
 from pipeline.dedupe.sequences import SequenceRange
-from pipeline.meter.sift import Refusal
 from pipeline.meter.slices import Counts, Rows, Slice, WideRow
 from pipeline.meter.ticks import Tick
 from pipeline.stores.codec import Record, Unreadable, batch_of, decode, encode
+from pipeline.topology import USAGE_EVENTS
 
 
 def open_message(message: bytes) -> Tick | UsageBatch | Rejection:
@@ -95,16 +96,14 @@ def _slice_of(fields: dict[str, Any]) -> Slice:
     )
 
 
-def encode_refusals(
-    partition: int, piece: Slice, refusals: Sequence[Refusal], message: bytes
-) -> bytes:
-    """Return the dead letter of one message: what was refused of it and why, with its bytes."""
+def encode_letter(letter: DeadLetter) -> bytes:
+    """Return the record of a dead letter."""
     return encode(
-        "RejectedUsage.v1",
+        "RejectedUsage.v2",
         {
-            "partition": partition,
-            "offset": piece.offset,
-            "log_time": piece.log_time,
+            "partition": letter.partition,
+            "offset": letter.offset,
+            "log_time": letter.log_time,
             "reasons": [
                 {
                     "code": refusal.rejection.code.value,
@@ -113,8 +112,42 @@ def encode_refusals(
                     "event_count": refusal.event_count,
                     "indexes": pack(f"<{len(refusal.indexes)}H", *refusal.indexes),
                 }
-                for refusal in refusals
+                for refusal in letter.refusals
             ],
-            "message": message[:READ_BYTES_MAX],  # of a monster the head; its position says where
+            "message": kept_message(letter.message),
+            "topic": letter.topic,
+            "customer": letter.customer,
+            "headers": [
+                {"name": name, "value": value} for name, value in kept_headers(letter.headers)
+            ],
         },
     )
+
+
+def letter_of(message: bytes) -> DeadLetter:
+    """Return the dead letter of a record, of any version.
+
+    Raises:
+        Unreadable: it is none.
+
+    """
+    name, record = decode(message)
+    if name not in ("RejectedUsage.v1", "RejectedUsage.v2"):
+        raise Unreadable(f"{name} is no dead letter")
+    fields = cast(dict[str, Any], record)
+    return DeadLetter(
+        topic=fields.get("topic", USAGE_EVENTS.name),
+        partition=fields["partition"],
+        offset=fields["offset"],
+        log_time=fields["log_time"],
+        refusals=[_refusal_of(reason) for reason in fields["reasons"]],
+        message=fields["message"],
+        headers=tuple((one["name"], one["value"]) for one in fields.get("headers", ())),
+        customer=fields.get("customer", ""),
+    )
+
+
+def _refusal_of(reason: dict[str, Any]) -> Refusal:
+    rejection = Rejection(Code(reason["code"]), reason["path"], reason["message"])
+    indexes = [index for (index,) in iter_unpack("<H", reason["indexes"])]
+    return Refusal(rejection, reason["event_count"], indexes)

@@ -22,19 +22,20 @@ import faust
 import structlog
 from mode.supervisors import CrashingSupervisor
 
+from pipeline.collect.letters import DeadLetter, Refusal
 from pipeline.core.calendar import SECOND
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import batch_digest
 from pipeline.dedupe.claims import Behind, Delivery, Judged
 from pipeline.meter.place import NeedsTick, Opened, Place, Told
-from pipeline.meter.sift import Arrival, Refusal, Sifted, contribution, delivery
+from pipeline.meter.sift import Arrival, Sifted, contribution, customer_of, delivery
 from pipeline.meter.slices import Slice
 from pipeline.meter.ticks import Tick
 from pipeline.stores.claims import RedisClaims
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.kafka import event_count, usage_log
-from pipeline.stores.records import encode_refusals, encode_slices, open_message
-from pipeline.topology import USAGE_METERED, USAGE_REJECTED
+from pipeline.stores.records import encode_letter, encode_slices, open_message
+from pipeline.topology import USAGE_EVENTS, USAGE_METERED, USAGE_REJECTED
 from pipeline.workers.catchup import Catchup
 from pipeline.workers.surroundings import Surroundings
 
@@ -202,10 +203,15 @@ class MeteringLine:
             )
         ]
         if refusals:
-            letter = encode_refusals(item.partition, piece, refusals, item.message)
+            letter = _letter(item, piece, refusals)
             sends.append(
                 await self._producer.send(
-                    self._stack.topic(USAGE_REJECTED), None, letter, item.partition, None, None
+                    self._stack.topic(USAGE_REJECTED),
+                    letter.customer.encode() or None,
+                    encode_letter(letter),
+                    item.partition,
+                    None,
+                    None,
                 )
             )
         return sends
@@ -230,6 +236,20 @@ class MeteringLine:
             if self._needed.get(partition) != needed:
                 await self._claims.drop(partition, range(needed - _GENERATIONS_SWEPT, needed))
                 self._needed[partition] = needed
+
+
+def _letter(item: _Looked, piece: Slice, refusals: Sequence[Refusal]) -> DeadLetter:
+    customer = customer_of(item.looked, refusals) if isinstance(item.looked, Sifted) else ""
+    return DeadLetter(
+        USAGE_EVENTS.name,
+        item.partition,
+        piece.offset,
+        piece.log_time,
+        refusals,
+        item.message,
+        _headers(item.event),
+        customer,
+    )
 
 
 _NOWHERE = Arrival(-1, Tick(0, 0, 0), 0, None, b"")

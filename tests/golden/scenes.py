@@ -25,12 +25,12 @@ from builders import (
 from pipeline.catalog.catalog import FactLog
 from pipeline.collect.batch import UsageBatch, heartbeat
 from pipeline.collect.event import UsageEvent
+from pipeline.collect.letters import DeadLetter, Refusal
 from pipeline.core.calendar import DAY
 from pipeline.core.errors import Code, Rejection
 from pipeline.core.identity import Json
 from pipeline.invoice.compose import compose, planned_lines
 from pipeline.ledger.seal import FIRST_SEAL, Issue, PartitionEvidence, evidence_json
-from pipeline.meter.sift import Refusal
 from pipeline.meter.ticks import Tick
 
 WIDE = "12345678901234567890.123456789012345678"
@@ -107,6 +107,18 @@ REFUSALS = (
     Refusal(Rejection(Code.LATE, "time", "event time is behind the horizon of the log"), 2, [0, 3]),
     Refusal(Rejection(Code.UNREADABLE, "", "not Avro"), 1),
 )
+
+LETTER = DeadLetter(
+    "usage.raw.v1",
+    3,
+    1,
+    T0 + 5 * MINUTE,
+    REFUSALS,
+    b"\0rubbish\xff",
+    (("ce_id", b"evt-9"), ("ce_source", None)),
+    "acme",
+)
+"""The letter of a message that came with record headers."""
 
 
 def content() -> dict[str, Json]:

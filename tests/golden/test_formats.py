@@ -8,7 +8,7 @@ time from the Avro specification; figures of others (Kafka, Avro) are named as t
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -36,9 +36,10 @@ from pipeline.ledger.seal import content_bytes, issue_record, seal_of, windows_d
 from pipeline.meter.ticks import Tick
 from pipeline.stores.codec import decode, encode_batch
 from pipeline.stores.records import (
-    encode_refusals,
+    encode_letter,
     encode_slices,
     encode_tick,
+    letter_of,
     open_message,
     slices_of,
 )
@@ -191,6 +192,7 @@ def test_the_oracle_knows_avros_own_fingerprints(schema: str, golden: int) -> No
         ("Tick.v1", "c30122bcbd7e0f82a44b"),
         ("MeteredSlices.v1", "c301c62d99f8aa258294"),
         ("RejectedUsage.v1", "c301469abbaf1fdb86b1"),
+        ("RejectedUsage.v2", "c301bee9e1bfdc0b68a2"),
     ],
 )
 def test_the_schemas_do_not_change(schema: str, header: str) -> None:
@@ -203,11 +205,9 @@ MESSAGES: list[tuple[str, Callable[[], bytes]]] = [
     ("batch_heartbeat.hex", lambda: encode_batch(scenes.last_word())),
     ("tick.hex", lambda: encode_tick(Tick(300, T0, 12), 8)),
     ("metered_slices.hex", lambda: encode_slices(scenes.line().slices[:4])),
-    (
-        "rejected_usage.hex",
-        lambda: encode_refusals(3, scenes.line().slices[1], scenes.REFUSALS, b"\0rubbish\xff"),
-    ),
+    ("rejected_usage_v2.hex", lambda: encode_letter(scenes.LETTER)),
 ]
+NO_LONGER_WRITTEN = ("rejected_usage.hex",)
 
 
 @pytest.mark.parametrize(("name", "message"), MESSAGES)
@@ -215,7 +215,7 @@ def test_message_bytes(name: str, message: Callable[[], bytes]) -> None:
     assert message() == golden_bytes(name)
 
 
-@pytest.mark.parametrize("name", [name for name, _ in MESSAGES])
+@pytest.mark.parametrize("name", [*(name for name, _ in MESSAGES), *NO_LONGER_WRITTEN])
 def test_the_oracle_writes_the_same_bytes_and_comments(name: str) -> None:
     schema, record = decode(golden_bytes(name))
     lines: list[str] = []
@@ -243,6 +243,14 @@ def test_old_ticks_and_slices_are_understood() -> None:
     slices = slices_of(decode(golden_bytes("metered_slices.hex"))[1])
     assert [piece.counts for piece in slices] == [s.counts for s in scenes.line().slices[:4]]
     assert encode_slices(slices) == golden_bytes("metered_slices.hex")
+
+
+def test_old_dead_letters_are_understood() -> None:
+    now = letter_of(golden_bytes("rejected_usage_v2.hex"))
+    assert encode_letter(now) == golden_bytes("rejected_usage_v2.hex")
+
+    before = letter_of(golden_bytes("rejected_usage.hex"))
+    assert before == replace(now, topic="usage.events.v1", headers=(), customer="")
 
 
 # ---- the books -----------------------------------------------------------------------------

@@ -12,18 +12,20 @@ from hypothesis import strategies as st
 from builders import GATE, MINUTE, T0, arrival, count_meter, ground, keyed, sequenced, usage
 from golden import avro_oracle, scenes
 from pipeline.collect.batch import MeterScale, Mode, UsageBatch, WideValue, heartbeat
+from pipeline.collect.letters import DeadLetter, Refusal
 from pipeline.collect.limits import READ_BYTES_MAX
 from pipeline.core.errors import Code, Rejection
 from pipeline.dedupe.claims import ClaimBook, Judged
 from pipeline.meter.place import NeedsTick, Opened, Told, look
-from pipeline.meter.sift import Refusal, contribution, delivery
+from pipeline.meter.sift import contribution, delivery
 from pipeline.meter.slices import Slice
 from pipeline.meter.ticks import NO_TICK, Tick
 from pipeline.stores.codec import Unreadable, decode, encode_batch
 from pipeline.stores.records import (
-    encode_refusals,
+    encode_letter,
     encode_slices,
     encode_tick,
+    letter_of,
     open_message,
     slices_of,
 )
@@ -47,8 +49,8 @@ def metered(opened: Opened, header: int | None, tick: Tick, message: bytes) -> S
         assert isinstance(looked, Told)
     piece, refusals = told(looked, here)
     assert_conserved(piece, refusals, header)
-    letter = encode_refusals(0, piece, refusals, message)
-    assert decode(letter)[1]["message"] == message
+    letter = DeadLetter("usage.events.v1", 0, piece.offset, piece.log_time, refusals, message)
+    assert letter_of(encode_letter(letter)).message == message
     assert slices_of(decode(encode_slices([piece]))[1])[0].counts == piece.counts
     return piece
 
@@ -160,7 +162,7 @@ def messages() -> list[bytes]:
         encode_tick(Tick(2, T0 + MINUTE, 1), 1),
         encode_tick(Tick(-1, -(2**63), 2**63 - 1), -1),
         encode_slices(line.slices),
-        encode_refusals(0, line.slices[1], scenes.REFUSALS, b"rubbish"),
+        encode_letter(scenes.LETTER),
     ]
 
 

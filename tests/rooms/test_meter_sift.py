@@ -19,13 +19,14 @@ from builders import (
 )
 from pipeline.collect.batch import UsageBatch, heartbeat
 from pipeline.collect.event import UsageEvent
+from pipeline.collect.letters import Refusal
 from pipeline.core.calendar import EARLIEST, LATEST
 from pipeline.core.errors import Code, Rejection
 from pipeline.core.identity import KEY_BYTES, event_key, partition_of
 from pipeline.dedupe.claims import Claim, Judged, Verdict
 from pipeline.dedupe.sequences import SequenceRange
 from pipeline.meter.place import NeedsTick, Told, look
-from pipeline.meter.sift import Arrival, Ground, Sifted, contribution, delivery
+from pipeline.meter.sift import Arrival, Ground, Sifted, contribution, customer_of, delivery
 from pipeline.meter.slices import Counts
 from pipeline.meter.ticks import NO_TICK, Tick
 
@@ -327,3 +328,17 @@ def test_a_tick_after_a_batch_ahead_does_not_turn_time_back() -> None:
 
     assert isinstance(found, Told)
     assert found.piece.log_time == third.time
+
+
+@pytest.mark.parametrize(
+    ("indexes", "customer"),
+    [([[0]], "acme"), ([[0], [2]], "acme"), ([[0, 1]], ""), ([[0], [1]], ""), ([[]], ""), ([], "")],
+)
+def test_refusals_name_their_customer_where_it_is_one(
+    indexes: list[list[int]], customer: str
+) -> None:
+    batch = keyed(usage("acme", id="1"), usage("bert", id="2"), usage("acme", id="3"))
+    found = sifted(batch, arrival(3), ground())
+    late = Rejection(Code.LATE, "time", "late")
+
+    assert customer_of(found, [Refusal(late, len(few), few) for few in indexes]) == customer
