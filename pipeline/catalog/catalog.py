@@ -4,7 +4,7 @@ Owns: the fold of facts.  Does not own: which tick names which position (meter/t
 Law: the catalog depends on the facts up to its position, on nothing else.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.catalog import documents
@@ -33,6 +33,7 @@ class Catalog:
     plans: Mapping[str, Plan] = field(default_factory=dict)
     customers: Mapping[str, Customer] = field(default_factory=dict)
     subscriptions: Mapping[str, Subscription] = field(default_factory=dict)
+    _owned: Mapping[str, Sequence[Subscription]] = field(default_factory=dict, compare=False)
 
     @property
     def parameters(self) -> LogParameters:
@@ -60,8 +61,7 @@ class Catalog:
 
     def subscriptions_of(self, customer: str) -> list[Subscription]:
         """Return a customer's subscriptions, by id."""
-        own = (s for s in self.subscriptions.values() if s.customer == customer)
-        return sorted(own, key=lambda s: s.id)
+        return list(self._owned.get(customer, ()))
 
 
 def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
@@ -74,6 +74,7 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
     position, log, rules = catalog.position, catalog.log, catalog.rules
     issuers, meters, plans = dict(catalog.issuers), dict(catalog.meters), dict(catalog.plans)
     customers, subscriptions = dict(catalog.customers), dict(catalog.subscriptions)
+    touched: set[str] = set()
     for fact in facts:
         if fact.serial != position + 1:
             raise BrokenInvariant(f"fact {fact.serial} follows fact {position}")
@@ -94,8 +95,24 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
             case FactKind.CUSTOMER:
                 customers[fact.subject] = documents.customer(fact.body)
             case FactKind.SUBSCRIPTION:
+                touched.add(fact.subject)
                 subscriptions[fact.subject] = documents.subscription(fact.body)
-    return Catalog(position, log, rules, issuers, meters, plans, customers, subscriptions)
+    owned = _owned_after(catalog, subscriptions, touched)
+    return Catalog(position, log, rules, issuers, meters, plans, customers, subscriptions, owned)
+
+
+def _owned_after(
+    before: Catalog, subscriptions: Mapping[str, Subscription], touched: Iterable[str]
+) -> Mapping[str, Sequence[Subscription]]:
+    """Return the subscriptions of each customer, by id, once some of them were touched."""
+    owned = {**before._owned}
+    for subscription_id in touched:
+        new, old = subscriptions[subscription_id], before.subscriptions.get(subscription_id)
+        for customer in {new.customer, old.customer if old else new.customer}:
+            rest = (s for s in owned.get(customer, ()) if s.id != subscription_id)
+            own = [*rest, new] if customer == new.customer else rest
+            owned[customer] = tuple(sorted(own, key=lambda s: s.id))
+    return owned
 
 
 class FactLog:

@@ -10,7 +10,7 @@ import zoneinfo
 from calendar import monthrange
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
 zoneinfo.reset_tzpath(())  # the pinned package decides, not whatever the machine has
@@ -76,6 +76,7 @@ def to_datetime(instant: Instant) -> datetime:
     return _EPOCH + timedelta(microseconds=instant)
 
 
+@lru_cache(maxsize=1 << 14)  # the same few edges stand on every line
 def instant_text(instant: Instant) -> str:
     """Return the one text form: UTC with Z, a fraction only where there is one."""
     return to_datetime(instant).isoformat().replace("+00:00", "Z")
@@ -146,6 +147,7 @@ def localised(local: datetime, zone: ZoneInfo) -> Instant:
     return from_datetime(local.replace(tzinfo=zone, fold=0).astimezone(UTC))
 
 
+@lru_cache(maxsize=1 << 14)
 def cycle_edge(anchor: Instant, cycle: Duration, count: int, time_zone: str) -> Instant:
     """Return edge `count` of the cycles anchored at `anchor`, counted from the anchor itself.
 

@@ -7,6 +7,7 @@ Law: the same content has the same name on every machine, in every run.
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from hashlib import blake2b, sha256
 from typing import TypeAlias
 
@@ -84,6 +85,7 @@ def murmur2(data: bytes) -> int:
     return state ^ state >> 15
 
 
+@lru_cache(maxsize=1 << 16)
 def partition_of(customer: str, partitions: int) -> int:
     """Return the partition of a customer: murmur2(id), sign bit off, modulo partitions."""
     return (murmur2(customer.encode()) & 0x7FFFFFFF) % partitions
@@ -102,16 +104,22 @@ def canonical(value: Json) -> bytes:
 
 
 def _refuse_floats(value: Json) -> None:
+    if type(value) in _LEAVES:  # most of what there is; their subclasses are asked below
+        return
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
                 raise TypeError(f"canonical JSON has string keys only, not {key!r}")
-            _refuse_floats(item)
+            if type(item) not in _LEAVES:
+                _refuse_floats(item)
     elif isinstance(value, list):
         for item in value:
             _refuse_floats(item)
-    elif not (value is None or isinstance(value, bool | int | str)):
+    elif not isinstance(value, int | str):
         raise TypeError(f"canonical JSON has no {type(value).__name__}: {value!r}")
+
+
+_LEAVES = frozenset((str, int, bool, type(None)))
 
 
 def digest(data: bytes) -> str:
