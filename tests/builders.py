@@ -12,10 +12,10 @@ from pipeline.catalog.catalog import Catalog, FactLog
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.collect.batch import Mode, UsageBatch, pack_events
 from pipeline.collect.event import UsageEvent
-from pipeline.collect.gate import Gate
+from pipeline.collect.gate import Gate, GatePass
 from pipeline.collect.letters import Refusal
-from pipeline.core.calendar import SECOND, Instant, parse_instant
-from pipeline.core.identity import Json, batch_digest
+from pipeline.core.calendar import SECOND, Instant, instant_text, parse_instant
+from pipeline.core.identity import Json, batch_digest, pass_digest
 from pipeline.dedupe.claims import Behind, ClaimBook
 from pipeline.invoice.usage import UsagePart, UsageRequest
 from pipeline.meter.meters import Aggregation, Meter
@@ -60,6 +60,11 @@ def sequenced(
 ) -> UsageBatch:
     """A batch at a place of a sequence."""
     return pack_events(events, Mode.SEQUENCED, producer, epoch, first)
+
+
+def pass_for(*batches: UsageBatch, until: Instant = T0 + GATE.generation_width) -> GatePass:
+    """The right of batches to come late."""
+    return GatePass(until, frozenset(pass_digest(b.key, b.fingerprint) for b in batches))
 
 
 def count_meter(name: str = "calls", window_us: int = 15 * MINUTE, *dimensions: str) -> Meter:
@@ -192,6 +197,12 @@ def subscription_of(
     return FactKind.SUBSCRIPTION, name, body
 
 
+def gate_pass_of(*batches: UsageBatch, until: Instant) -> Decision:
+    """A pass through the gate."""
+    named: list[Json] = [*sorted(pass_for(*batches).batches)]
+    return FactKind.GATE_PASS, "late", {"until": instant_text(until), "batches": named}
+
+
 def facts(*decisions: Decision) -> list[Fact]:
     """The decisions as facts, serial by serial."""
     found = []
@@ -269,9 +280,7 @@ class Line:
     def read(self, opened: Opened, header_count: int | None, digest: bytes = bytes(16)) -> Slice:
         """Look, claim, fold: the slice of the next message."""
         here = self.place.arrival(header_count, digest)
-        catalog = self.facts.at(max(here.tick.fact_position, 1))
-        gate = catalog.parameters.gate
-        by = Ground(self.partition, catalog.parameters.partitions, gate, catalog.meters)
+        by = self.facts.at(max(here.tick.fact_position, 1)).ground(self.partition)
         looked = look(opened, here, by, self.rows)
         if isinstance(looked, NeedsTick):
             assert isinstance(opened, Tick), f"tick {looked.serial} has no row yet"
@@ -281,7 +290,7 @@ class Line:
         if isinstance(looked, Told):
             piece, refusals = looked.piece, looked.refusals
         else:
-            claim = delivery(looked, here, self.place.after, gate)
+            claim = delivery(looked, here, self.place.after, by.gate)
             judged = None if claim is None else self.claims.claim(claim)
             assert not isinstance(judged, Behind)
             piece, refusals = contribution(looked, here, judged)

@@ -17,8 +17,10 @@ from pipeline.catalog.documents import (
     Subscription,
 )
 from pipeline.catalog.facts import Fact, FactKind
+from pipeline.collect.gate import GatePass
 from pipeline.core.errors import BrokenInvariant
 from pipeline.meter.meters import Meter
+from pipeline.meter.sift import Ground
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,14 @@ class Catalog:
     plans: Mapping[str, Plan] = field(default_factory=dict)
     customers: Mapping[str, Customer] = field(default_factory=dict)
     subscriptions: Mapping[str, Subscription] = field(default_factory=dict)
+    gate_passes: Mapping[str, GatePass] = field(default_factory=dict)
+    """By the id of their fact."""
     _owned: Mapping[str, Sequence[Subscription]] = field(default_factory=dict, compare=False)
+
+    def ground(self, partition: int) -> Ground:
+        """Return what a message of a partition is judged by while this is in force."""
+        log = self.parameters
+        return Ground(partition, log.partitions, log.gate, self.meters, self.gate_passes)
 
     @property
     def parameters(self) -> LogParameters:
@@ -74,6 +83,7 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
     position, log, rules = catalog.position, catalog.log, catalog.rules
     issuers, meters, plans = dict(catalog.issuers), dict(catalog.meters), dict(catalog.plans)
     customers, subscriptions = dict(catalog.customers), dict(catalog.subscriptions)
+    gate_passes = dict(catalog.gate_passes)
     touched: set[str] = set()
     for fact in facts:
         if fact.serial != position + 1:
@@ -97,8 +107,14 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
             case FactKind.SUBSCRIPTION:
                 touched.add(fact.subject)
                 subscriptions[fact.subject] = documents.subscription(fact.body)
+            case FactKind.GATE_PASS:
+                gate_passes[fact.id] = documents.gate_pass(fact.body)
+            case FactKind.REDRIVE | FactKind.WAIVER:
+                pass  # of dead letters: nothing is priced or judged by them
     owned = _owned_after(catalog, subscriptions, touched)
-    return Catalog(position, log, rules, issuers, meters, plans, customers, subscriptions, owned)
+    return Catalog(
+        position, log, rules, issuers, meters, plans, customers, subscriptions, gate_passes, owned
+    )
 
 
 def _owned_after(

@@ -1,6 +1,7 @@
 """The documents a catalog is made of, and how a fact's body becomes one.
 
-Owns: issuers, plans with their prices, customers, subscriptions, rules, log parameters.
+Owns: issuers, plans with their prices, customers, subscriptions, rules, log parameters,
+gate passes.
 Does not own: YAML (yaml.py), price models (rate), what is in force when (catalog.py).
 """
 
@@ -8,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from pipeline.collect.gate import Gate
+from pipeline.collect.gate import Gate, GatePass
 from pipeline.core.calendar import SECOND, Duration, Instant, parse_instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
@@ -86,6 +87,12 @@ class Subscription:
     plan: str
     start: Instant
     end: Instant | None
+
+
+def gate_pass(body: Body) -> GatePass:
+    """Return the gate pass of a fact."""
+    batches = cast(list[str], body["batches"])
+    return GatePass(parse_instant(body["until"]), frozenset(batches))
 
 
 def _text(body: Body, name: str) -> str:

@@ -24,6 +24,12 @@ class FactKind(StrEnum):
     PLAN = "plan"
     CUSTOMER = "customer"
     SUBSCRIPTION = "subscription"
+    GATE_PASS = "gate_pass"
+    """Prepared batches may come late; a batch names the pass by this fact's id."""
+    REDRIVE = "redrive"
+    """Rejected events were sent again."""
+    WAIVER = "waiver"
+    """Rejected events will not be billed."""
 
 
 @dataclass(frozen=True, slots=True)

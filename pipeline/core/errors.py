@@ -50,6 +50,8 @@ class Code(StrEnum):
     """Event time ahead of log time by more than the tolerance."""
     LATE = "late"
     """Event time behind log time by more than the horizon."""
+    UNKNOWN_PASS = "unknown_pass"
+    """A batch whose gate pass is not in force, has expired, or names other events."""
     CONFLICT = "conflict"
     """The idempotency key was used before, with another payload."""
     NEGATIVE_VALUE = "negative_value"

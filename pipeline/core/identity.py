@@ -65,6 +65,11 @@ def batch_digest(message: bytes) -> bytes:
     return blake2b(message, digest_size=16, person=b"talea.batch.1").digest()
 
 
+def pass_digest(keys: bytes, fingerprints: bytes) -> str:
+    """Return the name of a keyed batch in a gate pass: its two columns, in hex."""
+    return _blake(b"talea.pass.1", 16, (keys, fingerprints)).hex()
+
+
 def murmur2(data: bytes) -> int:
     """Return the 32-bit murmur2 hash, seed 0x9747b28c.
 

@@ -1,7 +1,7 @@
 """Sift: one message of the usage log, from bytes decoded to slice.
 
-Owns: the order of the questions (readable? in the log? in time? known meter? own partition?),
-the outcome of every event.
+Owns: the order of the questions (readable? in the log? pass in force? known meter? own
+partition? in time?), the outcome of every event.
 Does not own: decoding (stores/codec.py), claims (dedupe), fetching and sending (workers/metering).
 Law: offered = fresh + duplicate + conflict + late + rejected, for every message.
 
@@ -9,13 +9,13 @@ Law: offered = fresh + duplicate + conflict + late + rejected, for every message
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from pipeline.collect.batch import Mode, UsageBatch
 from pipeline.collect.columns import Columns, Mask, outside_calendar
-from pipeline.collect.gate import Gate
+from pipeline.collect.gate import Gate, GatePass
 from pipeline.collect.letters import Refusal
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import Code, Rejection
@@ -36,6 +36,7 @@ class Ground:
     partitions: int
     gate: Gate
     meters: Mapping[str, Meter]
+    passes: Mapping[str, GatePass] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,8 @@ def sift(
         return Rejection(Code.NO_TICK, "", "the record lies before the first tick of its log")
     if offered_by(arrival) != batch.event_count:
         return count_mismatch(arrival, batch.event_count)
+    if batch.gate_pass and (refusal := _pass_fault(batch, ground, log_time)):
+        return refusal
     meters = [ground.meters.get(entry.meter) for entry in batch.meters]
     wrong = _wrong_events(batch, columns, ground, meters)
     claimable = np.ones(len(columns), dtype=np.bool_)
@@ -120,7 +123,7 @@ def sift(
         if hit.any():
             refusals.append(_refusal(rejection, hit))
             claimable &= ~hit
-    late_mask = claimable & ground.gate.late(columns.time, log_time)
+    late_mask = claimable & ground.gate.late(columns.time, log_time) & (not batch.gate_pass)
     ahead = claimable & ground.gate.future(columns.time, log_time)
     claimable &= ~(late_mask | ahead)
     if ahead.any():
@@ -136,6 +139,20 @@ def sift(
         )
     late = int(late_mask.sum())
     return Sifted(batch, columns, meters, log_time, claimable, late, refusals)
+
+
+def _pass_fault(batch: UsageBatch, ground: Ground, log_time: Instant) -> Rejection | None:
+    """Return why a batch may not come in by the pass that it shows."""
+    given = ground.passes.get(batch.gate_pass)
+    if given is not None and given.admits(batch, log_time):
+        return None
+    if given is None:
+        why = "no such gate pass was in force"
+    elif log_time > given.until:
+        why = "the gate pass had expired"
+    else:
+        why = "the gate pass names other batches"
+    return Rejection(Code.UNKNOWN_PASS, "gate_pass", why)
 
 
 def _refusal(rejection: Rejection, mask: Mask) -> Refusal:

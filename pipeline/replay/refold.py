@@ -17,7 +17,7 @@ from pipeline.core.identity import Json, canonical
 from pipeline.dedupe.claims import Behind, ClaimBook
 from pipeline.invoice.usage import UsagePart, UsageRequest
 from pipeline.meter.place import NeedsTick, Opened, Place, look
-from pipeline.meter.sift import Ground, Sifted, contribution, delivery
+from pipeline.meter.sift import Sifted, contribution, delivery
 from pipeline.meter.ticks import NO_TICK, Tick
 
 CatalogAt = Callable[[int], Catalog]
@@ -95,13 +95,7 @@ class Refold:
         """Fold the next message."""
         books, place = self._books(), self.place
         arrival = place.arrival(message.header_count, message.digest)
-        parameters = self.catalog_at(max(arrival.tick.fact_position, 1))
-        ground = Ground(
-            self.number,
-            parameters.parameters.partitions,
-            parameters.parameters.gate,
-            parameters.meters,
-        )
+        ground = self.catalog_at(max(arrival.tick.fact_position, 1)).ground(self.number)
         looked = look(message.opened, arrival, ground, self._known(message.opened))
         if isinstance(looked, NeedsTick):
             raise BrokenInvariant(f"tick {looked.serial} was needed and has no row")

@@ -48,9 +48,7 @@ class Knowledge:
         with self._lock:
             stands, ground = self._grounds.get(partition, (0, None))
             if ground is None or stands != position:
-                catalog = self.catalog(position)
-                log = catalog.parameters
-                ground = Ground(partition, log.partitions, log.gate, catalog.meters)
+                ground = self.catalog(position).ground(partition)
                 self._grounds[partition] = (position, ground)
             return ground
 

@@ -30,6 +30,7 @@ from pipeline.core.identity import (
     fingerprint,
     murmur2,
     partition_of,
+    pass_digest,
     sequenced_key,
 )
 from pipeline.ledger.seal import content_bytes, issue_record, seal_of, windows_digest
@@ -116,6 +117,13 @@ NAMES: list[tuple[str, bytes, str, int, str]] = [
         16,
         "00000003 696e76  00000004 61636d65  00000003 455552"
         "00000014 323032362d30342d30315430303a30303a30305a  00000005 74616c6561",
+    ),
+    (
+        "70e33fa8d58147ef39b60557f51c26bc",  # one event's key and fingerprint
+        bytes.fromhex(pass_digest(bytes(range(16)), b"\1\2\3\4")),
+        "talea.pass.1",
+        16,
+        "00000010 000102030405060708090a0b0c0d0e0f  00000004 01020304",
     ),
     (
         "210b1d01edc154556f10617f16487ef599ab8e67dda3488979a0b775bc8a8507",

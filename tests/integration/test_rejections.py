@@ -137,6 +137,11 @@ SPOILED: dict[str, tuple[Spoil, Code, str]] = {
         Code.MISSING_FIELD,
         "producer",
     ),
+    "a pass of nobody": (
+        lambda b: encode_batch(replace(b, gate_pass="mine")),
+        Code.UNKNOWN_PASS,
+        "gate_pass",
+    ),
     "a control character": (
         lambda b: encode_batch(replace(b, customers=["ac\0me"])),
         Code.BAD_FIELD,
