@@ -14,6 +14,7 @@ from unicodedata import category
 from pipeline.collect import limits
 from pipeline.core.calendar import EARLIEST, LATEST, Instant, parse_instant
 from pipeline.core.errors import Code, Rejection
+from pipeline.core.identity import canonical
 from pipeline.core.quantity import parse_decimal
 
 
@@ -76,12 +77,24 @@ def checked_dimensions(value: object, path: str) -> dict[str, str]:
     if len(value) > limits.DIMENSIONS_MAX:
         raise Refused(Code.TOO_LARGE, path, f"more than {limits.DIMENSIONS_MAX} dimensions")
     chars = limits.DIMENSION_CHARS_MAX
-    return {
+    checked = {
         checked_text(name, f"{path}.<name>", chars): checked_text(
             item, f"{path}.{str(name)[:40]}", chars, empty=True
         )
         for name, item in value.items()
     }
+    if not _fits_series(checked):
+        most = limits.DIMENSIONS_BYTES_MAX
+        raise Refused(Code.TOO_LARGE, path, f"{path} are more than {most} bytes of JSON")
+    return checked
+
+
+def _fits_series(dimensions: dict[str, str]) -> bool:
+    chars = sum(len(name) + len(item) for name, item in dimensions.items())
+    # A character takes at most four bytes, a pair six more: few need be written out to know.
+    if 4 * chars + 6 * len(dimensions) + 2 <= limits.DIMENSIONS_BYTES_MAX:
+        return True
+    return len(canonical(dict(dimensions))) <= limits.DIMENSIONS_BYTES_MAX
 
 
 def checked_value(value: object, path: str) -> Decimal:

@@ -23,5 +23,8 @@ DIMENSIONS_MAX = 32
 """Dimensions of one event."""
 DIMENSION_CHARS_MAX = 256
 """Characters of a dimension's name or value."""
+DIMENSIONS_BYTES_MAX = 1024
+"""Bytes of one event's dimensions as canonical JSON: with customer and meter they name a series,
+which must fit a row of a database index."""
 LINE_BYTES_MAX = 256 * 1024
 """Bytes of one line of CloudEvents JSON."""

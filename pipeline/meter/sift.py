@@ -27,6 +27,9 @@ from pipeline.meter.meters import Meter
 from pipeline.meter.slices import Counts, Slice
 from pipeline.meter.ticks import Tick
 
+_TOLD_CHARS = 40
+"""Of a name in a message: a dead letter with a reason for each event must still be sent."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ground:
@@ -168,14 +171,16 @@ def _wrong_events(
     for index, entry in enumerate(batch.meters):
         if meters[index] is None:
             rejection = Rejection(
-                Code.UNKNOWN_METER, "meter", f"no meter {entry.meter!r} was in force"
+                Code.UNKNOWN_METER, "meter", f"no meter {entry.meter[:_TOLD_CHARS]!r} was in force"
             )
             wrong.append((rejection, columns.meter == index))
     for index, customer in enumerate(batch.customers):
         home = partition_of(customer, ground.partitions)
         if home != ground.partition:
             rejection = Rejection(
-                Code.WRONG_PARTITION, "customer", f"{customer!r} belongs to partition {home}"
+                Code.WRONG_PARTITION,
+                "customer",
+                f"{customer[:_TOLD_CHARS]!r} belongs to partition {home}",
             )
             wrong.append((rejection, columns.customer == index))
     outside = outside_calendar(columns)

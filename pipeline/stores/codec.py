@@ -37,8 +37,19 @@ def _schema(name: str) -> tuple[bytes, object]:
 
 @cache
 def _readers() -> dict[bytes, tuple[str, object]]:
-    names = sorted(path.stem for path in (schema_folder() / "avro").glob("*.avsc"))
-    return {_schema(name)[0]: (name, _schema(name)[1]) for name in names}
+    return {_schema(name)[0]: (name, schema) for name, _, schema in record_schemas()}
+
+
+@cache
+def record_schemas() -> list[tuple[str, str, object]]:
+    """Return (schema name, full record name, parsed schema) of all of ours, oldest first."""
+    names = [path.stem for path in (schema_folder() / "avro").glob("*.avsc")]
+    ordered = sorted(names, key=lambda name: (name.split(".v")[0], int(name.split(".v")[1])))
+    found = []
+    for name in ordered:
+        _, schema = _schema(name)
+        found.append((name, str(cast(dict[str, object], schema)["name"]), schema))
+    return found
 
 
 def encode(name: str, record: Record) -> bytes:

@@ -1,0 +1,229 @@
+"""Schema registry: reading what outsiders wrote under a schema id, registering what is ours.
+
+Owns: the Confluent wire format (0, four bytes of id, the body), the registry's HTTP interface.
+Does not own: our own encoding (codec.py), which schemas fit which (evolution.py).
+Law: an id names one schema for ever, so what it decodes to never changes. A registry that does
+not answer is waited for; only one that answers "no such id" makes a message unreadable.
+"""
+
+import json
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from time import sleep
+from typing import cast
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, unquote, urlsplit
+from urllib.request import Request, urlopen
+
+import structlog
+from fastavro import parse_schema, schemaless_reader
+
+from pipeline.core.errors import BadInput, ServerFailed
+from pipeline.stores.codec import Unreadable, decode, record_schemas
+from pipeline.stores.evolution import misfits, unbounded
+
+_log = structlog.get_logger()
+
+MAGIC = b"\0"
+_HEAD = 5
+_ANSWER_S = 10.0
+_ANSWER_BYTES_MAX = 1 << 20
+_REMEMBERED_MAX = 1024
+_PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_MEDIA = "application/vnd.schemaregistry.v1+json"
+_UNKNOWN = 404
+
+
+class Refusal(Exception):
+    """The registry answered, and said no: an HTTP status and its own words."""
+
+    def __init__(self, status: int, message: str) -> None:
+        """Keep both."""
+        super().__init__(f"{message} ({status})")
+        self.status = status
+
+
+class Registry:
+    """A registry's HTTP interface, as Confluent defined it and others follow."""
+
+    def __init__(self, url: str) -> None:
+        """Remember where it is; a user and password in the URL go into a header.
+
+        Raises:
+            BadInput: no http or https URL.
+
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise BadInput(f"TALEA_REGISTRY: {url!r} is no URL such as http://host:8081")
+        user, _, host = parts.netloc.rpartition("@")
+        self.address = parts._replace(netloc=host, query="", fragment="").geturl().rstrip("/")
+        self._headers = {"Accept": _MEDIA, "Content-Type": _MEDIA}
+        if user:
+            self._headers["Authorization"] = "Basic " + b64encode(unquote(user).encode()).decode()
+
+    def schema(self, schema_id: int) -> str | None:
+        """Return the text of a schema, None where there is no such id.
+
+        Raises:
+            Refusal, ServerFailed: it will not say, or does not answer.
+
+        """
+        try:
+            answer = self._ask("GET", f"/schemas/ids/{schema_id}")
+        except Refusal as refusal:
+            if refusal.status == _UNKNOWN:
+                return None
+            raise
+        if answer.get("schemaType", "AVRO") != "AVRO" or answer.get("references"):
+            return ""
+        return str(answer.get("schema", ""))
+
+    def register(self, subject: str, schema: str) -> int:
+        """Register a schema under a subject that promises full compatibility; return its id.
+
+        Raises:
+            Refusal, ServerFailed: as `schema`; a schema that breaks the promise is refused.
+
+        """
+        place = quote(subject, safe="")
+        self._ask("PUT", f"/config/{place}", {"compatibility": "FULL_TRANSITIVE"})
+        return int(str(self._ask("POST", f"/subjects/{place}/versions", {"schema": schema})["id"]))
+
+    def newest(self, subject: str) -> str | None:
+        """Return the newest schema under a subject, None where there is none."""
+        try:
+            answer = self._ask("GET", f"/subjects/{quote(subject, safe='')}/versions/latest")
+        except Refusal as refusal:
+            if refusal.status == _UNKNOWN:
+                return None
+            raise
+        return str(answer["schema"])
+
+    def _ask(
+        self, method: str, path: str, body: Mapping[str, str] | None = None
+    ) -> dict[str, object]:
+        request = Request(
+            self.address + path,
+            data=None if body is None else json.dumps(body).encode(),
+            headers=self._headers,
+            method=method,
+        )
+        try:
+            with urlopen(request, timeout=_ANSWER_S) as answer:
+                return self._read(answer.read(_ANSWER_BYTES_MAX))
+        except HTTPError as error:
+            with error:
+                if error.code >= 500 or error.code in (408, 429):
+                    raise self._away(f"it says {error.code}") from None
+                told = self._read(error.read(_ANSWER_BYTES_MAX)).get("message", error.reason)
+                raise Refusal(error.code, str(told)) from None
+        except (URLError, OSError, ValueError) as error:
+            raise self._away(str(getattr(error, "reason", error))) from None
+
+    def _read(self, answer: bytes) -> dict[str, object]:
+        try:
+            found = json.loads(answer)
+        except ValueError:
+            found = None
+        return found if isinstance(found, dict) else {}
+
+    def _away(self, why: str) -> ServerFailed:
+        return ServerFailed(f"the schema registry {self.address} does not answer ({why})")
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What an id stands for: one of our records, or why it is none."""
+
+    name: str
+    writer: object
+    reader: object
+    why_not: str = ""
+
+
+@dataclass(slots=True)
+class ForeignReader:
+    """Decodes messages of the house and, by their writer's schema, those of a registry.
+
+    Blocks while the registry is away. Calls may come from several threads.
+    """
+
+    registry: Registry
+    pause: Callable[[float], None] = sleep
+    _known: dict[int, _Known] = field(default_factory=dict)
+
+    def decode(self, message: bytes) -> tuple[str, dict[str, object]]:
+        """Return (our schema's name, record) of a message in either encoding.
+
+        Raises:
+            Unreadable: broken, of an id that the registry does not know, or of another record.
+
+        """
+        if not is_foreign(message):
+            return decode(message)
+        schema_id = int.from_bytes(message[1:_HEAD], "big")
+        known = self._known.get(schema_id) or self._look_up(schema_id)
+        if known.why_not:
+            raise Unreadable(f"schema {schema_id} of the registry {known.why_not}"[:200])
+        stream = BytesIO(message)
+        stream.seek(_HEAD)
+        try:
+            record = schemaless_reader(
+                stream,
+                cast(dict[str, object], known.writer),
+                cast(dict[str, object], known.reader),
+            )
+        except Exception as error:  # fastavro raises whatever the bytes provoke
+            raise Unreadable(f"broken {known.name}: {type(error).__name__}"[:200]) from None
+        if stream.tell() != len(message):
+            raise Unreadable(f"{len(message) - stream.tell()} bytes after the end of {known.name}")
+        return known.name, cast(dict[str, object], record)
+
+    def _look_up(self, schema_id: int) -> _Known:
+        text = self._waiting_for(schema_id)
+        if text is None:
+            return _Known("", None, None, "is not there")
+        known = _resolved(text)
+        if len(self._known) >= _REMEMBERED_MAX:
+            self._known.clear()
+        self._known[schema_id] = known
+        return known
+
+    def _waiting_for(self, schema_id: int) -> str | None:
+        """Ask until the registry answers: usage waits, it is never refused for that."""
+        tried = 0
+        while True:
+            try:
+                return self.registry.schema(schema_id)
+            except (ServerFailed, Refusal) as error:
+                _log.warning("usage waits for the schema registry", schema=schema_id, why=str(error))
+                self.pause(_PAUSES_S[min(tried, len(_PAUSES_S) - 1)])
+                tried += 1
+
+
+def is_foreign(message: bytes) -> bool:
+    """Return whether a message may be of a registry's wire format."""
+    return message[:1] == MAGIC and len(message) > _HEAD
+
+
+def _resolved(text: str) -> _Known:
+    """Return which of our records data of a foreign schema can be read as, newest first."""
+    try:
+        writer = parse_schema(json.loads(text), named_schemas={})
+    except Exception as error:  # whatever stands in a registry
+        return _Known("", None, None, f"is no Avro schema: {type(error).__name__}")
+    called = writer.get("name") if isinstance(writer, dict) else None
+    ours = [(name, reader) for name, full, reader in record_schemas() if full == called]
+    if not ours:
+        return _Known("", None, None, f"is {str(called)[:80]!r}, no record of ours")
+    if (endless := unbounded(writer)) is not None:
+        return _Known("", None, None, endless)
+    reasons: list[str] = []
+    for name, reader in reversed(ours):
+        reasons = misfits(writer, reader)
+        if not reasons:
+            return _Known(name, writer, None if writer == reader else reader)
+    return _Known("", None, None, f"does not fit {ours[0][0]}: {reasons[0]}")
