@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     """URL of a Redis to use instead of the embedded one."""
     postgres: str | None = None
     """libpq URI of a database to use instead of the embedded one."""
+    registry: str | None = None
+    """URL of a schema registry: what outsiders wrote under its ids can then be read. One log, one
+    registry: every worker and `talea verify` must name the same."""
     prefix: str = ""
     """Before every topic, group and key: one tenant."""
     tenant_schema: str = "talea"

@@ -39,6 +39,9 @@ _COMMANDS = {
     ),
     "audit": _Command("pipeline.cli.audit", "audit", "Check that every event has one outcome."),
     "bench": _Command("pipeline.cli.bench", "bench", "Measure events per second, totals checked."),
+    "schemas": _Command(
+        "pipeline.cli.schemas", "app", "Check and register the schemas of what is on topics."
+    ),
     "rate": _Command("pipeline.cli.rating", "rate", "Rate JSON lines from stdin."),
     "allocate": _Command("pipeline.cli.rating", "allocate", "Split amounts from stdin by weights."),
     "servers": _Command(

@@ -6,7 +6,8 @@ Source: Avro 1.12 specification, "Single-object encoding".
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from typing import cast
@@ -21,6 +22,8 @@ MARKER = b"\xc3\x01"
 _HEAD = 10
 
 Record = Mapping[str, object]
+Decode = Callable[[bytes], tuple[str, dict[str, object]]]
+"""Gives (schema name, record) of a message; raises Unreadable."""
 
 
 class Unreadable(ValueError):
@@ -37,18 +40,27 @@ def _schema(name: str) -> tuple[bytes, object]:
 
 @cache
 def _readers() -> dict[bytes, tuple[str, object]]:
-    return {_schema(name)[0]: (name, schema) for name, _, schema in record_schemas()}
+    return {_schema(each.name)[0]: (each.name, each.parsed) for each in our_schemas()}
+
+
+@dataclass(frozen=True, slots=True)
+class OurSchema:
+    """A schema file: `name` is `<Record>.v<N>`, `subject` the record's full name."""
+
+    name: str
+    subject: str
+    text: str
+    parsed: object
 
 
 @cache
-def record_schemas() -> list[tuple[str, str, object]]:
-    """Return (schema name, full record name, parsed schema) of all of ours, oldest first."""
-    names = [path.stem for path in (schema_folder() / "avro").glob("*.avsc")]
-    ordered = sorted(names, key=lambda name: (name.split(".v")[0], int(name.split(".v")[1])))
+def our_schemas() -> Sequence[OurSchema]:
+    """Return every schema of ours, the versions of a record side by side, oldest first."""
+    paths = {path.stem: path for path in (schema_folder() / "avro").glob("*.avsc")}
     found = []
-    for name in ordered:
-        _, schema = _schema(name)
-        found.append((name, str(cast(dict[str, object], schema)["name"]), schema))
+    for name in sorted(paths, key=lambda name: (name.split(".v")[0], int(name.split(".v")[1]))):
+        parsed = cast(dict[str, object], _schema(name)[1])
+        found.append(OurSchema(name, str(parsed["name"]), paths[name].read_text("utf-8"), parsed))
     return found
 
 

@@ -14,16 +14,16 @@ from pipeline.core.errors import Code, Rejection
 from pipeline.dedupe.sequences import SequenceRange
 from pipeline.meter.slices import Counts, Rows, Slice, WideRow
 from pipeline.meter.ticks import Tick
-from pipeline.stores.codec import Record, Unreadable, batch_of, decode, encode
+from pipeline.stores.codec import Decode, Record, Unreadable, batch_of, decode, encode
 from pipeline.topology import USAGE_EVENTS
 
 
-def open_message(message: bytes) -> Tick | UsageBatch | Rejection:
+def open_message(message: bytes, decoded: Decode = decode) -> Tick | UsageBatch | Rejection:
     """Return what a message of the usage log is, or that nobody can tell."""
     if len(message) > READ_BYTES_MAX:
         return Rejection(Code.TOO_LARGE, "", f"a message of more than {READ_BYTES_MAX} bytes")
     try:
-        name, record = decode(message)
+        name, record = decoded(message)
         match name:
             case "UsageBatch.v1":
                 return batch_of(record)

@@ -21,7 +21,7 @@ import structlog
 from fastavro import parse_schema, schemaless_reader
 
 from pipeline.core.errors import BadInput, ServerFailed
-from pipeline.stores.codec import Unreadable, decode, record_schemas
+from pipeline.stores.codec import Decode, OurSchema, Unreadable, decode, our_schemas
 from pipeline.stores.evolution import misfits, unbounded
 
 _log = structlog.get_logger()
@@ -199,9 +199,16 @@ class ForeignReader:
             try:
                 return self.registry.schema(schema_id)
             except (ServerFailed, Refusal) as error:
-                _log.warning("usage waits for the schema registry", schema=schema_id, why=str(error))
+                _log.warning(
+                    "usage waits for the schema registry", schema=schema_id, why=str(error)
+                )
                 self.pause(_PAUSES_S[min(tried, len(_PAUSES_S) - 1)])
                 tried += 1
+
+
+def message_decoder(url: str | None) -> Decode:
+    """Return what decodes messages: ours alone, or with a registry those of outsiders too."""
+    return ForeignReader(Registry(url)).decode if url else decode
 
 
 def is_foreign(message: bytes) -> bool:
@@ -216,14 +223,30 @@ def _resolved(text: str) -> _Known:
     except Exception as error:  # whatever stands in a registry
         return _Known("", None, None, f"is no Avro schema: {type(error).__name__}")
     called = writer.get("name") if isinstance(writer, dict) else None
-    ours = [(name, reader) for name, full, reader in record_schemas() if full == called]
+    ours = [each for each in our_schemas() if each.subject == called]
     if not ours:
         return _Known("", None, None, f"is {str(called)[:80]!r}, no record of ours")
     if (endless := unbounded(writer)) is not None:
         return _Known("", None, None, endless)
     reasons: list[str] = []
-    for name, reader in reversed(ours):
-        reasons = misfits(writer, reader)
+    for each in reversed(ours):
+        reasons = misfits(writer, each.parsed)
         if not reasons:
-            return _Known(name, writer, None if writer == reader else reader)
-    return _Known("", None, None, f"does not fit {ours[0][0]}: {reasons[0]}")
+            return _Known(each.name, writer, None if writer == each.parsed else each.parsed)
+    return _Known("", None, None, f"does not fit {ours[-1].name}: {reasons[0]}")
+
+
+def fits_registered(registry: Registry, schema: OurSchema) -> tuple[str, list[str]]:
+    """Return how a schema of ours stands to the newest under its subject, and what misfits.
+
+    Raises:
+        Refusal, ServerFailed: the registry will not say.
+
+    """
+    newest = registry.newest(schema.subject)
+    if newest is None:
+        return "not registered", []
+    parsed = parse_schema(json.loads(newest), named_schemas={})
+    faults = [f"registered data, our reader: {why}" for why in misfits(parsed, schema.parsed)]
+    faults += [f"our data, registered reader: {why}" for why in misfits(schema.parsed, parsed)]
+    return "fits what is registered", faults

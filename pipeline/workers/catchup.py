@@ -17,6 +17,7 @@ from pipeline.meter.ticks import Tick
 from pipeline.stores.kafka import read_range, usage_log
 from pipeline.stores.postgres import books
 from pipeline.stores.records import open_message
+from pipeline.stores.registry import message_decoder
 from pipeline.workers.knowledge import Knowledge
 from pipeline.workers.surroundings import Surroundings
 
@@ -31,6 +32,7 @@ class Catchup:
         self._around = around
         self._connection = around.database.connect(name="metering", autocommit=True)
         self._polling = around.database.connect(name="metering cursor", autocommit=True)
+        self._decode = message_decoder(around.settings.registry)
         self.known = Knowledge(self._connection)
         self._cursors: dict[int, Cursor] = {}
         self._lock = Lock()
@@ -110,7 +112,7 @@ class Catchup:
         name = usage_log(self._around.stack)
         for record in read_range(self._around.kafka, name, partition, place.offset, end):
             arrival = place.arrival(record.event_count, batch_digest(record.value))
-            opened = open_message(record.value)
+            opened = open_message(record.value, self._decode)
             looked = self.known.look_waiting(opened, arrival, partition, _PATIENCE_S)
             yield arrival, looked
             place.pass_message(looked, claimed=False)

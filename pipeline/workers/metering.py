@@ -35,6 +35,7 @@ from pipeline.stores.claims import RedisClaims
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.kafka import event_count, usage_log
 from pipeline.stores.records import encode_letter, encode_slices, open_message
+from pipeline.stores.registry import is_foreign, message_decoder
 from pipeline.topology import USAGE_EVENTS, USAGE_METERED, USAGE_REJECTED
 from pipeline.workers.catchup import Catchup
 from pipeline.workers.surroundings import Surroundings
@@ -70,6 +71,7 @@ class MeteringLine:
         self._around, self._producer, self._claims = around, producer, claims
         self._stack = around.stack
         self._catchup = Catchup(around)
+        self._decode = message_decoder(around.settings.registry)
         self._places: dict[int, Place] = {}
         self._looked: asyncio.Queue[_Looked] = asyncio.Queue(_CLAIMS_IN_FLIGHT)
         self._sent: asyncio.Queue[tuple[Any, Sequence[Awaitable[Any]]]] = asyncio.Queue(
@@ -100,7 +102,7 @@ class MeteringLine:
             place = await asyncio.to_thread(self._catchup.place_at, partition, offset)
             self._places[partition] = place
         arrival = place.arrival(event_count(_headers(event)), batch_digest(message))
-        looked = await self._look(open_message(message), arrival, partition)
+        looked = await self._look(await self._open(message), arrival, partition)
         claim = None
         if isinstance(looked, Sifted):
             gate = self._catchup.known.ground(partition, arrival.tick).gate
@@ -108,6 +110,12 @@ class MeteringLine:
         answer = await self._claims.begin(partition, claim) if claim else None
         place.pass_message(looked, claimed=claim is not None)
         await self._looked.put(_Looked(event, message, partition, arrival, looked, claim, answer))
+
+    async def _open(self, message: bytes) -> Opened:
+        """Decode; what may need a registry does so in a thread, where it can wait."""
+        if is_foreign(message):
+            return await asyncio.to_thread(open_message, message, self._decode)
+        return open_message(message)
 
     async def _look(self, opened: Opened, arrival: Arrival, partition: int) -> Told | Sifted:
         known = self._catchup.known

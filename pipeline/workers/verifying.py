@@ -22,6 +22,7 @@ from pipeline.stores.postgres.database import Connection, one
 from pipeline.stores.postgres.documents import Document, read_documents
 from pipeline.stores.postgres.facts import read_facts, ticks_from
 from pipeline.stores.records import open_message
+from pipeline.stores.registry import message_decoder
 from pipeline.workers.knowledge import Knowledge
 from pipeline.workers.surroundings import Surroundings
 
@@ -59,6 +60,7 @@ class Verifier:
             tick.serial: tick for tick in ticks_from(connection, 1, _ALL_TICKS)
         }
         self._documents = read_documents(connection)
+        self._decode = message_decoder(around.settings.registry)
 
     @property
     def numbers(self) -> frozenset[str]:
@@ -128,7 +130,7 @@ class Verifier:
         for record in read_range(
             self._around.kafka, name, stretch.partition, place.offset, stretch.end
         ):
-            opened = open_message(record.value)
+            opened = open_message(record.value, self._decode)
             refold.feed(Message(opened, record.event_count, batch_digest(record.value)))
             if record.offset % 100 == 0:
                 progress(done + record.offset - stretch.start, total)

@@ -17,15 +17,16 @@ from hypothesis import strategies as st
 from builders import GATE, MINUTE, T0, TICK_1, arrival, count_meter, ground, keyed, sequenced, usage
 from pipeline.collect import limits
 from pipeline.collect.batch import MeterScale, Reversal, UsageBatch, WideValue, heartbeat
+from pipeline.collect.letters import DeadLetter, Refusal
 from pipeline.core.identity import partition_of
 from pipeline.dedupe.claims import Judged
 from pipeline.meter.place import NeedsTick, Told, look
-from pipeline.meter.sift import Refusal, contribution, delivery
+from pipeline.meter.sift import contribution, delivery
 from pipeline.meter.slices import Slice
 from pipeline.meter.ticks import Tick
 from pipeline.stores.codec import decode, encode_batch
 from pipeline.stores.records import (
-    encode_refusals,
+    encode_letter,
     encode_slices,
     encode_tick,
     open_message,
@@ -79,7 +80,7 @@ def hold(message: bytes, header: int | None) -> None:
     assert encode_slices(slices_of(decode(record)[1])) == record
     assert len(record) < MESSAGE_BYTES_MAX
     if refusals:
-        letter = encode_refusals(0, piece, refusals, message)
+        letter = encode_letter(DeadLetter("usage.events.v1", 0, 7, T0, refusals, message))
         assert len(letter) < MESSAGE_BYTES_MAX
         assert decode(letter)[1]["message"] == message[: limits.READ_BYTES_MAX]
 
@@ -172,8 +173,10 @@ def test_a_reason_for_every_event_still_makes_a_letter_that_is_sent(what: str) -
     here = arrival(1900)
     looked = look(batch, here, by, ROWS)
     assert not isinstance(looked, NeedsTick | Told)
-    piece, refusals = contribution(looked, here, None)
+    _, refusals = contribution(looked, here, None)
 
     assert len(refusals) == 1900
-    room = MESSAGE_BYTES_MAX - len(encode_refusals(0, piece, refusals, message))
+    room = MESSAGE_BYTES_MAX - len(
+        encode_letter(DeadLetter("usage.events.v1", 0, 7, T0, refusals, message))
+    )
     assert room > MESSAGE_BYTES_MAX // 2

@@ -2,15 +2,16 @@
 
 import pytest
 
-from builders import arrival, ground, keyed, usage
+from builders import T0, arrival, ground, keyed, usage
 from pipeline.collect import limits
 from pipeline.collect.columns import Columns, read_columns
 from pipeline.collect.event import Refused, checked_dimensions
+from pipeline.collect.letters import DeadLetter
 from pipeline.core.identity import canonical
 from pipeline.meter.place import Told, look
 from pipeline.meter.slices import Counts
 from pipeline.stores.codec import decode
-from pipeline.stores.records import encode_refusals, open_message
+from pipeline.stores.records import encode_letter, open_message
 from spoiled import SPOILED
 
 BATCH = keyed(*(usage(id=str(n), meter="gigabytes", value="1.5") for n in range(3)))
@@ -29,7 +30,9 @@ def test_a_message_that_lies_is_refused_whole(case: str) -> None:
     assert refusal.event_count == 3
     assert told.piece.counts == Counts(offered=3, rejected=3)
     assert 0 < len(refusal.rejection.message) < 300
-    letter = decode(encode_refusals(0, told.piece, told.refusals, message))[1]
+    letter = decode(encode_letter(DeadLetter("usage.events.v1", 0, 7, T0, told.refusals, message)))[
+        1
+    ]
     assert message.startswith(bytes(letter["message"]))  # type: ignore[call-overload]
 
 
