@@ -7,6 +7,7 @@ import typer
 from pipeline.cli.screen import counted, out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.core.errors import BadInput, CheckFailed
+from pipeline.stores.kafka import KafkaLog
 from pipeline.workers.surroundings import Surroundings
 from pipeline.workers.verifying import Verified, Verifier
 
@@ -19,7 +20,7 @@ def verify_documents(around: Surroundings, numbers: list[str] | None) -> Verifie
 
     """
     with around.database.session("verify") as connection, counted("refolding the log") as tell:
-        verifier = Verifier(around, connection)
+        verifier = Verifier(around, KafkaLog(around.kafka), connection)
         unknown = set(numbers or ()) - verifier.numbers
         if unknown:
             raise BadInput(f"no invoice {min(unknown)}: `talea invoices list` shows all")

@@ -294,3 +294,26 @@ class SureProducer:
 def usage_log(stack: Stack) -> str:
     """Return the name of the usage log on the broker."""
     return stack.topic(USAGE_EVENTS)
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaLog:
+    """The topics of one broker, as workers read them beside any consumer group."""
+
+    bootstrap: str
+
+    def topic_id(self, name: str) -> str:
+        """Return the id that the broker gave a topic when it was created."""
+        return topic_id(self.bootstrap, name)
+
+    def ends(self, name: str, partitions: int) -> list[tuple[int, int]]:
+        """Return (first offset kept, next offset) of each partition."""
+        return log_ends(self.bootstrap, name, partitions)
+
+    def read_range(self, name: str, partition: int, start: int, end: int) -> Iterator[LogRecord]:
+        """Yield the records of one partition with start <= offset < end."""
+        return read_range(self.bootstrap, name, partition, start, end)
+
+    def follow(self, name: str, starts: Mapping[int, int]) -> MeteredReader:
+        """Return a reader of partitions from given offsets on."""
+        return MeteredReader(self.bootstrap, name, starts)

@@ -10,7 +10,7 @@ from pipeline.replay.audit import Conservation
 from pipeline.replay.coverage import covered_stretches
 from pipeline.stores.kafka import log_ends, read_range, usage_log
 from pipeline.stores.postgres.books import load_cursors
-from pipeline.stores.postgres.database import Connection
+from pipeline.stores.postgres.session import Session
 from pipeline.stores.postgres.usage import booked_counts, covered_counts
 from pipeline.workers.knowledge import Knowledge
 from pipeline.workers.surroundings import Surroundings
@@ -71,7 +71,7 @@ def _offered(
     return offered, beyond
 
 
-def _usage(around: Surroundings, connection: Connection) -> tuple[dict[int, int], dict[int, int]]:
+def _usage(around: Surroundings, connection: Session) -> tuple[dict[int, int], dict[int, int]]:
     """Return the events booked and the events covered, by partition."""
     known = Knowledge(connection)
     head = connection.execute("SELECT serial FROM fact_head").fetchone()

@@ -5,8 +5,10 @@ Does not own: what each message is (meter/place.py).  Everything here blocks: ca
 Law: the walk sees what the worker saw when the messages first came by.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Lock
+from time import sleep
+from typing import Protocol
 
 from pipeline.book.booking import Cursor
 from pipeline.core.identity import batch_digest
@@ -14,32 +16,52 @@ from pipeline.dedupe.claims import Delivery
 from pipeline.meter.place import Opened, Place, Told
 from pipeline.meter.sift import Arrival, Ground, Sifted, delivery
 from pipeline.meter.ticks import Tick
-from pipeline.stores.kafka import read_range, usage_log
-from pipeline.stores.postgres import books
+from pipeline.stores.kafka import usage_log
+from pipeline.stores.postgres.books import Anchor
 from pipeline.stores.records import open_message
 from pipeline.stores.registry import message_decoder
-from pipeline.workers.knowledge import Knowledge
+from pipeline.workers.knowledge import FactSource, Knowledge
+from pipeline.workers.seams import Log
 from pipeline.workers.surroundings import Surroundings
 
 _PATIENCE_S = 3600.0
 
 
-class Catchup:
-    """One connection, one lock: calls come from threads."""
+class CursorSource(Protocol):
+    """Where the books stand."""
 
-    def __init__(self, around: Surroundings) -> None:
-        """Connect."""
-        self._around = around
-        self._connection = around.database.connect(name="metering", autocommit=True)
-        self._polling = around.database.connect(name="metering cursor", autocommit=True)
+    def load_cursors(self) -> dict[int, tuple[Cursor, Anchor]]: ...
+
+
+class BookSource(FactSource, Protocol):
+    """Facts, and where ticks stand in the books."""
+
+    def offset_at(self, partition: int, time_us: int) -> int: ...
+
+    def tick_before(self, partition: int, offset: int) -> tuple[Tick, int]: ...
+
+
+class Catchup:
+    """A session to look things up in, one to poll, one lock: calls come from threads."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        log: Log,
+        books: BookSource,
+        polling: CursorSource,
+        pause: Callable[[float], None] = sleep,
+    ) -> None:
+        """Begin with what the books say when they are first asked."""
+        self._around, self._log, self._books, self._polling = around, log, books, polling
         self._decode = message_decoder(around.settings.registry)
-        self.known = Knowledge(self._connection)
+        self.known = Knowledge(books, pause=pause)
         self._cursors: dict[int, Cursor] = {}
         self._lock = Lock()
 
     def poll(self) -> None:
         """Read where the books stand."""
-        loaded = books.load_cursors(self._polling)
+        loaded = self._polling.load_cursors()
         self._cursors = {partition: cursor for partition, (cursor, _) in loaded.items()}
 
     def cursor(self, partition: int) -> Cursor:
@@ -80,7 +102,7 @@ class Catchup:
         with self._lock:
             ground = self.known.ground(partition, self.cursor(partition).tick)
             began = generation * ground.gate.generation_width
-            return books.offset_at(self._connection, partition, began)
+            return self._books.offset_at(partition, began)
 
     def deliveries(self, partition: int, after: int, start: int, end: int) -> list[Delivery]:
         """Return the claims that the messages with start <= offset < end make.
@@ -92,7 +114,7 @@ class Catchup:
             if start > cursor.offset + 1:
                 place = Place(cursor.offset + 1, after, cursor.tick, cursor.log_time)
             else:  # right behind a tick, log time is that tick's
-                tick, stands = books.tick_before(self._connection, partition, start)
+                tick, stands = self._books.tick_before(partition, start)
                 place = Place(stands + 1, after, tick, tick.time)
             found = []
             for arrival, looked in self._walk(partition, place, end):
@@ -110,7 +132,7 @@ class Catchup:
     ) -> Iterator[tuple[Arrival, Told | Sifted]]:
         """Step `place` over the log up to `end`, telling each message as it was judged."""
         name = usage_log(self._around.stack)
-        for record in read_range(self._around.kafka, name, partition, place.offset, end):
+        for record in self._log.read_range(name, partition, place.offset, end):
             arrival = place.arrival(record.event_count, batch_digest(record.value))
             opened = open_message(record.value, self._decode)
             looked = self.known.look_waiting(opened, arrival, partition, _PATIENCE_S)

@@ -6,17 +6,19 @@ is made of facts up to the cut and usage below it, so when it is made does not m
 """
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields
 from threading import Event
-from typing import cast
+from typing import Protocol, cast
 
-from pipeline.book.booking import Cut
+from pipeline.book.booking import Cut, TickPassed
 from pipeline.catalog.catalog import Catalog
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
 from pipeline.invoice.compose import PlannedLine, carried_by_all, compose, planned_lines
+from pipeline.invoice.usage import UsageRequest
 from pipeline.ledger.seal import (
     Issue,
     PartitionEvidence,
@@ -25,59 +27,77 @@ from pipeline.ledger.seal import (
     issue_record,
     seal_of,
 )
-from pipeline.meter.ticks import Tick
-from pipeline.stores.postgres import documents
-from pipeline.stores.postgres.books import COUNT_NAMES
-from pipeline.stores.postgres.database import Connection, one
-from pipeline.stores.postgres.documents import Prepared
-from pipeline.stores.postgres.usage import digest_of_usage, read_usage
+from pipeline.meter.slices import Counts
+from pipeline.stores.postgres.documents import Prepared, Registrar
+from pipeline.workers.drafting import UsageSource
 from pipeline.workers.knowledge import Knowledge
 from pipeline.workers.surroundings import Surroundings
 
 _IDLE_S = 0.25
 
 
+class DocumentStore(UsageSource, Protocol):
+    """Booked cuts, what was composed at them, and the chain of what is issued."""
+
+    def transaction(self) -> AbstractContextManager[object]: ...
+
+    def take_cut(self) -> tuple[Cut, int] | None: ...
+
+    def save_prepared(self, cut: Cut, documents: Iterable[Prepared]) -> None: ...
+
+    def issuers_waiting(self) -> list[str]: ...
+
+    def register(self, issuer: str, seal: Registrar) -> int: ...
+
+    def contents_of(self, payer: str, currency: str) -> list[dict[str, Json]]: ...
+
+    def digest_of_usage(self, requests: Iterable[UsageRequest], below_cut: int) -> str: ...
+
+    def tick_passed(self, partition: int, serial: int) -> TickPassed: ...
+
+    def cut_before(self, payer: str, serial: int) -> int | None: ...
+
+    def fact_position(self, tick_serial: int) -> int: ...
+
+
 @dataclass(slots=True)
 class Finalizer:
-    """Prepares and registers over one connection in autocommit."""
+    """Prepares and registers over one session in autocommit."""
 
-    connection: Connection
+    store: DocumentStore
     known: Knowledge
     clock: Callable[[], Instant]
 
     def prepare(self) -> bool:
         """Compose the documents of one booked cut; return whether there was one."""
-        with self.connection.transaction():
-            taken = documents.take_cut(self.connection)
+        with self.store.transaction():
+            taken = self.store.take_cut()
             if taken is None:
                 return False
             cut, partition = taken
-            documents.save_prepared(self.connection, cut, self._composed(cut, partition))
+            self.store.save_prepared(cut, self._composed(cut, partition))
             return True
 
     def register(self) -> int:
         """Seal what is prepared; return how many documents were."""
-        issuers = documents.issuers_waiting(self.connection)
-        return sum(documents.register(self.connection, issuer, self._seal) for issuer in issuers)
+        issuers = self.store.issuers_waiting()
+        return sum(self.store.register(issuer, self._seal) for issuer in issuers)
 
     def _composed(self, cut: Cut, partition: int) -> list[Prepared]:
-        tick, offset, counts = self._tick(partition, cut.serial)
-        catalog = self.known.catalog(tick.fact_position)
+        passed = self.store.tick_passed(partition, cut.serial)
+        catalog = self.known.catalog(passed.tick.fact_position)
         lines = self._lines(catalog, cut)
         requests = [line.request for line in lines if line.request]
-        usage = read_usage(self.connection, requests, cut.serial)
+        usage = self.store.read_usage(requests, cut.serial)
         since_offset, since_counts = self._cut_before(partition, cut)
         evidence = PartitionEvidence(
             partition=partition,
             from_offset=since_offset,
-            to_offset=offset,
+            to_offset=passed.offset,
             cut_tick=cut.serial,
-            counts={
-                name: now - before
-                for name, now, before in zip(COUNT_NAMES, counts, since_counts, strict=True)
-            },
+            counts=_between(since_counts, passed.counts),
         )
-        digest = digest_of_usage(self.connection, requests, cut.serial)
+        digest = self.store.digest_of_usage(requests, cut.serial)
         sealed_evidence = evidence_json([evidence], digest)
         return [
             Prepared(
@@ -95,40 +115,20 @@ class Finalizer:
         ]
 
     def _lines(self, catalog: Catalog, cut: Cut) -> Sequence[PlannedLine]:
-        earlier = documents.contents_of(self.connection, cut.payer, cut.currency)
+        earlier = self.store.contents_of(cut.payer, cut.currency)
         carried = carried_by_all(earlier)
         return planned_lines(catalog, cut.payer, cut.currency, cut.instant, carried)
 
-    def _tick(self, partition: int, serial: int) -> tuple[Tick, int, Sequence[int]]:
-        """Return a tick as it stands in a partition, its offset, the counts up to it."""
-        time_us, position, offset, counts = one(
-            self.connection,
-            "SELECT time_us, fact_position, source_offset, counts FROM partition_tick"
-            " WHERE partition_no = %s AND serial = %s",
-            partition,
-            serial,
-        )
-        return Tick(serial, time_us, position), offset, counts
-
-    def _cut_before(self, partition: int, cut: Cut) -> tuple[int, Sequence[int]]:
+    def _cut_before(self, partition: int, cut: Cut) -> tuple[int, Counts]:
         """Return offset and counts at the payer's cut before this one (the log's start: none)."""
-        (serial,) = one(
-            self.connection,
-            "SELECT max(serial) FROM cut WHERE payer = %s AND serial < %s",
-            cut.payer,
-            cut.serial,
-        )
+        serial = self.store.cut_before(cut.payer, cut.serial)
         if serial is None:
-            return -1, [0] * len(COUNT_NAMES)
-        _, offset, counts = self._tick(partition, serial)
-        return offset, counts
+            return -1, Counts()
+        passed = self.store.tick_passed(partition, serial)
+        return passed.offset, passed.counts
 
     def _seal(self, prepared: Prepared, place: int, previous: str) -> tuple[str, bytes, bytes]:
-        (cut_position,) = one(
-            self.connection,
-            "SELECT fact_position FROM tick WHERE serial = %s",
-            prepared.cut_serial,
-        )
+        cut_position = self.store.fact_position(prepared.cut_serial)
         catalog = self.known.catalog(cut_position)
         issuer = catalog.issuers.get(prepared.issuer)
         if issuer is None:
@@ -151,6 +151,13 @@ class Finalizer:
             ),
         )
         return number, record, seal_of(record)
+
+
+def _between(before: Counts, now: Counts) -> dict[str, int]:
+    """Return the outcomes counted from one tick to another, by name."""
+    return {
+        each.name: getattr(now, each.name) - getattr(before, each.name) for each in fields(Counts)
+    }
 
 
 def _payment_days(catalog: Catalog, prepared: Prepared) -> int:

@@ -5,41 +5,51 @@ Does not own: what they mean (catalog, meter).
 Law: a worker that lacks a fact or a tick's row waits; it never judges without.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import RLock
 from time import monotonic, sleep
+from typing import Protocol
 
 from pipeline.catalog.catalog import Catalog, FactLog
+from pipeline.catalog.facts import Fact
 from pipeline.core.errors import ServerFailed
 from pipeline.meter.place import NeedsTick, Opened, Told, look
 from pipeline.meter.sift import Arrival, Ground, Sifted
 from pipeline.meter.ticks import Tick
-from pipeline.stores.postgres import facts
-from pipeline.stores.postgres.database import Connection
 
 _ROWS_AHEAD = 2_000
 _ROWS_KEPT = 20_000
 _POLL_S = 0.05
 
 
+class FactSource(Protocol):
+    """The fact log and the rows of ticks, as a reader asks for them."""
+
+    def read_facts(self, after: int, until: int | None = None) -> list[Fact]: ...
+
+    def ticks_from(self, serial: int, count: int) -> list[Tick]: ...
+
+
 @dataclass(slots=True)
 class Knowledge:
-    """Facts and tick rows as far as they were needed, over one connection in autocommit.
+    """Facts and tick rows as far as they were needed, over one session in autocommit.
 
     Calls may come from several threads at once.
     """
 
-    connection: Connection
+    source: FactSource
     facts: FactLog = field(default_factory=FactLog)
     _rows: dict[int, Tick | None] = field(default_factory=dict)
     _grounds: dict[int, tuple[int, Ground]] = field(default_factory=dict)
     _lock: RLock = field(default_factory=RLock)
+    pause: Callable[[float], None] = sleep
 
     def catalog(self, position: int) -> Catalog:
         """Return the catalog at a position that a tick named."""
         with self._lock:
             if position > self.facts.head:
-                self.facts.append(facts.read_facts(self.connection, self.facts.head))
+                self.facts.append(self.source.read_facts(self.facts.head))
             return self.facts.at(position)
 
     def ground(self, partition: int, tick: Tick) -> Ground:
@@ -57,7 +67,7 @@ class Knowledge:
         with self._lock:
             if len(self._rows) > _ROWS_KEPT:
                 self._rows.clear()
-            for tick in facts.ticks_from(self.connection, serial, _ROWS_AHEAD):
+            for tick in self.source.ticks_from(serial, _ROWS_AHEAD):
                 self._rows[tick.serial] = tick
             return serial in self._rows
 
@@ -87,7 +97,7 @@ class Knowledge:
             if monotonic() > deadline:
                 raise ServerFailed(f"tick {looked.serial} does not come: is the ticker running?")
             else:
-                sleep(_POLL_S)
+                self.pause(_POLL_S)
 
     def _without_row(self, forged: Tick, arrival: Arrival, partition: int) -> Told:
         """Judge a tick that nobody committed: its serial may yet get a row, of another tick."""

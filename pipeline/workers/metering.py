@@ -13,7 +13,7 @@ import asyncio
 import os
 import sys
 import traceback
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
@@ -23,7 +23,7 @@ import structlog
 from mode.supervisors import CrashingSupervisor
 
 from pipeline.collect.letters import DeadLetter, Refusal
-from pipeline.core.calendar import SECOND
+from pipeline.core.calendar import SECOND, Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import batch_digest
 from pipeline.dedupe.claims import Behind, Delivery, Judged
@@ -33,11 +33,12 @@ from pipeline.meter.slices import Slice
 from pipeline.meter.ticks import Tick
 from pipeline.stores.claims import RedisClaims
 from pipeline.stores.clock import wall_clock
-from pipeline.stores.kafka import event_count, usage_log
+from pipeline.stores.kafka import KafkaLog, event_count, usage_log
 from pipeline.stores.records import encode_letter, encode_slices, open_message
 from pipeline.stores.registry import is_foreign, message_decoder
 from pipeline.topology import USAGE_EVENTS, USAGE_METERED, USAGE_REJECTED
 from pipeline.workers.catchup import Catchup
+from pipeline.workers.seams import Blocking, ClaimStore, Sender
 from pipeline.workers.surroundings import Surroundings
 
 _log = structlog.get_logger()
@@ -66,11 +67,18 @@ class _Looked:
 class MeteringLine:
     """The line from event to ack, for every partition this worker has."""
 
-    def __init__(self, around: Surroundings, producer: Any, claims: RedisClaims) -> None:
+    def __init__(
+        self,
+        around: Surroundings,
+        sender: Sender,
+        claims: ClaimStore,
+        catchup: Catchup,
+        machine: "Machine",
+    ) -> None:
         """Prepare; `start` begins."""
-        self._around, self._producer, self._claims = around, producer, claims
+        self._around, self._sender, self._claims = around, sender, claims
         self._stack = around.stack
-        self._catchup = Catchup(around)
+        self._catchup, self._machine = catchup, machine
         self._decode = message_decoder(around.settings.registry)
         self._places: dict[int, Place] = {}
         self._looked: asyncio.Queue[_Looked] = asyncio.Queue(_CLAIMS_IN_FLIGHT)
@@ -83,7 +91,7 @@ class MeteringLine:
         """Run the two tails of the line; whoever fails ends the process."""
         await self._poll()
         tails = (self._fold_and_send(), self._ack(stream), self._keep_polling())
-        self._tails = [asyncio.create_task(_or_die(tail)) for tail in tails]
+        self._tails = [asyncio.create_task(self._or_die(tail)) for tail in tails]
 
     async def take(self, event: Any) -> None:
         """Look at one message and send its claim off."""
@@ -99,7 +107,7 @@ class MeteringLine:
         await self._hold_back(partition, offset)
         place = self._places.get(partition)
         if place is None or place.offset != offset:
-            place = await asyncio.to_thread(self._catchup.place_at, partition, offset)
+            place = await self._machine.blocking(self._catchup.place_at, partition, offset)
             self._places[partition] = place
         arrival = place.arrival(event_count(_headers(event)), batch_digest(message))
         looked = await self._look(await self._open(message), arrival, partition)
@@ -114,19 +122,19 @@ class MeteringLine:
     async def _open(self, message: bytes) -> Opened:
         """Decode; what may need a registry does so in a thread, where it can wait."""
         if is_foreign(message):
-            return await asyncio.to_thread(open_message, message, self._decode)
+            return await self._machine.blocking(open_message, message, self._decode)
         return open_message(message)
 
     async def _look(self, opened: Opened, arrival: Arrival, partition: int) -> Told | Sifted:
         known = self._catchup.known
         if arrival.tick.fact_position > known.facts.head:
-            await asyncio.to_thread(self._catchup.ground, partition, arrival.tick)
+            await self._machine.blocking(self._catchup.ground, partition, arrival.tick)
         looked = known.look(opened, arrival, partition)
         if isinstance(looked, NeedsTick):
             wait = partial(self._catchup.look_waiting, opened, arrival, partition)
-            looked = await asyncio.to_thread(wait)
+            looked = await self._machine.blocking(wait)
         if isinstance(looked, Told) and (tick := looked.piece.tick) is not None:
-            ahead = tick.time - wall_clock()
+            ahead = tick.time - self._machine.clock()
             if ahead > _TICK_AHEAD_MAX:
                 raise BrokenInvariant(
                     f"tick {tick.serial} is {ahead // SECOND} s ahead of this machine's clock:"
@@ -139,6 +147,15 @@ class MeteringLine:
         lead = self._around.settings.metering_lead
         while offset - self._catchup.cursor(partition).offset > lead:
             await asyncio.sleep(_POLL_S)
+
+    async def _or_die(self, tail: Awaitable[None]) -> None:
+        """Run a tail of the line; its end is the end of the process."""
+        try:
+            await tail
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            self._machine.die()
 
     async def _fold_and_send(self) -> None:
         while True:
@@ -176,14 +193,14 @@ class MeteringLine:
         """
         after = watermark + 1
         if watermark < 0:
-            after = await asyncio.to_thread(
+            after = await self._machine.blocking(
                 self._catchup.generation_start, partition, claim.generation - 1
             )
             await self._claims.start_at(partition, after)
         made = 0
         for start in range(after, claim.offset, _RECLAIM_MESSAGES):
             end = min(start + _RECLAIM_MESSAGES, claim.offset)
-            for older in await asyncio.to_thread(
+            for older in await self._machine.blocking(
                 self._catchup.deliveries, partition, after, start, end
             ):
                 await self._claims.claim(partition, older)
@@ -201,25 +218,18 @@ class MeteringLine:
         self, item: _Looked, piece: Slice, refusals: Sequence[Refusal]
     ) -> list[Awaitable[Any]]:
         sends = [
-            await self._producer.send(
-                self._stack.topic(USAGE_METERED),
-                None,
-                encode_slices([piece]),
-                item.partition,
-                None,
-                None,
+            await self._sender.send(
+                self._stack.topic(USAGE_METERED), item.partition, encode_slices([piece])
             )
         ]
         if refusals:
             letter = _letter(item, piece, refusals)
             sends.append(
-                await self._producer.send(
+                await self._sender.send(
                     self._stack.topic(USAGE_REJECTED),
-                    letter.customer.encode() or None,
-                    encode_letter(letter),
                     item.partition,
-                    None,
-                    None,
+                    encode_letter(letter),
+                    key=letter.customer.encode() or None,
                 )
             )
         return sends
@@ -238,7 +248,7 @@ class MeteringLine:
 
     async def _poll(self) -> None:
         """Learn where the books stand; forget claims that nothing can ask for any more."""
-        await asyncio.to_thread(self._catchup.poll)
+        await self._machine.blocking(self._catchup.poll)
         for partition in list(self._places):
             needed = self._catchup.generation_of_cursor(partition) - 1
             if self._needed.get(partition) != needed:
@@ -267,21 +277,36 @@ def _headers(event: Any) -> list[tuple[str, bytes | None]]:
     return list(event.message.headers or ())  # the event's own are a dict: the last of a name wins
 
 
-async def _or_die(tail: Awaitable[None]) -> None:
-    """Run a tail of the line; its end is the end of the process."""
-    try:
-        await tail
-    except asyncio.CancelledError:
-        raise
-    except BaseException:
-        die()
-
-
 def die() -> None:
     """End the process at once: nothing half-done may be acked on the way out."""
     traceback.print_exc(file=sys.stderr)
     sys.stderr.flush()
     os._exit(70)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the line asks of the machine it runs on; the simulation is another one."""
+
+    blocking: Blocking = asyncio.to_thread
+    clock: Callable[[], Instant] = wall_clock
+    die: Callable[[], None] = die
+
+
+@dataclass(frozen=True, slots=True)
+class FaustSender:
+    """Sends by the producer that Faust has."""
+
+    producer: Any
+
+    async def send(
+        self, topic: str, partition: int, value: bytes, *, key: bytes | None = None
+    ) -> Awaitable[object]:
+        """Send one record and return what is done once the broker has it."""
+        return cast(
+            Awaitable[object],
+            await self.producer.send(topic, key, value, partition, None, None),
+        )
 
 
 def make_app(around: Surroundings, number: int) -> faust.App:
@@ -335,7 +360,10 @@ async def _meter(stream: Any, *, around: Surroundings, app: faust.App) -> None:
         claims = RedisClaims(around.redis, around.stack)
         await claims.open()
         producer = await app.maybe_start_producer()
-        line = MeteringLine(around, producer, claims)
+        reading = around.database.connect(name="metering", autocommit=True)
+        polling = around.database.connect(name="metering cursor", autocommit=True)
+        catchup = Catchup(around, KafkaLog(around.kafka), reading, polling)
+        line = MeteringLine(around, FaustSender(producer), claims, catchup, Machine())
         await line.start(stream)
         async for event in stream.noack().events():
             await line.take(event)

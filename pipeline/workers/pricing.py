@@ -6,21 +6,23 @@ books say where to read on.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from threading import Event
+from typing import Protocol
 
-from pipeline.book.booking import Booked, Cursor, Partition
+from pipeline.book.booking import Booked, Cursor, Cut, Partition, SequenceKey
 from pipeline.core.errors import BrokenInvariant
+from pipeline.dedupe.sequences import SequenceState
 from pipeline.stores.codec import Unreadable, decode
-from pipeline.stores.kafka import MeteredReader, log_ends, read_range, topic_id, usage_log
-from pipeline.stores.postgres import books
+from pipeline.stores.kafka import KafkaLog, usage_log
 from pipeline.stores.postgres.books import Anchor, Books, Flush
 from pipeline.stores.records import slices_of
 from pipeline.topology import USAGE_METERED
-from pipeline.workers.drafting import rate_dirty
-from pipeline.workers.knowledge import Knowledge
+from pipeline.workers.drafting import DraftStore, rate_dirty
+from pipeline.workers.knowledge import FactSource, Knowledge
+from pipeline.workers.seams import Log
 from pipeline.workers.surroundings import Surroundings
 
 
@@ -29,10 +31,33 @@ def partitions_of(worker: int, workers: int, partitions: int) -> list[int]:
     return list(range(worker, partitions, workers))
 
 
+class BookStore(DraftStore, Protocol):
+    """What a worker takes up of the books, and what it rates."""
+
+    def load_sequences(self, partition: int) -> dict[SequenceKey, SequenceState]: ...
+
+    def load_cuts(self, partition: int) -> list[Cut]: ...
+
+
+class BookKeeper(Protocol):
+    """Saves flushes, each all or nothing, only from where the cursor stands."""
+
+    def save(self, flushes: Sequence[Flush]) -> None: ...
+
+
 class PricingWorker:
     """Books a fixed set of partitions."""
 
-    def __init__(self, around: Surroundings, partitions: Sequence[int]) -> None:
+    def __init__(
+        self,
+        around: Surroundings,
+        partitions: Sequence[int],
+        log: Log,
+        books: BookKeeper,
+        store: BookStore,
+        facts: FactSource,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Load the books and hold their anchors against the topics.
 
         Raises:
@@ -40,13 +65,11 @@ class PricingWorker:
 
         """
         self._around, self._numbers = around, partitions
-        self._knowing = around.database.connect(name="pricing facts", autocommit=True)
-        self._known = Knowledge(self._knowing)
-        self._booking = around.database.connect(name="pricing books")
-        self._drafting = around.database.connect(name="pricing drafts", autocommit=True)
-        self._books = Books(self._booking)
-        self._topic_id = topic_id(around.kafka, usage_log(around.stack))
-        loaded = books.load_cursors(self._drafting)
+        self._log, self._books, self._store = log, books, store
+        self._monotonic = monotonic
+        self._known = Knowledge(facts)
+        self._topic_id = log.topic_id(usage_log(around.stack))
+        loaded = store.load_cursors()
         self._anchors: dict[int, Anchor] = {}
         self._partitions: dict[int, Partition] = {}
         for number in partitions:
@@ -55,7 +78,7 @@ class PricingWorker:
             self._anchors[number] = anchor
             self._partitions[number] = self._load(cursor)
         starts = {number: p.cursor.metered_offset + 1 for number, p in self._partitions.items()}
-        self._reader = MeteredReader(around.kafka, self._metered, starts)
+        self._reader = log.follow(self._metered, starts)
 
     @property
     def _metered(self) -> str:
@@ -64,8 +87,8 @@ class PricingWorker:
     def _load(self, cursor: Cursor) -> Partition:
         number = cursor.partition
         catalog = self._known.catalog(cursor.tick.fact_position)
-        sequences = books.load_sequences(self._drafting, number)
-        return Partition(cursor, catalog, sequences, books.load_cuts(self._drafting, number))
+        sequences = self._store.load_sequences(number)
+        return Partition(cursor, catalog, sequences, self._store.load_cuts(number))
 
     def _check_anchor(self, cursor: Cursor, anchor: Anchor) -> None:
         """Notice a topic that was recreated or truncated under the books."""
@@ -77,7 +100,7 @@ class PricingWorker:
             )
         if cursor.metered_offset < 0:
             return
-        first, following = log_ends(self._around.kafka, self._metered, number + 1)[number]
+        first, following = self._log.ends(self._metered, number + 1)[number]
         if following <= cursor.metered_offset:
             raise BrokenInvariant(
                 f"{self._metered}[{number}] ends at {following}, but {cursor.metered_offset} was"
@@ -86,7 +109,7 @@ class PricingWorker:
         if first > cursor.metered_offset:
             return
         at = cursor.metered_offset
-        for record in read_range(self._around.kafka, self._metered, number, at, at + 1):
+        for record in self._log.read_range(self._metered, number, at, at + 1):
             if _digest(record.value) != anchor.metered_digest:
                 raise BrokenInvariant(
                     f"{self._metered}[{number}] holds another record at {at} than was booked"
@@ -98,9 +121,9 @@ class PricingWorker:
         records = self._reader.read(settings.flush_records, settings.flush_s)
         if records:
             self._book(records)
-        started = time.monotonic()
-        while rate_dirty(self._drafting, self._known, self._numbers):
-            if time.monotonic() - started > _DRAFT_S_MAX and records:
+        started = self._monotonic()
+        while rate_dirty(self._store, self._known, self._numbers):
+            if self._monotonic() - started > _DRAFT_S_MAX and records:
                 break
         return len(records)
 
@@ -132,8 +155,6 @@ class PricingWorker:
     def close(self) -> None:
         """Leave."""
         self._reader.close()
-        for connection in (self._knowing, self._booking, self._drafting):
-            connection.close()
 
 
 _DRAFT_S_MAX = 1.0
@@ -145,7 +166,20 @@ def _digest(record: bytes) -> bytes:
 
 def run_pricing(around: Surroundings, worker: int, workers: int, stop: Event) -> None:
     """Book and rate until stopped."""
-    pricing = PricingWorker(around, partitions_of(worker, workers, around.partitions))
+    database = around.database
+    booking = database.connect(name="pricing books")
+    drafting = database.connect(name="pricing drafts", autocommit=True)
+    knowing = database.connect(name="pricing facts", autocommit=True)
+    pricing = PricingWorker(
+        around,
+        partitions_of(worker, workers, around.partitions),
+        KafkaLog(around.kafka),
+        Books(booking),
+        drafting,
+        knowing,
+    )
     while not stop.is_set():
         pricing.step()
     pricing.close()
+    for connection in (knowing, booking, drafting):
+        connection.close()

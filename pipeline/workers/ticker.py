@@ -6,21 +6,37 @@ Law: each partition holds every serial, in order, with equal content. Leadership
 the very connection that writes, so a ticker that lost it cannot write.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import Event
+from typing import Protocol
 
 from pipeline.catalog.facts import Fact
 from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.identity import canonical
 from pipeline.meter.ticks import Tick
 from pipeline.stores.kafka import SureProducer, usage_log
-from pipeline.stores.postgres import facts
-from pipeline.stores.postgres.database import Connection, one
 from pipeline.stores.records import encode_tick
 from pipeline.topology import BILLING_FACTS
+from pipeline.workers.seams import Writer
 from pipeline.workers.surroundings import Surroundings
 
-_LEADER_LOCK = "talea ticker"
+
+class TickStore(Protocol):
+    """Where ticks and facts get their serials: a session of its own, in autocommit."""
+
+    def try_lead(self) -> bool: ...
+
+    def fact_head(self) -> tuple[int, int]: ...
+
+    def read_facts(self, after: int, until: int | None = None) -> list[Fact]: ...
+
+    def mark_mirrored(self, serial: int) -> None: ...
+
+    def write_tick(self, clock: Instant, partitions: int) -> Tick | None: ...
+
+    def unacked_ticks(self) -> list[Tick]: ...
+
+    def mark_acked(self, serials: Iterable[int]) -> None: ...
 
 
 def fact_message(fact: Fact) -> bytes:
@@ -45,44 +61,39 @@ class Ticker:
     def __init__(
         self,
         around: Surroundings,
-        connection: Connection,
-        producer: SureProducer,
+        store: TickStore,
+        producer: Writer,
         clock: Callable[[], Instant],
     ) -> None:
-        """Use a connection of its own, in autocommit."""
-        self._around, self._connection = around, connection
+        """Write over a session that nobody else uses."""
+        self._around, self._store = around, store
         self._producer, self._clock = producer, clock
 
     def try_lead(self) -> bool:
         """Return whether this ticker leads from now on; a new leader ends what was begun."""
-        (leads,) = one(
-            self._connection,
-            "SELECT pg_try_advisory_lock(hashtext(%s), hashtext(current_schema()))",
-            _LEADER_LOCK,
-        )
+        leads = self._store.try_lead()
         if leads:
-            self._connection.execute("SET idle_session_timeout = '15s'")
-            self._send(facts.unacked_ticks(self._connection))
-        return bool(leads)
+            self._send(self._store.unacked_ticks())
+        return leads
 
     def tick(self) -> Tick:
         """Write one tick and return it once every partition has it."""
         while True:
             self._mirror()
-            tick = facts.write_tick(self._connection, self._clock(), self._around.partitions)
+            tick = self._store.write_tick(self._clock(), self._around.partitions)
             if tick is not None:
                 self._send([tick])
                 return tick
 
     def _mirror(self) -> None:
-        head, mirrored = facts.fact_head(self._connection)
+        head, mirrored = self._store.fact_head()
         if head == mirrored:
             return
         topic = self._around.stack.topic(BILLING_FACTS)
-        for fact in facts.read_facts(self._connection, mirrored, head):
+        for fact in self._store.read_facts(mirrored, head):
             self._producer.send(topic, 0, fact_message(fact), key=fact.id.encode())
         self._producer.flush()
-        facts.mark_mirrored(self._connection, head)
+        self._store.mark_mirrored(head)
 
     def _send(self, ticks: list[Tick]) -> None:
         partitions = self._around.partitions
@@ -93,7 +104,7 @@ class Ticker:
                     usage_log(self._around.stack), partition, message, event_count=0
                 )
         self._producer.flush()
-        facts.mark_acked(self._connection, [tick.serial for tick in ticks])
+        self._store.mark_acked([tick.serial for tick in ticks])
 
 
 def run_ticker(around: Surroundings, clock: Callable[[], Instant], stop: Event) -> None:

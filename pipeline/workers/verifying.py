@@ -7,6 +7,7 @@ Does not own: refolding and comparing (replay), the chain (ledger).
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from pipeline.core.calendar import parse_instant
 from pipeline.core.identity import batch_digest, partition_of
@@ -16,14 +17,13 @@ from pipeline.meter.place import Place
 from pipeline.meter.ticks import Tick
 from pipeline.replay.proof import Claimed, content_fault
 from pipeline.replay.refold import Message, Refold
-from pipeline.stores.kafka import read_range, usage_log
-from pipeline.stores.postgres import books
-from pipeline.stores.postgres.database import Connection, one
-from pipeline.stores.postgres.documents import Document, read_documents
-from pipeline.stores.postgres.facts import read_facts, ticks_from
+from pipeline.stores.kafka import usage_log
+from pipeline.stores.postgres.documents import Document
 from pipeline.stores.records import open_message
 from pipeline.stores.registry import message_decoder
+from pipeline.workers.catchup import BookSource
 from pipeline.workers.knowledge import Knowledge
+from pipeline.workers.seams import Log
 from pipeline.workers.surroundings import Surroundings
 
 Progress = Callable[[int, int], None]
@@ -48,18 +48,26 @@ class _Stretch:
     documents: Sequence[Document]
 
 
-class Verifier:
-    """Verifies documents over one connection."""
+class Archive(BookSource, Protocol):
+    """What is issued, and where its ticks stand."""
 
-    def __init__(self, around: Surroundings, connection: Connection) -> None:
+    def read_documents(self, payer: str | None = None) -> list[Document]: ...
+
+    def last_tick_offset(self, partition: int, serial: int) -> int: ...
+
+
+class Verifier:
+    """Verifies documents over one session."""
+
+    def __init__(self, around: Surroundings, log: Log, archive: Archive) -> None:
         """Read facts, ticks and documents."""
-        self._around, self._connection = around, connection
-        self._known = Knowledge(connection)
-        self._known.facts.append(read_facts(connection, 0))
+        self._around, self._log, self._archive = around, log, archive
+        self._known = Knowledge(archive)
+        self._known.facts.append(archive.read_facts(0))
         self._rows: dict[int, Tick | None] = {
-            tick.serial: tick for tick in ticks_from(connection, 1, _ALL_TICKS)
+            tick.serial: tick for tick in archive.ticks_from(1, _ALL_TICKS)
         }
-        self._documents = read_documents(connection)
+        self._documents = archive.read_documents()
         self._decode = message_decoder(around.settings.registry)
 
     @property
@@ -109,27 +117,19 @@ class Verifier:
         gate = self._known.catalog(1).parameters.gate
         earliest = min(parse_instant(document.content["period_start"]) for document in documents)
         began = (gate.generation(earliest - gate.tolerance) - 2) * gate.generation_width
-        start = books.offset_at(self._connection, partition, began)
+        start = self._archive.offset_at(partition, began)
         serial = max(document.cut_serial for document in documents)
-        (end,) = one(
-            self._connection,
-            "SELECT coalesce(max(source_offset), -1) FROM partition_tick"
-            " WHERE partition_no = %s AND serial <= %s",
-            partition,
-            serial,
-        )
+        end = self._archive.last_tick_offset(partition, serial)
         return _Stretch(partition, start, end + 1, documents)
 
     def _refold(
         self, stretch: _Stretch, done: int, total: int, progress: Progress
     ) -> dict[str, str]:
-        tick, stands = books.tick_before(self._connection, stretch.partition, stretch.start)
+        tick, stands = self._archive.tick_before(stretch.partition, stretch.start)
         place = Place(stands + 1, stands + 1, tick, tick.time)
         refold = Refold(stretch.partition, place, self._rows, self._known.catalog)
         name = usage_log(self._around.stack)
-        for record in read_range(
-            self._around.kafka, name, stretch.partition, place.offset, stretch.end
-        ):
+        for record in self._log.read_range(name, stretch.partition, place.offset, stretch.end):
             opened = open_message(record.value, self._decode)
             refold.feed(Message(opened, record.event_count, batch_digest(record.value)))
             if record.offset % 100 == 0:

@@ -28,7 +28,7 @@ from pipeline.embedded import Servers
 from pipeline.meter.slices import Counts
 from pipeline.replay.audit import Conservation, total
 from pipeline.settings import Settings
-from pipeline.stores.kafka import SureProducer, log_ends, partition_counts, usage_log
+from pipeline.stores.kafka import KafkaLog, SureProducer, log_ends, partition_counts, usage_log
 from pipeline.stores.postgres.books import load_cursors
 from pipeline.stores.postgres.database import Connection, one
 from pipeline.stores.postgres.documents import Document, read_documents
@@ -219,7 +219,9 @@ class RunningStack:
     def verify(self) -> Verified:
         """Verify every document."""
         with self.around.database.session("verify") as connection:
-            return Verifier(self.around, connection).verify(None, lambda _done, _of: None)
+            return Verifier(self.around, KafkaLog(self.around.kafka), connection).verify(
+                None, lambda _done, _of: None
+            )
 
     # --- waiting ---
 

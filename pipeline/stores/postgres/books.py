@@ -9,17 +9,18 @@ this worker believes it to stand.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from struct import iter_unpack, pack
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.book.booking import Booked, Cursor, Cut, SequenceKey, SeriesKey
+from pipeline.book.booking import Booked, Cursor, Cut, SequenceKey, SeriesKey, TickPassed
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import canonical
 from pipeline.dedupe.sequences import SequenceState
 from pipeline.meter.slices import Counts
 from pipeline.meter.ticks import NO_TICK, Tick
-from pipeline.stores.postgres.database import Connection
+from pipeline.stores.postgres.connection import Connection, one
 
 COUNT_NAMES = tuple(field.name for field in fields(Counts))
 """The outcomes, in the order they are stored in."""
@@ -341,3 +342,27 @@ def offset_at(connection: Connection, partition: int, time_us: int) -> int:
         [partition, time_us],
     ).fetchone()
     return row[0] if row else 0
+
+
+def last_tick_offset(connection: Connection, partition: int, serial: int) -> int:
+    """Return the offset of the highest booked tick up to `serial` (-1: there is none)."""
+    (offset,) = one(
+        connection,
+        "SELECT coalesce(max(source_offset), -1) FROM partition_tick"
+        " WHERE partition_no = %s AND serial <= %s",
+        partition,
+        serial,
+    )
+    return cast(int, offset)
+
+
+def tick_passed(connection: Connection, partition: int, serial: int) -> TickPassed:
+    """Return a booked tick as it stands in a partition."""
+    time_us, position, offset, counts = one(
+        connection,
+        "SELECT time_us, fact_position, source_offset, counts FROM partition_tick"
+        " WHERE partition_no = %s AND serial = %s",
+        partition,
+        serial,
+    )
+    return TickPassed(Tick(serial, time_us, position), offset, Counts(*counts))

@@ -9,18 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import TupleRow
 
 from pipeline.core.errors import ServerFailed
+from pipeline.stores.postgres.connection import Connection as Connection
+from pipeline.stores.postgres.connection import Overtaken as Overtaken
+from pipeline.stores.postgres.connection import one as one
+from pipeline.stores.postgres.session import Session
 from pipeline.stores.schemas import schema_folder
-
-Connection = psycopg.Connection[TupleRow]
-Overtaken = psycopg.errors.SerializationFailure
-"""Another transaction changed what this one had read: do it again."""
 
 APPLICATION_ROLE = "talea_app"
 _MIGRATION_LOCK = 7_311_001
@@ -37,7 +35,7 @@ class Database:
     dsn: str
     schema: str
 
-    def connect(self, *, name: str, owner: bool = False, autocommit: bool = False) -> Connection:
+    def connect(self, *, name: str, owner: bool = False, autocommit: bool = False) -> Session:
         """Open a connection as the application role, or as the owner of the schema.
 
         Raises:
@@ -45,7 +43,7 @@ class Database:
 
         """
         try:
-            connection = psycopg.connect(
+            connection = Session.connect(
                 self.dsn,
                 options=f"-c search_path={self.schema} {_TIMEOUTS}",
                 application_name=f"talea {name}",
@@ -62,7 +60,7 @@ class Database:
         return connection
 
     @contextmanager
-    def session(self, name: str, *, owner: bool = False) -> Iterator[Connection]:
+    def session(self, name: str, *, owner: bool = False) -> Iterator[Session]:
         """Connect for one piece of work, in autocommit; close it after."""
         connection = self.connect(name=name, owner=owner, autocommit=True)
         try:
@@ -87,7 +85,9 @@ class Database:
                 " (name text PRIMARY KEY, sha256 text NOT NULL,"
                 " at timestamptz NOT NULL DEFAULT clock_timestamp())"
             )
-            ran = dict(connection.execute("SELECT name, sha256 FROM migration").fetchall())
+            ran: dict[str, str] = dict(
+                connection.execute("SELECT name, sha256 FROM migration").fetchall()
+            )
             files = sorted((schema_folder() / "sql").glob("*.sql"))
             return [path.name for path in files if self._apply(connection, path, ran)]
 
@@ -111,14 +111,6 @@ class Database:
                 "INSERT INTO migration (name, sha256) VALUES (%s, %s)", [path.name, checksum]
             )
         return True
-
-
-def one(connection: Connection, query: LiteralString, *parameters: object) -> tuple[Any, ...]:
-    """Return the only row of a query."""
-    row = connection.execute(query, parameters).fetchone()
-    if row is None:
-        raise LookupError(f"no row: {query}")
-    return row
 
 
 def _first_line(error: Exception) -> str:

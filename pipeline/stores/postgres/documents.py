@@ -14,7 +14,7 @@ from pipeline.book.booking import Cut
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json, canonical
 from pipeline.ledger.seal import FIRST_SEAL, Sealed
-from pipeline.stores.postgres.database import Connection, one
+from pipeline.stores.postgres.connection import Connection, one
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,10 @@ class Prepared:
     cut_serial: int
     content: bytes
     evidence: Mapping[str, Json]
+
+
+Registrar = Callable[[Prepared, int, str], tuple[str, bytes, bytes]]
+"""Called with what is prepared, its place and the previous seal: number, record and seal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,21 +128,24 @@ def unprepared_cuts(connection: Connection, payer: str, currency: str) -> list[I
     return [instant for (instant,) in rows]
 
 
+def cut_before(connection: Connection, payer: str, serial: int) -> int | None:
+    """Return the tick serial of a payer's latest cut below `serial`."""
+    (latest,) = one(
+        connection, "SELECT max(serial) FROM cut WHERE payer = %s AND serial < %s", payer, serial
+    )
+    return cast(int | None, latest)
+
+
 def issuers_waiting(connection: Connection) -> list[str]:
     """Return the issuers with prepared documents."""
     rows = connection.execute("SELECT DISTINCT issuer FROM prepared ORDER BY issuer")
     return [issuer for (issuer,) in rows]
 
 
-def register(
-    connection: Connection,
-    issuer: str,
-    seal: Callable[[Prepared, int, str], tuple[str, bytes, bytes]],
-) -> int:
+def register(connection: Connection, issuer: str, seal: Registrar) -> int:
     """Give every prepared document of an issuer its number, record and seal; return how many.
 
-    `seal(prepared, place, previous seal)` returns (number, record, seal). One transaction,
-    one lock an issuer: two finalizers register one after the other.
+    One transaction, one lock an issuer: two finalizers register one after the other.
     """
     with connection.transaction():
         connection.execute(

@@ -10,7 +10,7 @@ from typing import cast
 
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json, canonical
-from pipeline.stores.postgres.database import Connection
+from pipeline.stores.postgres.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)

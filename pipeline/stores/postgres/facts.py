@@ -15,8 +15,9 @@ from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.calendar import Instant, from_datetime, to_datetime
 from pipeline.core.identity import Json, canonical
 from pipeline.meter.ticks import Tick
-from pipeline.stores.postgres.database import Connection, one
+from pipeline.stores.postgres.connection import Connection, one
 
+_LEADER_LOCK = "talea ticker"
 _COLUMNS = "serial, id, kind, subject, body, actor, reason, recorded_at"
 
 
@@ -127,6 +128,24 @@ def write_tick(connection: Connection, clock: Instant, partitions: int) -> Tick 
             [tick.serial, tick.time, tick.fact_position, partitions],
         )
         return tick
+
+
+def try_lead(connection: Connection) -> bool:
+    """Return whether the ticks are this connection's to write, from now on until it ends."""
+    (leads,) = one(
+        connection,
+        "SELECT pg_try_advisory_lock(hashtext(%s), hashtext(current_schema()))",
+        _LEADER_LOCK,
+    )
+    if leads:
+        connection.execute("SET idle_session_timeout = '15s'")
+    return bool(leads)
+
+
+def fact_position(connection: Connection, tick_serial: int) -> int:
+    """Return the fact position that a tick names."""
+    (position,) = one(connection, "SELECT fact_position FROM tick WHERE serial = %s", tick_serial)
+    return cast(int, position)
 
 
 def unacked_ticks(connection: Connection) -> list[Tick]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pipeline.core.identity import Json, partition_of
 from pipeline.invoice.usage import UsagePart, UsageRequest
 from pipeline.ledger.seal import windows_digest
-from pipeline.stores.postgres.database import Connection
+from pipeline.stores.postgres.connection import Connection
 
 NO_CUT = 1 << 62
 """Above every tick serial: usage under any cut."""

@@ -1,0 +1,61 @@
+"""A session: a connection that knows the queries of the house.
+
+Owns: binding the query modules to a connection, so that workers need no more than the Protocols
+that stand beside them.  Does not own: any query.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from pipeline.stores.postgres import books, documents, drafts, facts, usage
+
+
+class Session(psycopg.Connection[TupleRow]):
+    """One connection; each function below has it as its first argument."""
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Run a transaction that sees one state of everything."""
+        with self.transaction():
+            self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            yield
+
+    append_facts = facts.append_facts
+    fact_head = facts.fact_head
+    fact_position = facts.fact_position
+    mark_acked = facts.mark_acked
+    mark_mirrored = facts.mark_mirrored
+    read_facts = facts.read_facts
+    ticks_from = facts.ticks_from
+    try_lead = facts.try_lead
+    unacked_ticks = facts.unacked_ticks
+    write_tick = facts.write_tick
+
+    last_tick_offset = books.last_tick_offset
+    load_cursors = books.load_cursors
+    load_cuts = books.load_cuts
+    load_sequences = books.load_sequences
+    offset_at = books.offset_at
+    tick_before = books.tick_before
+    tick_passed = books.tick_passed
+
+    clean = drafts.clean
+    dirty_payers = drafts.dirty_payers
+    drop_drafts = drafts.drop_drafts
+    store_drafts = drafts.store_drafts
+
+    digest_of_usage = usage.digest_of_usage
+    read_usage = usage.read_usage
+
+    closings_cut = documents.closings_cut
+    contents_of = documents.contents_of
+    cut_before = documents.cut_before
+    issuers_waiting = documents.issuers_waiting
+    read_documents = documents.read_documents
+    register = documents.register
+    save_prepared = documents.save_prepared
+    take_cut = documents.take_cut
+    unprepared_cuts = documents.unprepared_cuts
