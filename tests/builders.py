@@ -3,8 +3,8 @@
 `Line` is metering and booking by the pure rooms alone: what the workers do, without servers.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from pipeline.book.booking import Booked, Cursor, Cut, Partition, SeriesKey
@@ -17,12 +17,13 @@ from pipeline.collect.letters import Refusal
 from pipeline.core.calendar import SECOND, Instant, instant_text, parse_instant
 from pipeline.core.identity import Json, batch_digest, pass_digest
 from pipeline.dedupe.claims import Behind, ClaimBook
-from pipeline.invoice.usage import UsagePart, UsageRequest
-from pipeline.meter.meters import Aggregation, Meter
+from pipeline.invoice.usage import Usage, UsagePart, UsageRequest
+from pipeline.meter.meters import Aggregation, Grain, Meter
 from pipeline.meter.place import NeedsTick, Opened, Place, Told, look
 from pipeline.meter.sift import Arrival, Ground, contribution, delivery
 from pipeline.meter.slices import Slice
 from pipeline.meter.ticks import Tick
+from pipeline.replay.points import FoldedPoints
 from pipeline.stores.codec import encode_batch
 
 T0: Instant = parse_instant("2026-03-01T00:00:00Z")
@@ -121,21 +122,26 @@ def meter_of(
     unit: str = "unit",
     window_s: int = 900,
     dimensions: Sequence[str] = (),
+    **parameters: Json,
 ) -> Decision:
-    """A meter in force."""
+    """A meter in force; parameters are `of`, `percent`, `per_s`."""
     body: dict[str, Json] = {
         "id": name,
         "aggregation": aggregation,
         "unit": unit,
         "window_s": window_s,
         "dimensions": list(dimensions),
+        **parameters,
     }
     return FactKind.METER, name, body
 
 
-def price_of(name: str, price: dict[str, Json], meter: str | None = None) -> dict[str, Json]:
-    """A rate card of a plan."""
-    return {"id": name, "name": name.replace("-", " ").capitalize(), "meter": meter, "price": price}
+def price_of(
+    name: str, price: dict[str, Json], meter: str | None = None, **scope: Json
+) -> dict[str, Json]:
+    """A rate card of a plan; scope is `filter`, `group_by`."""
+    label = name.replace("-", " ").capitalize()
+    return {"id": name, "name": label, "meter": meter, "price": price, **scope}
 
 
 def flat(amount: str) -> dict[str, Json]:
@@ -308,6 +314,7 @@ class Books:
     number: int = 0
     booked: list[Booked] = field(default_factory=list)
     store: dict[UsageRow, UsagePart] = field(default_factory=dict)
+    points: FoldedPoints = field(default_factory=FoldedPoints)
 
     def __post_init__(self) -> None:
         """Open the partition."""
@@ -322,6 +329,8 @@ class Books:
             self.partition.book(piece, self.partition.cursor.metered_offset + 1, catalog, into)
         self.booked.append(into)
         add_rows(self.store, [into])
+        for rows in into.rows:
+            self.points.add(rows)
         return into
 
     def restart(self) -> None:
@@ -336,17 +345,19 @@ class Books:
         """Every cut booked."""
         return [cut for flush in self.booked for cut in flush.cuts]
 
-    def used(
-        self, requests: Iterable[UsageRequest], before_cut: int
-    ) -> Mapping[UsageRequest, list[UsagePart]]:
-        """The rows that a document cut at `before_cut` folds."""
+    def used(self, requests: Iterable[UsageRequest], before_cut: int) -> Usage:
+        """The rows and points that a document cut at `before_cut` folds."""
         return {
             request: [
-                part
-                for (series, window, cut), part in self.store.items()
-                if (series.customer, series.meter) == (request.customer, request.meter)
-                and request.start <= window < request.end
-                and cut < before_cut
+                *(
+                    replace(part, window=window, dimensions=series.dimensions)
+                    for (series, window, cut), part in self.store.items()
+                    if (series.customer, series.meter) == (request.customer, request.meter)
+                    and request.start <= window < request.end
+                    and cut < before_cut
+                    and request.grain in (Grain.TOTALS, Grain.WINDOWS)
+                ),
+                *(point for _, point in self.points.asked(request, before_cut)),
             ]
             for request in requests
         }

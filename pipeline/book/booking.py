@@ -12,12 +12,12 @@ import numpy as np
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.cuts import CutSchedule, Due
-from pipeline.collect.columns import Longs
+from pipeline.collect.columns import Indexes, Longs
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.dedupe.claims import Verdict
 from pipeline.dedupe.sequences import SequenceRange, SequenceState, judge_range
-from pipeline.meter.slices import Counts, Rows, Slice
+from pipeline.meter.slices import Counts, Points, Rows, Slice
 from pipeline.meter.ticks import NO_TICK, Tick
 
 SequenceKey = tuple[str, str]
@@ -70,10 +70,26 @@ class TickPassed:
 
 
 @dataclass(frozen=True, slots=True)
+class BookedPoints:
+    """Points of one slice: series and cut of point i are those of row `row[i]`.
+
+    `key` is 16 bytes a point; `wide` maps a point to its mantissa where that does not fit int64.
+    """
+
+    row: Indexes
+    key: bytes
+    time: Longs
+    mantissa: Longs
+    multiplicity: Longs
+    wide: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class BookedRows:
     """Rows of one slice under their cuts: `series[i]` and the aggregates of row i.
 
-    `wide` maps a row to its (sum, minimum, maximum) where these do not fit int64.
+    `wide` maps a row to its (sum, minimum, maximum) where these do not fit int64; `points` is
+    None where no meter of the slice keeps any.
     """
 
     series: Sequence[SeriesKey]
@@ -84,6 +100,7 @@ class BookedRows:
     minimum: Longs
     maximum: Longs
     wide: Mapping[int, tuple[int, int, int]]
+    points: BookedPoints | None = None
 
 
 class Gap(BrokenInvariant):
@@ -210,6 +227,7 @@ class Partition:
             minimum=np.frombuffer(rows.minimum, "<i8"),
             maximum=np.frombuffer(rows.maximum, "<i8"),
             wide={w.row: (int(w.sum), int(w.minimum), int(w.maximum)) for w in rows.wide},
+            points=_points(rows.points) if rows.points.row else None,
         )
 
     def _pass_tick(self, tick: Tick, catalog: Catalog, into: Booked) -> None:
@@ -227,3 +245,14 @@ class Partition:
         self._remember(cut)
         into.cuts.append(cut)
         into.dirty.add(due.payer)
+
+
+def _points(points: Points) -> BookedPoints:
+    return BookedPoints(
+        row=np.frombuffer(points.row, "<u2"),
+        key=points.key,
+        time=np.frombuffer(points.time, "<i8"),
+        mantissa=np.frombuffer(points.mantissa, "<i8"),
+        multiplicity=np.frombuffer(points.multiplicity, "<i4").astype("<i8"),
+        wide={w.index: int(w.mantissa) for w in points.wide},
+    )

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.documents import Customer, Issuer, Plan, Rules, Subscription
+from pipeline.catalog.documents import Customer, Issuer, Plan, PlanPrice, Rules, Subscription
 from pipeline.catalog.facts import FactKind, NewFact
-from pipeline.catalog.sheet import CustomerEntry, Sheet, in_file_order, window_fault
+from pipeline.catalog.sheet import CustomerEntry, Sheet, in_file_order, meter_faults
 from pipeline.catalog.yaml import Problem
 from pipeline.core.calendar import SECOND, Duration, instant_text
 from pipeline.core.identity import Json, commitment
+from pipeline.core.quantity import quantity_text
 from pipeline.meter.meters import Meter
 
 RULE_VERSION = 1
@@ -119,11 +120,11 @@ def _plan_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
             if price.meter is None or price.meter in own:
                 continue
             meter = catalog.meters.get(price.meter)
-            where = f"{path}.prices[{place}].meter"
+            where = f"{path}.prices[{place}]"
             if meter is None:
-                yield _unknown(sheet, where, "meter", price.meter)
-            elif fault := window_fault(meter, plan.cycle):
-                yield sheet.problem(where, fault)
+                yield _unknown(sheet, f"{where}.meter", "meter", price.meter)
+            for key, fault in meter_faults(meter, plan.cycle, price.scope):
+                yield sheet.problem(f"{where}.{key}", fault)
         if plan.id in sold:
             yield from _sold_plan_problems(sheet, path, catalog.plans[plan.id], plan)
 
@@ -255,19 +256,17 @@ def _meter_fact(meter: Meter) -> NewFact:
         "window_s": meter.window_us // SECOND,
         "dimensions": list(meter.dimensions),
     }
+    if meter.of is not None:
+        body["of"] = meter.of
+    if meter.percent is not None:
+        body["percent"] = quantity_text(meter.percent)
+    if meter.per_us is not None:
+        body["per_s"] = meter.per_us // SECOND
     return NewFact(FactKind.METER, meter.id, body)
 
 
 def _plan_fact(plan: Plan) -> NewFact:
-    prices: list[Json] = [
-        {
-            "id": price.id,
-            "name": price.name,
-            "meter": price.meter,
-            "price": dict(price.configured),
-        }
-        for price in plan.prices
-    ]
+    prices: list[Json] = [_price_body(price) for price in plan.prices]
     body: dict[str, Json] = {
         "id": plan.id,
         "name": plan.name,
@@ -278,6 +277,17 @@ def _plan_fact(plan: Plan) -> NewFact:
         "prices": prices,
     }
     return NewFact(FactKind.PLAN, plan.id, body)
+
+
+def _price_body(price: PlanPrice) -> dict[str, Json]:
+    """Return a rate card; a scope that makes no difference is not told, as before there was one."""
+    body: dict[str, Json] = {
+        "id": price.id,
+        "name": price.name,
+        "meter": price.meter,
+        "price": dict(price.configured),
+    }
+    return {**body, **price.scope.json()}
 
 
 def _customer_fact(customer: Customer) -> NewFact:

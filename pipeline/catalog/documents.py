@@ -13,7 +13,9 @@ from pipeline.collect.gate import Gate, GatePass
 from pipeline.core.calendar import SECOND, Duration, Instant, parse_instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
+from pipeline.core.quantity import exact
 from pipeline.meter.meters import Aggregation, Meter
+from pipeline.meter.scope import EVERYTHING, Scope
 from pipeline.rate import Price, parse_price
 
 Body = Mapping[str, Json]
@@ -47,13 +49,17 @@ class Issuer:
 
 @dataclass(frozen=True, slots=True)
 class PlanPrice:
-    """One rate card of a plan. `meter` is None for a flat fee; `configured` is `price` as given."""
+    """One rate card of a plan. `meter` is None for a flat fee; `configured` is `price` as given.
+
+    `scope` says which usage of the meter it bills: a line for each group of it.
+    """
 
     id: str
     name: str
     meter: str | None
     price: Price
     configured: Mapping[str, Json]
+    scope: Scope = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +130,17 @@ def issuer(body: Body) -> Issuer:
 
 
 def meter(body: Body) -> Meter:
-    """Return the meter of a fact."""
+    """Return the meter of a fact; one of before a parameter was known has none."""
+    percent, per_s = body.get("percent"), body.get("per_s")
     return Meter(
         id=_text(body, "id"),
         aggregation=Aggregation(_text(body, "aggregation")),
         unit=_text(body, "unit"),
         window_us=_whole(body, "window_s") * SECOND,
         dimensions=tuple(cast(list[str], body["dimensions"])),
+        of=cast("str | None", body.get("of")),
+        percent=None if percent is None else exact(cast(str, percent)),
+        per_us=None if per_s is None else cast(int, per_s) * SECOND,
     )
 
 
@@ -153,7 +163,15 @@ def _plan_price(body: Body) -> PlanPrice:
         raise BrokenInvariant(f"a price that is no price stands in the fact log: {price[0]}")
     configured = cast(Body, body["price"])
     meter = cast("str | None", body["meter"])
-    return PlanPrice(_text(body, "id"), _text(body, "name"), meter, price, configured)
+    return PlanPrice(_text(body, "id"), _text(body, "name"), meter, price, configured, _scope(body))
+
+
+def _scope(body: Body) -> Scope:
+    where = cast(dict[str, list[str]], body.get("filter", {}))
+    return Scope(
+        tuple((name, tuple(values)) for name, values in sorted(where.items())),
+        tuple(cast(list[str], body.get("group_by", []))),
+    )
 
 
 def customer(body: Body) -> Customer:

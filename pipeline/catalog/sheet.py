@@ -5,16 +5,29 @@ Does not own: YAML (yaml.py), what is in force and so may still change (changes.
 Law: a sheet, or every problem with it at once; no number is ever a float.
 """
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from typing import TypeVar
-from unicodedata import category
-from zoneinfo import ZoneInfo
 
 from pipeline.catalog.documents import Issuer, Plan, PlanPrice, Subscription
+from pipeline.catalog.fields import (
+    parse_aggregation,
+    parse_currency,
+    parse_cycle,
+    parse_grace,
+    parse_id,
+    parse_moment,
+    parse_payment_days,
+    parse_per,
+    parse_percent,
+    parse_prefix,
+    parse_text,
+    parse_value,
+    parse_window,
+    parse_zone,
+)
 from pipeline.catalog.yaml import (
     Entry,
     Problem,
@@ -28,34 +41,20 @@ from pipeline.catalog.yaml import (
     shown,
 )
 from pipeline.collect.limits import DIMENSIONS_MAX
-from pipeline.core.calendar import DAY, EARLIEST, LATEST, SECOND, Duration, Instant, parse_instant
+from pipeline.core.calendar import EARLIEST, SECOND, Duration
 from pipeline.core.identity import Json
-from pipeline.core.money import minor_digits
 from pipeline.meter.meters import Aggregation, Meter
+from pipeline.meter.scope import Scope
 from pipeline.rate import FaultCode, FlatPrice, Price, parse_price
 
-ID_CHARS_MAX = 128
-"""Characters of an id."""
-TEXT_CHARS_MAX = 256
-"""Characters of a name, a unit or a personal value."""
-PREFIX_CHARS_MAX = 32
-"""Characters before an invoice's number."""
 PROFILE_MAX = 32
 """Personal values of one customer."""
-PAYMENT_DAYS_MAX = 3650
-"""Days until an invoice is due."""
-CYCLE_YEARS_MAX = 10
-"""Length of a billing cycle."""
-GRACE_DAYS_MAX = 366
-"""How long usage may be waited for."""
 DEFAULT_WINDOW_US = 900 * SECOND
 DEFAULT_PAYMENT_DAYS = 14
 
 T = TypeVar("T")
 
-_ID = re.compile(r"[A-Za-z0-9._:-]+", re.ASCII)
-_ZONE = re.compile(r"[A-Z][A-Za-z0-9_+/-]*", re.ASCII)
-_PREFIX = re.compile(r"[A-Za-z0-9._:/-]+", re.ASCII)
+_PARAMETERS = ("of", "percent", "per")
 _BOOKED = ("flat", "unit", "graduated", "volume", "package")
 _UNBOOKED = ("percentage", "graduated_percentage")
 _MEND = {
@@ -126,6 +125,21 @@ def in_file_order(problems: list[Problem]) -> list[Problem]:
     return sorted(problems, key=lambda problem: problem.line)
 
 
+def meter_faults(meter: Meter | None, cycle: Duration, scope: Scope) -> Iterator[tuple[str, str]]:
+    """Yield what of a price does not fit its meter, by key; nothing where no meter is known."""
+    if meter is None:
+        return
+    fault = window_fault(meter, cycle)
+    if fault:
+        yield "meter", fault
+    kept = ", ".join(meter.dimensions) or "none"
+    for key, names in (("filter", [name for name, _ in scope.where]), ("group_by", scope.group_by)):
+        for name in names:
+            if name not in meter.dimensions:
+                told = f"{meter.id} does not keep dimension {shown(name)}, it keeps {kept}"
+                yield key, f"{told}: use one of these, or make a new meter"
+
+
 def window_fault(meter: Meter, cycle: Duration) -> str | None:
     """Return why a meter's windows do not fit a cycle; None where they do.
 
@@ -175,19 +189,43 @@ def _issuer(entry: Entry, name: str) -> Issuer:
 
 
 def _meter(entry: Entry, name: str) -> Meter:
-    entry.close("id", "aggregation", "unit", "window", "dimensions")
+    entry.close("id", "aggregation", "unit", "window", "dimensions", *_PARAMETERS)
     dimensions = entry.texts("dimensions", parse_text)
     if len(dimensions) > DIMENSIONS_MAX:
         entry.note("dimensions", f"{len(dimensions)} dimensions: keep {DIMENSIONS_MAX} at most")
-    for twice in sorted({each for each in dimensions if dimensions.count(each) > 1}):
-        entry.note("dimensions", f"{shown(twice)} stands here twice: remove one")
+    _once(entry, "dimensions", dimensions)
+    aggregation = entry.needed("aggregation", parse_aggregation, None)
+    if aggregation is not None:
+        _check_parameters(entry, aggregation)
+    of = entry.optional("of", parse_text, None)
+    if of is not None and of in dimensions:
+        entry.note("of", f"{shown(of)} is counted, so it tells no usage apart: remove one of them")
     return Meter(
         id=name,
-        aggregation=entry.needed("aggregation", parse_aggregation, Aggregation.SUM),
+        aggregation=aggregation or Aggregation.SUM,
         unit=entry.needed("unit", parse_text, ""),
         window_us=entry.optional("window", parse_window, DEFAULT_WINDOW_US),
         dimensions=tuple(sorted(dimensions)),
+        of=of,
+        percent=entry.optional("percent", parse_percent, None),
+        per_us=entry.optional("per", parse_per, None),
     )
+
+
+def _check_parameters(entry: Entry, aggregation: Aggregation) -> None:
+    """Note a parameter that the aggregation has no use for, and one it needs and lacks."""
+    for key in _PARAMETERS:
+        given = entry.value(key) is not None
+        if given and key not in (aggregation.parameter, aggregation.option):
+            users = " and ".join(a for a in Aggregation if key in (a.parameter, a.option))
+            entry.note(key, f"{aggregation} has no use for it, only {users}: remove {key}")
+        elif not given and key == aggregation.parameter:
+            entry.missing(key)
+
+
+def _once(entry: Entry, key: str, texts: Sequence[str]) -> None:
+    for twice in sorted({each for each in texts if texts.count(each) > 1}):
+        entry.note(key, f"{shown(twice)} stands here twice: remove one")
 
 
 def _plan(entry: Entry, name: str, meters: Mapping[str, Meter]) -> Plan:
@@ -205,9 +243,10 @@ def _plan(entry: Entry, name: str, meters: Mapping[str, Meter]) -> Plan:
 
 
 def _plan_price(entry: Entry, name: str, cycle: Duration, meters: Mapping[str, Meter]) -> PlanPrice:
-    entry.close("id", "name", "meter", "price")
+    entry.close("id", "name", "meter", "filter", "group_by", "price")
     label = entry.needed("name", parse_text, "")
     meter = entry.optional("meter", parse_id, None)
+    scope = _scope(entry)
     value = entry.value("price")
     if value is None:
         entry.missing("price")
@@ -218,10 +257,30 @@ def _plan_price(entry: Entry, name: str, cycle: Duration, meters: Mapping[str, M
         entry.note("meter", "a flat price bills no usage: remove meter, or use another type")
     elif price and not isinstance(price, FlatPrice) and not metered:
         entry.note("meter", "required, because this type of price bills usage: add meter")
-    fault = window_fault(meters[meter], cycle) if meter and meter in meters else None
-    if fault:
-        entry.note("meter", fault)
-    return PlanPrice(name, label, meter, price or _FREE, configured)
+    for key, fault in meter_faults(meters.get(meter or ""), cycle, scope):
+        entry.note(key, fault)
+    return PlanPrice(name, label, meter, price or _FREE, configured, scope)
+
+
+def _scope(entry: Entry) -> Scope:
+    """Return which usage of its meter a price bills, and by what it is told apart."""
+    chosen = entry.inner("filter")
+    where = [] if chosen is None else [_choice(chosen, key) for key in sorted(chosen.filled())]
+    group_by = entry.texts("group_by", parse_text)
+    _once(entry, "group_by", group_by)
+    for key in ("filter", "group_by"):
+        if entry.value(key) is not None and entry.value("meter") is None:
+            entry.note(key, f"there is no usage to tell apart: add meter, or remove {key}")
+    return Scope(tuple(where), tuple(sorted(group_by)))
+
+
+def _choice(chosen: Entry, key: str) -> tuple[str, tuple[str, ...]]:
+    before = len(chosen.problems)
+    values = chosen.texts(key, parse_value)
+    _once(chosen, key, values)
+    if not values and len(chosen.problems) == before:
+        chosen.note(key, "holds no value: name one, or remove it")
+    return key, tuple(sorted(values))
 
 
 def _price(entry: Entry, value: Value) -> tuple[Price | None, dict[str, Json]]:
@@ -282,117 +341,3 @@ def _subscription(entry: Entry, name: str) -> Subscription:
         start=start,
         end=end,
     )
-
-
-def parse_id(text: str) -> str:
-    """Return an id."""
-    if len(text) > ID_CHARS_MAX or not _ID.fullmatch(text):
-        raise ValueError(f"{shown(text)} is no id: use 1 to {ID_CHARS_MAX} of A-Z a-z 0-9 . _ : -")
-    return text
-
-
-def parse_text(text: str) -> str:
-    """Return a text that people read."""
-    if not text.strip():
-        raise ValueError("blank: write something")
-    if len(text) > TEXT_CHARS_MAX:
-        raise ValueError(f"{len(text)} characters: keep {TEXT_CHARS_MAX} at most")
-    if not text.isprintable() and any(category(char) in ("Cc", "Cs") for char in text):
-        raise ValueError(f"{shown(text)} holds a line break or control character: remove it")
-    return text
-
-
-def parse_prefix(text: str) -> str:
-    """Return what stands before an invoice's number."""
-    if len(text) > PREFIX_CHARS_MAX or not _PREFIX.fullmatch(text):
-        raise ValueError(
-            f"{shown(text)} is no number prefix:"
-            f" use 1 to {PREFIX_CHARS_MAX} of A-Z a-z 0-9 . _ : / -"
-        )
-    return text
-
-
-def parse_aggregation(text: str) -> Aggregation:
-    """Return an aggregation."""
-    try:
-        return Aggregation(text)
-    except ValueError:
-        words = ", ".join(Aggregation)
-        raise ValueError(f"{shown(text)} is no aggregation: use one of {words}") from None
-
-
-def parse_currency(text: str) -> str:
-    """Return a currency that can be billed in."""
-    try:
-        minor_digits(text)
-    except ValueError as error:
-        raise ValueError(f"{error}: use one such as EUR") from None
-    return text
-
-
-def parse_payment_days(text: str) -> int:
-    """Return a payment term in days."""
-    days = int(text) if len(text) <= 4 and text.isascii() and text.isdigit() else None
-    if days is None or days > PAYMENT_DAYS_MAX:
-        raise ValueError(f"{shown(text)}: use a whole number of days, 0 to {PAYMENT_DAYS_MAX}")
-    return days
-
-
-def parse_cycle(text: str) -> Duration:
-    """Return a billing cycle."""
-    cycle = Duration.parse(text)
-    years = max(cycle.months * 30, cycle.days, cycle.seconds * SECOND // DAY) // 366
-    if cycle.months > 12 * CYCLE_YEARS_MAX or years >= CYCLE_YEARS_MAX:
-        raise ValueError(f"{text!r} is too long a cycle: use {CYCLE_YEARS_MAX} years at most")
-    return cycle
-
-
-def _clock_s(text: str) -> int:
-    """Return the seconds of a duration that no calendar stretches."""
-    duration = Duration.parse(text)
-    if duration.months or duration.days:
-        raise ValueError(f"{text!r} goes by the calendar: write clock time, PT24H for a day")
-    return duration.seconds
-
-
-def parse_window(text: str) -> int:
-    """Return the length of a meter's windows in microseconds."""
-    window_us = _clock_s(text) * SECOND
-    if DAY % window_us:
-        raise ValueError(f"{text!r} does not divide a day: use PT1M, PT15M, PT1H or the like")
-    return window_us
-
-
-def parse_grace(text: str) -> int:
-    """Return a grace in microseconds; PT0S is one."""
-    grace_us = 0 if text == "PT0S" else _clock_s(text) * SECOND
-    if grace_us > GRACE_DAYS_MAX * DAY:
-        raise ValueError(f"{text!r} is too long a grace: use {GRACE_DAYS_MAX} days at most")
-    return grace_us
-
-
-def parse_zone(text: str) -> str:
-    """Return the name of a time zone.
-
-    Lower-case names and Factory mean something else on each machine.
-    """
-    try:
-        if not _ZONE.fullmatch(text) or text == "Factory":
-            raise ValueError(text)
-        ZoneInfo(text)
-    except (KeyError, ValueError, OSError):
-        raise ValueError(
-            f"{shown(text)} is no time zone: use an IANA name such as Europe/Berlin"
-        ) from None
-    return text
-
-
-def parse_moment(text: str) -> Instant:
-    """Return an instant in the years that are billed."""
-    try:
-        instant = parse_instant(text)
-    except ValueError as error:
-        raise ValueError(f"{error}: write it like 2026-11-01T00:00:00Z") from None
-    if not EARLIEST <= instant < LATEST:
-        raise ValueError(f"{text!r} is outside the years 2000 to 2099: choose another")
-    return instant

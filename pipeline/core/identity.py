@@ -41,6 +41,11 @@ def sequenced_key(producer: str, epoch: str, partition: int, sequence: int) -> b
     return _blake(b"talea.seqkey.1", KEY_BYTES, (producer.encode(), epoch.encode(), place))
 
 
+def value_key(value: str) -> bytes:
+    """Return the 16-byte key that stands for a value where distinct values are counted."""
+    return _blake(b"talea.value.1", KEY_BYTES, (value.encode(),))
+
+
 def fingerprint(
     meter: str,
     time_us: int,

@@ -7,7 +7,7 @@ document with the cut still ahead.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import cast
 
@@ -17,9 +17,9 @@ from pipeline.catalog.periods import ServicePeriod, parties, periods
 from pipeline.core.calendar import Instant, instant_text, parse_instant, snap_up
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json, derived_id
-from pipeline.invoice.lines import LineKey, flat_line, usage_line
+from pipeline.invoice.lines import Line, LineKey, flat_line, usage_line
 from pipeline.invoice.totals import Totals
-from pipeline.invoice.usage import UsagePart, UsageRequest, quantity
+from pipeline.invoice.usage import Usage, UsageRequest, groups, quantity
 from pipeline.rate import Fault, Rated, RatingInput, rate
 
 FORMAT = "talea.invoice.1"
@@ -93,12 +93,14 @@ def _request(catalog: Catalog, served: ServicePeriod, card: PlanPrice) -> UsageR
     """Return the usage of a line: edges snap up to the meter's windows."""
     if card.meter is None:
         return None
-    window_us = catalog.meters[card.meter].window_us
+    meter = catalog.meters[card.meter]
     return UsageRequest(
         served.customer.id,
         card.meter,
-        snap_up(served.period.start, window_us),
-        snap_up(served.period.end, window_us),
+        snap_up(served.period.start, meter.window_us),
+        snap_up(served.period.end, meter.window_us),
+        meter.aggregation.grain,
+        card.scope,
     )
 
 
@@ -108,7 +110,7 @@ def compose(
     currency: str,
     instant: Instant,
     lines: Sequence[PlannedLine],
-    usage: Mapping[UsageRequest, Iterable[UsagePart]],
+    usage: Usage,
 ) -> list[Composed]:
     """Return the documents of a cut, one an issuer; `usage` answers the lines' requests."""
     documents = []
@@ -116,7 +118,9 @@ def compose(
         own = [line for line in lines if line.served.plan.issuer == issuer]
         cut = instant_text(instant)
         document_id = derived_id("inv", payer, currency, cut, issuer)
-        built = [_line(catalog, document_id, line, currency, usage) for line in own]
+        built = [
+            made for line in own for made in _lines(catalog, document_id, line, currency, usage)
+        ]
         totals = Totals.sum(line_totals for _, line_totals in built)
         content: dict[str, Json] = {
             "format": FORMAT,
@@ -136,22 +140,21 @@ def compose(
     return documents
 
 
-def _line(
-    catalog: Catalog,
-    document_id: str,
-    line: PlannedLine,
-    currency: str,
-    usage: Mapping[UsageRequest, Iterable[UsagePart]],
-) -> tuple[dict[str, Json], Totals]:
+def _lines(
+    catalog: Catalog, document_id: str, line: PlannedLine, currency: str, usage: Usage
+) -> list[tuple[Line, Totals]]:
+    """Return the lines that a planned one becomes: one for each group of its usage."""
     if line.request is None or line.card.meter is None:
         cycle, period = line.served.cycle, line.served.period
         factor = Fraction(period.end - period.start, cycle.end - cycle.start)
         rated = _rated(line, currency, Fraction(1), None if factor == 1 else factor)
-        return flat_line(document_id, line.key, line.served, line.card, rated)
-    meter = catalog.meters[line.card.meter]
-    used = quantity(meter.aggregation, usage.get(line.request, ()))
-    rated = _rated(line, currency, used, None)
-    return usage_line(document_id, line.key, line.served, line.card, meter, used, rated)
+        return [flat_line(document_id, line.key, line.served, line.card, rated)]
+    meter, made = catalog.meters[line.card.meter], []
+    for group, rows in groups(line.request, usage.get(line.request, ())):
+        used, key = quantity(meter, line.request, rows), replace(line.key, group=group)
+        rated = _rated(line, currency, used, None)
+        made.append(usage_line(document_id, key, line.served, line.card, meter, used, rated))
+    return made
 
 
 def _rated(line: PlannedLine, currency: str, used: Fraction, proration: Fraction | None) -> Rated:

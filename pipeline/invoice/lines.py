@@ -8,15 +8,17 @@ Law: children sum to their parent in all seven totals.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import cast
 
 from pipeline.catalog.documents import PlanPrice
 from pipeline.catalog.periods import ServicePeriod
 from pipeline.core.calendar import Instant, instant_text, parse_instant
-from pipeline.core.identity import Json, derived_id
+from pipeline.core.identity import Json, canonical, derived_id
 from pipeline.core.money import minor_digits
 from pipeline.core.quantity import quantity_text
 from pipeline.invoice.totals import Totals
 from pipeline.meter.meters import Meter
+from pipeline.meter.scope import Pairs
 from pipeline.rate import Kind, Rated, RatedLine
 
 Line = dict[str, Json]
@@ -24,11 +26,15 @@ Line = dict[str, Json]
 
 @dataclass(frozen=True, slots=True, order=True)
 class LineKey:
-    """What a line bills, once for ever: a price of a subscription from `start` on."""
+    """What a line bills, once for ever: a price of a subscription from `start` on.
+
+    Of one group of its usage, where the price tells any apart.
+    """
 
     subscription: str
     price: str
     start: Instant
+    group: Pairs = ()
 
     @property
     def source_id(self) -> str:
@@ -40,7 +46,9 @@ class LineKey:
         """Return the key of a line in content."""
         subscription = str(line["subscription"])
         price = str(line["source_id"]).removeprefix(f"{subscription}/")
-        return cls(subscription, price, parse_instant(line["period_start"]))
+        card = cast(dict[str, dict[str, str]], line["rate_card"] or {})
+        group = tuple(sorted(card.get("group", {}).items()))
+        return cls(subscription, price, parse_instant(line["period_start"]), group)
 
 
 def _line(**known: Json) -> Line:
@@ -114,13 +122,25 @@ def _source_fields(key: LineKey, served: ServicePeriod, card: PlanPrice) -> Line
             "id": card.id,
             "meter": card.meter,
             "price": dict(card.configured),
+            **card.scope.json(),
+            **({"group": dict(key.group)} if card.scope.group_by else {}),
         },
     }
 
 
 def _line_id(document_id: str, key: LineKey, component: str) -> str:
     start = instant_text(key.start)
-    return derived_id("line", document_id, key.subscription, key.price, start, component)
+    group = [canonical(dict(key.group)).decode()] if key.group else []
+    return derived_id("line", document_id, key.subscription, key.price, start, component, *group)
+
+
+def _named(card: PlanPrice, key: LineKey) -> str:
+    """Return the name of a line: of a group with the values that tell it apart."""
+    known = dict(key.group)
+    told = [
+        f"{name} {known[name]}" if name in known else f"no {name}" for name in card.scope.group_by
+    ]
+    return f"{card.name} ({', '.join(told)})" if told else card.name
 
 
 def _totals(line: RatedLine) -> Totals:
@@ -158,6 +178,7 @@ def usage_line(
     rated: Rated,
 ) -> tuple[Line, Totals]:
     """Return the line of a usage-based price: the parent, its detailed lines as children."""
+    name = _named(card, key)
     children: list[Json] = []
     parts = []
     for detailed in rated.lines:
@@ -167,8 +188,8 @@ def usage_line(
             _line(
                 id=_line_id(document_id, key, f"usage/{detailed.component.text}"),
                 line_kind="flat_fee",
-                name=f"{card.name}: {detailed.component.text}",
-                description=f"{card.name}: {detailed.component.text}",
+                name=f"{name}: {detailed.component.text}",
+                description=f"{name}: {detailed.component.text}",
                 status="detailed",
                 meter=meter.id,
                 quantity=quantity_text(detailed.quantity),
@@ -180,8 +201,8 @@ def usage_line(
     line = _line(
         id=_line_id(document_id, key, "usage"),
         line_kind="usage_based",
-        name=card.name,
-        description=f"{card.name}, {quantity_text(used)} {meter.unit}",
+        name=name,
+        description=f"{name}, {quantity_text(used)} {meter.unit}",
         meter=meter.id,
         quantity=quantity_text(used),
         metered_quantity=quantity_text(used),

@@ -1,47 +1,136 @@
 """Usage as an invoice asks for it: one quantity over many windows, series and scales.
 
-Owns: what is asked for and how aggregates become a quantity.
-Does not own: where the rows lie (stores/postgres/usage.py).
-Law: any split of the same usage into rows gives the same quantity.
+Owns: what is asked for, how it falls into groups, how rows and points become a quantity.
+Does not own: where they lie (stores/postgres/usage.py), the folds over points (meter).
+Law: any split of the same usage into rows, points, scales and orders gives the same quantity.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeAlias, assert_never
 
-from pipeline.core.calendar import Instant
+from pipeline.core.calendar import Instant, Period
+from pipeline.core.errors import BrokenInvariant
 from pipeline.core.quantity import from_mantissa
-from pipeline.meter.meters import Aggregation
+from pipeline.meter.latest import latest
+from pipeline.meter.meters import Aggregation, Grain, Meter
+from pipeline.meter.percentile import percentile
+from pipeline.meter.points import UsagePoint
+from pipeline.meter.scope import EVERYTHING, Pairs, Scope
+from pipeline.meter.time_weighted import time_weighted
+from pipeline.meter.unique_count import unique_count
+from pipeline.meter.window_percentile import window_percentile
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class UsageRequest:
-    """The usage of one customer and meter in the windows that start in [start, end)."""
+    """The usage of one customer and meter in the windows that start in [start, end).
+
+    `grain` says what of it: aggregates or points; `scope` which dimensions make a difference.
+    """
 
     customer: str
     meter: str
     start: Instant
     end: Instant
+    grain: Grain = Grain.TOTALS
+    scope: Scope = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class UsagePart:
-    """Aggregates of some rows at one scale (mantissas)."""
+    """Aggregates of some rows at one scale (mantissas).
+
+    Of one `window` where the request's grain is windows; of one set of `dimensions` where its
+    scope makes a difference.
+    """
 
     scale: int
     count: int
     sum: int
     minimum: int
     maximum: int
+    window: Instant = 0
+    dimensions: Pairs = ()
 
 
-def quantity(aggregation: Aggregation, parts: Iterable[UsagePart]) -> Fraction:
-    """Return the quantity that the parts make together; no usage is 0."""
-    found = list(parts)
-    match aggregation:
+Used: TypeAlias = UsagePart | UsagePoint
+"""What answers a request: parts, or points where its grain is points or levels."""
+Usage: TypeAlias = Mapping[UsageRequest, Iterable[Used]]
+
+
+def groups(request: UsageRequest, used: Iterable[Used]) -> list[tuple[Pairs, list[Used]]]:
+    """Return the usage asked for, group by group in their order.
+
+    There is always one: a request without groups, or without usage, has the group of nothing.
+    """
+    scope = request.scope
+    found: dict[Pairs, list[Used]] = {}
+    for row in used:
+        if scope.holds(row.dimensions):
+            found.setdefault(scope.group(row.dimensions), []).append(row)
+    return sorted(found.items(), key=lambda group: group[0]) or [((), [])]
+
+
+def quantity(meter: Meter, request: UsageRequest, used: Iterable[Used]) -> Fraction:
+    """Return the quantity that usage comes to; no usage is 0."""
+    rows = list(used)
+    parts = [row for row in rows if isinstance(row, UsagePart)]
+    points = [row for row in rows if isinstance(row, UsagePoint)]
+    period = Period(request.start, request.end)
+    match meter.aggregation:
         case Aggregation.COUNT:
-            return Fraction(sum(part.count for part in found))
+            return _count(parts)
         case Aggregation.SUM:
-            return sum((from_mantissa(part.sum, part.scale) for part in found), Fraction(0))
+            return _sum(parts)
+        case Aggregation.MIN:
+            return min((from_mantissa(p.minimum, p.scale) for p in parts), default=Fraction(0))
         case Aggregation.MAX:
-            return max((from_mantissa(p.maximum, p.scale) for p in found), default=Fraction(0))
+            return max((from_mantissa(p.maximum, p.scale) for p in parts), default=Fraction(0))
+        case Aggregation.AVERAGE:
+            return _sum(parts) / (_count(parts) or 1)
+        case Aggregation.LATEST:
+            return latest(points)
+        case Aggregation.UNIQUE_COUNT:
+            return unique_count(points)
+        case Aggregation.PERCENTILE:
+            return percentile(points, _percent(meter))
+        case Aggregation.WINDOW_PERCENTILE:
+            sums = ((part.window, from_mantissa(part.sum, part.scale)) for part in parts)
+            return window_percentile(sums, period, meter.window_us, _percent(meter))
+        case Aggregation.TIME_WEIGHTED:
+            return time_weighted(points, period, meter.per_us)
+        case _:
+            assert_never(meter.aggregation)
+
+
+def _count(parts: Iterable[UsagePart]) -> Fraction:
+    return Fraction(sum(part.count for part in parts))
+
+
+def _sum(parts: Iterable[UsagePart]) -> Fraction:
+    return sum((from_mantissa(part.sum, part.scale) for part in parts), Fraction(0))
+
+
+def _percent(meter: Meter) -> Fraction:
+    if meter.percent is None:
+        raise BrokenInvariant(f"meter {meter.id} is a percentile of no percent")
+    return meter.percent
+
+
+def disjoint(stretches: Iterable[UsageRequest]) -> list[UsageRequest]:
+    """Return stretches of windows that hold what these hold, each window once."""
+    merged: list[UsageRequest] = []
+    for stretch in sorted(stretches):
+        last = merged[-1] if merged else None
+        end = stretch.end
+        if (
+            last
+            and (last.customer, last.meter) == (stretch.customer, stretch.meter)
+            and stretch.start <= last.end
+        ):
+            merged.pop()
+            stretch, end = last, max(last.end, end)
+        merged.append(UsageRequest(stretch.customer, stretch.meter, stretch.start, end))
+    return merged

@@ -98,8 +98,17 @@ def evidence_json(partitions: Sequence[PartitionEvidence], windows_digest: str) 
     }
 
 
+def point_evidence(
+    series: Sequence[Json], time: Instant, key: bytes, mantissa: int, multiplicity: int
+) -> list[Json]:
+    """Return a point of a series [customer, meter, scale, dimensions] as evidence holds it."""
+    return ["point", *series, time, key.hex(), mantissa, multiplicity]
+
+
 def windows_digest(windows: Iterable[Sequence[Json]]) -> str:
     """Return the digest of windows [customer, meter, scale, dimensions, start, figures...].
+
+    Where a meter keeps points, these stand among them.
 
     The order they come in does not matter.
     """

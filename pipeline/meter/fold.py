@@ -14,7 +14,8 @@ import numpy as np
 from pipeline.collect.batch import UsageBatch
 from pipeline.collect.columns import Columns, Indexes, Longs, Mask
 from pipeline.meter.meters import Meter
-from pipeline.meter.slices import Rows, WideRow
+from pipeline.meter.pick import Picking, pick_points
+from pipeline.meter.slices import NO_POINTS, Rows, WideRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,13 @@ class _Groups:
     windows: Longs
 
 
-def fold(batch: UsageBatch, columns: Columns, fresh: Mask, meters: Sequence[Meter | None]) -> Rows:
+def fold(
+    batch: UsageBatch,
+    columns: Columns,
+    fresh: Mask,
+    meters: Sequence[Meter | None],
+    partition: int,
+) -> Rows:
     """Return the rows of the fresh events; `meters[i]` is the meter of dictionary entry i."""
     chosen = np.flatnonzero(fresh)
     if not len(chosen):
@@ -37,12 +44,18 @@ def fold(batch: UsageBatch, columns: Columns, fresh: Mask, meters: Sequence[Mete
     first = groups.order[groups.starts]
     mantissa = columns.mantissa[chosen][groups.order]
     counts = np.diff(np.append(groups.starts, len(chosen)))
+    windows = groups.windows[first]
     wide = _wide_rows(columns, chosen, groups, mantissa)
     sums = np.add.reduceat(mantissa, groups.starts)
     minima = np.minimum.reduceat(mantissa, groups.starts)
     maxima = np.maximum.reduceat(mantissa, groups.starts)
     for row in wide:
         sums[row.row] = minima[row.row] = maxima[row.row] = 0
+    points = NO_POINTS
+    if any(each is not None and each.aggregation.keeps_points for each in meters):
+        rows = np.repeat(np.arange(len(counts)), counts)
+        picking = Picking(batch, columns, meters, partition)
+        points = pick_points(picking, chosen[groups.order], rows, windows)
     return Rows(
         customers=batch.customers,
         meters=batch.meters,
@@ -50,12 +63,13 @@ def fold(batch: UsageBatch, columns: Columns, fresh: Mask, meters: Sequence[Mete
         customer_index=customer[first].tobytes(),
         meter_index=meter[first].tobytes(),
         dimensions_index=place[first].tobytes(),
-        window_start=groups.windows[first].tobytes(),
+        window_start=windows.tobytes(),
         count=counts.astype("<i8").tobytes(),
         sum=sums.tobytes(),
         minimum=minima.tobytes(),
         maximum=maxima.tobytes(),
         wide=wide,
+        points=points,
     )
 
 

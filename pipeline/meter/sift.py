@@ -61,6 +61,7 @@ class Arrival:
 class Sifted:
     """A readable batch, event by event: `claimable` passed every question but the claim."""
 
+    partition: int
     batch: UsageBatch
     columns: Columns
     meters: Sequence[Meter | None]
@@ -141,7 +142,7 @@ def sift(
             )
         )
     late = int(late_mask.sum())
-    return Sifted(batch, columns, meters, log_time, claimable, late, refusals)
+    return Sifted(ground.partition, batch, columns, meters, log_time, claimable, late, refusals)
 
 
 def _pass_fault(batch: UsageBatch, ground: Ground, log_time: Instant) -> Rejection | None:
@@ -239,7 +240,7 @@ def contribution(
             arrival.digest,
             batch.end,
         )
-    rows = fold(batch, sifted.columns, fresh, sifted.meters)
+    rows = fold(batch, sifted.columns, fresh, sifted.meters, sifted.partition)
     return Slice(arrival.offset, sifted.log_time, None, counts, sequence, rows), refusals
 
 

@@ -8,7 +8,7 @@ by anyone it is identical, so a slice sent twice is booked once.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pipeline.collect.batch import MeterScale
+from pipeline.collect.batch import MeterScale, WideValue
 from pipeline.core.calendar import Instant
 from pipeline.dedupe.sequences import SequenceRange
 from pipeline.meter.ticks import Tick
@@ -54,6 +54,26 @@ class WideRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Points:
+    """Single events of meters that need them, as packed columns beside their slice's rows.
+
+    `row` (uint16) is the row whose series and cut are the point's; `key` 16 bytes; `time` (int64,
+    us); `mantissa` (int64, at the scale of the row's meter entry; 0 where it stands in `wide`);
+    `multiplicity` (int32): how often it was told.
+    """
+
+    row: bytes = b""
+    key: bytes = b""
+    time: bytes = b""
+    mantissa: bytes = b""
+    multiplicity: bytes = b""
+    wide: Sequence[WideValue] = ()
+
+
+NO_POINTS = Points()
+
+
+@dataclass(frozen=True, slots=True)
 class Rows:
     """Aggregates by (customer, meter and scale, dimensions, window), as packed columns.
 
@@ -73,6 +93,7 @@ class Rows:
     minimum: bytes = b""
     maximum: bytes = b""
     wide: Sequence[WideRow] = ()
+    points: Points = NO_POINTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,41 +3,42 @@
 Law: booked = covered + uncovered; usage is covered where a price of a subscription meters it.
 """
 
-from collections.abc import Iterable
-
 from pipeline.catalog.catalog import Catalog
 from pipeline.core.calendar import Instant, snap_up
-from pipeline.invoice.usage import UsageRequest
+from pipeline.invoice.usage import UsageRequest, disjoint
+from pipeline.meter.scope import Scope
 
 FOR_EVER: Instant = 1 << 62
 
 
 def covered_stretches(catalog: Catalog) -> list[UsageRequest]:
-    """Return, per customer and meter, the disjoint stretches of windows that are paid for."""
-    stretches = []
+    """Return the stretches of windows that are paid for, per customer and meter.
+
+    Disjoint, but where a price has a filter: those of such a meter stand as they are.
+    """
+    stretches = set()
     for subscription in catalog.subscriptions.values():
         plan = catalog.plans[subscription.plan]
-        for meter_id in {card.meter for card in plan.prices if card.meter}:
-            window_us = catalog.meters[meter_id].window_us
+        for card in plan.prices:
+            if card.meter is None:
+                continue
+            window_us = catalog.meters[card.meter].window_us
             end = FOR_EVER if subscription.end is None else snap_up(subscription.end, window_us)
             start = snap_up(subscription.start, window_us)
             if start < end:
-                stretches.append(UsageRequest(subscription.customer, meter_id, start, end))
-    return _merged(sorted(stretches))
+                stretches.add(
+                    UsageRequest(
+                        subscription.customer,
+                        card.meter,
+                        start,
+                        end,
+                        scope=Scope(card.scope.where),
+                    )
+                )
+    chosen = {_metered(stretch) for stretch in stretches if stretch.scope.where}
+    plain = disjoint(stretch for stretch in stretches if _metered(stretch) not in chosen)
+    return [*plain, *sorted(stretch for stretch in stretches if _metered(stretch) in chosen)]
 
 
-def _merged(stretches: Iterable[UsageRequest]) -> list[UsageRequest]:
-    merged: list[UsageRequest] = []
-    for stretch in stretches:
-        last = merged[-1] if merged else None
-        if (
-            last
-            and (last.customer, last.meter) == (stretch.customer, stretch.meter)
-            and stretch.start <= last.end
-        ):
-            merged[-1] = UsageRequest(
-                last.customer, last.meter, last.start, max(last.end, stretch.end)
-            )
-        else:
-            merged.append(stretch)
-    return merged
+def _metered(stretch: UsageRequest) -> tuple[str, str]:
+    return stretch.customer, stretch.meter

@@ -15,10 +15,13 @@ from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json, canonical
 from pipeline.dedupe.claims import Behind, ClaimBook
-from pipeline.invoice.usage import UsagePart, UsageRequest
+from pipeline.invoice.usage import UsagePart, UsageRequest, Used
+from pipeline.ledger.seal import point_evidence
+from pipeline.meter.meters import Grain
 from pipeline.meter.place import NeedsTick, Opened, Place, look
 from pipeline.meter.sift import Sifted, contribution, delivery
 from pipeline.meter.ticks import NO_TICK, Tick
+from pipeline.replay.points import FoldedPoints
 
 CatalogAt = Callable[[int], Catalog]
 
@@ -78,6 +81,7 @@ class Refold:
     ticks: dict[int, TickPassed] = field(default_factory=dict)
     _claims: ClaimBook = field(default_factory=ClaimBook)
     _windows: dict[tuple[SeriesKey, Instant, int], _Window] = field(default_factory=dict)
+    _points: FoldedPoints = field(default_factory=FoldedPoints)
     _partition: Partition | None = None
 
     def _books(self) -> Partition:
@@ -117,6 +121,7 @@ class Refold:
             self.ticks[passed.tick.serial] = passed
         for rows in booked.rows:
             self._add(rows)
+            self._points.add(rows)
 
     def _known(self, opened: Opened) -> Mapping[int, Tick | None]:
         if isinstance(opened, Tick) and opened.serial not in self.rows:
@@ -137,35 +142,37 @@ class Refold:
 
     def usage(
         self, requests: Iterable[UsageRequest], below_cut: int
-    ) -> tuple[dict[UsageRequest, list[UsagePart]], list[list[Json]]]:
-        """Return the usage of requests under a cut, and the windows it lies in."""
+    ) -> tuple[dict[UsageRequest, list[Used]], list[list[Json]]]:
+        """Return the usage of requests under a cut, and the windows and points it lies in."""
         asked = sorted(set(requests))
         merged: dict[tuple[SeriesKey, Instant], _Window] = {}
         for (key, start, cut), window in self._windows.items():
             if cut < below_cut and window.minimum is not None and window.maximum is not None:
                 into = merged.setdefault((key, start), _Window())
                 into.add(window.count, window.sum, window.minimum, window.maximum)
-        parts: dict[UsageRequest, list[UsagePart]] = {}
-        windows: dict[tuple[SeriesKey, Instant], list[Json]] = {}
+        used: dict[UsageRequest, list[Used]] = {}
+        evidence: dict[tuple[SeriesKey, Instant, bytes], list[Json]] = {}
         for (key, start), window in merged.items():
+            figures = (window.count, window.sum, window.minimum or 0, window.maximum or 0)
             for request in asked:
                 if not _answers(request, key, start):
                     continue
-                low, high = window.minimum or 0, window.maximum or 0
-                part = UsagePart(key.scale, window.count, window.sum, low, high)
-                parts.setdefault(request, []).append(part)
-                windows[key, start] = [
-                    key.customer,
-                    key.meter,
-                    key.scale,
-                    canonical(dict(key.dimensions)).decode(),
-                    start,
-                    window.count,
-                    window.sum,
-                    low,
-                    high,
-                ]
-        return parts, list(windows.values())
+                if request.grain in (Grain.TOTALS, Grain.WINDOWS):
+                    part = UsagePart(key.scale, *figures, start, key.dimensions)
+                    used.setdefault(request, []).append(part)
+                evidence[key, start, b""] = [*_told(key), start, *figures]
+        for request in asked:
+            for key, point in self._points.asked(request, below_cut):
+                used.setdefault(request, []).append(point)
+                place = (point.time, point.key, point.mantissa, point.multiplicity)
+                evidence[key, point.time, point.key] = point_evidence(_told(key), *place)
+        return used, list(evidence.values())
+
+
+def _told(series: SeriesKey) -> list[Json]:
+    """Return a series as evidence holds it."""
+    dimensions = canonical(dict(series.dimensions)).decode()
+    return [series.customer, series.meter, series.scale, dimensions]
 
 
 def _answers(request: UsageRequest, key: SeriesKey, start: Instant) -> bool:

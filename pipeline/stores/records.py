@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from struct import iter_unpack, pack
 from typing import Any, cast
 
-from pipeline.collect.batch import MeterScale, UsageBatch
+from pipeline.collect.batch import MeterScale, UsageBatch, WideValue
 from pipeline.collect.letters import DeadLetter, Refusal, kept_headers, kept_message
 from pipeline.collect.limits import READ_BYTES_MAX
 from pipeline.core.errors import Code, Rejection
 from pipeline.dedupe.sequences import SequenceRange
-from pipeline.meter.slices import Counts, Rows, Slice, WideRow
+from pipeline.meter.slices import NO_POINTS, Counts, Points, Rows, Slice, WideRow
 from pipeline.meter.ticks import Tick
 from pipeline.stores.codec import Decode, Record, Unreadable, batch_of, decode, encode
 from pipeline.topology import USAGE_EVENTS
@@ -48,26 +48,44 @@ def encode_tick(tick: Tick, partitions: int) -> bytes:
     )
 
 
+SLICES = ("MeteredSlices.v1", "MeteredSlices.v2")
+"""The records that hold slices."""
 _COUNTS = ("offered", "fresh", "duplicate", "conflict", "late", "rejected")
 
 
 def encode_slices(slices: Sequence[Slice]) -> bytes:
-    """Return the record of slices of consecutive messages of one partition."""
-    return encode("MeteredSlices.v1", {"slices": [_slice_record(piece) for piece in slices]})
+    """Return the record of slices of consecutive messages of one partition.
+
+    Slices without points travel as they did before there were any.
+    """
+    pointed = any(piece.rows.points.row for piece in slices)
+    name = "MeteredSlices.v2" if pointed else "MeteredSlices.v1"
+    return encode(name, {"slices": [_slice_record(piece, pointed) for piece in slices]})
 
 
-def _slice_record(piece: Slice) -> Record:
+_ROW_COLUMNS = tuple(name for name in Rows.__slots__ if name != "points")
+
+
+def _slice_record(piece: Slice, pointed: bool) -> Record:
     rows, tick, seen = piece.rows, piece.tick, piece.sequence
     return {
+        **(_point_columns(rows.points) if pointed else {}),
         "offset": piece.offset,
         "log_time": piece.log_time,
         "tick": tick
         and {"serial": tick.serial, "time": tick.time, "fact_position": tick.fact_position},
         **{name: getattr(piece.counts, name) for name in _COUNTS},
         "sequence": seen and {name: getattr(seen, name) for name in SequenceRange.__slots__},
-        **{name: getattr(rows, name) for name in Rows.__slots__},
+        **{name: getattr(rows, name) for name in _ROW_COLUMNS},
         "meters": [{"meter": m.meter, "scale": m.scale} for m in rows.meters],
         "wide": [{name: getattr(w, name) for name in WideRow.__slots__} for w in rows.wide],
+    }
+
+
+def _point_columns(points: Points) -> Record:
+    return {
+        **{f"point_{name}": getattr(points, name) for name in Points.__slots__},
+        "point_wide": [{"index": w.index, "mantissa": w.mantissa} for w in points.wide],
     }
 
 
@@ -81,9 +99,10 @@ def slices_of(record: Record) -> list[Slice]:
 def _slice_of(fields: dict[str, Any]) -> Slice:
     rows = Rows(
         **{
-            **{name: fields[name] for name in Rows.__slots__},
+            **{name: fields[name] for name in _ROW_COLUMNS},
             "meters": [MeterScale(**m) for m in fields["meters"]],
             "wide": [WideRow(**w) for w in fields["wide"]],
+            "points": _points_of(fields),
         }
     )
     return Slice(
@@ -94,6 +113,14 @@ def _slice_of(fields: dict[str, Any]) -> Slice:
         sequence=fields["sequence"] and SequenceRange(**fields["sequence"]),
         rows=rows,
     )
+
+
+def _points_of(fields: dict[str, Any]) -> Points:
+    """Return the points of a slice; version 1 has none."""
+    if not fields.get("point_row"):
+        return NO_POINTS
+    columns = {name: fields[f"point_{name}"] for name in Points.__slots__}
+    return Points(**{**columns, "wide": [WideValue(**w) for w in fields["point_wide"]]})
 
 
 def encode_letter(letter: DeadLetter) -> bytes:

@@ -24,7 +24,7 @@ from pipeline.invoice.compose import (
     with_lines,
 )
 from pipeline.invoice.drafts import Closing, open_closings
-from pipeline.invoice.usage import UsagePart, UsageRequest
+from pipeline.invoice.usage import UsageRequest, Used
 from pipeline.stores.postgres.connection import Overtaken
 from pipeline.stores.postgres.drafts import Draft, DraftPosition
 from pipeline.stores.postgres.usage import NO_CUT
@@ -42,7 +42,7 @@ class UsageSource(Protocol):
 
     def read_usage(
         self, requests: Iterable[UsageRequest], below_cut: int = NO_CUT
-    ) -> Mapping[UsageRequest, Sequence[UsagePart]]: ...
+    ) -> Mapping[UsageRequest, Sequence[Used]]: ...
 
 
 class DraftStore(CursorSource, UsageSource, Protocol):

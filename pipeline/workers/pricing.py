@@ -18,7 +18,7 @@ from pipeline.dedupe.sequences import SequenceState
 from pipeline.stores.codec import Unreadable, decode
 from pipeline.stores.kafka import KafkaLog, usage_log
 from pipeline.stores.postgres.books import Anchor, Books, Flush
-from pipeline.stores.records import slices_of
+from pipeline.stores.records import SLICES, slices_of
 from pipeline.topology import USAGE_METERED
 from pipeline.workers.drafting import DraftStore, rate_dirty
 from pipeline.workers.knowledge import FactSource, Knowledge
@@ -145,7 +145,7 @@ class PricingWorker:
             name, record = decode(value)
         except Unreadable as error:
             raise BrokenInvariant(f"{self._metered}: record {offset} is broken: {error}") from None
-        if name != "MeteredSlices.v1":
+        if name not in SLICES:
             raise BrokenInvariant(f"{self._metered}: record {offset} is a {name}")
         for piece in slices_of(record):
             position = (piece.tick or partition.cursor.tick).fact_position

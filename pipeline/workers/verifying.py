@@ -7,12 +7,13 @@ Does not own: refolding and comparing (replay), the chain (ledger).
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 from pipeline.core.calendar import parse_instant
 from pipeline.core.identity import batch_digest, partition_of
 from pipeline.invoice.compose import Carried, carried_by_all
 from pipeline.ledger.seal import chain_faults
+from pipeline.meter.meters import Grain
 from pipeline.meter.place import Place
 from pipeline.meter.ticks import Tick
 from pipeline.replay.proof import Claimed, content_fault
@@ -113,14 +114,27 @@ class Verifier:
         return [self._stretch(partition, own) for partition, own in sorted(by_partition.items())]
 
     def _stretch(self, partition: int, documents: Sequence[Document]) -> _Stretch:
-        """Return the offsets to refold: from two generations before the earliest period on."""
+        """Return the offsets to refold: from two generations before the earliest period on.
+
+        Levels hold until the next is told, however long: for them, from the log's beginning on.
+        """
         gate = self._known.catalog(1).parameters.gate
         earliest = min(parse_instant(document.content["period_start"]) for document in documents)
         began = (gate.generation(earliest - gate.tolerance) - 2) * gate.generation_width
         start = self._archive.offset_at(partition, began)
+        if any(map(self._has_levels, documents)):
+            start = 0
         serial = max(document.cut_serial for document in documents)
         end = self._archive.last_tick_offset(partition, serial)
         return _Stretch(partition, start, end + 1, documents)
+
+    def _has_levels(self, document: Document) -> bool:
+        """Whether a document rests on what held before its period."""
+        tick = self._rows.get(document.cut_serial)
+        meters = self._known.catalog(tick.fact_position).meters if tick else {}
+        lines = cast(list[dict[str, str | None]], document.content["lines"])
+        metered = (meters.get(line["meter"] or "") for line in lines)
+        return any(meter and meter.aggregation.grain is Grain.LEVELS for meter in metered)
 
     def _refold(
         self, stretch: _Stretch, done: int, total: int, progress: Progress

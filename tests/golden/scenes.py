@@ -31,6 +31,7 @@ from pipeline.core.errors import Code, Rejection
 from pipeline.core.identity import Json
 from pipeline.invoice.compose import compose, planned_lines
 from pipeline.ledger.seal import FIRST_SEAL, Issue, PartitionEvidence, evidence_json
+from pipeline.meter.slices import Slice
 from pipeline.meter.ticks import Tick
 
 WIDE = "12345678901234567890.123456789012345678"
@@ -58,6 +59,31 @@ def sequenced_batch() -> UsageBatch:
 def last_word() -> UsageBatch:
     """A heartbeat that ends its epoch."""
     return heartbeat("host-1", "e1", 43, end=True)
+
+
+def pointed_slices() -> list[Slice]:
+    """A sequence of levels, one of them wide, and users that are counted once each."""
+    line = Line(
+        fact_log(
+            log_of(),
+            meter_of("level", "time_weighted", dimensions=["disk"]),
+            meter_of("users", "unique_count", of="user"),
+        )
+    )
+    line.tick(Tick(1, T0 + MINUTE, 3))
+    line.send(
+        sequenced(
+            41,
+            usage(value="2.5", meter="level", time=T0 + 1, disk="a"),
+            usage(value=WIDE, meter="level", time=T0 + 2, disk="a"),
+            usage(meter="users", time=T0 + 3, user="ann"),
+            usage(meter="users", time=T0 + 4, user="ben"),
+            usage(meter="users", time=T0 + 5, user="ann"),
+            usage(meter="users", time=T0 + 6),
+        )
+    )
+    line.send(keyed(usage("café", "7", meter="level", id="evt-1", time=T0)))
+    return line.slices
 
 
 def decisions() -> FactLog:

@@ -32,6 +32,7 @@ from pipeline.core.identity import (
     partition_of,
     pass_digest,
     sequenced_key,
+    value_key,
 )
 from pipeline.ledger.seal import content_bytes, issue_record, seal_of, windows_digest
 from pipeline.meter.ticks import Tick
@@ -83,6 +84,13 @@ NAMES: list[tuple[str, bytes, str, int, str]] = [
         "talea.seqkey.1",
         16,
         "00000006 686f73742d31  00000002 6531  0000000c 00000003 0000000000000029",
+    ),
+    (
+        "62a6443ef74b791fd5978726a7fa9c3e",
+        value_key("café"),
+        "talea.value.1",
+        16,
+        "00000005 636166c3a9",
     ),
     (
         "848a5266",  # calls, 1772323200000001, 15e-1, no reversal, region eu
@@ -199,6 +207,7 @@ def test_the_oracle_knows_avros_own_fingerprints(schema: str, golden: int) -> No
         ("UsageBatch.v1", "c301f2fe74987b26c1fa"),
         ("Tick.v1", "c30122bcbd7e0f82a44b"),
         ("MeteredSlices.v1", "c301c62d99f8aa258294"),
+        ("MeteredSlices.v2", "c301aec4c5bce857da4b"),
         ("RejectedUsage.v1", "c301469abbaf1fdb86b1"),
         ("RejectedUsage.v2", "c301bee9e1bfdc0b68a2"),
     ],
@@ -213,6 +222,7 @@ MESSAGES: list[tuple[str, Callable[[], bytes]]] = [
     ("batch_heartbeat.hex", lambda: encode_batch(scenes.last_word())),
     ("tick.hex", lambda: encode_tick(Tick(300, T0, 12), 8)),
     ("metered_slices.hex", lambda: encode_slices(scenes.line().slices[:4])),
+    ("metered_slices_v2.hex", lambda: encode_slices(scenes.pointed_slices())),
     ("rejected_usage_v2.hex", lambda: encode_letter(scenes.LETTER)),
 ]
 NO_LONGER_WRITTEN = ("rejected_usage.hex",)
@@ -251,6 +261,11 @@ def test_old_ticks_and_slices_are_understood() -> None:
     slices = slices_of(decode(golden_bytes("metered_slices.hex"))[1])
     assert [piece.counts for piece in slices] == [s.counts for s in scenes.line().slices[:4]]
     assert encode_slices(slices) == golden_bytes("metered_slices.hex")
+
+    pointed = slices_of(decode(golden_bytes("metered_slices_v2.hex"))[1])
+    points = [piece.rows.points for piece in pointed]
+    assert points == [piece.rows.points for piece in scenes.pointed_slices()]
+    assert encode_slices(pointed) == golden_bytes("metered_slices_v2.hex")
 
 
 def test_old_dead_letters_are_understood() -> None:

@@ -63,10 +63,12 @@ def facts(partitions: int) -> FactLog:
         issuer_of(),
         meter_of("calls", dimensions=["region"]),
         meter_of("peak", "max", window_s=3600),
+        meter_of("level", "time_weighted", window_s=3600, dimensions=["region"], per_s=3600),
         plan_of(
             "basic",
             price_of("calls", per_unit("0.0333"), "calls"),
             price_of("peak", graduated(("10", "1", "0"), (None, "0.5", "3")), "peak"),
+            price_of("level", per_unit("0.01"), "level", group_by=["region"]),
             price_of("fee", flat("9.99")),
             cycle="P1D",
         ),
@@ -95,7 +97,7 @@ def stories(draw: st.DrawFn) -> list[Sent]:
         event = usage(
             draw(st.sampled_from(CUSTOMERS)),
             draw(st.sampled_from(["1", "2.5", "-1", "0.001", "9007199254740993", "1e19"])),
-            meter=draw(st.sampled_from(["calls", "peak"])),
+            meter=draw(st.sampled_from(["calls", "peak", "level"])),
             time=T0 + draw(st.integers(0, slot * (SLOT // HOUR))) * HOUR,
             id=str(number),
             region=draw(st.sampled_from(["eu", "us"])),
@@ -228,6 +230,7 @@ def test_repeats_and_restarts_change_neither_rows_nor_cursor_nor_cuts(
     plain, shaken = booked(line), booked(line, chance)
 
     assert shaken.store == plain.store
+    assert shaken.points == plain.points
     assert shaken.cuts == plain.cuts
     at_the_end = plain.partition.cursor
     assert replace(shaken.partition.cursor, metered_offset=at_the_end.metered_offset) == at_the_end

@@ -35,6 +35,8 @@ from pipeline.invoice.compose import (
 from pipeline.invoice.drafts import open_closings
 from pipeline.invoice.lines import LineKey
 from pipeline.invoice.usage import UsagePart, UsageRequest
+from pipeline.meter.meters import Grain
+from pipeline.meter.points import UsagePoint
 
 JAN, FEB, MAR, APR = (f"2026-0{month}-01T00:00:00Z" for month in (1, 2, 3, 4))
 
@@ -47,6 +49,8 @@ def catalog(*more: Decision) -> Catalog:
         issuer_of("sister"),
         meter_of("calls", unit="call", window_s=3600),
         meter_of("peak", "max", unit="B", window_s=86_400),
+        meter_of("tokens", unit="token", dimensions=["model", "region"]),
+        meter_of("disk", "time_weighted", unit="GB", dimensions=["zone"]),
         plan_of(
             "basic",
             price_of("per-call", per_unit("0.5"), "calls"),
@@ -309,3 +313,80 @@ def test_a_draft_is_the_document_of_a_cut_ahead() -> None:
     ((_, ahead),) = open_closings(books, "acme", instant("2026-01-20T00:00:00Z"), frozenset())
 
     assert documents(books, instant_text(ahead), used) == documents(books, FEB, used)
+
+
+GROUPED = price_of(
+    "tokens", per_unit("0.5"), "tokens", filter={"region": ["eu", "us"]}, group_by=["model"]
+)
+
+
+def of(value: int, **dimensions: str) -> UsagePart:
+    return UsagePart(0, 1, value, value, value, 0, tuple(sorted(dimensions.items())))
+
+
+def grouped(*parts: UsagePart) -> Composed:
+    books = catalog(plan_of("p", GROUPED), subscription_of("s", "acme", "p", JAN))
+    (document,) = documents(books, FEB, {"tokens": list(parts)})
+    return document
+
+
+def test_a_group_is_a_line_priced_by_itself() -> None:
+    document = grouped(
+        of(3, model="small", region="us"),
+        of(1, model="big", region="eu"),
+        of(5, model="big", region="us"),
+        of(99, model="big", region="asia"),
+        of(99, model="huge"),
+        of(7, region="eu"),
+    )
+    lines = lines_of(document)
+
+    assert [(line["name"], line["quantity"], line["total_minor"]) for line in lines] == [
+        ("Tokens (no model)", "7", 350),
+        ("Tokens (model big)", "6", 300),
+        ("Tokens (model small)", "3", 150),
+    ]
+    assert lines[1]["description"] == "Tokens (model big), 6 token"
+    assert len({str(line["id"]) for line in lines}) == 3
+    assert lines[1]["rate_card"] == {
+        "plan": "p",
+        "id": "tokens",
+        "meter": "tokens",
+        "price": per_unit("0.5"),
+        "filter": {"region": ["eu", "us"]},
+        "group_by": ["model"],
+        "group": {"model": "big"},
+    }
+
+
+def test_a_group_has_the_ids_of_its_values_and_no_group_those_of_a_plain_price() -> None:
+    plain = catalog(
+        plan_of("p", price_of("tokens", per_unit("0.5"), "tokens")),
+        subscription_of("s", "acme", "p", JAN),
+    )
+    (document,) = documents(plain, FEB, {"tokens": [of(7, region="eu")]})
+    none, big = lines_of(grouped(of(7, region="eu"), of(1, region="eu", model="big")))
+
+    assert none["id"] == lines_of(document)[0]["id"] != big["id"]
+    assert LineKey.of_line(big) == LineKey("s", "tokens", instant(JAN), (("model", "big"),))
+
+
+def test_where_nothing_was_used_there_is_one_line_so_that_the_period_is_carried() -> None:
+    document = grouped(of(9, model="big", region="asia"))
+
+    assert [line["quantity"] for line in lines_of(document)] == ["0"]
+    assert carried_by_all([document.content]) == {("s", "tokens"): instant(FEB)}
+
+
+def test_a_level_holds_from_before_the_period() -> None:
+    books = catalog(
+        plan_of("p", price_of("disk", per_unit("1"), "disk")),
+        subscription_of("s", "acme", "p", JAN),
+    )
+    (line,) = planned_lines(books, "acme", "EUR", instant(FEB))
+    assert line.request is not None
+    assert line.request.grain is Grain.LEVELS
+    points = [UsagePoint(instant(JAN) - 5, b"k", 1, 25)]
+    (document,) = compose(books, "acme", "EUR", instant(FEB), [line], {line.request: points})
+
+    assert lines_of(document)[0]["quantity"] == "2.5"

@@ -28,7 +28,7 @@ from pipeline.collect.batch import UsageBatch
 from pipeline.collect.gate import GatePass
 from pipeline.core.calendar import DAY, Instant
 from pipeline.core.errors import Code
-from pipeline.invoice.usage import UsageRequest
+from pipeline.invoice.usage import UsagePart, UsageRequest
 from pipeline.meter.place import NeedsTick, Told, look
 from pipeline.meter.sift import Sifted
 from pipeline.meter.slices import Counts
@@ -167,5 +167,7 @@ def test_a_refold_sees_the_pass_too() -> None:
 
     asked = [UsageRequest("acme", "calls", OLD, OLD + DAY)]
     booked = books.used(asked, before_cut=1)
-    assert [(part.count, part.sum) for part in booked[asked[0]]] == [(1, 2)]
+    (part,) = booked[asked[0]]
+    assert isinstance(part, UsagePart)
+    assert (part.count, part.sum) == (1, 2)
     assert refold.usage(asked, below_cut=1)[0] == booked

@@ -192,6 +192,36 @@ def test_what_may_change(desk: Desk, old: str, new: str, facts: list[str] | None
     assert desk.apply(SHEET.replace(old, new)) == []
 
 
+@pytest.mark.parametrize(
+    ("was", "same", "other"),
+    [
+        (
+            'percentile\n    percent: "95.0"',
+            "percentile\n    percent: 95",
+            "percentile\n    percent: 96",
+        ),
+        ("time_weighted\n    per: PT1H", "time_weighted\n    per: PT60M", "time_weighted"),
+        ("unique_count\n    of: user", 'unique_count\n    of: "user"', "unique_count\n    of: who"),
+    ],
+)
+def test_a_meter_s_parameters_never_change(was: str, same: str, other: str) -> None:
+    desk = Desk()
+    desk.apply(SHEET.replace("aggregation: sum", f"aggregation: {was}"))
+
+    assert desk.apply(SHEET.replace("aggregation: sum", f"aggregation: {same}")) == []
+    (problem,) = desk.refused(SHEET.replace("aggregation: sum", f"aggregation: {other}"))
+    assert "a meter never changes" in problem
+
+
+def test_a_price_tells_apart_what_a_meter_in_force_keeps(desk: Desk) -> None:
+    _, plans = SHEET.split("plans:\n")
+    text = "plans:\n" + plans.replace("meter: cpu", "meter: cpu\n        group_by: [%s]")
+
+    assert desk.apply(text % "region") == ["plan standard"]
+    (problem,) = desk.refused(text % "model")
+    assert "prices[1].group_by: cpu does not keep dimension 'model'" in problem
+
+
 def test_an_end_moves_both_ways_and_goes(desk: Desk) -> None:
     for end in ("2027-01-01T00:00:00Z", "2026-11-01T00:00:00Z", "2026-12-24T18:00:00Z", "~"):
         assert desk.apply(SHEET.replace("null\n", f"{end}\n")) == ["subscription acme-1"]
@@ -208,6 +238,11 @@ REFUSED = [
     ),
     (
         [("[region, host]", "[region]")],
+        "line 5: meters[0]: cpu is in force with another definition, and a meter never changes:"
+        " make a new meter",
+    ),
+    (
+        [("aggregation: sum", 'aggregation: percentile\n    percent: "95"')],
         "line 5: meters[0]: cpu is in force with another definition, and a meter never changes:"
         " make a new meter",
     ),

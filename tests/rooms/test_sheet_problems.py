@@ -108,7 +108,44 @@ BROKEN = r"""
 * - id: cpu\n    agg => - id: cpü\n    agg
   line 5: meters[0].id: 'cpü' is no id: use 1 to 128 of A-Z a-z 0-9 . _ : -
 * aggregation: sum => aggregation: avg
-  line 6: meters[0].aggregation: 'avg' is no aggregation: use one of sum, count, max
+  line 6: meters[0].aggregation: 'avg' is no aggregation: use one of sum, count, min, max,
+      average, latest, unique_count, percentile, window_percentile, time_weighted
+* aggregation: sum => aggregation: percentile
+  line 5: meters[0].percent: required, but absent or empty: add percent
+* aggregation: sum => aggregation: unique_count\n    of: user\n    percent: "95"
+  line 8: meters[0].percent: unique_count has no use for it, only percentile and window_percentile:
+      remove percent
+* aggregation: sum => aggregation: unique_count
+  line 5: meters[0].of: required, but absent or empty: add of
+* aggregation: sum => aggregation: unique_count\n    of: host
+  line 7: meters[0].of: 'host' is counted, so it tells no usage apart: remove one of them
+* aggregation: sum => aggregation: sum\n    per: PT1H
+  line 7: meters[0].per: sum has no use for it, only time_weighted: remove per
+* aggregation: sum => aggregation: time_weighted\n    per: P1M
+  line 7: meters[0].per: 'P1M' goes by the calendar: write clock time, PT24H for a day
+* aggregation: sum => aggregation: percentile\n    percent: 0
+  line 7: meters[0].percent: '0' is no percent: write a decimal above 0, up to 100
+* aggregation: sum => aggregation: percentile\n    percent: 100.1
+  line 7: meters[0].percent: '100.1' is no percent: write a decimal above 0, up to 100
+* aggregation: sum => aggregation: window_percentile\n    percent: p95
+  line 7: meters[0].percent: 'p95' is no percent: write a decimal above 0, up to 100
+* meter: cpu => meter: cpu\n        group_by: [model]
+  line 22: plans[0].prices[1].group_by: cpu does not keep dimension 'model', it keeps host, region:
+      use one of these, or make a new meter
+* meter: cpu => meter: cpu\n        group_by: [host, host]
+  line 22: plans[0].prices[1].group_by: 'host' stands here twice: remove one
+* meter: cpu => meter: cpu\n        filter: {tier: [gold]}
+  line 22: plans[0].prices[1].filter: cpu does not keep dimension 'tier', it keeps host, region: use
+      one of these, or make a new meter
+* meter: cpu => meter: cpu\n        filter: {region: eu}
+  line 22: plans[0].prices[1].filter.region: must be a list: start each entry with `- `
+* meter: cpu => meter: cpu\n        filter: {region: []}
+  line 22: plans[0].prices[1].filter.region: holds no value: name one, or remove it
+* meter: cpu => meter: cpu\n        filter: {region: [eu, eu]}
+  line 22: plans[0].prices[1].filter.region: 'eu' stands here twice: remove one
+* price: {type: flat => group_by: [region], price: {type: flat
+  line 18: plans[0].prices[0].group_by: there is no usage to tell apart: add meter, or remove
+      group_by
 * aggregation: sum\n     => (nothing)
   line 5: meters[0].aggregation: required, but absent or empty: add aggregation
 * PT15M => PT7M
@@ -129,7 +166,7 @@ BROKEN = r"""
   line 9: meters[0].dimensions[1]: must be one value: write a word here
 * [region, host] => [region, ]\n    color: red
   line 10: meters[0].color: nobody reads this key: remove it, or use id, aggregation, unit,
-      window, dimensions
+      window, dimensions, of, percent, per
 * plans: =>   - {id: cpu, aggregation: max, unit: s}\nplans:
   line 10: meters[1].id: cpu stands on line 5 already: rename or remove one
 * EUR => eur

@@ -1,7 +1,7 @@
 """The books of the usage log: cursor, usage rows, sequences, cuts, in one transaction.
 
 Owns: loading a partition's books and saving a flush, all or nothing.
-Does not own: what is booked (book/booking.py).
+Does not own: what is booked (book/booking.py), how points lie (points.py).
 Law: the cursor moves in the transaction that writes what it moved over, and only from where
 this worker believes it to stand.
 """
@@ -12,7 +12,6 @@ from struct import iter_unpack, pack
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.book.booking import Booked, Cursor, Cut, SequenceKey, SeriesKey, TickPassed
 from pipeline.core.errors import BrokenInvariant
@@ -21,6 +20,8 @@ from pipeline.dedupe.sequences import SequenceState
 from pipeline.meter.slices import Counts
 from pipeline.meter.ticks import NO_TICK, Tick
 from pipeline.stores.postgres.connection import Connection, one
+from pipeline.stores.postgres.copying import copy_columns
+from pipeline.stores.postgres.points import STAGED, write_points
 
 COUNT_NAMES = tuple(field.name for field in fields(Counts))
 """The outcomes, in the order they are stored in."""
@@ -28,9 +29,6 @@ _CURSOR = (
     "source_offset, metered_offset, tick_serial, tick_time_us, fact_position, log_time_us, "
     + ", ".join(COUNT_NAMES)
 )
-_STAGED = ("series_id", "window_us", "cut", "count", "sum", "minimum", "maximum")
-_COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_COPY_TAIL = b"\xff\xff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +110,7 @@ class Books:
             "CREATE TEMPORARY TABLE staged (series_id bigint, window_us bigint, cut bigint,"
             " count bigint, sum bigint, minimum bigint, maximum bigint) ON COMMIT DELETE ROWS"
         )
+        connection.execute(STAGED)
         connection.commit()
 
     def save(self, flushes: Sequence[Flush]) -> None:
@@ -181,11 +180,12 @@ class Books:
         return {key: by_text[key.customer, key.meter, key.scale, texts[key]] for key in ordered}
 
     def _write_usage(self, flushes: Sequence[Flush], met: Mapping[SeriesKey, int]) -> None:
-        blocks, wide = [], []
+        blocks, wide, booked = [], [], []
         for flush in flushes:
             for rows in flush.booked.rows:
                 known = self._series
                 ids = [known.get(key) or met[key] for key in rows.series]
+                booked.append((rows, ids))
                 block = np.column_stack(
                     (
                         ids,
@@ -206,15 +206,12 @@ class Books:
                 blocks.append(block)
         if not blocks:
             return
-        with (
-            self._connection.cursor() as cursor,
-            cursor.copy("COPY staged FROM STDIN (FORMAT BINARY)") as copy,
-        ):
-            copy.write(_binary_rows(np.concatenate(blocks)))
+        copy_columns(self._connection, "staged", list(np.concatenate(blocks).T))
         self._connection.execute(_UPSERT_STAGED)
         with self._connection.cursor() as cursor:
             for row in wide:  # one by one: rows of one key may repeat in a flush
                 cursor.execute(_UPSERT_WIDE, row)
+        write_points(self._connection, booked)
 
     def _write_rest(self, flush: Flush) -> None:
         booked, partition = flush.booked, flush.after.partition
@@ -250,19 +247,6 @@ class Books:
                     [partition, flush.after.offset, sorted(booked.dirty)],
                 )
             cursor.execute(_UPSERT_CURSOR, _cursor_row(flush))
-
-
-def _binary_rows(block: NDArray[np.int64]) -> bytes:
-    """Return rows of int64 in COPY's binary format, without a Python loop."""
-    layout: list[tuple[str, str]] = [("fields", ">i2")]
-    for name in _STAGED:
-        layout += [(f"{name}_length", ">i4"), (name, ">i8")]
-    out = np.empty(len(block), dtype=layout)
-    out["fields"] = len(_STAGED)
-    for column, name in enumerate(_STAGED):
-        out[f"{name}_length"] = 8
-        out[name] = block[:, column]
-    return _COPY_HEAD + out.tobytes() + _COPY_TAIL
 
 
 _MERGE = (

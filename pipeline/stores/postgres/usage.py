@@ -3,12 +3,15 @@
 Owns: the queries.  Does not own: what is asked (invoice/usage.py, invoice/compose.py).
 """
 
+import json
 from collections.abc import Iterable, Sequence
 
 from pipeline.core.identity import Json, partition_of
-from pipeline.invoice.usage import UsagePart, UsageRequest
-from pipeline.ledger.seal import windows_digest
+from pipeline.invoice.usage import UsagePart, UsageRequest, Used, disjoint
+from pipeline.ledger.seal import point_evidence, windows_digest
+from pipeline.meter.meters import Grain
 from pipeline.stores.postgres.connection import Connection
+from pipeline.stores.postgres.points import pairs, read_points
 
 NO_CUT = 1 << 62
 """Above every tick serial: usage under any cut."""
@@ -33,41 +36,64 @@ def _columns(requests: Sequence[UsageRequest]) -> list[list[object]]:
 
 def read_usage(
     connection: Connection, requests: Iterable[UsageRequest], below_cut: int = NO_CUT
-) -> dict[UsageRequest, list[UsagePart]]:
-    """Return the aggregates of each request, by scale, over rows with cut < `below_cut`."""
+) -> dict[UsageRequest, list[Used]]:
+    """Return the usage of each request, over rows and points with cut < `below_cut`."""
     asked = sorted(set(requests))
-    if not asked:
-        return {}
+    found: dict[UsageRequest, list[Used]] = {}
+    for grain, apart in sorted({(each.grain, not each.scope.whole) for each in asked}):
+        if grain in (Grain.TOTALS, Grain.WINDOWS):
+            alike = [e for e in asked if (e.grain, not e.scope.whole) == (grain, apart)]
+            _read_parts(connection, alike, below_cut, found)
+    for request, _, point in read_points(connection, asked, below_cut):
+        found.setdefault(request, []).append(point)
+    return found
+
+
+def _read_parts(
+    connection: Connection,
+    asked: Sequence[UsageRequest],
+    below_cut: int,
+    found: dict[UsageRequest, list[Used]],
+) -> None:
+    """Add the aggregates of requests that all ask for the same columns."""
+    window = "u.window_us" if asked[0].grain is Grain.WINDOWS else "0::bigint"
+    dimensions = "'{}'" if asked[0].scope.whole else "s.dimensions"
     rows = connection.execute(
-        "SELECT r.place, s.scale, sum(u.count)::bigint, sum(u.sum), min(u.minimum), max(u.maximum)"
+        f"SELECT r.place, s.scale, {window} AS window_us, {dimensions} AS dimensions,"
+        " sum(u.count)::bigint, sum(u.sum), min(u.minimum), max(u.maximum)"
         + _REQUESTED
-        + " GROUP BY r.place, s.scale ORDER BY r.place, s.scale",
+        + " GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4",
         [*_columns(asked), below_cut],
     )
-    found: dict[UsageRequest, list[UsagePart]] = {}
-    for place, scale, count, *mantissas in rows:
-        part = UsagePart(scale, count, *(int(mantissa) for mantissa in mantissas))
+    for place, scale, start, text, count, *mantissas in rows:
+        total, low, high = map(int, mantissas)
+        part = UsagePart(scale, count, total, low, high, start, pairs(text))
         found.setdefault(asked[place - 1], []).append(part)
-    return found
 
 
 def digest_of_usage(
     connection: Connection, requests: Iterable[UsageRequest], below_cut: int
 ) -> str:
-    """Return the digest of every window that a document rests on."""
+    """Return the digest of every window and point that a document rests on, each once."""
     asked = sorted(set(requests))
     rows = connection.execute(
         "SELECT s.customer, s.meter, s.scale, s.dimensions, u.window_us,"
         " sum(u.count)::bigint, sum(u.sum), min(u.minimum), max(u.maximum)"
         + _REQUESTED
         + " GROUP BY s.customer, s.meter, s.scale, s.dimensions, u.window_us",
-        [*_columns(asked), below_cut],
+        [*_columns(disjoint(asked)), below_cut],
     ).fetchall()
     windows: list[list[Json]] = [
         [customer, meter, scale, dimensions, start, count, int(total), int(low), int(high)]
         for customer, meter, scale, dimensions, start, count, total, low, high in rows
     ]
-    return windows_digest(windows)
+    points = {
+        (series, point.time, point.key): point_evidence(
+            series, point.time, point.key, point.mantissa, point.multiplicity
+        )
+        for _, series, point in read_points(connection, asked, below_cut)
+    }
+    return windows_digest([*windows, *points.values()])
 
 
 def booked_counts(connection: Connection, partitions: int) -> dict[int, int]:
@@ -82,12 +108,35 @@ def booked_counts(connection: Connection, partitions: int) -> dict[int, int]:
 def covered_counts(
     connection: Connection, stretches: Sequence[UsageRequest], partitions: int
 ) -> dict[int, int]:
-    """Return the events in disjoint stretches of windows, by partition of their customer."""
+    """Return the events in stretches of windows, each once, by partition of their customer.
+
+    Stretches of a meter that none of them filters are disjoint.
+    """
+    chosen = {(each.customer, each.meter) for each in stretches if each.scope.where}
+    plain = [each for each in stretches if (each.customer, each.meter) not in chosen]
+    filtered = [each for each in stretches if (each.customer, each.meter) in chosen]
     rows = connection.execute(
         "SELECT s.customer, sum(u.count)::bigint" + _REQUESTED + " GROUP BY s.customer",
-        [*_columns(stretches), NO_CUT],
-    )
+        [*_columns(plain), NO_CUT],
+    ).fetchall()
+    if filtered:
+        wheres = [json.dumps(dict(each.scope.where)) for each in filtered]
+        rows += connection.execute(_COVERED, [*_columns(filtered), wheres]).fetchall()
     return _by_partition(rows, partitions)
+
+
+_COVERED = (
+    "SELECT s.customer, sum(u.count)::bigint FROM series s JOIN usage u ON u.series_id = s.id"
+    " WHERE EXISTS (SELECT FROM"
+    " unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[])"
+    " AS r (customer, meter, start_us, end_us, wanted)"
+    " WHERE s.customer = r.customer AND s.meter = r.meter"
+    " AND u.window_us >= r.start_us AND u.window_us < r.end_us"
+    " AND NOT EXISTS (SELECT FROM jsonb_each(r.wanted::jsonb) AS w (name, choices)"
+    " WHERE NOT coalesce(w.choices ? (s.dimensions::jsonb ->> w.name), false)))"
+    " GROUP BY s.customer"
+)
+"""Rows that some stretch holds: its windows, and a value it wants of each dimension it names."""
 
 
 def _by_partition(rows: Iterable[tuple[str, int]], partitions: int) -> dict[int, int]:
