@@ -27,6 +27,11 @@ class Due:
     currency: str
 
 
+def horizon_at(catalog: Catalog, tick: Tick) -> Instant:
+    """Return the last period end that is due at a tick: all up to it are cut."""
+    return tick.time - (catalog.rules.grace_us if catalog.rules else 0)
+
+
 class CutSchedule:
     """The period ends still ahead of a partition's customers.
 
@@ -42,13 +47,13 @@ class CutSchedule:
         self._starts: list[tuple[Instant, str]] = []
         self._touched: set[str] = set()
         for subscription in self._own(catalog):
-            self._push(subscription, self._horizon(catalog, tick))
+            self._push(subscription, horizon_at(catalog, tick))
             self._push_start(subscription, tick.time)
 
     def pass_tick(self, tick: Tick, catalog: Catalog) -> list[Due]:
         """Return the period ends that `tick` cuts, in order; `catalog` is at its position."""
-        passed = self._horizon(self._catalog, self._tick)
-        now = self._horizon(catalog, tick)
+        passed = horizon_at(self._catalog, self._tick)
+        now = horizon_at(catalog, tick)
         due: set[Due] = set()
         if catalog.position != self._catalog.position:
             due |= self._changed(catalog, passed, now)
@@ -120,11 +125,6 @@ class CutSchedule:
     @staticmethod
     def _due(catalog: Catalog, subscription: Subscription, instant: Instant) -> Due:
         return Due(instant, subscription.customer, catalog.plans[subscription.plan].currency)
-
-    @staticmethod
-    def _horizon(catalog: Catalog, tick: Tick) -> Instant:
-        """Return the last period end that is due at a tick."""
-        return tick.time - (catalog.rules.grace_us if catalog.rules else 0)
 
 
 _FOR_EVER: Instant = 1 << 62

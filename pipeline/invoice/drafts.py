@@ -5,21 +5,26 @@ Law: a draft is the document that would be issued if the log ended here and the 
 at the next tick (compose.py makes both).
 """
 
+from collections.abc import Container
+
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.periods import periods
-from pipeline.core.calendar import EARLIEST, Instant
+from pipeline.core.calendar import Instant
 
 Closing = tuple[str, Instant]
 """(currency, cut instant) of a payer."""
 
 
 def open_closings(
-    catalog: Catalog, payer: str, log_time: Instant, cut: frozenset[Closing]
+    catalog: Catalog, payer: str, passed: Instant, log_time: Instant, cut: Container[Closing]
 ) -> list[Closing]:
-    """Return the closings of a payer that began by `log_time` and were not cut yet."""
+    """Return the closings of a payer that began by `log_time` and were not cut yet.
+
+    Every period that ended by `passed` was cut (catalog/cuts.py); `cut` knows of those after it.
+    """
     found = set()
     for subscription in catalog.subscriptions_of(payer):
-        for served in periods(catalog, subscription, EARLIEST, log_time + 1):
+        for served in periods(catalog, subscription, passed, log_time + 1):
             closing = (served.plan.currency, served.period.end)
             if closing not in cut:
                 found.add(closing)

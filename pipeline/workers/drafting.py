@@ -4,21 +4,21 @@ Owns: load -> compose -> store, in bites.  Does not own: composing (invoice), ra
 Law: everything a draft rests on is read in one snapshot, so its position is exact.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
+from pipeline.book.booking import Cursor
 from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.cuts import horizon_at
 from pipeline.core.calendar import Instant
-from pipeline.core.identity import Json
 from pipeline.invoice.compose import (
     Carried,
     PlannedLine,
     RatingFailed,
-    carried_by_all,
     compose,
     planned_lines,
     with_lines,
@@ -56,11 +56,15 @@ class DraftStore(CursorSource, UsageSource, Protocol):
         self, partitions: Iterable[int], count_max: int
     ) -> list[tuple[str, int, int]]: ...
 
-    def closings_cut(self, payer: str) -> frozenset[tuple[str, Instant]]: ...
+    def closings_cut(
+        self, payers: Sequence[str], after: Instant
+    ) -> Mapping[str, Container[Closing]]: ...
 
-    def contents_of(self, payer: str, currency: str) -> list[dict[str, Json]]: ...
+    def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]: ...
 
-    def unprepared_cuts(self, payer: str, currency: str) -> list[Instant]: ...
+    def unprepared_cuts(
+        self, payers: Sequence[str]
+    ) -> Mapping[tuple[str, str], Sequence[Instant]]: ...
 
     def drop_drafts(self, payers: Sequence[str], keep: Sequence[Draft]) -> None: ...
 
@@ -70,8 +74,18 @@ class DraftStore(CursorSource, UsageSource, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class _Payer:
+    """Who is rated, where the books of their partition stand, up to when periods were cut."""
+
+    name: str
+    cursor: Cursor
+    catalog: Catalog
+    passed: Instant
+
+
+@dataclass(frozen=True, slots=True)
 class _Plan:
-    payer: str
+    payer: _Payer
     closing: Closing
     lines: Sequence[PlannedLine]
 
@@ -92,58 +106,66 @@ def _rate_bite(store: DraftStore, known: Knowledge, partitions: Sequence[int], b
         dirty = store.dirty_payers(partitions, bite)
         if not dirty:
             return 0
-        cursors = store.load_cursors()
-        plans, drafts = [], []
-        for payer, partition, _ in dirty:
-            cursor, _anchor = cursors[partition]
-            catalog = known.catalog(cursor.tick.fact_position)
-            plans += [
-                (_Plan(payer, closing, lines), catalog, partition)
-                for closing, lines in _closings(store, catalog, payer, cursor.log_time)
-            ]
-        requests = [line.request for plan, _, _ in plans for line in plan.lines if line.request]
+        plans = _plans(store, _payers(store, known, dirty))
+        requests = [line.request for plan in plans for line in plan.lines if line.request]
         usage = store.read_usage(requests)
-        for plan, catalog, partition in plans:
-            cursor, _anchor = cursors[partition]
-            position = DraftPosition(partition, cursor.offset, cursor.log_time)
-            currency, instant = plan.closing
-            try:
-                documents = compose(catalog, plan.payer, currency, instant, plan.lines, usage)
-            except RatingFailed as failed:
-                _log.error("a draft cannot be rated", payer=plan.payer, why=str(failed))
-                continue
-            drafts += [
-                Draft(plan.payer, currency, instant, position, document.content)
-                for document in documents
-            ]
+        drafts = [draft for plan in plans for draft in _drafts(plan, usage)]
         store.drop_drafts([payer for payer, _, _ in dirty], drafts)
         store.store_drafts(drafts)
         store.clean(dirty)
         return len(dirty)
 
 
-def _closings(
-    store: DraftStore, catalog: Catalog, payer: str, log_time: int
-) -> list[tuple[Closing, list[PlannedLine]]]:
-    """Return the open closings of a payer with the lines each would carry."""
-    if payer not in catalog.customers:
+def _payers(
+    store: DraftStore, known: Knowledge, dirty: Iterable[tuple[str, int, int]]
+) -> list[_Payer]:
+    """Return the dirty payers that are customers by now."""
+    cursors = store.load_cursors()
+    payers = []
+    for name, partition, _ in dirty:
+        cursor, _anchor = cursors[partition]
+        catalog = known.catalog(cursor.tick.fact_position)
+        if name in catalog.customers:
+            payers.append(_Payer(name, cursor, catalog, horizon_at(catalog, cursor.tick)))
+    return payers
+
+
+def _plans(store: DraftStore, payers: Sequence[_Payer]) -> list[_Plan]:
+    """Return the open closings of payers with the lines that each would carry."""
+    if not payers:
         return []
-    closed = store.closings_cut(payer)
-    carried: dict[str, Carried] = {}
-    found = []
-    for currency, instant in open_closings(catalog, payer, log_time, closed):
-        if currency not in carried:
-            carried[currency] = _carried(store, catalog, payer, currency)
-        lines = planned_lines(catalog, payer, currency, instant, carried[currency])
-        carried[currency] = with_lines(carried[currency], lines)
-        found.append(((currency, instant), lines))
-    return found
+    names = [payer.name for payer in payers]
+    closed = store.closings_cut(names, min(payer.passed for payer in payers))
+    carried_by, unprepared = store.carried_by(names), store.unprepared_cuts(names)
+    plans = []
+    for payer in payers:
+        catalog, name = payer.catalog, payer.name
+        open_ones = open_closings(
+            catalog, name, payer.passed, payer.cursor.log_time, closed.get(name, ())
+        )
+        for currency in sorted({currency for currency, _ in open_ones}):
+            carried = carried_by.get((name, currency), {})
+            # What the finalizer is about to make of booked cuts is carried by then.
+            for instant in unprepared.get((name, currency), ()):
+                lines = planned_lines(catalog, name, currency, instant, carried)
+                carried = with_lines(carried, lines)
+            for closing in open_ones:
+                if closing[0] == currency:
+                    lines = planned_lines(catalog, name, *closing, carried)
+                    carried = with_lines(carried, lines)
+                    plans.append(_Plan(payer, closing, lines))
+    return plans
 
 
-def _carried(store: DraftStore, catalog: Catalog, payer: str, currency: str) -> Carried:
-    """Return what documents carry, and what the finalizer is about to make of booked cuts."""
-    carried = carried_by_all(store.contents_of(payer, currency))
-    for instant in store.unprepared_cuts(payer, currency):
-        lines = planned_lines(catalog, payer, currency, instant, carried)
-        carried = with_lines(carried, lines)
-    return carried
+def _drafts(plan: _Plan, usage: Mapping[UsageRequest, Sequence[UsagePart]]) -> list[Draft]:
+    """Return the would-be documents of a plan; none where a line cannot be rated."""
+    payer, (currency, instant) = plan.payer, plan.closing
+    position = DraftPosition(payer.cursor.partition, payer.cursor.offset, payer.cursor.log_time)
+    try:
+        documents = compose(payer.catalog, payer.name, currency, instant, plan.lines, usage)
+    except RatingFailed as failed:
+        _log.error("a draft cannot be rated", payer=payer.name, why=str(failed))
+        return []
+    return [
+        Draft(payer.name, currency, instant, position, document.content) for document in documents
+    ]

@@ -6,7 +6,7 @@ is made of facts up to the cut and usage below it, so when it is made does not m
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from threading import Event
@@ -17,7 +17,7 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
-from pipeline.invoice.compose import PlannedLine, carried_by_all, compose, planned_lines
+from pipeline.invoice.compose import Carried, PlannedLine, compose, planned_lines, with_lines
 from pipeline.invoice.usage import UsageRequest
 from pipeline.ledger.seal import (
     Issue,
@@ -43,13 +43,13 @@ class DocumentStore(UsageSource, Protocol):
 
     def take_cut(self) -> tuple[Cut, int] | None: ...
 
-    def save_prepared(self, cut: Cut, documents: Iterable[Prepared]) -> None: ...
+    def save_prepared(self, cut: Cut, documents: Iterable[Prepared], reached: Carried) -> None: ...
 
     def issuers_waiting(self) -> list[str]: ...
 
     def register(self, issuer: str, seal: Registrar) -> int: ...
 
-    def contents_of(self, payer: str, currency: str) -> list[dict[str, Json]]: ...
+    def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]: ...
 
     def digest_of_usage(self, requests: Iterable[UsageRequest], below_cut: int) -> str: ...
 
@@ -75,7 +75,11 @@ class Finalizer:
             if taken is None:
                 return False
             cut, partition = taken
-            self.store.save_prepared(cut, self._composed(cut, partition))
+            passed = self.store.tick_passed(partition, cut.serial)
+            catalog = self.known.catalog(passed.tick.fact_position)
+            lines = self._lines(catalog, cut)
+            documents = self._composed(cut, partition, passed, lines)
+            self.store.save_prepared(cut, documents, with_lines({}, lines))
             return True
 
     def register(self) -> int:
@@ -83,10 +87,10 @@ class Finalizer:
         issuers = self.store.issuers_waiting()
         return sum(self.store.register(issuer, self._seal) for issuer in issuers)
 
-    def _composed(self, cut: Cut, partition: int) -> list[Prepared]:
-        passed = self.store.tick_passed(partition, cut.serial)
+    def _composed(
+        self, cut: Cut, partition: int, passed: TickPassed, lines: Sequence[PlannedLine]
+    ) -> list[Prepared]:
         catalog = self.known.catalog(passed.tick.fact_position)
-        lines = self._lines(catalog, cut)
         requests = [line.request for line in lines if line.request]
         usage = self.store.read_usage(requests, cut.serial)
         since_offset, since_counts = self._cut_before(partition, cut)
@@ -115,8 +119,7 @@ class Finalizer:
         ]
 
     def _lines(self, catalog: Catalog, cut: Cut) -> Sequence[PlannedLine]:
-        earlier = self.store.contents_of(cut.payer, cut.currency)
-        carried = carried_by_all(earlier)
+        carried = self.store.carried_by([cut.payer]).get((cut.payer, cut.currency))
         return planned_lines(catalog, cut.payer, cut.currency, cut.instant, carried)
 
     def _cut_before(self, partition: int, cut: Cut) -> tuple[int, Counts]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from oracle import Oracle
 from pipeline.core.calendar import SECOND, Instant
 from pipeline.core.identity import Json
 from pipeline.stores.clock import wall_clock
+from pipeline.stores.schemas import schema_folder
 from pipeline.workers.supervisor import worker_environment
 
 pytestmark = pytest.mark.servers
@@ -119,6 +121,19 @@ def test_numbers_have_no_gap_and_every_seal_holds(spine: Spine) -> None:
 
     assert numbers == [f"S-{place:06d}" for place in range(1, len(spine.customers) + 1)]
     assert spine.stack.close_the_books()["billed"] == spine.oracle.offered
+
+
+def test_what_is_carried_is_what_the_documents_carry(spine: Spine) -> None:
+    """The migration works it out of the documents; the finalizer keeps it as it goes."""
+    migration = (schema_folder() / "sql" / "0011_carried.sql").read_text()
+    (worked_out,) = re.findall(r"INSERT INTO carried\n(SELECT.*?);", migration, re.DOTALL)
+    connection = spine.stack.connection
+
+    kept = connection.execute("SELECT * FROM carried ORDER BY 1, 2, 3, 4").fetchall()
+
+    query = f"SELECT * FROM ({worked_out}) AS c ORDER BY 1, 2, 3, 4"
+    assert connection.execute(query.encode()).fetchall() == kept
+    assert len(kept) == 4 * len(spine.customers)
 
 
 def talea(spine: Spine, *arguments: str) -> subprocess.CompletedProcess[str]:

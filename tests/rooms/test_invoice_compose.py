@@ -22,7 +22,7 @@ from builders import (
     subscription_of,
 )
 from pipeline.catalog.catalog import Catalog
-from pipeline.core.calendar import instant_text
+from pipeline.core.calendar import EARLIEST, instant_text
 from pipeline.core.identity import Json
 from pipeline.invoice.compose import (
     Composed,
@@ -298,9 +298,16 @@ def test_the_closings_that_have_begun_and_are_not_cut() -> None:
     books = catalog(SUBSCRIBED, subscription_of("d", "acme", "dollars", "2026-01-15T00:00:00Z"))
     done = frozenset({("EUR", instant(FEB))})
 
-    assert open_closings(books, "acme", instant(JAN) - 1, frozenset()) == []
-    assert open_closings(books, "acme", instant(JAN), frozenset()) == [("EUR", instant(FEB))]
-    assert open_closings(books, "acme", instant(FEB), done) == [
+    assert open_closings(books, "acme", EARLIEST, instant(JAN) - 1, frozenset()) == []
+    assert open_closings(books, "acme", EARLIEST, instant(JAN), frozenset()) == [
+        ("EUR", instant(FEB))
+    ]
+    assert open_closings(books, "acme", EARLIEST, instant(FEB), done) == [
+        ("USD", instant("2026-02-15T00:00:00Z")),
+        ("EUR", instant(MAR)),
+    ]
+    # What ended by then was cut: nobody need say so.
+    assert open_closings(books, "acme", instant(FEB), instant(FEB), ()) == [
         ("USD", instant("2026-02-15T00:00:00Z")),
         ("EUR", instant(MAR)),
     ]
@@ -310,7 +317,9 @@ def test_a_draft_is_the_document_of_a_cut_ahead() -> None:
     """L4: what a draft shows before its cut is what the cut will make of the same usage."""
     books = catalog(SUBSCRIBED)
     used = {"calls": [UsagePart(0, 1, 5, 5, 5)]}
-    ((_, ahead),) = open_closings(books, "acme", instant("2026-01-20T00:00:00Z"), frozenset())
+    ((_, ahead),) = open_closings(
+        books, "acme", EARLIEST, instant("2026-01-20T00:00:00Z"), frozenset()
+    )
 
     assert documents(books, instant_text(ahead), used) == documents(books, FEB, used)
 

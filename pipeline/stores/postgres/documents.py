@@ -13,6 +13,7 @@ from typing import Any, cast
 from pipeline.book.booking import Cut
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json, canonical
+from pipeline.invoice.compose import Carried
 from pipeline.ledger.seal import FIRST_SEAL, Sealed
 from pipeline.stores.postgres.connection import Connection, one
 
@@ -78,8 +79,10 @@ def take_cut(connection: Connection) -> tuple[Cut, int] | None:
     return (Cut(*row[:4]), row[4]) if row else None
 
 
-def save_prepared(connection: Connection, cut: Cut, documents: Iterable[Prepared]) -> None:
-    """Keep what was composed at a cut that is locked by this transaction."""
+def save_prepared(
+    connection: Connection, cut: Cut, documents: Iterable[Prepared], reached: Carried
+) -> None:
+    """Keep what was composed at a cut that is locked by this transaction, and how far it bills."""
     for document in documents:
         connection.execute(
             "INSERT INTO prepared (payer, currency, instant_us, kind, ordinal, issuer,"
@@ -96,36 +99,60 @@ def save_prepared(connection: Connection, cut: Cut, documents: Iterable[Prepared
                 canonical(dict(document.evidence)).decode(),
             ],
         )
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO carried (payer, currency, subscription, price, until_us)"
+            " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (payer, currency, subscription, price)"
+            " DO UPDATE SET until_us = greatest(carried.until_us, excluded.until_us)",
+            [(cut.payer, cut.currency, *source, until) for source, until in reached.items()],
+        )
     connection.execute(
         "UPDATE cut SET prepared = true WHERE payer = %s AND currency = %s AND instant_us = %s",
         [cut.payer, cut.currency, cut.instant],
     )
 
 
-def contents_of(connection: Connection, payer: str, currency: str) -> list[dict[str, Json]]:
-    """Return the content of everything issued or prepared for a payer in a currency."""
+def carried_by(
+    connection: Connection, payers: Sequence[str]
+) -> dict[tuple[str, str], dict[tuple[str, str], Instant]]:
+    """Return what documents carry, prepared ones too, by (payer, currency)."""
     rows = connection.execute(
-        "SELECT content FROM document WHERE payer = %s AND currency = %s"
-        " UNION ALL SELECT content FROM prepared WHERE payer = %s AND currency = %s",
-        [payer, currency, payer, currency],
+        "SELECT payer, currency, subscription, price, until_us FROM carried WHERE payer = ANY(%s)",
+        [list(payers)],
     )
-    return [cast(dict[str, Json], json.loads(bytes(content))) for (content,) in rows]
+    found: dict[tuple[str, str], dict[tuple[str, str], Instant]] = {}
+    for payer, currency, subscription, price, until in rows:
+        found.setdefault((payer, currency), {})[subscription, price] = until
+    return found
 
 
-def closings_cut(connection: Connection, payer: str) -> frozenset[tuple[str, Instant]]:
-    """Return (currency, instant) of every booked cut of a payer."""
-    rows = connection.execute("SELECT currency, instant_us FROM cut WHERE payer = %s", [payer])
-    return frozenset((currency, instant) for currency, instant in rows)
-
-
-def unprepared_cuts(connection: Connection, payer: str, currency: str) -> list[Instant]:
-    """Return the instants of booked cuts that have no documents yet, in order."""
+def closings_cut(
+    connection: Connection, payers: Sequence[str], after: Instant
+) -> dict[str, set[tuple[str, Instant]]]:
+    """Return (currency, instant) of the booked cuts of payers whose instant lies after one."""
     rows = connection.execute(
-        "SELECT instant_us FROM cut WHERE payer = %s AND currency = %s AND NOT prepared"
+        "SELECT payer, currency, instant_us FROM cut WHERE payer = ANY(%s) AND instant_us > %s",
+        [list(payers), after],
+    )
+    found: dict[str, set[tuple[str, Instant]]] = {}
+    for payer, currency, instant in rows:
+        found.setdefault(payer, set()).add((currency, instant))
+    return found
+
+
+def unprepared_cuts(
+    connection: Connection, payers: Sequence[str]
+) -> dict[tuple[str, str], list[Instant]]:
+    """Return the instants of booked cuts without documents, in order, by (payer, currency)."""
+    rows = connection.execute(
+        "SELECT payer, currency, instant_us FROM cut WHERE payer = ANY(%s) AND NOT prepared"
         " ORDER BY serial, instant_us",
-        [payer, currency],
+        [list(payers)],
     )
-    return [instant for (instant,) in rows]
+    found: dict[tuple[str, str], list[Instant]] = {}
+    for payer, currency, instant in rows:
+        found.setdefault((payer, currency), []).append(instant)
+    return found
 
 
 def cut_before(connection: Connection, payer: str, serial: int) -> int | None:

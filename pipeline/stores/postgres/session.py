@@ -50,8 +50,8 @@ class Session(psycopg.Connection[TupleRow]):
     digest_of_usage = usage.digest_of_usage
     read_usage = usage.read_usage
 
+    carried_by = documents.carried_by
     closings_cut = documents.closings_cut
-    contents_of = documents.contents_of
     cut_before = documents.cut_before
     issuers_waiting = documents.issuers_waiting
     read_documents = documents.read_documents
