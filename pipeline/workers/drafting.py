@@ -24,7 +24,7 @@ from pipeline.invoice.compose import (
     with_lines,
 )
 from pipeline.invoice.drafts import Closing, open_closings
-from pipeline.invoice.usage import UsageRequest, Used
+from pipeline.invoice.usage import Usage, UsageRequest, Used
 from pipeline.stores.postgres.connection import Overtaken
 from pipeline.stores.postgres.drafts import Draft, DraftPosition
 from pipeline.stores.postgres.usage import NO_CUT
@@ -157,7 +157,7 @@ def _plans(store: DraftStore, payers: Sequence[_Payer]) -> list[_Plan]:
     return plans
 
 
-def _drafts(plan: _Plan, usage: Mapping[UsageRequest, Sequence[UsagePart]]) -> list[Draft]:
+def _drafts(plan: _Plan, usage: Usage) -> list[Draft]:
     """Return the would-be documents of a plan; none where a line cannot be rated."""
     payer, (currency, instant) = plan.payer, plan.closing
     position = DraftPosition(payer.cursor.partition, payer.cursor.offset, payer.cursor.log_time)
