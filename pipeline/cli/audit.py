@@ -8,9 +8,13 @@ from rich.table import Table
 
 from pipeline.cli.screen import counted, out, print_json
 from pipeline.cli.stack import any_stack
+from pipeline.core.calendar import instant_text
 from pipeline.core.errors import CheckFailed
+from pipeline.core.identity import Json
 from pipeline.replay.audit import Conservation
+from pipeline.stores.postgres.pauses import Pause
 from pipeline.workers.auditing import conservation
+from pipeline.workers.pausing import paused, told
 
 
 def conservation_table(partitions: Iterable[Conservation]) -> Table:
@@ -27,22 +31,36 @@ def conservation_table(partitions: Iterable[Conservation]) -> Table:
     return table
 
 
+def _paused_json(pause: Pause) -> dict[str, Json]:
+    return {
+        "partition": pause.partition,
+        "offset": pause.offset,
+        "reason": pause.reason,
+        "cause": pause.cause,
+        "since": instant_text(pause.since),
+    }
+
+
 def audit(
     json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Check that offered = billed + duplicate + conflict + late + rejected + pending."""
     with any_stack() as around, counted("counting the log") as tell:
         counted_partitions = conservation(around, tell)
+        pauses = paused(around)
     open_ones = [p for p in counted_partitions.values() if p.missing]
     if json:
         print_json(
             {
                 "closed": not open_ones,
                 "partitions": [p.json() for p in counted_partitions.values()],
+                "paused": [_paused_json(pause) for pause in pauses],
             }
         )
     else:
         out.print(conservation_table(counted_partitions.values()))
+        for pause in pauses:
+            out.print(told(pause), markup=False, soft_wrap=True)
         if not open_ones:
             out.print("closed: offered = billed + duplicate + conflict + late + rejected + pending")
     if open_ones:

@@ -13,6 +13,7 @@ from threading import Event
 from typing import Protocol
 
 from pipeline.book.booking import Booked, Cursor, Cut, Partition, SequenceKey
+from pipeline.catalog.facts import Skips
 from pipeline.core.errors import BrokenInvariant
 from pipeline.dedupe.sequences import SequenceState
 from pipeline.stores.codec import Unreadable, decode
@@ -37,6 +38,8 @@ class BookStore(DraftStore, Protocol):
     def load_sequences(self, partition: int) -> dict[SequenceKey, SequenceState]: ...
 
     def load_cuts(self, partition: int) -> list[Cut]: ...
+
+    def read_skips(self) -> Skips: ...
 
 
 class BookKeeper(Protocol):
@@ -130,6 +133,9 @@ class PricingWorker:
     def _book(self, records: Iterable[tuple[int, int, bytes]]) -> None:
         before = {number: p.cursor for number, p in self._partitions.items()}
         booked: dict[int, Booked] = {}
+        skips = self._store.read_skips()
+        for number, partition in self._partitions.items():
+            partition.skips = {offset for of, offset in skips if of == number}
         for number, offset, value in records:
             into = booked.setdefault(number, Booked())
             self._book_record(self._partitions[number], offset, value, into)

@@ -21,6 +21,7 @@ from pipeline.meter.slices import Counts
 from pipeline.meter.ticks import NO_TICK, Tick
 from pipeline.stores.postgres.connection import Connection, one
 from pipeline.stores.postgres.copying import copy_columns
+from pipeline.stores.postgres.facts import read_skips
 from pipeline.stores.postgres.points import STAGED, write_points
 
 COUNT_NAMES = tuple(field.name for field in fields(Counts))
@@ -126,6 +127,7 @@ class Books:
         with self._connection.transaction():
             for flush in flushes:
                 self._fence(flush.before)
+            self._obey_skips(flushes)
             met = self._intern(flushes)
             self._write_usage(flushes, met)
             for flush in flushes:
@@ -143,6 +145,20 @@ class Books:
                 f"partition {before.partition}: the cursor stands at {stands}, this worker"
                 f" believed {before.offset}: another worker books it; this one stops"
             )
+
+    def _obey_skips(self, flushes: Sequence[Flush]) -> None:
+        """Refuse what was booked in ignorance of a skip; behind the fence none can be added."""
+        for partition, offset in read_skips(self._connection):
+            for flush in flushes:
+                if (
+                    flush.before.partition == partition
+                    and flush.before.offset < offset <= flush.after.offset
+                    and offset not in flush.booked.skipped
+                ):
+                    raise BrokenInvariant(
+                        f"partition {partition}: a skip of offset {offset} was recorded while"
+                        " this worker booked; it begins anew, knowing it"
+                    )
 
     def _intern(self, flushes: Sequence[Flush]) -> dict[SeriesKey, int]:
         """Return the ids of the series that this worker meets for the first time."""
