@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -63,7 +63,6 @@ class Supervisor:
     around: Surroundings
     kinds: list[WorkerKind]
     logs: Path
-    program: Sequence[str] = (sys.executable, "-m", "pipeline")
     restarts: int = 0
     _running: dict[WorkerKind, _Running] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -136,7 +135,9 @@ class Supervisor:
         log = (self.logs / f"{kind.label}.log").open("ab")
         process = subprocess.Popen(
             [
-                *self.program,
+                sys.executable,
+                "-m",
+                "pipeline",
                 "worker",
                 kind.name,
                 "--number",
