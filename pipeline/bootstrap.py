@@ -88,9 +88,9 @@ def worker_runner(around: Surroundings, name: str, number: int, of: int) -> Call
 
             return lambda: run_ticker(around, wall_clock, stop)
         case "metering":
-            from pipeline.workers.metering import run_metering
+            from pipeline.workers.streaming import run_metering
 
-            return lambda: run_metering(around, number, stop)
+            return lambda: run_metering(around, number)
         case "pricing":
             from pipeline.workers.pricing import run_pricing
 

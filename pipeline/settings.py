@@ -5,6 +5,7 @@ tolerance, partition count, grace) is a fact; `partitions`, `horizon_s` and `tol
 fill the first fact of a new log.
 """
 
+from decimal import Decimal
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -52,10 +53,12 @@ class Settings(BaseSettings):
     """How long the pricing worker gathers slices when idle."""
     flush_records: int = Field(500, ge=1)
     """Records of slices that end a flush early."""
-    heal_after_s: float = Field(5.0, ge=0)
-    """Seconds that a gap in the chain of slices stays before it is mended by itself; 0: never."""
+    reject_share_max: Decimal = Field(Decimal("0.5"), gt=0, le=1)
+    """Share of rejected events above which a partition pauses, to be looked at."""
+    reject_window_events: int = Field(10_000, ge=1)
+    """Offered events of a partition that the share is taken of."""
     session_s: float = Field(12.0, gt=1)
-    """After how long a silent metering worker loses its partitions."""
+    """After how long a silent metering worker loses its partitions, a silent ticker the lead."""
 
     @property
     def stack(self) -> Stack:

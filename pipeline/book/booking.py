@@ -5,7 +5,7 @@ Does not own: the transaction (stores/postgres/books.py), prices.
 Law: booking a slice twice is booking it once; a missing slice is noticed, never stepped over.
 """
 
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -103,11 +103,8 @@ class BookedRows:
     points: BookedPoints | None = None
 
 
-class Gap(Exception):
-    """Slices are missing between the cursor and what came: nothing was booked of it.
-
-    No broken invariant: the log has them, and that partition waits until they come.
-    """
+class Gap(BrokenInvariant):
+    """Slices are missing between the cursor and what came."""
 
     def __init__(self, partition: int, expected: int, got: int) -> None:
         """Name partition and offsets."""
@@ -128,13 +125,15 @@ class Booked:
     cuts: list[Cut] = field(default_factory=list)
     dirty: set[str] = field(default_factory=set)
     repeated: int = 0
+    skipped: set[int] = field(default_factory=set)
 
 
 class Partition:
     """The books of one partition in memory: cursor, sequences, cut schedule.
 
     `catalog_at(position)` gives the catalog of a tick; `cut_serials` holds each payer's latest
-    cut, `known_cuts` every (payer, currency, instant) that was cut.
+    cut, `known_cuts` every (payer, currency, instant) that was cut, `skips` the offsets that
+    facts skip.
     """
 
     def __init__(
@@ -146,6 +145,7 @@ class Partition:
     ) -> None:
         """Go on where `cursor` stands; `catalog` is the one at its tick."""
         self.cursor = cursor
+        self.skips: Collection[int] = ()
         self._sequences = sequences
         self._cut_serials: dict[str, int] = {}
         self._known: set[tuple[str, str, Instant]] = set()
@@ -167,12 +167,14 @@ class Partition:
 
         """
         expected = self.cursor.offset + 1
-        if piece.offset < expected:
+        if piece.offset < expected or self._precedes_skip(piece):
             into.repeated += 1
             self.cursor = replace(self.cursor, metered_offset=metered_offset)
             return
         if piece.offset > expected:
             raise Gap(self.cursor.partition, expected, piece.offset)
+        if expected in self.skips:
+            into.skipped.add(expected)
         counts = self._judge(piece, into)
         if not counts.closed:
             raise BrokenInvariant(f"slice {piece.offset}: outcomes do not add up: {counts}")
@@ -189,12 +191,21 @@ class Partition:
         if piece.tick is not None:
             self._pass_tick(piece.tick, catalog, into)
 
+    def _precedes_skip(self, piece: Slice) -> bool:
+        """Return whether a skip is next, and the slice is of a worker that did not know it.
+
+        Such a worker stalled before the pause: what it made of the message, and of those
+        behind it, comes again from one that knows.
+        """
+        following = self.cursor.offset + 1
+        return following in self.skips and not (piece.offset == following and piece.refused_whole)
+
     def _judge(self, piece: Slice, into: Booked) -> Counts:
         """Return the slice's counts once its sequence was judged."""
         seen, counts = piece.sequence, piece.counts
         if seen is None:
             return counts
-        verdict, state = self._range(seen, piece.log_time)
+        verdict, state = self._range(seen)
         key = (seen.producer, seen.epoch)
         self._sequences[key] = into.sequences[key] = state
         if verdict is Verdict.FRESH:
@@ -202,9 +213,9 @@ class Partition:
         moved = {"duplicate" if verdict is Verdict.DUPLICATE else "conflict": counts.fresh}
         return replace(counts, fresh=0, **moved)
 
-    def _range(self, seen: SequenceRange, log_time: Instant) -> tuple[Verdict, SequenceState]:
+    def _range(self, seen: SequenceRange) -> tuple[Verdict, SequenceState]:
         known = self._sequences.get((seen.producer, seen.epoch), SequenceState())
-        return judge_range(known, seen, log_time)
+        return judge_range(known, seen)
 
     def _rows(self, rows: Rows, into: Booked) -> BookedRows:
         customers = np.frombuffer(rows.customer_index, "<u2")

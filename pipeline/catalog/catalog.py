@@ -109,6 +109,8 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
                 subscriptions[fact.subject] = documents.subscription(fact.body)
             case FactKind.GATE_PASS:
                 gate_passes[fact.id] = documents.gate_pass(fact.body)
+            case FactKind.SKIP:
+                pass  # in force by position, not from a tick on: facts.skips_of
             case FactKind.REDRIVE | FactKind.WAIVER:
                 pass  # of dead letters: nothing is priced or judged by them
     owned = _owned_after(catalog, subscriptions, touched)

@@ -4,9 +4,10 @@ Owns: the record of a fact and its kinds.  Does not own: where facts are kept (s
 Law: a fact never changes; the catalog at a position is the fold of the facts up to it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import cast
 
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json, canonical, derived_id
@@ -30,6 +31,8 @@ class FactKind(StrEnum):
     """Rejected events were sent again."""
     WAIVER = "waiver"
     """Rejected events will not be billed."""
+    SKIP = "skip"
+    """Go on without one message of the usage log: acts by position, whatever the tick."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +62,18 @@ class Fact:
     actor: str
     reason: str
     recorded_at: Instant
+
+
+Skips = frozenset[tuple[int, int]]
+"""(partition, offset) of every message that is skipped."""
+
+
+def skip_fact(partition: int, offset: int) -> NewFact:
+    """Return the decision to go on without a message."""
+    body: dict[str, Json] = {"partition": partition, "offset": offset}
+    return NewFact(FactKind.SKIP, f"{partition}/{offset}", body)
+
+
+def skips_of(bodies: Iterable[Mapping[str, Json]]) -> Skips:
+    """Return what the bodies of skips name."""
+    return frozenset((cast(int, b["partition"]), cast(int, b["offset"])) for b in bodies)

@@ -38,10 +38,8 @@ _COMMANDS = {
         "pipeline.cli.verify", "verify", "Recompute invoices from the logs and compare."
     ),
     "audit": _Command("pipeline.cli.audit", "audit", "Check that every event has one outcome."),
-    "heal": _Command("pipeline.cli.heal", "heal", "Mend gaps between the log and the books."),
-    "rewind": _Command(
-        "pipeline.cli.rewind", "rewind", "Read the log from an earlier place again; no total moves."
-    ),
+    "skip": _Command("pipeline.cli.pauses", "skip", "Go on without a message nobody can get past."),
+    "resume": _Command("pipeline.cli.pauses", "resume", "Let a paused partition go on."),
     "bench": _Command("pipeline.cli.bench", "bench", "Measure events per second, totals checked."),
     "schemas": _Command(
         "pipeline.cli.schemas", "app", "Check and register the schemas of what is on topics."

@@ -1,7 +1,6 @@
 """`talea draft`: what a customer would be billed if the period closed now."""
 
 import time
-from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -12,17 +11,13 @@ from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.core.calendar import instant_text
 from pipeline.core.errors import BadInput
-from pipeline.core.identity import Json, partition_of
+from pipeline.core.identity import Json
 from pipeline.invoice.text import invoice_text
-from pipeline.replay.completeness import Incomplete, incomplete
 from pipeline.stores.postgres.drafts import Draft, read_drafts
 
 
-def draft_json(draft: Draft, producers: Sequence[Incomplete] = ()) -> dict[str, Json]:
-    """Return a draft, the position it was rated at, and whose usage may be missing from it.
-
-    A producer's sequence is known by partition, not by customer: more cannot be said.
-    """
+def draft_json(draft: Draft) -> dict[str, Json]:
+    """Return a draft with the position it was rated at."""
     position = draft.position
     return {
         **draft.content,
@@ -32,7 +27,6 @@ def draft_json(draft: Draft, producers: Sequence[Incomplete] = ()) -> dict[str, 
             "offset": position.offset,
             "log_time": instant_text(position.log_time),
         },
-        "incomplete": [one.json() for one in producers if one.partition == position.partition],
     }
 
 
@@ -45,27 +39,19 @@ def draft(
     if watch and json:
         raise BadInput("--watch draws on a terminal: leave --json away")
     with any_stack() as around, around.database.session("draft") as connection:
-        partition = partition_of(customer, around.partitions)
-
-        def read() -> tuple[list[Draft], list[Incomplete]]:
-            producers = incomplete(connection.load_incomplete(partition))
-            return read_drafts(connection, customer), list(producers)
-
         if json:
-            drafts, producers = read()
-            print_json([draft_json(draft, producers) for draft in drafts])
+            print_json([draft_json(draft) for draft in read_drafts(connection, customer)])
             return
         if not watch:
-            out.print(_drawn(customer, *read()))
+            out.print(_drawn(customer, read_drafts(connection, customer)))
             return
         with Live(console=out, auto_refresh=False) as live:
             while True:
-                live.update(_drawn(customer, *read()), refresh=True)
+                live.update(_drawn(customer, read_drafts(connection, customer)), refresh=True)
                 time.sleep(0.5)
 
 
-def _drawn(customer: str, drafts: list[Draft], producers: list[Incomplete]) -> Text:
+def _drawn(customer: str, drafts: list[Draft]) -> Text:
     if not drafts:
         return Text(f"no open draft for {customer}")
-    warnings = [f"usage may be missing here: {one}" for one in producers]
-    return Text("\n\n".join([*(invoice_text(draft_json(draft)) for draft in drafts), *warnings]))
+    return Text("\n\n".join(invoice_text(draft_json(draft)) for draft in drafts))

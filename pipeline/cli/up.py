@@ -2,14 +2,21 @@
 
 import signal
 import threading
+from itertools import count
 from typing import Annotated
 
 import typer
 
 from pipeline.cli.screen import err, print_json
 from pipeline.cli.stack import own_stack
+from pipeline.core.errors import ServerFailed
 from pipeline.settings import read_settings
+from pipeline.stores.postgres.pauses import Pause
+from pipeline.workers.pausing import paused, told
 from pipeline.workers.supervisor import Supervisor, default_workers
+from pipeline.workers.surroundings import Surroundings
+
+_LOOKS_A_TELLING = 4
 
 
 def up(
@@ -41,9 +48,26 @@ def up(
                         "workers": dict(supervisor.pids()),
                     }
                 )
+            known: frozenset[Pause] = frozenset()
             err.print(f"talea is up: Kafka {around.kafka}, home {owned.home.path}; Ctrl-C stops it")
+            looks = count()
             while not stop.wait(0.5):
                 if owned.embedded is not None:
                     owned.embedded.check()
+                if next(looks) % _LOOKS_A_TELLING == 0:
+                    known = _tell_pauses(around, known)
         finally:
             supervisor.stop()
+
+
+def _tell_pauses(around: Surroundings, known: frozenset[Pause]) -> frozenset[Pause]:
+    """Say what is paused newly and what goes on; return what is paused."""
+    try:
+        found = frozenset(paused(around))
+    except ServerFailed:  # whoever watches Postgres says so
+        return known
+    for pause in sorted(found - known, key=lambda pause: pause.partition):
+        err.print(f"talea: {told(pause)}", markup=False, soft_wrap=True)
+    for pause in known - found:
+        err.print(f"talea: partition {pause.partition} goes on")
+    return found

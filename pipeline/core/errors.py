@@ -54,6 +54,8 @@ class Code(StrEnum):
     """A batch whose gate pass is not in force, has expired, or names other events."""
     CONFLICT = "conflict"
     """The idempotency key was used before, with another payload."""
+    SKIPPED = "skipped"
+    """A person decided to go on without the message, which the worker could not get past."""
     NEGATIVE_VALUE = "negative_value"
     """A negative value where the meter allows none."""
 

@@ -32,6 +32,10 @@ Opened = Tick | UsageBatch | Rejection
 """A message once decoded; a Rejection where it cannot be."""
 
 
+SKIPPED = Rejection(Code.SKIPPED, "", "a fact skips this message")
+"""What a message is that a fact skips, whatever it holds: nobody opens it any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class NeedsTick:
     """The row of this tick must be known before the message can be judged."""

@@ -106,3 +106,10 @@ class Slice:
     counts: Counts
     sequence: SequenceRange | None = None
     rows: Rows = field(default_factory=Rows)
+
+    @property
+    def refused_whole(self) -> bool:
+        """Whether nothing of the message got past the door."""
+        offered = self.counts.offered
+        plain = self.tick is None and self.sequence is None
+        return plain and self.counts == Counts(offered=offered, rejected=offered)

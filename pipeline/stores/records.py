@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from struct import iter_unpack, pack
 from typing import Any, cast
 
+from pipeline.catalog.facts import Skips
 from pipeline.collect.batch import MeterScale, UsageBatch, WideValue
 from pipeline.collect.letters import DeadLetter, Refusal, kept_headers, kept_message
 from pipeline.collect.limits import READ_BYTES_MAX
 from pipeline.core.errors import Code, Rejection
 from pipeline.dedupe.sequences import SequenceRange
+from pipeline.meter.place import SKIPPED, Opened
 from pipeline.meter.slices import NO_POINTS, Counts, Points, Rows, Slice, WideRow
 from pipeline.meter.ticks import Tick
 from pipeline.stores.codec import Decode, Record, Unreadable, batch_of, decode, encode
@@ -33,6 +35,13 @@ def open_message(message: bytes, decoded: Decode = decode) -> Tick | UsageBatch 
     except Unreadable as error:
         return Rejection(Code.UNREADABLE, "", str(error))
     return Rejection(Code.UNREADABLE, "", f"{name} does not belong into the usage log")
+
+
+def open_at(
+    partition: int, offset: int, message: bytes, skips: Skips, decoded: Decode = decode
+) -> Opened:
+    """Return what the message of a position is; nobody looks into one that is skipped."""
+    return SKIPPED if (partition, offset) in skips else open_message(message, decoded)
 
 
 def encode_tick(tick: Tick, partitions: int) -> bytes:
@@ -87,19 +96,6 @@ def _point_columns(points: Points) -> Record:
         **{f"point_{name}": getattr(points, name) for name in Points.__slots__},
         "point_wide": [{"index": w.index, "mantissa": w.mantissa} for w in points.wide],
     }
-
-
-def read_slices(message: bytes) -> list[Slice]:
-    """Return the slices of a record of `usage.metered`.
-
-    Raises:
-        Unreadable: it is none.
-
-    """
-    name, record = decode(message)
-    if name not in SLICES:
-        raise Unreadable(f"it is a {name}")
-    return slices_of(record)
 
 
 def slices_of(record: Record) -> list[Slice]:

@@ -14,6 +14,8 @@ from pipeline.workers.ticker import Ticker
 
 _PATIENCE_S = 60.0
 _POLL_S = 0.05
+_IDLE_S = 15.0
+"""A command that was stopped while it led must not keep the lead."""
 
 
 def await_named(around: Surroundings, serial: int) -> None:
@@ -24,7 +26,7 @@ def await_named(around: Surroundings, serial: int) -> None:
 
     """
     deadline = monotonic() + _PATIENCE_S
-    with around.database.session("announcing") as connection:
+    with around.database.session("announcing", idle_s=_IDLE_S) as connection:
         ticker = Ticker(around, connection, SureProducer(around.kafka), wall_clock)
         while True:
             tick = last_acked_tick(connection)

@@ -11,14 +11,16 @@ from time import sleep
 from typing import Protocol
 
 from pipeline.book.booking import Cursor
+from pipeline.catalog.facts import Skips
 from pipeline.core.identity import batch_digest
 from pipeline.dedupe.claims import Delivery
 from pipeline.meter.place import Opened, Place, Told
 from pipeline.meter.sift import Arrival, Ground, Sifted, delivery
 from pipeline.meter.ticks import Tick
+from pipeline.stores.codec import Decode
 from pipeline.stores.kafka import usage_log
 from pipeline.stores.postgres.books import Anchor
-from pipeline.stores.records import open_message
+from pipeline.stores.records import open_at
 from pipeline.stores.registry import message_decoder
 from pipeline.workers.knowledge import FactSource, Knowledge
 from pipeline.workers.seams import Log
@@ -28,9 +30,11 @@ _PATIENCE_S = 3600.0
 
 
 class CursorSource(Protocol):
-    """Where the books stand."""
+    """Where the books stand, and what is skipped."""
 
     def load_cursors(self) -> dict[int, tuple[Cursor, Anchor]]: ...
+
+    def read_skips(self) -> Skips: ...
 
 
 class BookSource(FactSource, Protocol):
@@ -51,18 +55,28 @@ class Catchup:
         books: BookSource,
         polling: CursorSource,
         pause: Callable[[float], None] = sleep,
+        decode: Decode | None = None,
     ) -> None:
-        """Begin with what the books say when they are first asked."""
+        """Begin with what the books say when they are first asked.
+
+        `decode` is for tests that need a message nobody can get past.
+        """
         self._around, self._log, self._books, self._polling = around, log, books, polling
-        self._decode = message_decoder(around.settings.registry)
+        self._decode = decode or message_decoder(around.settings.registry)
         self.known = Knowledge(books, pause=pause)
         self._cursors: dict[int, Cursor] = {}
+        self._skips: Skips = frozenset()
         self._lock = Lock()
 
     def poll(self) -> None:
-        """Read where the books stand."""
+        """Read where the books stand, and what is skipped."""
         loaded = self._polling.load_cursors()
         self._cursors = {partition: cursor for partition, (cursor, _) in loaded.items()}
+        self._skips = self._polling.read_skips()
+
+    def opened(self, partition: int, offset: int, message: bytes) -> Opened:
+        """Return what the message of a position is."""
+        return open_at(partition, offset, message, self._skips, self._decode)
 
     def cursor(self, partition: int) -> Cursor:
         """Return where a partition's books stood at the last poll."""
@@ -134,7 +148,7 @@ class Catchup:
         name = usage_log(self._around.stack)
         for record in self._log.read_range(name, partition, place.offset, end):
             arrival = place.arrival(record.event_count, batch_digest(record.value))
-            opened = open_message(record.value, self._decode)
+            opened = self.opened(partition, record.offset, record.value)
             looked = self.known.look_waiting(opened, arrival, partition, _PATIENCE_S)
             yield arrival, looked
             place.pass_message(looked, claimed=False)

@@ -44,23 +44,39 @@ class Knowledge:
     _grounds: dict[int, tuple[int, Ground]] = field(default_factory=dict)
     _lock: RLock = field(default_factory=RLock)
     pause: Callable[[float], None] = sleep
+    fact_patience_s: float = 60.0
 
     def catalog(self, position: int) -> Catalog:
-        """Return the catalog at a position that a tick named."""
+        """Return the catalog at a position that a tick named, waiting for its facts (blocks).
+
+        Raises:
+            ServerFailed: they did not come within `fact_patience_s`.
+
+        """
+        deadline = monotonic() + self.fact_patience_s
+        while not self._has(position):
+            if monotonic() > deadline:
+                raise ServerFailed(f"fact {position}, which a tick names, does not come")
+            self.pause(_POLL_S)  # not under the lock: others need no fact
+        with self._lock:
+            return self.facts.at(position)
+
+    def _has(self, position: int) -> bool:
         with self._lock:
             if position > self.facts.head:
                 self.facts.append(self.source.read_facts(self.facts.head))
-            return self.facts.at(position)
+            return position <= self.facts.head
 
     def ground(self, partition: int, tick: Tick) -> Ground:
         """Return what a message behind `tick` is judged by."""
         position = max(tick.fact_position, 1)
         with self._lock:
             stands, ground = self._grounds.get(partition, (0, None))
-            if ground is None or stands != position:
-                ground = self.catalog(position).ground(partition)
+        if ground is None or stands != position:
+            ground = self.catalog(position).ground(partition)
+            with self._lock:
                 self._grounds[partition] = (position, ground)
-            return ground
+        return ground
 
     def fetch(self, serial: int) -> bool:
         """Fetch tick rows from `serial` on; return whether that one is there."""
@@ -73,8 +89,9 @@ class Knowledge:
 
     def look(self, opened: Opened, arrival: Arrival, partition: int) -> Told | Sifted | NeedsTick:
         """Judge a message by what was fetched so far."""
+        ground = self.ground(partition, arrival.tick)
         with self._lock:
-            return look(opened, arrival, self.ground(partition, arrival.tick), self._rows)
+            return look(opened, arrival, ground, self._rows)
 
     def look_waiting(
         self, opened: Opened, arrival: Arrival, partition: int, patience_s: float

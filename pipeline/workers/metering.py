@@ -13,34 +13,31 @@ import asyncio
 import os
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from threading import Event
-from typing import Any, cast
+from typing import Any
 
-import faust
 import structlog
-from mode.supervisors import CrashingSupervisor
 
 from pipeline.collect.letters import DeadLetter, Refusal
 from pipeline.core.calendar import SECOND, Instant
-from pipeline.core.errors import BrokenInvariant
+from pipeline.core.errors import BrokenInvariant, ServerFailed, TaleaError
 from pipeline.core.identity import batch_digest
 from pipeline.dedupe.claims import Behind, Delivery, Judged
 from pipeline.meter.place import NeedsTick, Opened, Place, Told
 from pipeline.meter.sift import Arrival, Sifted, contribution, customer_of, delivery
 from pipeline.meter.slices import Slice
 from pipeline.meter.ticks import Tick
-from pipeline.stores.claims import RedisClaims
 from pipeline.stores.clock import wall_clock
-from pipeline.stores.kafka import KafkaLog, event_count, usage_log
-from pipeline.stores.records import encode_letter, encode_slices, open_message
-from pipeline.stores.registry import is_foreign, message_decoder
+from pipeline.stores.kafka import event_count
+from pipeline.stores.records import encode_letter, encode_slices
+from pipeline.stores.registry import is_foreign
 from pipeline.topology import USAGE_EVENTS, USAGE_METERED, USAGE_REJECTED
 from pipeline.workers.catchup import Catchup
+from pipeline.workers.holding import Holding, Resumed
 from pipeline.workers.seams import Blocking, ClaimStore, Sender
-from pipeline.workers.standstill import await_free, leave_when_held
 from pipeline.workers.surroundings import Surroundings
 
 _log = structlog.get_logger()
@@ -75,13 +72,13 @@ class MeteringLine:
         sender: Sender,
         claims: ClaimStore,
         catchup: Catchup,
+        holding: Holding,
         machine: "Machine",
     ) -> None:
         """Prepare; `start` begins."""
         self._around, self._sender, self._claims = around, sender, claims
         self._stack = around.stack
-        self._catchup, self._machine = catchup, machine
-        self._decode = message_decoder(around.settings.registry)
+        self._catchup, self._holding, self._machine = catchup, holding, machine
         self._places: dict[int, Place] = {}
         self._looked: asyncio.Queue[_Looked] = asyncio.Queue(_CLAIMS_IN_FLIGHT)
         self._sent: asyncio.Queue[tuple[Any, Sequence[Awaitable[Any]]]] = asyncio.Queue(
@@ -96,7 +93,20 @@ class MeteringLine:
         self._tails = [asyncio.create_task(self._or_die(tail)) for tail in tails]
 
     async def take(self, event: Any) -> None:
-        """Look at one message and send its claim off."""
+        """Look at one message and send its claim off; hold it where its partition is paused."""
+        with self._blamed(event):
+            await self._take(event)
+
+    @contextmanager
+    def _blamed(self, event: Any) -> Iterator[None]:
+        """Note that this process dies of one message."""
+        try:
+            yield
+        except Exception as error:
+            self._holding.blame(event.message.partition, event.message.offset, error)
+            raise
+
+    async def _take(self, event: Any) -> None:
         message, offset, partition = (
             event.value or b"",
             event.message.offset,
@@ -106,13 +116,17 @@ class MeteringLine:
             self._places.pop(partition, None)
             await self._looked.put(_Looked(event, b"", partition, _NOWHERE, None))
             return
+        if self._holding.holds(partition, offset):
+            self._machine.forget(event)
+            return
         await self._hold_back(partition, offset)
         place = self._places.get(partition)
         if place is None or place.offset != offset:
             place = await self._machine.blocking(self._catchup.place_at, partition, offset)
             self._places[partition] = place
         arrival = place.arrival(event_count(_headers(event)), batch_digest(message))
-        looked = await self._look(await self._open(message), arrival, partition)
+        opened = await self._open(partition, offset, message)
+        looked = await self._look(opened, arrival, partition)
         claim = None
         if isinstance(looked, Sifted):
             gate = self._catchup.known.ground(partition, arrival.tick).gate
@@ -121,11 +135,11 @@ class MeteringLine:
         place.pass_message(looked, claimed=claim is not None)
         await self._looked.put(_Looked(event, message, partition, arrival, looked, claim, answer))
 
-    async def _open(self, message: bytes) -> Opened:
+    async def _open(self, partition: int, offset: int, message: bytes) -> Opened:
         """Decode; what may need a registry does so in a thread, where it can wait."""
         if is_foreign(message):
-            return await self._machine.blocking(open_message, message, self._decode)
-        return open_message(message)
+            return await self._machine.blocking(self._catchup.opened, partition, offset, message)
+        return self._catchup.opened(partition, offset, message)
 
     async def _look(self, opened: Opened, arrival: Arrival, partition: int) -> Told | Sifted:
         known = self._catchup.known
@@ -138,7 +152,7 @@ class MeteringLine:
         if isinstance(looked, Told) and (tick := looked.piece.tick) is not None:
             ahead = tick.time - self._machine.clock()
             if ahead > _TICK_AHEAD_MAX:
-                raise BrokenInvariant(
+                raise ServerFailed(
                     f"tick {tick.serial} is {ahead // SECOND} s ahead of this machine's clock:"
                     " set the clocks right"
                 )
@@ -162,16 +176,21 @@ class MeteringLine:
     async def _fold_and_send(self) -> None:
         while True:
             item = await self._looked.get()
-            if item.looked is None:
-                await self._sent.put((item.event, ()))
-                continue
-            if isinstance(item.looked, Told):
-                piece, refusals = item.looked.piece, item.looked.refusals
-            else:
-                judged = await self._judged(item)
-                piece, refusals = contribution(item.looked, item.arrival, judged)
-            sends = await self._send(item, piece, refusals)
+            with self._blamed(item.event):
+                sends = await self._slice(item, item.looked) if item.looked else ()
             await self._sent.put((item.event, sends))
+
+    async def _slice(self, item: _Looked, looked: Told | Sifted) -> Sequence[Awaitable[Any]]:
+        if isinstance(looked, Told):
+            piece, refusals = looked.piece, looked.refusals
+        else:
+            judged = await self._judged(item)
+            piece, refusals = contribution(looked, item.arrival, judged)
+        if self._holding.exceeded_by(item.partition, piece.counts):
+            place = self._places.get(item.partition)
+            following = place.offset if place else piece.offset + 1
+            await self._machine.blocking(self._holding.stop, item.partition, following)
+        return await self._send(item, piece, refusals)
 
     async def _judged(self, item: _Looked) -> Judged | None:
         if item.answer is None or item.claim is None:
@@ -239,8 +258,9 @@ class MeteringLine:
     async def _ack(self, stream: Any) -> None:
         while True:
             event, sends = await self._sent.get()
-            for send in sends:
-                await send
+            with self._blamed(event):
+                for send in sends:
+                    await send
             await stream.ack(event)
 
     async def _keep_polling(self) -> None:
@@ -250,12 +270,23 @@ class MeteringLine:
 
     async def _poll(self) -> None:
         """Learn where the books stand; forget claims that nothing can ask for any more."""
-        await self._machine.blocking(self._catchup.poll)
+        await self._machine.blocking(self._holding.poll)
+        await self._machine.blocking(self._catchup.poll)  # skips last: whose pause is gone is known
         for partition in list(self._places):
             needed = self._catchup.generation_of_cursor(partition) - 1
             if self._needed.get(partition) != needed:
-                await self._claims.drop(partition, range(needed - _GENERATIONS_SWEPT, needed))
+                await self._claims.drop(partition, stale(self._needed.get(partition), needed))
                 self._needed[partition] = needed
+
+
+def stale(before: int | None, needed: int) -> list[int]:
+    """Return the generations of claims that may go, now that only those from `needed` on count.
+
+    `before` was needed at the last sweep: where time has jumped, the claims made before the jump
+    lie around there, and none in between.
+    """
+    places = {needed} if before is None else {needed, min(before + _GENERATIONS_SWEPT, needed)}
+    return sorted({g for end in places for g in range(end - _GENERATIONS_SWEPT, end)})
 
 
 def _letter(item: _Looked, piece: Slice, refusals: Sequence[Refusal]) -> DeadLetter:
@@ -281,7 +312,11 @@ def _headers(event: Any) -> list[tuple[str, bytes | None]]:
 
 def die() -> None:
     """End the process at once: nothing half-done may be acked on the way out."""
-    traceback.print_exc(file=sys.stderr)
+    error = sys.exception()
+    if isinstance(error, TaleaError | Resumed):
+        _log.error("this worker ends", why=str(error))
+    else:
+        traceback.print_exc(file=sys.stderr)
     sys.stderr.flush()
     os._exit(70)
 
@@ -293,97 +328,5 @@ class Machine:
     blocking: Blocking = asyncio.to_thread
     clock: Callable[[], Instant] = wall_clock
     die: Callable[[], None] = die
-
-
-@dataclass(frozen=True, slots=True)
-class FaustSender:
-    """Sends by the producer that Faust has."""
-
-    producer: Any
-
-    async def send(
-        self, topic: str, partition: int, value: bytes, *, key: bytes | None = None
-    ) -> Awaitable[object]:
-        """Send one record and return what is done once the broker has it."""
-        return cast(
-            Awaitable[object],
-            await self.producer.send(topic, key, value, partition, None, None),
-        )
-
-
-def make_app(around: Surroundings, number: int) -> faust.App:
-    """Return the Faust application of one metering worker (FAUST.md 2.8, SPIKE.md 5)."""
-    settings = around.settings
-    datadir = settings.home / "faust" / str(number)
-    datadir.parent.mkdir(parents=True, exist_ok=True)
-    app = faust.App(
-        around.stack.metering_group,
-        broker=f"kafka://{around.kafka.replace(',', ';kafka://')}",
-        store="memory://",
-        processing_guarantee="at_least_once",
-        agent_supervisor=CrashingSupervisor,
-        cython_optimizations=True,
-        key_serializer="raw",
-        value_serializer="raw",
-        broker_commit_interval=0.5,
-        broker_commit_every=100,
-        broker_session_timeout=settings.session_s,
-        broker_heartbeat_interval=settings.session_s / 4,
-        broker_request_timeout=max(40.0, settings.session_s * 2),
-        broker_rebalance_timeout=60.0,
-        broker_max_poll_interval=300.0,
-        consumer_auto_offset_reset="earliest",
-        consumer_max_fetch_size=4 << 20,
-        consumer_group_instance_id=f"metering-{number}",
-        stream_buffer_maxsize=64,
-        stream_wait_empty=True,
-        stream_publish_on_commit=False,
-        producer_acks=-1,
-        producer_linger=0.0,
-        producer_max_batch_size=512 << 10,
-        producer_max_request_size=4 << 20,
-        producer_compression_type=None,
-        table_standby_replicas=0,
-        topic_partitions=around.partitions,
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        web_enabled=False,
-        worker_redirect_stdouts=False,
-        datadir=str(datadir),
-    )
-    app.agent(app.topic(usage_log(around.stack), key_type=bytes, value_type=bytes))(
-        partial(_meter, around=around, app=app)
-    )
-    return app
-
-
-async def _meter(stream: Any, *, around: Surroundings, app: faust.App) -> None:
-    try:
-        claims = RedisClaims(around.redis, around.stack)
-        await claims.open()
-        producer = await app.maybe_start_producer()
-        reading = around.database.connect(name="metering", autocommit=True)
-        polling = around.database.connect(name="metering cursor", autocommit=True)
-        catchup = Catchup(around, KafkaLog(around.kafka), reading, polling)
-        line = MeteringLine(around, FaustSender(producer), claims, catchup, Machine())
-        await line.start(stream)
-        watching = asyncio.create_task(leave_when_held(polling, die))
-        async for event in stream.noack().events():
-            await line.take(event)
-        watching.cancel()
-    except asyncio.CancelledError:
-        raise
-    except BaseException:
-        die()
-
-
-def run_metering(around: Surroundings, number: int, stop: Event) -> None:
-    """Run one metering worker until it is stopped."""
-    from mode.loop import use
-
-    if not await_free(around, stop):
-        return
-    use("uvloop")
-    app = make_app(around, number)
-    worker = cast(Any, faust.Worker(app, loglevel="WARNING", redirect_stdouts=False))
-    worker.execute_from_commandline()
+    forget: Callable[[Any], None] = lambda event: None
+    """Lets the stream not wait for an event that is held."""

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -63,6 +63,7 @@ class Supervisor:
     around: Surroundings
     kinds: list[WorkerKind]
     logs: Path
+    program: Sequence[str] = (sys.executable, "-m", "pipeline")
     restarts: int = 0
     _running: dict[WorkerKind, _Running] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -135,9 +136,7 @@ class Supervisor:
         log = (self.logs / f"{kind.label}.log").open("ab")
         process = subprocess.Popen(
             [
-                sys.executable,
-                "-m",
-                "pipeline",
+                *self.program,
                 "worker",
                 kind.name,
                 "--number",

@@ -11,10 +11,12 @@ from threading import Event
 from typing import Protocol
 
 from pipeline.catalog.facts import Fact
-from pipeline.core.calendar import Instant, instant_text
+from pipeline.core.calendar import SECOND, Instant, instant_text
+from pipeline.core.errors import ServerFailed
 from pipeline.core.identity import canonical
 from pipeline.meter.ticks import Tick
 from pipeline.stores.kafka import SureProducer, usage_log
+from pipeline.stores.postgres.connection import Unreachable
 from pipeline.stores.records import encode_tick
 from pipeline.topology import BILLING_FACTS
 from pipeline.workers.seams import Writer
@@ -108,14 +110,27 @@ class Ticker:
 
 
 def run_ticker(around: Surroundings, clock: Callable[[], Instant], stop: Event) -> None:
-    """Tick at the set interval until stopped; wait while another one leads."""
+    """Tick at the set interval until stopped; wait while another one leads.
+
+    Raises:
+        ServerFailed: a server does not answer, or this ticker was silent so long that it does
+            not lead any more.
+
+    """
     interval_s = around.settings.tick_s
-    connection = around.database.connect(name="ticker", autocommit=True)
-    ticker = Ticker(around, connection, SureProducer(around.kafka), clock)
-    while not ticker.try_lead():
-        if stop.wait(min(interval_s, 1.0)):
-            return
-    while not stop.is_set():
-        tick = ticker.tick()
-        stop.wait(max(0.0, interval_s - (clock() - tick.time) / 1_000_000))
-    connection.close()
+    idle_s = max(around.settings.session_s, 3 * interval_s)  # its own pauses are no silence
+    try:
+        with around.database.session("ticker", idle_s=idle_s) as session:
+            ticker = Ticker(around, session, SureProducer(around.kafka), clock)
+            while not ticker.try_lead():
+                if stop.wait(min(interval_s, 1.0)):
+                    return
+            while not stop.is_set():
+                stop.wait(wait_s(interval_s, ticker.tick().time, clock()))
+    except Unreachable as error:
+        raise ServerFailed(f"the ticker lost its session, and with it the lead: {error}") from None
+
+
+def wait_s(interval_s: float, ticked: Instant, now: Instant) -> float:
+    """Return the seconds until the next tick, however the clock jumped since the last one."""
+    return min(interval_s, max(0.0, interval_s - (now - ticked) / SECOND))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
+from pipeline.catalog.facts import Skips
 from pipeline.core.calendar import parse_instant
 from pipeline.core.identity import batch_digest, partition_of
 from pipeline.invoice.compose import Carried, carried_by_all
@@ -20,7 +21,7 @@ from pipeline.replay.proof import Claimed, content_fault
 from pipeline.replay.refold import Message, Refold
 from pipeline.stores.kafka import usage_log
 from pipeline.stores.postgres.documents import Document
-from pipeline.stores.records import open_message
+from pipeline.stores.records import open_at
 from pipeline.stores.registry import message_decoder
 from pipeline.workers.catchup import BookSource
 from pipeline.workers.knowledge import Knowledge
@@ -56,6 +57,8 @@ class Archive(BookSource, Protocol):
 
     def last_tick_offset(self, partition: int, serial: int) -> int: ...
 
+    def read_skips(self) -> Skips: ...
+
 
 class Verifier:
     """Verifies documents over one session."""
@@ -69,6 +72,7 @@ class Verifier:
             tick.serial: tick for tick in archive.ticks_from(1, _ALL_TICKS)
         }
         self._documents = archive.read_documents()
+        self._skips = archive.read_skips()
         self._decode = message_decoder(around.settings.registry)
 
     @property
@@ -144,7 +148,8 @@ class Verifier:
         refold = Refold(stretch.partition, place, self._rows, self._known.catalog)
         name = usage_log(self._around.stack)
         for record in self._log.read_range(name, stretch.partition, place.offset, stretch.end):
-            opened = open_message(record.value, self._decode)
+            at, message = record.offset, record.value
+            opened = open_at(stretch.partition, at, message, self._skips, self._decode)
             refold.feed(Message(opened, record.event_count, batch_digest(record.value)))
             if record.offset % 100 == 0:
                 progress(done + record.offset - stretch.start, total)

@@ -6,7 +6,7 @@ then is told with the ends of the workers' logs.
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -87,12 +87,17 @@ class RunningStack:
 
     # --- workers ---
 
-    def start(self, *kinds: WorkerKind) -> None:
+    def start(self, *kinds: WorkerKind, program: Sequence[str] = ()) -> None:
         """Start workers, each under a supervisor of its own; all of one stack unless named."""
         for kind in kinds or WORKERS:
             supervisor = Supervisor(self.around, [kind], self._logs)
+            supervisor.program = program or supervisor.program
             supervisor.start()
             self._supervisors[kind.label] = supervisor
+
+    def supervisor(self, kind: WorkerKind) -> Supervisor:
+        """The supervisor of a worker that was started."""
+        return self._supervisors[kind.label]
 
     def stop(self, *kinds: WorkerKind) -> None:
         """Stop workers, politely; all that run unless named."""

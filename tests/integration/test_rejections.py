@@ -320,7 +320,7 @@ def test_every_code_that_the_log_can_provoke_is_shown_here() -> None:
     shown = {code for _, code, _ in SPOILED.values()} | {code for _, code in EVENTS.values()}
     shown |= {Code.COUNT_MISMATCH, Code.CONFLICT, Code.UNKNOWN_TICK, Code.NO_TICK}
 
-    assert shown == set(Code) - {Code.NEGATIVE_VALUE}
+    assert shown == set(Code) - {Code.NEGATIVE_VALUE, Code.SKIPPED}  # skips: test_pauses
 
 
 def test_a_forged_tick_moves_no_time(stack: RunningStack, customer: str) -> None:

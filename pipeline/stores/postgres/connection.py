@@ -6,6 +6,8 @@ import psycopg
 from psycopg.rows import TupleRow
 
 Connection = psycopg.Connection[TupleRow]
+Unreachable = (psycopg.OperationalError, psycopg.InterfaceError)
+"""Postgres is away, or has closed the connection."""
 Overtaken = psycopg.errors.SerializationFailure
 """Another transaction changed what this one had read: do it again."""
 

@@ -35,8 +35,12 @@ class Database:
     dsn: str
     schema: str
 
-    def connect(self, *, name: str, owner: bool = False, autocommit: bool = False) -> Session:
+    def connect(
+        self, *, name: str, owner: bool = False, autocommit: bool = False, idle_s: float = 0
+    ) -> Session:
         """Open a connection as the application role, or as the owner of the schema.
+
+        `idle_s`: after so long in silence Postgres ends it, locks and all (0: never).
 
         Raises:
             ServerFailed: Postgres does not answer, or the schema was never set up.
@@ -45,7 +49,8 @@ class Database:
         try:
             connection = Session.connect(
                 self.dsn,
-                options=f"-c search_path={self.schema} {_TIMEOUTS}",
+                options=f"-c search_path={self.schema} {_TIMEOUTS}"
+                f" -c idle_session_timeout={idle_s:.0f}s",
                 application_name=f"talea {name}",
                 autocommit=True,
                 connect_timeout=10,
@@ -60,9 +65,9 @@ class Database:
         return connection
 
     @contextmanager
-    def session(self, name: str, *, owner: bool = False) -> Iterator[Session]:
+    def session(self, name: str, *, owner: bool = False, idle_s: float = 0) -> Iterator[Session]:
         """Connect for one piece of work, in autocommit; close it after."""
-        connection = self.connect(name=name, owner=owner, autocommit=True)
+        connection = self.connect(name=name, owner=owner, autocommit=True, idle_s=idle_s)
         try:
             yield connection
         finally:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from pipeline.catalog.facts import Fact, FactKind, NewFact
+from pipeline.catalog.facts import Fact, FactKind, NewFact, Skips, skips_of
 from pipeline.core.calendar import Instant, from_datetime, to_datetime
 from pipeline.core.identity import Json, canonical
 from pipeline.meter.ticks import Tick
@@ -101,6 +101,12 @@ def read_facts(connection: Connection, after: int, until: int | None = None) -> 
     ]
 
 
+def read_skips(connection: Connection) -> Skips:
+    """Return every message that is skipped, whatever tick names the fact."""
+    rows = connection.execute("SELECT body FROM fact WHERE kind = 'skip'")
+    return skips_of(cast(dict[str, Json], json.loads(body)) for (body,) in rows)
+
+
 def fact_head(connection: Connection) -> tuple[int, int]:
     """Return (highest serial, highest serial mirrored)."""
     head, mirrored = one(connection, "SELECT serial, mirrored FROM fact_head")
@@ -137,8 +143,6 @@ def try_lead(connection: Connection) -> bool:
         "SELECT pg_try_advisory_lock(hashtext(%s), hashtext(current_schema()))",
         _LEADER_LOCK,
     )
-    if leads:
-        connection.execute("SET idle_session_timeout = '15s'")
     return bool(leads)
 
 

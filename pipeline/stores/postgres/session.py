@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg.rows import TupleRow
 
-from pipeline.stores.postgres import books, documents, drafts, facts, standstill, usage
+from pipeline.stores.postgres import books, documents, drafts, facts, pauses, usage
 
 
 class Session(psycopg.Connection[TupleRow]):
@@ -29,6 +29,7 @@ class Session(psycopg.Connection[TupleRow]):
     mark_acked = facts.mark_acked
     mark_mirrored = facts.mark_mirrored
     read_facts = facts.read_facts
+    read_skips = facts.read_skips
     ticks_from = facts.ticks_from
     try_lead = facts.try_lead
     unacked_ticks = facts.unacked_ticks
@@ -37,19 +38,19 @@ class Session(psycopg.Connection[TupleRow]):
     last_tick_offset = books.last_tick_offset
     load_cursors = books.load_cursors
     load_cuts = books.load_cuts
-    load_incomplete = books.load_incomplete
     load_sequences = books.load_sequences
     offset_at = books.offset_at
     tick_before = books.tick_before
     tick_passed = books.tick_passed
 
+    pause = pauses.pause
+    read_pauses = pauses.read_pauses
+    record_death = pauses.record_death
+
     clean = drafts.clean
     dirty_payers = drafts.dirty_payers
     drop_drafts = drafts.drop_drafts
     store_drafts = drafts.store_drafts
-
-    hold_metering = standstill.hold_metering
-    metering_held = standstill.metering_held
 
     digest_of_usage = usage.digest_of_usage
     read_usage = usage.read_usage

@@ -1,0 +1,43 @@
+"""`talea skip` and `talea resume`: what a person does about a partition that is paused."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.screen import out, print_json, steps
+from pipeline.cli.stack import any_stack
+from pipeline.stores.postgres.facts import Author
+from pipeline.workers import pausing
+
+_Partition = Annotated[int, typer.Option(min=0, help="The partition of the usage log.")]
+
+
+def skip(
+    partition: _Partition,
+    offset: Annotated[int, typer.Option(min=0, help="The offset that it is paused at.")],
+    actor: Annotated[str, typer.Option(help="Who decides.")],
+    reason: Annotated[str, typer.Option(help="Why.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the fact as JSON.")] = False,
+) -> None:
+    """Go on without the message that a partition is paused at; it is rejected, and kept."""
+    with any_stack() as around, steps("talea") as tell:
+        tell("writing the fact, waiting for a tick that names it", None)
+        fact = pausing.skip(around, partition, offset, Author(actor, reason))
+    if json:
+        told = {"serial": fact.serial, "id": fact.id, "kind": fact.kind.value}
+        print_json({"fact": {**told, "subject": fact.subject}})
+        return
+    out.print(f"offset {offset} of partition {partition} is skipped (fact {fact.serial})")
+
+
+def resume(
+    partition: _Partition,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Let a paused partition go on with the message it stopped at, once the cause is mended."""
+    with any_stack() as around:
+        pausing.resume(around, partition)
+    if json:
+        print_json({"resumed": partition})
+        return
+    out.print(f"partition {partition} goes on")

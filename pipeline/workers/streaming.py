@@ -1,0 +1,118 @@
+"""The Faust application that a metering worker is.
+
+Owns: Faust's settings, what the line is made of.  Does not own: the line (metering.py).
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import faust
+from mode.supervisors import CrashingSupervisor
+
+from pipeline.stores.claims import RedisClaims
+from pipeline.stores.codec import Decode
+from pipeline.stores.kafka import KafkaLog, usage_log
+from pipeline.workers.catchup import Catchup
+from pipeline.workers.holding import Holding
+from pipeline.workers.metering import Machine, MeteringLine, die
+from pipeline.workers.surroundings import Surroundings
+
+
+@dataclass(frozen=True, slots=True)
+class FaustSender:
+    """Sends by the producer that Faust has."""
+
+    producer: Any
+
+    async def send(
+        self, topic: str, partition: int, value: bytes, *, key: bytes | None = None
+    ) -> Awaitable[object]:
+        """Send one record and return what is done once the broker has it."""
+        return cast(
+            Awaitable[object],
+            await self.producer.send(topic, key, value, partition, None, None),
+        )
+
+
+def make_app(around: Surroundings, number: int, decode: Decode | None = None) -> faust.App:
+    """Return the Faust application of one metering worker (FAUST.md 2.8, SPIKE.md 5)."""
+    settings = around.settings
+    datadir = settings.home / "faust" / str(number)
+    datadir.parent.mkdir(parents=True, exist_ok=True)
+    app = faust.App(
+        around.stack.metering_group,
+        broker=f"kafka://{around.kafka.replace(',', ';kafka://')}",
+        store="memory://",
+        processing_guarantee="at_least_once",
+        agent_supervisor=CrashingSupervisor,
+        cython_optimizations=True,
+        key_serializer="raw",
+        value_serializer="raw",
+        broker_commit_interval=0.5,
+        broker_commit_every=100,
+        broker_session_timeout=settings.session_s,
+        broker_heartbeat_interval=settings.session_s / 4,
+        broker_request_timeout=max(40.0, settings.session_s * 2),
+        broker_rebalance_timeout=60.0,
+        broker_max_poll_interval=300.0,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=4 << 20,
+        consumer_group_instance_id=f"metering-{number}",
+        stream_buffer_maxsize=64,
+        stream_wait_empty=True,
+        stream_publish_on_commit=False,
+        producer_acks=-1,
+        producer_linger=0.0,
+        producer_max_batch_size=512 << 10,
+        producer_max_request_size=4 << 20,
+        producer_compression_type=None,
+        table_standby_replicas=0,
+        topic_partitions=around.partitions,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        worker_redirect_stdouts=False,
+        datadir=str(datadir),
+    )
+    app.agent(app.topic(usage_log(around.stack), key_type=bytes, value_type=bytes))(
+        partial(_meter, around=around, app=app, decode=decode)
+    )
+    return app
+
+
+async def _meter(
+    stream: Any, *, around: Surroundings, app: faust.App, decode: Decode | None
+) -> None:
+    def forget(event: Any) -> None:
+        app.consumer.unacked.discard(event.message)  # else every rebalance would wait for it
+
+    try:
+        claims = RedisClaims(around.redis, around.stack)
+        await claims.open()
+        producer = await app.maybe_start_producer()
+        reading = around.database.connect(name="metering", autocommit=True)
+        polling = around.database.connect(name="metering cursor", autocommit=True)
+        catchup = Catchup(around, KafkaLog(around.kafka), reading, polling, decode=decode)
+        pauses = around.database.connect(name="metering pauses", autocommit=True)
+        holding, machine = Holding(pauses, around.settings), Machine(forget=forget)
+        line = MeteringLine(around, FaustSender(producer), claims, catchup, holding, machine)
+        await line.start(stream)
+        async for event in stream.noack().events():
+            await line.take(event)
+    except asyncio.CancelledError:
+        raise
+    except BaseException:
+        die()
+
+
+def run_metering(around: Surroundings, number: int, decode: Decode | None = None) -> None:
+    """Run one metering worker until it is stopped."""
+    from mode.loop import use
+
+    use("uvloop")
+    app = make_app(around, number, decode)
+    worker = cast(Any, faust.Worker(app, loglevel="WARNING", redirect_stdouts=False))
+    worker.execute_from_commandline()
