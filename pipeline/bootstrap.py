@@ -22,6 +22,7 @@ from pipeline.stores.postgres.facts import (
     read_facts,
 )
 from pipeline.workers.announcing import await_named
+from pipeline.workers.supervisor import default_workers
 from pipeline.workers.surroundings import Surroundings
 
 TZDATA_VERSION = importlib.metadata.version("tzdata")
@@ -99,7 +100,12 @@ def worker_runner(around: Surroundings, name: str, number: int, of: int) -> Call
             from pipeline.workers.finalizer import run_finalizer
 
             return lambda: run_finalizer(around, wall_clock, stop)
-    raise BadInput(f"no worker is called {name!r}: ticker, metering, pricing or finalizer")
+        case "publisher":
+            from pipeline.workers.publisher import run_publisher
+
+            return lambda: run_publisher(around, stop)
+    known = ", ".join(sorted({kind.name for kind in default_workers()}))
+    raise BadInput(f"no worker is called {name!r}: {known}")
 
 
 def version() -> str:

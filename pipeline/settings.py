@@ -57,6 +57,8 @@ class Settings(BaseSettings):
     """Share of rejected events above which a partition pauses, to be looked at."""
     reject_window_events: int = Field(10_000, ge=1)
     """Offered events of a partition that the share is taken of."""
+    publish_s: float = Field(0.1, gt=0)
+    """How long the publisher rests when nothing changed."""
     session_s: float = Field(12.0, gt=1)
     """After how long a silent metering worker loses its partitions, a silent ticker the lead."""
 

@@ -11,6 +11,9 @@ A name that reaches a broker, a table or a group is written here and nowhere els
                                               │  pricing worker: book, then draft
                                               v
                                           Postgres ── finalizer: prepare, register ──> sealed
+                                              │  publisher: what was committed, in order
+                                              v
+       billing.draft-invoices, billing.draft-line-items, billing.invoices
     fact log (Postgres) ── ticker ──> billing.facts
 """
 
@@ -34,6 +37,12 @@ USAGE_BYTES_MAX = 1 << 20
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 
+_COMPACTION = {
+    "segment.ms": str(_HOUR_MS),
+    "delete.retention.ms": str(7 * _DAY_MS),
+}
+"""A segment is compacted once it is closed; a reader that was away for a week starts anew."""
+
 
 @dataclass(frozen=True, slots=True)
 class Topic:
@@ -50,6 +59,7 @@ class Topic:
         """The topic's settings for the broker."""
         return {
             "cleanup.policy": "compact" if self.compacted else "delete",
+            **(_COMPACTION if self.compacted else {}),
             "retention.ms": str(self.retention_ms),
             "max.message.bytes": str(MESSAGE_BYTES_MAX),
             **self.extra,
@@ -68,8 +78,22 @@ USAGE_REJECTED = Topic("usage.rejected.v1", retention_ms=120 * _DAY_MS)
 """RejectedUsage: what was refused, with its bytes."""
 BILLING_FACTS = Topic("billing.facts.v1", retention_ms=-1, per_log=False)
 """Mirror of the fact log, for ever."""
+BILLING_DRAFT_INVOICES = Topic("billing.draft-invoices.v1", retention_ms=-1, compacted=True)
+"""Drafts by document id, null once gone; partition of the customer."""
+BILLING_DRAFT_LINES = Topic("billing.draft-line-items.v1", retention_ms=-1, compacted=True)
+"""Line items of drafts by line id, null once gone; partition of the customer."""
+BILLING_INVOICES = Topic("billing.invoices.v1", retention_ms=-1)
+"""Issued documents by document id, for ever; partition of the issuer, in chain order."""
 
-TOPICS = (USAGE_EVENTS, USAGE_METERED, USAGE_REJECTED, BILLING_FACTS)
+TOPICS = (
+    USAGE_EVENTS,
+    USAGE_METERED,
+    USAGE_REJECTED,
+    BILLING_FACTS,
+    BILLING_DRAFT_INVOICES,
+    BILLING_DRAFT_LINES,
+    BILLING_INVOICES,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +111,11 @@ class Stack:
     def metering_group(self) -> str:
         """The Faust application id, which is its consumer group."""
         return f"{self.prefix}talea-metering"
+
+    @property
+    def publisher_id(self) -> str:
+        """The publisher's transactional id: the broker lets the latest one write, no other."""
+        return f"{self.prefix}talea-publisher"
 
     def claims_key(self, partition: int, generation: int) -> str:
         """Return the Redis hash of one partition's claims; {..} keeps a partition in a slot."""

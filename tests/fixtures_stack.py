@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from integration.running import RunningStack
     from pipeline.embedded import Servers
 
-pytest.register_assert_rewrite("integration.running", "integration.traffic")
+pytest.register_assert_rewrite(
+    "integration.published", "integration.running", "integration.traffic"
+)
 
 NAMES = ("kafka", "redis", "postgres")
 DOCKER_SOCKET = "unix:///var/run/docker.sock"

@@ -1,4 +1,4 @@
-"""Agents: what runs beside the metered program: the SDK, its spool, the host agent.
+"""Agents: what runs beside the metered program: the SDK, its spool, the host agent, the feeds.
 
     with Recorder.open(kafka="127.0.0.1:9092", spool="usage.spool", producer="my-service") as usage:
         usage.record(customer="acme", meter="api_calls", value="1")
@@ -15,13 +15,18 @@ from pipeline.agents.failures import (
     SpoolFull,
     WrongTopic,
 )
+from pipeline.agents.feed import Change, DraftFeed, InvoiceFeed, LineFeed, What
 from pipeline.agents.link import BrokerAway
 from pipeline.agents.recorder import Recorder
 from pipeline.agents.writing import Habits
 
 __all__ = [
     "BrokerAway",
+    "Change",
+    "DraftFeed",
     "Habits",
+    "InvoiceFeed",
+    "LineFeed",
     "NotDelivered",
     "NotRecording",
     "Recorder",
@@ -29,5 +34,6 @@ __all__ = [
     "SpoolBusy",
     "SpoolFailed",
     "SpoolFull",
+    "What",
     "WrongTopic",
 ]

@@ -9,7 +9,6 @@ from rich.text import Text
 
 from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
-from pipeline.core.calendar import instant_text
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
 from pipeline.invoice.text import invoice_text
@@ -18,16 +17,7 @@ from pipeline.stores.postgres.drafts import Draft, read_drafts
 
 def draft_json(draft: Draft) -> dict[str, Json]:
     """Return a draft with the position it was rated at."""
-    position = draft.position
-    return {
-        **draft.content,
-        "state": "draft",
-        "position": {
-            "partition": position.partition,
-            "offset": position.offset,
-            "log_time": instant_text(position.log_time),
-        },
-    }
+    return {**draft.content, "state": "draft", "position": draft.position.json()}
 
 
 def draft(

@@ -141,14 +141,15 @@ def chain_faults(documents: Sequence[Sealed]) -> dict[str, str]:
     faults: dict[str, str] = {}
     place, previous = 0, FIRST_SEAL
     for document in documents:
-        fault = _fault(document, place + 1, previous)
+        fault = link_fault(document, place + 1, previous)
         if fault:
             faults.setdefault(document.number, fault)
         place, previous = document.place, document.seal.hex()
     return faults
 
 
-def _fault(document: Sealed, place: int, previous: str) -> str | None:
+def link_fault(document: Sealed, place: int, previous: str) -> str | None:
+    """Return why a document does not stand at `place` behind the seal `previous`, or None."""
     if document.place != place:
         return f"stands at place {document.place} of its chain where {place} is expected"
     if seal_of(document.record) != document.seal:

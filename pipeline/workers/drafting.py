@@ -24,9 +24,10 @@ from pipeline.invoice.compose import (
     with_lines,
 )
 from pipeline.invoice.drafts import Closing, open_closings
+from pipeline.invoice.published import DraftPosition
 from pipeline.invoice.usage import Usage, UsageRequest, Used
 from pipeline.stores.postgres.connection import Overtaken
-from pipeline.stores.postgres.drafts import Draft, DraftPosition
+from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.usage import NO_CUT
 from pipeline.workers.catchup import CursorSource
 from pipeline.workers.knowledge import Knowledge

@@ -44,6 +44,7 @@ def default_workers(metering: int = 1, pricing: int = 1) -> list[WorkerKind]:
         *(WorkerKind("metering", number, metering) for number in range(metering)),
         *(WorkerKind("pricing", number, pricing) for number in range(pricing)),
         WorkerKind("finalizer"),
+        WorkerKind("publisher"),
     ]
 
 

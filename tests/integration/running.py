@@ -44,8 +44,9 @@ PATIENCE_S = 90.0
 _POLL_S = 0.05
 _TUNING: dict[str, float] = {"partitions": PARTITIONS, "tick_s": 0.3, "flush_s": 0.1}
 
-TICKER, METERING, PRICING, FINALIZER = default_workers()
-WORKERS = (TICKER, METERING, PRICING, FINALIZER)
+TICKER, METERING, PRICING, FINALIZER, PUBLISHER = default_workers()
+BILLING = (TICKER, METERING, PRICING, FINALIZER)
+"""What it takes from usage to invoices; the publisher only tells of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,8 @@ class RunningStack:
     # --- workers ---
 
     def start(self, *kinds: WorkerKind, program: Sequence[str] = ()) -> None:
-        """Start workers, each under a supervisor of its own; all of one stack unless named."""
-        for kind in kinds or WORKERS:
+        """Start workers, each under a supervisor of its own; those that bill unless named."""
+        for kind in kinds or BILLING:
             supervisor = Supervisor(self.around, [kind], self._logs)
             supervisor.program = program or supervisor.program
             supervisor.start()

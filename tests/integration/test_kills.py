@@ -6,7 +6,8 @@ from contextlib import ExitStack
 import pytest
 
 from fixtures_stack import StackMaker
-from integration.running import FINALIZER, METERING, PRICING, TICKER
+from integration.published import await_published, check_published
+from integration.running import BILLING, FINALIZER, METERING, PRICING, PUBLISHER, TICKER
 from integration.story import GENERATIONS, SESSION_S, open_shop
 from pipeline.workers.supervisor import Supervisor, default_workers
 
@@ -17,18 +18,20 @@ SHOTS = ([METERING], [PRICING], [METERING, TICKER, PRICING], [FINALIZER, METERIN
 
 def test_sigkill_of_every_worker_changes_no_total(make_stack: StackMaker) -> None:
     stack = make_stack(session_s=SESSION_S, **GENERATIONS)
-    stack.start()
+    stack.start(*BILLING, PUBLISHER)
     story = open_shop(stack, seed=1)
 
     with story.load:
         stack.await_booked()
         for shot in SHOTS:
-            for kind in shot:
+            for kind in (*shot, PUBLISHER):
                 stack.kill(kind)
             stack.await_booked()
         stack.kill(PRICING)
 
     story.close()
+    await_published(stack)
+    check_published(stack)
 
 
 def test_two_metering_workers_one_killed_one_frozen_and_thawed(make_stack: StackMaker) -> None:

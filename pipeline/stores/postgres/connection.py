@@ -1,4 +1,4 @@
-"""A connection, and the two things every query module asks of one."""
+"""A connection, and what every query module asks of one."""
 
 from typing import Any, LiteralString
 
@@ -18,3 +18,14 @@ def one(connection: Connection, query: LiteralString, *parameters: object) -> tu
     if row is None:
         raise LookupError(f"no row: {query}")
     return row
+
+
+def lead(connection: Connection, lock: str) -> bool:
+    """Return whether this connection leads under a lock of its schema, from now on until it ends.
+
+    Connect with `idle_s`, or a worker that is stopped keeps the lead.
+    """
+    (leads,) = one(
+        connection, "SELECT pg_try_advisory_lock(hashtext(%s), hashtext(current_schema()))", lock
+    )
+    return bool(leads)

@@ -10,16 +10,8 @@ from typing import cast
 
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json, canonical
+from pipeline.invoice.published import DraftPosition
 from pipeline.stores.postgres.connection import Connection
-
-
-@dataclass(frozen=True, slots=True)
-class DraftPosition:
-    """Where the books of a payer's partition stood when a draft was rated."""
-
-    partition: int
-    offset: int
-    log_time: Instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +23,11 @@ class Draft:
     instant: Instant
     position: DraftPosition
     content: dict[str, Json]
+
+    @property
+    def id(self) -> str:
+        """The id that the document will have."""
+        return cast(str, self.content["id"])
 
 
 def dirty_payers(
@@ -57,14 +54,15 @@ def store_drafts(connection: Connection, drafts: Iterable[Draft]) -> None:
     """Write drafts that are newer than what is there."""
     with connection.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO draft (payer, currency, instant_us, partition_no, source_offset,"
-            " log_time_us, content) VALUES (%s, %s, %s, %s, %s, %s, %s)"
-            " ON CONFLICT (payer, currency, instant_us) DO UPDATE SET"
+            "INSERT INTO draft (id, payer, currency, instant_us, partition_no, source_offset,"
+            " log_time_us, content) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
+            " ON CONFLICT (id) DO UPDATE SET"
             " source_offset = excluded.source_offset, log_time_us = excluded.log_time_us,"
             " content = excluded.content, rated_at = excluded.rated_at"
             " WHERE draft.source_offset <= excluded.source_offset",
             [
                 (
+                    draft.id,
                     draft.payer,
                     draft.currency,
                     draft.instant,
@@ -81,16 +79,8 @@ def store_drafts(connection: Connection, drafts: Iterable[Draft]) -> None:
 def drop_drafts(connection: Connection, payers: Sequence[str], keep: Sequence[Draft]) -> None:
     """Delete the drafts of payers that are not among those kept."""
     connection.execute(
-        "DELETE FROM draft WHERE payer = ANY(%s) AND NOT EXISTS (SELECT FROM"
-        " unnest(%s::text[], %s::text[], %s::bigint[]) AS k (payer, currency, instant_us)"
-        " WHERE (k.payer, k.currency, k.instant_us)"
-        " = (draft.payer, draft.currency, draft.instant_us))",
-        [
-            list(payers),
-            [draft.payer for draft in keep],
-            [draft.currency for draft in keep],
-            [draft.instant for draft in keep],
-        ],
+        "DELETE FROM draft WHERE payer = ANY(%s) AND NOT id = ANY(%s)",
+        [list(payers), [draft.id for draft in keep]],
     )
 
 
@@ -98,7 +88,8 @@ def read_drafts(connection: Connection, payer: str | None = None) -> list[Draft]
     """Return the drafts of one payer, or all."""
     rows = connection.execute(
         "SELECT payer, currency, instant_us, partition_no, source_offset, log_time_us, content"
-        " FROM draft WHERE %s::text IS NULL OR payer = %s ORDER BY payer, currency, instant_us",
+        " FROM draft WHERE %s::text IS NULL OR payer = %s"
+        " ORDER BY payer, currency, instant_us, id",
         [payer, payer],
     )
     return [

@@ -15,7 +15,7 @@ from pipeline.catalog.facts import Fact, FactKind, NewFact, Skips, skips_of
 from pipeline.core.calendar import Instant, from_datetime, to_datetime
 from pipeline.core.identity import Json, canonical
 from pipeline.meter.ticks import Tick
-from pipeline.stores.postgres.connection import Connection, one
+from pipeline.stores.postgres.connection import Connection, lead, one
 
 _LEADER_LOCK = "talea ticker"
 _COLUMNS = "serial, id, kind, subject, body, actor, reason, recorded_at"
@@ -138,12 +138,7 @@ def write_tick(connection: Connection, clock: Instant, partitions: int) -> Tick 
 
 def try_lead(connection: Connection) -> bool:
     """Return whether the ticks are this connection's to write, from now on until it ends."""
-    (leads,) = one(
-        connection,
-        "SELECT pg_try_advisory_lock(hashtext(%s), hashtext(current_schema()))",
-        _LEADER_LOCK,
-    )
-    return bool(leads)
+    return lead(connection, _LEADER_LOCK)
 
 
 def fact_position(connection: Connection, tick_serial: int) -> int:

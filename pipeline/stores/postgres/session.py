@@ -10,7 +10,15 @@ from contextlib import contextmanager
 import psycopg
 from psycopg.rows import TupleRow
 
-from pipeline.stores.postgres import books, documents, drafts, facts, pauses, usage
+from pipeline.stores.postgres import (
+    books,
+    documents,
+    drafts,
+    facts,
+    pauses,
+    publishing,
+    usage,
+)
 
 
 class Session(psycopg.Connection[TupleRow]):
@@ -64,3 +72,12 @@ class Session(psycopg.Connection[TupleRow]):
     save_prepared = documents.save_prepared
     take_cut = documents.take_cut
     unprepared_cuts = documents.unprepared_cuts
+
+    begin_publication = publishing.begin_publication
+    cluster_identity = publishing.cluster_identity
+    lead_publishing = publishing.lead_publishing
+    note_keys = publishing.note_keys
+    publication_identity = publishing.publication_identity
+    read_owed = publishing.read_owed
+    sealed_at = publishing.sealed_at
+    settle = publishing.settle

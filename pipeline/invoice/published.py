@@ -1,0 +1,257 @@
+"""Published: drafts, their line items and issued documents as records of the billing topics.
+
+Owns: the fields of each record, and reading them again; which records a changed draft makes.
+Does not own: topics and partitions (topology, workers/publisher.py), content (compose.py).
+Law: a record is canonical JSON and says all there is to say of its key: whoever reads the last
+one of every key knows what stands, and a record read twice changes nothing. What is sealed
+stands in it as text, so that the text's SHA-256 is the digest in whatever language.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import cast
+
+from pipeline.core.calendar import Instant, instant_text, parse_instant
+from pipeline.core.identity import Json, canonical
+
+DRAFT_FORMAT = "talea.draft.1"
+LINE_FORMAT = "talea.draft-line.1"
+ISSUED_FORMAT = "talea.issued.1"
+
+
+class Shelf(Enum):
+    """Where a record belongs; each is a topic."""
+
+    DRAFTS = "drafts"
+    LINES = "lines"
+    ISSUED = "issued"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is to stand under a key; no value: nothing any more.
+
+    `owner` is the customer of a draft, the issuer of a document: theirs is the partition.
+    """
+
+    shelf: Shelf
+    owner: str
+    key: str
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class DraftPosition:
+    """Where the books of a payer's partition stood when a draft was rated."""
+
+    partition: int
+    offset: int
+    log_time: Instant
+
+    def json(self) -> dict[str, Json]:
+        """Return it as it is published."""
+        return {
+            "partition": self.partition,
+            "offset": self.offset,
+            "log_time": instant_text(self.log_time),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DraftInvoice:
+    """A draft: the document that would be issued if the period closed now."""
+
+    position: DraftPosition
+    content: Mapping[str, Json]
+
+    @property
+    def id(self) -> str:
+        """The id that the document will have."""
+        return cast(str, self.content["id"])
+
+    @property
+    def customer(self) -> str:
+        """Who would be billed."""
+        return cast(str, self.content["customer"])
+
+    @property
+    def lines(self) -> list[Mapping[str, Json]]:
+        """Its line items, children inside their parents."""
+        return cast(list[Mapping[str, Json]], self.content["lines"])
+
+    @property
+    def line_ids(self) -> frozenset[str]:
+        """The ids of its line items."""
+        return frozenset(cast(str, line["id"]) for line in self.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class DraftLine:
+    """A line item of a draft."""
+
+    position: DraftPosition
+    document: str
+    customer: str
+    line: Mapping[str, Json]
+
+    @property
+    def id(self) -> str:
+        """The id that the line will have on the document."""
+        return cast(str, self.line["id"])
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """An issued document: the bytes that were sealed, and where it stands in its chain."""
+
+    issuer: str
+    place: int
+    number: str
+    id: str
+    customer: str
+    content: bytes
+    record: bytes
+    seal: bytes
+
+
+def draft_records(
+    document_id: str, customer: str, standing: Iterable[str], draft: DraftInvoice | None
+) -> list[Record]:
+    """Return what a changed draft makes of its keys; `standing` are line ids that may be there."""
+    gone = sorted(set(standing) - (draft.line_ids if draft else set()))
+    taken_off = [Record(Shelf.LINES, customer, line_id, None) for line_id in gone]
+    if draft is None:
+        return [*taken_off, Record(Shelf.DRAFTS, customer, document_id, None)]
+    written = [DraftLine(draft.position, document_id, customer, line) for line in draft.lines]
+    return [
+        *taken_off,
+        *(Record(Shelf.LINES, customer, line.id, line_value(line)) for line in written),
+        Record(Shelf.DRAFTS, customer, document_id, draft_value(draft)),
+    ]
+
+
+def draft_value(draft: DraftInvoice) -> bytes:
+    """Return a draft as it is published."""
+    return canonical(
+        {
+            "format": DRAFT_FORMAT,
+            "position": draft.position.json(),
+            "content": dict(draft.content),
+        }
+    )
+
+
+def line_value(line: DraftLine) -> bytes:
+    """Return a line item of a draft as it is published."""
+    return canonical(
+        {
+            "format": LINE_FORMAT,
+            "position": line.position.json(),
+            "document": line.document,
+            "customer": line.customer,
+            "line": dict(line.line),
+        }
+    )
+
+
+def issued_value(issued: Issued) -> bytes:
+    """Return an issued document as it is published."""
+    return canonical(
+        {
+            "format": ISSUED_FORMAT,
+            "issuer": issued.issuer,
+            "place": issued.place,
+            "number": issued.number,
+            "id": issued.id,
+            "customer": issued.customer,
+            "content": issued.content.decode(),
+            "issue_record": issued.record.decode(),
+            "seal": issued.seal.hex(),
+        }
+    )
+
+
+def read_draft(value: bytes) -> DraftInvoice:
+    """Return a published draft.
+
+    Raises:
+        ValueError: it is none.
+
+    """
+    fields = _fields(value, DRAFT_FORMAT, ("content",))
+    return DraftInvoice(_position(fields), _object(fields, "content"))
+
+
+def read_line(value: bytes) -> DraftLine:
+    """Return a published line item.
+
+    Raises:
+        ValueError: it is none.
+
+    """
+    fields = _fields(value, LINE_FORMAT, ("document", "customer", "line"))
+    return DraftLine(
+        _position(fields),
+        str(fields["document"]),
+        str(fields["customer"]),
+        _object(fields, "line"),
+    )
+
+
+def read_issued(value: bytes) -> Issued:
+    """Return a published document.
+
+    Raises:
+        ValueError: it is none.
+
+    """
+    texts = ("issuer", "number", "id", "customer", "content", "issue_record", "seal")
+    fields = _fields(value, ISSUED_FORMAT, ("place", *texts))
+    issuer, number, document_id, customer, content, record, seal = (
+        str(fields[name]) for name in texts
+    )
+    return Issued(
+        issuer,
+        _whole(fields, "place"),
+        number,
+        document_id,
+        customer,
+        content.encode(),
+        record.encode(),
+        bytes.fromhex(seal),
+    )
+
+
+def _fields(value: bytes, expected: str, names: Iterable[str]) -> Mapping[str, Json]:
+    found = cast(Json, json.loads(value))
+    if not isinstance(found, dict) or found.get("format") != expected:
+        raise ValueError(f"not a record of format {expected}")
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise ValueError(f"a record of format {expected} without {missing[0]}")
+    return found
+
+
+def _object(fields: Mapping[str, Json], name: str) -> Mapping[str, Json]:
+    found = fields.get(name)
+    if not isinstance(found, dict):
+        raise ValueError(f"{name} is no object")
+    return found
+
+
+def _whole(fields: Mapping[str, Json], name: str) -> int:
+    found = fields.get(name)
+    if not isinstance(found, int):
+        raise ValueError(f"{name} is no whole number")
+    return found
+
+
+def _position(fields: Mapping[str, Json]) -> DraftPosition:
+    position = _object(fields, "position")
+    return DraftPosition(
+        _whole(position, "partition"),
+        _whole(position, "offset"),
+        parse_instant(position.get("log_time")),
+    )
