@@ -40,6 +40,9 @@ _COMMANDS = {
     "audit": _Command("pipeline.cli.audit", "audit", "Check that every event has one outcome."),
     "skip": _Command("pipeline.cli.pauses", "skip", "Go on without a message nobody can get past."),
     "resume": _Command("pipeline.cli.pauses", "resume", "Let a paused partition go on."),
+    "rejected": _Command(
+        "pipeline.cli.rejected", "app", "What was not billed: list, show, redrive, waive."
+    ),
     "bench": _Command("pipeline.cli.bench", "bench", "Measure events per second, totals checked."),
     "schemas": _Command(
         "pipeline.cli.schemas", "app", "Check and register the schemas of what is on topics."

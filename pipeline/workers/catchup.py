@@ -106,7 +106,7 @@ class Catchup:
             cursor = self.cursor(partition)
             start = cursor.offset + 1
             place = Place(min(start, offset), offset, cursor.tick, cursor.log_time)
-            for _ in self._walk(partition, place, offset):
+            for _ in self.walk(partition, place, offset):
                 pass
             place.after = offset
             return place
@@ -131,7 +131,7 @@ class Catchup:
                 tick, stands = self._books.tick_before(partition, start)
                 place = Place(stands + 1, after, tick, tick.time)
             found = []
-            for arrival, looked in self._walk(partition, place, end):
+            for arrival, looked in self.walk(partition, place, end):
                 if not isinstance(looked, Sifted) or arrival.offset < start:
                     continue
                 gate = self.known.ground(partition, arrival.tick).gate
@@ -141,7 +141,7 @@ class Catchup:
                     found.append(claim)
             return found
 
-    def _walk(
+    def walk(
         self, partition: int, place: Place, end: int
     ) -> Iterator[tuple[Arrival, Told | Sifted]]:
         """Step `place` over the log up to `end`, telling each message as it was judged."""

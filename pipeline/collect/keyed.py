@@ -1,0 +1,133 @@
+"""Keyed events: out of batches one by one, and into batches again under the keys they had.
+
+Owns: what an event is once it has a key, and where sequenced events have theirs from.
+Does not own: why events are sent again (replay/letters.py), sending (workers/readmission.py).
+Law: read out and packed again, an event has the key, fingerprint and value that it had.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from pipeline.collect.batch import PACKED_BYTES_MAX, Mode, Packer, Pairs, UsageBatch
+from pipeline.collect.columns import Columns
+from pipeline.collect.event import UsageEvent
+from pipeline.collect.limits import BATCH_EVENTS_MAX
+from pipeline.core.calendar import Instant
+from pipeline.core.identity import (
+    FINGERPRINT_BYTES,
+    KEY_BYTES,
+    event_key,
+    fingerprint,
+    sequenced_key,
+)
+from pipeline.core.quantity import mantissa_scale
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedEvent:
+    """An event as it counts; `epoch` is (producer, epoch) where its key comes from a sequence."""
+
+    customer: str
+    meter: str
+    time: Instant
+    mantissa: int
+    scale: int
+    dimensions: Pairs
+    key: bytes
+    fingerprint: bytes
+    reversed_at: Instant | None = None
+    epoch: tuple[str, str] | None = None
+
+
+def keyed_event(event: UsageEvent) -> KeyedEvent:
+    """Return an event of the edge under its own key."""
+    mantissa, scale = mantissa_scale(event.value)
+    own_print = fingerprint(
+        event.meter, event.time, mantissa, scale, event.dimensions, event.reversed_at
+    )
+    return KeyedEvent(
+        event.customer,
+        event.meter,
+        event.time,
+        mantissa,
+        scale,
+        tuple(sorted(event.dimensions.items())),
+        event_key(event.customer, event.source, event.id),
+        own_print,
+        event.reversed_at,
+    )
+
+
+def events_at(
+    batch: UsageBatch, columns: Columns, indexes: Iterable[int], partition: int
+) -> Iterator[KeyedEvent]:
+    """Yield the events of a readable batch of `partition` at these places."""
+    reversals = {reversal.index: reversal.time for reversal in batch.reversals}
+    for index in indexes:
+        entry = batch.meters[int(columns.meter[index])]
+        dimensions = batch.dimensions[int(columns.dimensions[index])]
+        time = int(columns.time[index])
+        mantissa = columns.wide.get(index, int(columns.mantissa[index]))
+        back = reversals.get(index)
+        if batch.mode is Mode.KEYED:
+            own_print = batch.fingerprint[
+                index * FINGERPRINT_BYTES : (index + 1) * FINGERPRINT_BYTES
+            ]
+            epoch = None
+        else:
+            least, scale = _smallest(mantissa, entry.scale)
+            own_print = fingerprint(entry.meter, time, least, scale, dimensions, back)
+            epoch = (batch.producer, batch.epoch)
+        yield KeyedEvent(
+            batch.customers[int(columns.customer[index])],
+            entry.meter,
+            time,
+            mantissa,
+            entry.scale,
+            tuple(sorted(dimensions.items())),
+            key_at(batch, index, partition),
+            own_print,
+            back,
+            epoch,
+        )
+
+
+def key_at(batch: UsageBatch, index: int, partition: int) -> bytes:
+    """Return the key of an event; that of a sequenced one follows from its place."""
+    if batch.mode is Mode.KEYED:
+        return batch.key[index * KEY_BYTES : (index + 1) * KEY_BYTES]
+    return sequenced_key(batch.producer, batch.epoch, partition, batch.first_sequence + index)
+
+
+def _smallest(mantissa: int, scale: int) -> tuple[int, int]:
+    while scale and mantissa % 10 == 0:
+        mantissa, scale = mantissa // 10, scale - 1
+    return mantissa, scale
+
+
+def pack_again(events: Iterable[KeyedEvent]) -> Iterator[UsageBatch]:
+    """Yield events of one partition as keyed batches within the limits."""
+    packer = Packer(Mode.SEQUENCED)  # it makes no keys of its own
+    few: list[KeyedEvent] = []
+    for event in events:
+        if len(few) == BATCH_EVENTS_MAX or packer.bytes_bound > PACKED_BYTES_MAX:
+            yield _keyed(packer.take("", "", 0), few)
+            few = []
+        packer.append(
+            event.customer,
+            event.meter,
+            event.time,
+            event.mantissa,
+            event.scale,
+            event.dimensions,
+            reversed_at=event.reversed_at,
+        )
+        few.append(event)
+    if few:
+        yield _keyed(packer.take("", "", 0), few)
+
+
+def _keyed(batch: UsageBatch, events: Sequence[KeyedEvent]) -> UsageBatch:
+    keys = b"".join(event.key for event in events)
+    prints = b"".join(event.fingerprint for event in events)
+    return replace(batch, mode=Mode.KEYED, key=keys, fingerprint=prints)

@@ -1,0 +1,54 @@
+"""Dead letters out of their topic: each one once, event by event.
+
+Owns: the scan.  Does not own: what a letter says (replay/letters.py), the record (stores).
+"""
+
+from collections.abc import Callable, Iterator
+
+from pipeline.collect.letters import DeadLetter
+from pipeline.core.errors import ServerFailed
+from pipeline.replay.letters import RAW, USAGE, RejectedEvent, rejected_events
+from pipeline.stores.codec import Decode, Unreadable
+from pipeline.stores.kafka import log_ends, read_range
+from pipeline.stores.records import letter_of, open_message
+from pipeline.topology import USAGE_EVENTS, USAGE_REJECTED
+from pipeline.workers.surroundings import Surroundings
+
+Progress = Callable[[int, int], None]
+"""Called with (records read, records to read)."""
+_TOLD_EVERY = 200
+
+
+def read_letters(around: Surroundings, progress: Progress) -> Iterator[DeadLetter]:
+    """Yield every dead letter kept; one written twice (a worker died before its ack) once.
+
+    Raises:
+        ServerFailed: a server does not answer, or a record is no dead letter.
+
+    """
+    topic = around.stack.topic(USAGE_REJECTED)
+    ends = log_ends(around.kafka, topic, around.partitions)
+    total, read = sum(end - first for first, end in ends), 0
+    seen: set[tuple[str, int, int]] = set()
+    progress(0, total)
+    for partition, (first, end) in enumerate(ends):
+        for record in read_range(around.kafka, topic, partition, first, end):
+            read += 1
+            if read % _TOLD_EVERY == 0:
+                progress(read, total)
+            try:
+                letter = letter_of(record.value)
+            except Unreadable as error:
+                where = f"{topic}[{partition}] offset {record.offset}"
+                raise ServerFailed(f"{where} is no dead letter ({error}): who wrote it?") from None
+            name = (letter.topic, letter.partition, letter.offset)
+            if name not in seen:
+                seen.add(name)
+                yield letter
+    progress(total, total)
+
+
+def events_of(letter: DeadLetter, decode: Decode) -> list[RejectedEvent]:
+    """Return what a letter refuses, its message decoded."""
+    origin = USAGE if letter.topic == USAGE_EVENTS.name else RAW
+    return rejected_events(letter, origin, open_message(letter.message, decode))

@@ -1,0 +1,220 @@
+"""Readmission: events that are late, or were refused, enter the log again; each counts once.
+
+Owns: that one such job runs, reading the log for keys that stand there, the gate pass, sending.
+Does not own: why events are sent again (workers/redriving.py), the gate (collect/gate.py), what
+may come in (dedupe/standing.py).
+Law: an event is sent only after the whole kept log of its partition was read for its key, or
+where claims still remember it; nobody can send it late but by the pass that names it.
+
+    note log time -> read the log -> pass as a fact -> a tick names it -> send
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.facts import FactKind, NewFact
+from pipeline.collect.batch import UsageBatch
+from pipeline.collect.gate import Gate
+from pipeline.collect.keyed import KeyedEvent, pack_again
+from pipeline.core.calendar import EARLIEST, Instant, instant_text
+from pipeline.core.errors import BadInput, ServerFailed
+from pipeline.core.identity import Json, partition_of, pass_digest
+from pipeline.dedupe.standing import Outcome, Wanted, outcomes
+from pipeline.meter.place import Place
+from pipeline.meter.sift import Sifted
+from pipeline.meter.ticks import Tick
+from pipeline.stores.clock import wall_clock
+from pipeline.stores.codec import encode_batch
+from pipeline.stores.kafka import KafkaLog, SureProducer, log_ends, usage_log
+from pipeline.stores.postgres import facts
+from pipeline.stores.postgres.connection import one
+from pipeline.stores.postgres.facts import Author
+from pipeline.stores.postgres.session import Session
+from pipeline.workers.announcing import await_named
+from pipeline.workers.catchup import Catchup
+from pipeline.workers.surroundings import Surroundings
+
+Progress = Callable[[int, int], None]
+"""Called with (records read, records to read)."""
+Prepared = tuple[int, UsageBatch]
+"""A partition and a batch for it."""
+
+_LOCK = "talea readmission"
+_BATCHES_A_PASS = 64
+"""Batches that one fact names: about 2 KB."""
+_TOLD_EVERY = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Readmitted:
+    """What became of each event, in their order, and the passes that were written."""
+
+    outcomes: Sequence[Outcome]
+    gate_passes: Sequence[str]
+
+
+@contextmanager
+def readmission(around: Surroundings) -> Iterator["Readmission"]:
+    """Hold the right to be the one job that readmits usage.
+
+    Raises:
+        BadInput: another one runs.
+
+    """
+    with around.database.session("readmission") as connection:
+        (alone,) = one(
+            connection,
+            "SELECT pg_try_advisory_lock(hashtext(%s), hashtext(current_schema()))",
+            _LOCK,
+        )
+        if not alone:
+            raise BadInput("another job is sending usage again: try once it is done")
+        yield Readmission(around, connection)
+
+
+@dataclass(slots=True)
+class Readmission:
+    """The job, over the connection that holds its lock."""
+
+    around: Surroundings
+    connection: Session
+    _reader: Catchup = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Read as the metering worker does."""
+        log = KafkaLog(self.around.kafka)
+        self._reader = Catchup(self.around, log, self.connection, self.connection)
+
+    def catalog(self, tick: Tick) -> Catalog:
+        """Return the catalog that a tick named."""
+        return self._reader.known.catalog(max(tick.fact_position, 1))
+
+    def last_tick(self) -> Tick:
+        """Return the last tick that every partition has.
+
+        Raises:
+            ServerFailed: there is none.
+
+        """
+        tick = facts.last_acked_tick(self.connection)
+        if tick is None:
+            raise ServerFailed("the log has no tick yet: is the ticker running? (talea up)")
+        return tick
+
+    def readmit(
+        self, events: Sequence[KeyedEvent], author: Author, progress: Progress
+    ) -> Readmitted:
+        """Send what does not stand in the log; return what became of each event.
+
+        Raises:
+            ServerFailed: a server does not answer; what was sent by then counts, once.
+
+        """
+        tick = self.last_tick()
+        gate = self.catalog(tick).parameters.gate
+        late_before = tick.time - gate.horizon + gate.tolerance  # late now, or soon
+        found = self._outcomes(events, late_before, gate, progress)
+        coming = [e for e, outcome in zip(events, found, strict=True) if outcome is Outcome.SENT]
+        in_time = self._prepare(event for event in coming if event.time >= late_before)
+        late = self._prepare(event for event in coming if event.time < late_before)
+        admitted = self._admit(late, tick.time + gate.generation_width, author)
+        self._send([*in_time, *admitted])
+        return Readmitted(found, sorted({batch.gate_pass for _, batch in admitted}))
+
+    def _outcomes(
+        self, events: Sequence[KeyedEvent], late_before: Instant, gate: Gate, progress: Progress
+    ) -> list[Outcome]:
+        """Return what may be sent, by what the log holds."""
+        log = usage_log(self.around.stack)
+        ends = log_ends(self.around.kafka, log, self.around.partitions)
+        homes: dict[int, list[int]] = {}
+        doubted: dict[int, list[KeyedEvent]] = {}
+        for at, event in enumerate(events):
+            home = partition_of(event.customer, self.around.partitions)
+            homes.setdefault(home, []).append(at)
+            if event.epoch is not None or event.time < late_before:  # claims do not know them
+                doubted.setdefault(home, []).append(event)
+        read, total = 0, sum(ends[home][1] - ends[home][0] for home in doubted)
+        found: dict[int, Outcome] = {}
+        for home, places in homes.items():
+            standing: dict[bytes, bytes] = {}
+            proven_from = EARLIEST
+            if home in doubted:
+                first, end = ends[home]
+                place = self._start(home, first)
+                if first:  # what the log no longer holds lies before here
+                    proven_from = place.log_time + gate.tolerance
+                tell = partial(_tell, progress, read - first, total)
+                standing = self._standing(home, place, end, Wanted.of(doubted[home]), tell)
+                read += end - first
+            own = [events[at] for at in places]
+            found |= zip(places, outcomes(own, standing, proven_from), strict=True)
+        progress(total, total)
+        return [found[at] for at in range(len(events))]
+
+    def _start(self, partition: int, first: int) -> Place:
+        """Return the place of the first record that a partition still has."""
+        tick, stands = self.connection.tick_before(partition, first)
+        if first and stands < 0:
+            raise ServerFailed(f"partition {partition}: no tick booked before offset {first}")
+        return Place(first, first, tick, tick.time)
+
+    def _standing(
+        self, partition: int, place: Place, end: int, wanted: Wanted, tell: Callable[[int], None]
+    ) -> dict[bytes, bytes]:
+        """Return the wanted keys that stand in the log, with their first fingerprints."""
+        standing: dict[bytes, bytes] = {}
+        for arrival, looked in self._reader.walk(partition, place, end):
+            tell(arrival.offset)
+            if isinstance(looked, Sifted):
+                met = wanted.met(looked.batch, looked.columns, looked.claimable, partition)
+                for event in met:
+                    standing.setdefault(event.key, event.fingerprint)
+        return standing
+
+    def _prepare(self, events: Iterable[KeyedEvent]) -> list[Prepared]:
+        homes: dict[int, list[KeyedEvent]] = {}
+        for event in events:
+            home = partition_of(event.customer, self.around.partitions)
+            homes.setdefault(home, []).append(event)
+        return [(home, batch) for home, own in homes.items() for batch in pack_again(own)]
+
+    def _admit(self, late: Sequence[Prepared], until: Instant, author: Author) -> list[Prepared]:
+        """Write the passes of late batches; return the batches with their passes in force."""
+        if not late:
+            return []
+        groups = [
+            late[start : start + _BATCHES_A_PASS] for start in range(0, len(late), _BATCHES_A_PASS)
+        ]
+        given = [_pass_fact([batch for _, batch in group], until) for group in groups]
+        written = facts.append_facts(self.connection, lambda _: given, author, wall_clock())
+        await_named(self.around, written[-1].serial)
+        return [
+            (home, replace(batch, gate_pass=fact.id))
+            for fact, group in zip(written, groups, strict=True)
+            for home, batch in group
+        ]
+
+    def _send(self, prepared: Sequence[Prepared]) -> None:
+        log, producer = usage_log(self.around.stack), SureProducer(self.around.kafka)
+        for home, batch in prepared:
+            producer.send(log, home, encode_batch(batch), event_count=batch.event_count)
+        producer.flush()
+
+
+def _pass_fact(batches: Sequence[UsageBatch], until: Instant) -> NewFact:
+    named: list[Json] = [pass_digest(batch.key, batch.fingerprint) for batch in batches]
+    body: dict[str, Json] = {
+        "until": instant_text(until),
+        "batches": named,
+        "events": sum(batch.event_count for batch in batches),
+    }
+    return NewFact(FactKind.GATE_PASS, str(named[0]), body)
+
+
+def _tell(progress: Progress, base: int, total: int, offset: int) -> None:
+    if offset % _TOLD_EVERY == 0:
+        progress(base + offset, total)
