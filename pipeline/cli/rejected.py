@@ -22,6 +22,8 @@ app = typer.Typer(help="What was not billed: list, show, redrive, waive.", no_ar
 
 _ROWS = 50
 _TOLD_MAX = 20
+_CHARS = 1000
+"""Of one field, on a screen."""
 
 Ids = Annotated[list[str] | None, typer.Argument(help="Ids as `list` prints them.")]
 Reason = Annotated[str | None, typer.Option(help="Only with this reason code.")]
@@ -170,12 +172,19 @@ def show(
     if json:
         print_json(document)
         return
-    for each in found:
-        for key, value in _whole(each).items():
-            out.print(f"{key:<12} {value}", markup=False, soft_wrap=True)
+    for each in found[:_TOLD_MAX]:
+        _print_fields(_whole(each))
         out.print()
-    for key, value in _letter(letter).items():
-        out.print(f"{key:<12} {value}", markup=False, soft_wrap=True)
+    if len(found) > _TOLD_MAX:
+        out.print(f"... and {len(found) - _TOLD_MAX:,} more events (--json shows all)\n")
+    _print_fields(_letter(letter))
+
+
+def _print_fields(fields: Mapping[str, Json]) -> None:
+    for name, value in fields.items():
+        text = str(value)
+        cut = text if len(text) <= _CHARS else f"{text[:_CHARS]}... (--json shows all)"
+        out.print(f"{name:<12} {cut}", markup=False, soft_wrap=True)
 
 
 def _whole(one: Listed) -> dict[str, Json]:

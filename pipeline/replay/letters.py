@@ -122,6 +122,7 @@ ADVICE: Mapping[Code, str] = {
     Code.UNREADABLE: "never billed: mend the producer, it must send a record of a known schema",
     Code.NO_TICK: "redrive it: the log has ticks now",
     Code.UNKNOWN_TICK: "nothing to bill: somebody forged a tick; see who may write to the log",
+    Code.SKIPPED: "redrive it once a release is out that gets past it",
     Code.COUNT_MISMATCH: "mend the producer's header, then redrive what is keyed",
     Code.BAD_LENGTH: "never billed as it is: mend the encoder and send the usage again",
     Code.BAD_INDEX: "never billed as it is: mend the encoder and send the usage again",

@@ -45,6 +45,7 @@ Prepared = tuple[int, UsageBatch]
 _LOCK = "talea readmission"
 _BATCHES_A_PASS = 64
 """Batches that one fact names: about 2 KB."""
+_BATCHES_IN_FLIGHT = 200
 _TOLD_EVERY = 500
 
 
@@ -200,9 +201,10 @@ class Readmission:
 
     def _send(self, prepared: Sequence[Prepared]) -> None:
         log, producer = usage_log(self.around.stack), SureProducer(self.around.kafka)
-        for home, batch in prepared:
-            producer.send(log, home, encode_batch(batch), event_count=batch.event_count)
-        producer.flush()
+        for start in range(0, len(prepared), _BATCHES_IN_FLIGHT):
+            for home, batch in prepared[start : start + _BATCHES_IN_FLIGHT]:
+                producer.send(log, home, encode_batch(batch), event_count=batch.event_count)
+            producer.flush()
 
 
 def _pass_fact(batches: Sequence[UsageBatch], until: Instant) -> NewFact:

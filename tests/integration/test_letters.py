@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from struct import pack
 from typing import Any
 
 import pytest
@@ -217,7 +218,7 @@ def test_a_stray_event_gets_home(stack: RunningStack, customer: str, now: Instan
 NEVER: list[tuple[Callable[[UsageBatch], bytes], str]] = [
     (lambda b: b"rubbish", "never billed: mend the producer"),
     (lambda b: encode_batch(replace(b, mantissa=b"\xff" * 7 + b"\x7f")), "a plain decimal value"),
-    (lambda b: encode_batch(keyed(usage(time=SECOND, id="n"))), "with its true time"),
+    (lambda b: encode_batch(replace(b, time=pack("<q", SECOND))), "with its true time"),
 ]
 
 
@@ -232,7 +233,7 @@ def test_what_can_never_be_billed_says_so_and_can_be_waived(
 
     done, more = done_with(stack, letter)
     assert (len(done.refused), more) == (1, Counts())
-    assert why in done.refused[0][1] or "belongs to partition" in done.refused[0][1]
+    assert why in done.refused[0][1]
 
     waived, _ = waive(stack.around, Selection(frozenset([letter])), ADA, quiet)
     assert [each.message for each in waived] == [letter]
