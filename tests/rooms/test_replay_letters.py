@@ -25,7 +25,7 @@ from pipeline.collect.batch import UsageBatch
 from pipeline.collect.letters import DeadLetter
 from pipeline.core.errors import Code, Rejection
 from pipeline.core.identity import event_key, sequenced_key
-from pipeline.meter.place import Opened
+from pipeline.meter.place import SKIPPED, Opened
 from pipeline.meter.ticks import Tick
 from pipeline.replay.letters import (
     ADVICE,
@@ -134,6 +134,7 @@ AGAIN: list[tuple[str, UsageBatch | Rejection, int, str | None]] = [
     ("outside the calendar", keyed(usage(time=1, id="1")), 1, "with its true time"),
     ("rubbish", Rejection(Code.UNREADABLE, "", "rubbish"), 1, "nobody can read it (rubbish)"),
     ("a spoiled batch", SPOILED, 2, "nobody can read it"),
+    ("what a fact skips", SKIPPED, 1, "its keys may be claimed"),
     ("ahead", keyed(usage(time=T0 + GATE.tolerance + 1, id="1")), 2, "its time is still ahead"),
 ]
 
