@@ -91,7 +91,7 @@ def worker_runner(around: Surroundings, name: str, number: int, of: int) -> Call
         case "metering":
             from pipeline.workers.streaming import run_metering
 
-            return lambda: run_metering(around, number)
+            return lambda: run_metering(around, number, stop)
         case "pricing":
             from pipeline.workers.pricing import run_pricing
 

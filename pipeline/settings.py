@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     """Offered events of a partition that the share is taken of."""
     publish_s: float = Field(0.1, gt=0)
     """How long the publisher rests when nothing changed."""
+    heal_after_s: float = Field(5.0, ge=0)
+    """Seconds that a gap in the chain of slices stays before it is mended by itself; 0: never."""
     session_s: float = Field(12.0, gt=1)
     """After how long a silent metering worker loses its partitions, a silent ticker the lead."""
 

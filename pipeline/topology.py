@@ -121,6 +121,11 @@ class Stack:
         """Return the Redis hash of one partition's claims; {..} keeps a partition in a slot."""
         return f"{self.prefix}{{usage-{partition}}}:claims:{generation}"
 
+    def claims_pattern(self, partition: int) -> str:
+        """Return the pattern of every claims hash of a partition, for SCAN."""
+        prefix = "".join(f"\\{c}" if c in "*?[]\\" else c for c in self.prefix)
+        return f"{prefix}{{usage-{partition}}}:claims:*"
+
     def watermark_key(self, partition: int) -> str:
         """Return the Redis key of the offset up to which a partition's claims are complete."""
         return f"{self.prefix}{{usage-{partition}}}:watermark"

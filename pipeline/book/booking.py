@@ -103,8 +103,11 @@ class BookedRows:
     points: BookedPoints | None = None
 
 
-class Gap(BrokenInvariant):
-    """Slices are missing between the cursor and what came."""
+class Gap(Exception):
+    """Slices are missing between the cursor and what came: nothing was booked of it.
+
+    No broken invariant: the log has them, and that partition waits until they come.
+    """
 
     def __init__(self, partition: int, expected: int, got: int) -> None:
         """Name partition and offsets."""
@@ -205,7 +208,7 @@ class Partition:
         seen, counts = piece.sequence, piece.counts
         if seen is None:
             return counts
-        verdict, state = self._range(seen)
+        verdict, state = self._range(seen, piece.log_time)
         key = (seen.producer, seen.epoch)
         self._sequences[key] = into.sequences[key] = state
         if verdict is Verdict.FRESH:
@@ -213,9 +216,9 @@ class Partition:
         moved = {"duplicate" if verdict is Verdict.DUPLICATE else "conflict": counts.fresh}
         return replace(counts, fresh=0, **moved)
 
-    def _range(self, seen: SequenceRange) -> tuple[Verdict, SequenceState]:
+    def _range(self, seen: SequenceRange, log_time: Instant) -> tuple[Verdict, SequenceState]:
         known = self._sequences.get((seen.producer, seen.epoch), SequenceState())
-        return judge_range(known, seen)
+        return judge_range(known, seen, log_time)
 
     def _rows(self, rows: Rows, into: Booked) -> BookedRows:
         customers = np.frombuffer(rows.customer_index, "<u2")

@@ -43,6 +43,10 @@ _COMMANDS = {
     "rejected": _Command(
         "pipeline.cli.rejected", "app", "What was not billed: list, show, redrive, waive."
     ),
+    "heal": _Command("pipeline.cli.heal", "heal", "Mend gaps between the log and the books."),
+    "rewind": _Command(
+        "pipeline.cli.rewind", "rewind", "Read the log from an earlier place again; no total moves."
+    ),
     "bench": _Command("pipeline.cli.bench", "bench", "Measure events per second, totals checked."),
     "schemas": _Command(
         "pipeline.cli.schemas", "app", "Check and register the schemas of what is on topics."

@@ -12,8 +12,11 @@ from pipeline.core.calendar import instant_text
 from pipeline.core.errors import CheckFailed
 from pipeline.core.identity import Json
 from pipeline.replay.audit import Conservation
+from pipeline.replay.chain import ChainGap
+from pipeline.replay.completeness import incomplete
 from pipeline.stores.postgres.pauses import Pause
 from pipeline.workers.auditing import conservation
+from pipeline.workers.healing import find_gaps
 from pipeline.workers.pausing import paused, told
 
 
@@ -46,21 +49,29 @@ def audit(
 ) -> None:
     """Check that offered = billed + duplicate + conflict + late + rejected + pending."""
     with any_stack() as around, counted("counting the log") as tell:
+        gaps = find_gaps(around)
         counted_partitions = conservation(around, tell)
         pauses = paused(around)
+        with around.database.session("audit producers") as connection:
+            producers = list(incomplete(connection.load_incomplete()))
     open_ones = [p for p in counted_partitions.values() if p.missing]
     if json:
         print_json(
             {
                 "closed": not open_ones,
+                "gaps": [gap.json() for gap in gaps],
+                "producers": [one.json() for one in producers],
                 "partitions": [p.json() for p in counted_partitions.values()],
                 "paused": [_paused_json(pause) for pause in pauses],
             }
         )
     else:
+        _tell_gaps(gaps)
         out.print(conservation_table(counted_partitions.values()))
         for pause in pauses:
             out.print(told(pause), markup=False, soft_wrap=True)
+        for one in producers:
+            out.print(f"incomplete: {one}", soft_wrap=True, markup=False)
         if not open_ones:
             out.print("closed: offered = billed + duplicate + conflict + late + rejected + pending")
     if open_ones:
@@ -68,4 +79,18 @@ def audit(
         raise CheckFailed(
             f"the equation does not close: partition {first.partition} misses {first.missing}"
             " events; `talea verify --all` shows whether an invoice is touched"
+        )
+    if gaps:
+        raise CheckFailed(
+            f"partition {gaps[0].partition} waits for offset {gaps[0].first}: run `talea heal`"
+        )
+
+
+def _tell_gaps(gaps: Iterable[ChainGap]) -> None:
+    for gap in gaps:
+        mended = "restore the topic from a copy" if gap.lost else "`talea heal` mends it"
+        out.print(
+            f"GAP in partition {gap.partition}: the books wait for offsets {gap.first} to"
+            f" {gap.last}; {mended}",
+            soft_wrap=True,
         )

@@ -7,6 +7,7 @@ Law: whatever is resent, in whatever order, each place of a sequence is booked o
 
 from dataclasses import dataclass, replace
 
+from pipeline.core.calendar import Instant
 from pipeline.dedupe.claims import Verdict
 
 RECENT_MAX = 64
@@ -30,16 +31,22 @@ class SequenceRange:
 
 @dataclass(frozen=True, slots=True)
 class SequenceState:
-    """Where a sequence stands: next place, open gaps [from, to), the last ranges seen."""
+    """Where a sequence stands: next place, open gaps [from, to), the last ranges seen.
+
+    `since[i]` is the log time at which `gaps[i]` first showed (0: not known).
+    """
 
     next: int = 0
     gaps: tuple[tuple[int, int], ...] = ()
     recent: tuple[tuple[int, int, bytes], ...] = ()
     ended: bool = False
+    since: tuple[Instant, ...] = ()
 
 
-def judge_range(state: SequenceState, seen: SequenceRange) -> tuple[Verdict, SequenceState]:
-    """Return the verdict over a batch and the state after it.
+def judge_range(
+    state: SequenceState, seen: SequenceRange, log_time: Instant = 0
+) -> tuple[Verdict, SequenceState]:
+    """Return the verdict over a batch that came at `log_time`, and the state after it.
 
     A known range and digest is a duplicate; a known or overlapping range with another digest
     a conflict; one wholly older a duplicate; a jump opens the exact missing range; a batch
@@ -47,35 +54,39 @@ def judge_range(state: SequenceState, seen: SequenceRange) -> tuple[Verdict, Seq
     """
     first, end = seen.first, seen.first + seen.count
     if seen.count == 0:
-        return Verdict.FRESH, replace(_reach(state, first), ended=state.ended or seen.end)
+        return Verdict.FRESH, replace(_reach(state, first, log_time), ended=state.ended or seen.end)
     for known_first, known_count, digest in state.recent:
         if known_first == first and known_count == seen.count:
             return (Verdict.DUPLICATE if digest == seen.digest else Verdict.CONFLICT), state
     if first >= state.next:
-        after = replace(_reach(state, first), next=end)
+        after = replace(_reach(state, first, log_time), next=end)
     else:
-        filled = _fill(state.gaps, first, end)
+        filled = _fill(state, first, end)
         if filled is None:
             overlaps = end > state.next or any(lo < end and first < hi for lo, hi in state.gaps)
             return (Verdict.CONFLICT if overlaps else Verdict.DUPLICATE), state
-        after = replace(state, gaps=filled)
+        after = filled
     recent = (*after.recent, (first, seen.count, seen.digest))[-RECENT_MAX:]
     return Verdict.FRESH, replace(after, recent=recent)
 
 
-def _reach(state: SequenceState, first: int) -> SequenceState:
+def _reach(state: SequenceState, first: int, log_time: Instant) -> SequenceState:
     """Open the gap up to `first`, if there is one."""
     if first <= state.next:
         return state
-    return replace(state, next=first, gaps=(*state.gaps, (state.next, first)))
+    gaps = (*state.gaps, (state.next, first))
+    return replace(state, next=first, gaps=gaps, since=(*state.since, log_time))
 
 
-def _fill(
-    gaps: tuple[tuple[int, int], ...], first: int, end: int
-) -> tuple[tuple[int, int], ...] | None:
-    """Return the gaps without [first, end), or None where no gap holds all of it."""
+def _fill(state: SequenceState, first: int, end: int) -> SequenceState | None:
+    """Return the state without [first, end) in its gaps, or None where no gap holds all of it."""
+    gaps, since = state.gaps, state.since
     for place, (low, high) in enumerate(gaps):
         if low <= first and end <= high:
             rest = tuple(part for part in ((low, first), (end, high)) if part[0] < part[1])
-            return gaps[:place] + rest + gaps[place + 1 :]
+            return replace(
+                state,
+                gaps=gaps[:place] + rest + gaps[place + 1 :],
+                since=since[:place] + since[place : place + 1] * len(rest) + since[place + 1 :],
+            )
     return None

@@ -98,6 +98,19 @@ def _point_columns(points: Points) -> Record:
     }
 
 
+def read_slices(message: bytes) -> list[Slice]:
+    """Return the slices of a record of `usage.metered`.
+
+    Raises:
+        Unreadable: it is none.
+
+    """
+    name, record = decode(message)
+    if name not in SLICES:
+        raise Unreadable(f"it is a {name}")
+    return slices_of(record)
+
+
 def slices_of(record: Record) -> list[Slice]:
     """Return the slices of a decoded `MeteredSlices` record."""
     return [

@@ -1,16 +1,18 @@
 """Auditing: an independent reader counts the log's headers, the books say the rest.
 
-Owns: reading both sides.  Does not own: the equation (replay/audit.py).
+Owns: reading both sides, the log only once: a later look reads what is new.
+Does not own: the equation (replay/audit.py), a second account of outcomes (recounting.py).
 """
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-from pipeline.invoice.usage import UsageRequest
+from pipeline.book.booking import Cursor
 from pipeline.replay.audit import Conservation
 from pipeline.replay.coverage import covered_stretches
 from pipeline.stores.kafka import log_ends, read_range, usage_log
-from pipeline.stores.postgres.books import load_cursors
-from pipeline.stores.postgres.session import Session
+from pipeline.stores.postgres.books import load_cursors, offered_at
 from pipeline.stores.postgres.usage import booked_counts, covered_counts
 from pipeline.workers.knowledge import Knowledge
 from pipeline.workers.surroundings import Surroundings
@@ -26,56 +28,130 @@ def conservation(around: Surroundings, progress: Progress) -> dict[int, Conserva
         ServerFailed: a server does not answer.
 
     """
-    connection = around.database.connect(name="audit", autocommit=True)
+    audit = Audit(around)
     try:
+        return audit.look(progress)
+    finally:
+        audit.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """What the books say at one moment: cursors, events booked and covered, by partition."""
+
+    cursors: Mapping[int, Cursor]
+    booked: Mapping[int, int]
+    covered: Mapping[int, int]
+    fact_head: int
+
+    def cursor(self, partition: int) -> Cursor:
+        """Return where a partition's books stand."""
+        return self.cursors.get(partition) or Cursor(partition)
+
+    def conservation(self, partition: int, offered: int, beyond: int) -> Conservation:
+        """Return the counts of a partition whose log offers so much, in all and beyond."""
+        counts = self.cursor(partition).counts
+        covered = self.covered.get(partition, 0)
+        return Conservation(
+            partition=partition,
+            offered=offered,
+            billed=covered,
+            duplicate=counts.duplicate,
+            conflict=counts.conflict,
+            late=counts.late,
+            rejected=counts.rejected,
+            pending=beyond + self.booked.get(partition, 0) - covered,
+        )
+
+
+@dataclass(slots=True)
+class _Counted:
+    """What headers offered below `following`; `ahead` is the part beyond the books."""
+
+    following: int
+    offered: int
+    ahead: deque[tuple[int, int]] = field(default_factory=deque)
+
+    def take(self, offset: int, count: int) -> None:
+        self.following, self.offered = offset + 1, self.offered + count
+        if count:
+            self.ahead.append((offset, count))
+
+    def beyond(self, booked: int) -> int:
+        """Forget what the books have; return how many events they do not."""
+        while self.ahead and self.ahead[0][0] <= booked:
+            self.ahead.popleft()
+        return sum(count for _, count in self.ahead)
+
+
+class Audit:
+    """Looks at the equation, as often as asked; each look reads only what came since.
+
+    Where the log no longer has its beginning, or where not the `whole` of it is to be read, the
+    count goes on from what the books had at a tick.
+    """
+
+    def __init__(self, around: Surroundings, *, whole: bool = True) -> None:
+        """Connect."""
+        self._around, self._whole = around, whole
+        self._connection = around.database.connect(name="audit", autocommit=True)
+        self._known = Knowledge(self._connection)
+        self._counted: dict[int, _Counted] = {}
+        self.ends: list[tuple[int, int]] = []
+        self.stock = Stock({}, {}, {}, 0)
+
+    def look(self, progress: Progress) -> dict[int, Conservation]:
+        """Return the seven counts of every partition.
+
+        Raises:
+            ServerFailed: a server does not answer.
+
+        """
+        around = self._around
+        self.stock = self._take_stock()
+        self.ends = log_ends(around.kafka, usage_log(around.stack), around.partitions)
+        for number, (first, _) in enumerate(self.ends):
+            if number not in self._counted:
+                self._counted[number] = self._start(number, first)
+        left = {n: end - self._counted[n].following for n, (_, end) in enumerate(self.ends)}
+        read, found = 0, {}
+        for number in range(around.partitions):
+            self._read(number, self.ends[number][1])
+            read += left[number]
+            progress(read, sum(left.values()))
+            counted = self._counted[number]
+            beyond = counted.beyond(self.stock.cursor(number).offset)
+            found[number] = self.stock.conservation(number, counted.offered, beyond)
+        return found
+
+    def _start(self, number: int, first: int) -> _Counted:
+        cursor = self.stock.cursor(number)
+        if not self._whole and cursor.tick.serial:
+            passed = self._connection.tick_passed(number, cursor.tick.serial)
+            return _Counted(max(first, passed.offset + 1), passed.counts.offered)
+        if first == 0:
+            return _Counted(0, 0)
+        offset, offered = offered_at(self._connection, number, first)
+        return _Counted(max(first, offset + 1), offered)
+
+    def _read(self, number: int, end: int) -> None:
+        counted, name = self._counted[number], usage_log(self._around.stack)
+        for record in read_range(self._around.kafka, name, number, counted.following, end):
+            counted.take(record.offset, 1 if record.event_count is None else record.event_count)
+
+    def _take_stock(self) -> Stock:
+        connection, partitions = self._connection, self._around.partitions
         with connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            cursors = load_cursors(connection)
-            booked, covered = _usage(around, connection)
-        ends = log_ends(around.kafka, usage_log(around.stack), around.partitions)
-        total, read = sum(end - first for first, end in ends), 0
-        found = {}
-        for partition, (first, end) in enumerate(ends):
-            cursor = cursors[partition][0] if partition in cursors else None
-            offset = cursor.offset if cursor else -1
-            offered, beyond = _offered(around, partition, first, end, offset)
-            read += end - first
-            progress(read, total)
-            counts = cursor.counts if cursor else None
-            paid = covered.get(partition, 0)
-            found[partition] = Conservation(
-                partition=partition,
-                offered=offered,
-                billed=paid,
-                duplicate=counts.duplicate if counts else 0,
-                conflict=counts.conflict if counts else 0,
-                late=counts.late if counts else 0,
-                rejected=counts.rejected if counts else 0,
-                pending=beyond + booked.get(partition, 0) - paid,
+            head, _ = connection.fact_head()
+            stretches = covered_stretches(self._known.catalog(head))
+            return Stock(
+                {number: cursor for number, (cursor, _) in load_cursors(connection).items()},
+                booked_counts(connection, partitions),
+                covered_counts(connection, stretches, partitions),
+                head,
             )
-        return found
-    finally:
-        connection.close()
 
-
-def _offered(
-    around: Surroundings, partition: int, first: int, end: int, cursor: int
-) -> tuple[int, int]:
-    """Return the events that headers count in all, and beyond the cursor."""
-    offered = beyond = 0
-    for record in read_range(around.kafka, usage_log(around.stack), partition, first, end):
-        count = 1 if record.event_count is None else record.event_count
-        offered += count
-        if record.offset > cursor:
-            beyond += count
-    return offered, beyond
-
-
-def _usage(around: Surroundings, connection: Session) -> tuple[dict[int, int], dict[int, int]]:
-    """Return the events booked and the events covered, by partition."""
-    known = Knowledge(connection)
-    head = connection.execute("SELECT serial FROM fact_head").fetchone()
-    catalog = known.catalog(head[0] if head else 0)
-    stretches: list[UsageRequest] = covered_stretches(catalog)
-    partitions = around.partitions
-    return booked_counts(connection, partitions), covered_counts(connection, stretches, partitions)
+    def close(self) -> None:
+        """Disconnect."""
+        self._connection.close()

@@ -8,20 +8,22 @@ books say where to read on.
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from hashlib import blake2b
 from threading import Event
 from typing import Protocol
 
-from pipeline.book.booking import Booked, Cursor, Cut, Partition, SequenceKey
+from pipeline.book.booking import Booked, Cursor, Cut, Gap, Partition, SequenceKey
 from pipeline.catalog.facts import Skips
 from pipeline.core.errors import BrokenInvariant
 from pipeline.dedupe.sequences import SequenceState
-from pipeline.stores.codec import Unreadable, decode
+from pipeline.stores.codec import Unreadable
 from pipeline.stores.kafka import KafkaLog, usage_log
 from pipeline.stores.postgres.books import Anchor, Books, Flush
-from pipeline.stores.records import SLICES, slices_of
+from pipeline.stores.records import read_slices
 from pipeline.topology import USAGE_METERED
 from pipeline.workers.drafting import DraftStore, rate_dirty
+from pipeline.workers.healing import GapKeeper, mend_by_itself
 from pipeline.workers.knowledge import FactSource, Knowledge
 from pipeline.workers.seams import Log
 from pipeline.workers.surroundings import Surroundings
@@ -49,7 +51,7 @@ class BookKeeper(Protocol):
 
 
 class PricingWorker:
-    """Books a fixed set of partitions."""
+    """Books a fixed set of partitions. Where slices are missing that partition waits, alone."""
 
     def __init__(
         self,
@@ -60,6 +62,7 @@ class PricingWorker:
         store: BookStore,
         facts: FactSource,
         monotonic: Callable[[], float] = time.monotonic,
+        gaps: GapKeeper | None = None,
     ) -> None:
         """Load the books and hold their anchors against the topics.
 
@@ -70,6 +73,7 @@ class PricingWorker:
         self._around, self._numbers = around, partitions
         self._log, self._books, self._store = log, books, store
         self._monotonic = monotonic
+        self._gaps = gaps or GapKeeper()
         self._known = Knowledge(facts)
         self._topic_id = log.topic_id(usage_log(around.stack))
         loaded = store.load_cursors()
@@ -124,6 +128,7 @@ class PricingWorker:
         records = self._reader.read(settings.flush_records, settings.flush_s)
         if records:
             self._book(records)
+        self._gaps.look()
         started = self._monotonic()
         while rate_dirty(self._store, self._known, self._numbers):
             if self._monotonic() - started > _DRAFT_S_MAX and records:
@@ -137,23 +142,28 @@ class PricingWorker:
         for number, partition in self._partitions.items():
             partition.skips = {offset for of, offset in skips if of == number}
         for number, offset, value in records:
-            into = booked.setdefault(number, Booked())
-            self._book_record(self._partitions[number], offset, value, into)
-            self._anchors[number] = Anchor(self._topic_id, _digest(value))
+            partition = self._partitions[number]
+            try:
+                self._book_record(partition, offset, value, booked.setdefault(number, Booked()))
+            except Gap as gap:  # stepped over: it comes again behind what is missing
+                self._gaps.met(gap)
+            if partition.cursor.metered_offset == offset:
+                self._anchors[number] = Anchor(self._topic_id, _digest(value))
         flushes = [
             Flush(before[number], self._partitions[number].cursor, self._anchors[number], into)
             for number, into in booked.items()
+            if before[number] != self._partitions[number].cursor
         ]
         self._books.save(flushes)
+        for number in booked:
+            self._gaps.reached(number, self._partitions[number].cursor.offset)
 
     def _book_record(self, partition: Partition, offset: int, value: bytes, into: Booked) -> None:
         try:
-            name, record = decode(value)
+            pieces = read_slices(value)
         except Unreadable as error:
             raise BrokenInvariant(f"{self._metered}: record {offset} is broken: {error}") from None
-        if name not in SLICES:
-            raise BrokenInvariant(f"{self._metered}: record {offset} is a {name}")
-        for piece in slices_of(record):
+        for piece in pieces:
             position = (piece.tick or partition.cursor.tick).fact_position
             partition.book(piece, offset, self._known.catalog(position), into)
         partition.cursor = replace(partition.cursor, metered_offset=offset)
@@ -176,6 +186,7 @@ def run_pricing(around: Surroundings, worker: int, workers: int, stop: Event) ->
     booking = database.connect(name="pricing books")
     drafting = database.connect(name="pricing drafts", autocommit=True)
     knowing = database.connect(name="pricing facts", autocommit=True)
+    gaps = GapKeeper(partial(mend_by_itself, around), around.settings.heal_after_s)
     pricing = PricingWorker(
         around,
         partitions_of(worker, workers, around.partitions),
@@ -183,6 +194,7 @@ def run_pricing(around: Surroundings, worker: int, workers: int, stop: Event) ->
         Books(booking),
         drafting,
         knowing,
+        gaps=gaps,
     )
     while not stop.is_set():
         pricing.step()

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from functools import partial
+from threading import Event
 from typing import Any, cast
 
 import faust
@@ -18,6 +19,7 @@ from pipeline.stores.kafka import KafkaLog, usage_log
 from pipeline.workers.catchup import Catchup
 from pipeline.workers.holding import Holding
 from pipeline.workers.metering import Machine, MeteringLine, die
+from pipeline.workers.standstill import await_free, leave_when_held
 from pipeline.workers.surroundings import Surroundings
 
 
@@ -100,18 +102,24 @@ async def _meter(
         holding, machine = Holding(pauses, around.settings), Machine(forget=forget)
         line = MeteringLine(around, FaustSender(producer), claims, catchup, holding, machine)
         await line.start(stream)
+        watching = asyncio.create_task(leave_when_held(polling, die))
         async for event in stream.noack().events():
             await line.take(event)
+        watching.cancel()
     except asyncio.CancelledError:
         raise
     except BaseException:
         die()
 
 
-def run_metering(around: Surroundings, number: int, decode: Decode | None = None) -> None:
+def run_metering(
+    around: Surroundings, number: int, stop: Event, decode: Decode | None = None
+) -> None:
     """Run one metering worker until it is stopped."""
     from mode.loop import use
 
+    if not await_free(around, stop):
+        return
     use("uvloop")
     app = make_app(around, number, decode)
     worker = cast(Any, faust.Worker(app, loglevel="WARNING", redirect_stdouts=False))

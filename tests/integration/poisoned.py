@@ -6,6 +6,7 @@ What production code is given here and nowhere else: another way to decode messa
 import os
 import signal
 import sys
+from threading import Event
 
 from pipeline.bootstrap import surroundings
 from pipeline.settings import read_settings
@@ -35,7 +36,7 @@ def main() -> None:
     log_to_stderr("metering-0")
     around = surroundings(settings, settings.kafka, settings.redis, settings.postgres)
     number = int(sys.argv[sys.argv.index("--number") + 1])
-    run_metering(around, number, poisoned)
+    run_metering(around, number, Event(), poisoned)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,7 @@
 """`talea` as a person meets it: catalogs, usage, and one line for whatever goes wrong."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +9,11 @@ import pytest
 
 from fixtures_stack import StackMaker
 from integration import shop
+from integration.commands import talea
 from integration.running import RunningStack
 from pipeline.core.calendar import SECOND, instant_text
 from pipeline.embedded import Home
 from pipeline.stores.clock import wall_clock
-from pipeline.workers.supervisor import worker_environment
 
 pytestmark = pytest.mark.servers
 
@@ -24,20 +22,6 @@ pytestmark = pytest.mark.servers
 def stack(make_shared_stack: StackMaker) -> RunningStack:
     """A tenant without a worker: commands must do with the servers alone."""
     return make_shared_stack()
-
-
-def talea(
-    stack: RunningStack, *arguments: str, given: str = "", **environment: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pipeline", *arguments],
-        env={**os.environ, **worker_environment(stack.around), **environment},
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
 
 
 def one_line(ran: subprocess.CompletedProcess[str], status: int) -> str:

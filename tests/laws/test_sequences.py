@@ -96,6 +96,7 @@ def test_gaps_name_exactly_what_is_missing(
         assert ledger.state.next == heard_of
         assert list(ledger.state.gaps) == sorted(ledger.state.gaps)
         assert all(low < high for low, high in ledger.state.gaps)
+        assert len(ledger.state.since) == len(ledger.state.gaps)
 
 
 ranges = st.builds(covering, st.integers(0, 30), st.integers(0, 8), st.sampled_from(["", "!"]))

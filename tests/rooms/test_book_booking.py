@@ -226,6 +226,7 @@ def test_a_sequence_moves_fresh_to_what_it_is_and_leaves_the_rest() -> None:
         offered=3 + 3 + 3 + 1 + 2 + 1, fresh=2 + 1 + 2 + 1, duplicate=2, conflict=3, late=1 + 1
     )
     assert sequences["host-1", "e1"].gaps == ((5, 7), (8, 10))
+    assert sequences["host-1", "e1"].since == (books.partition.cursor.log_time,) * 2
     assert (sequences["host-1", "e1"].next, sequences["host-1", "e1"].ended) == (10, True)
     assert sequences["host-1", "e2"].next == 1
     ((_, part),) = books.store.items()

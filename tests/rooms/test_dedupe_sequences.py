@@ -63,6 +63,19 @@ def test_the_end_of_an_epoch_stays_said() -> None:
     assert (late.ended, late.gaps) == (True, ())
 
 
+def test_a_gap_remembers_when_it_first_showed() -> None:
+    state = SequenceState()
+    for log_time, row in [(7, (4, 1, "x")), (8, (10, 0, "")), (9, (1, 2, "y")), (9, (6, 1, "z"))]:
+        _, state = judge_range(state, seen(*row), log_time)
+
+    assert list(zip(state.gaps, state.since, strict=True)) == [
+        ((0, 1), 7),
+        ((3, 4), 7),
+        ((5, 6), 8),
+        ((7, 10), 8),
+    ]
+
+
 @pytest.mark.parametrize("row", [(0, 3, "x"), (0, 2, "y"), (2, 2, "y")])
 def test_what_is_not_fresh_changes_no_state(row: Row) -> None:
     _, state = judge_range(SequenceState(), seen(0, 3, "x"))

@@ -30,6 +30,7 @@ _CURSOR = (
     "source_offset, metered_offset, tick_serial, tick_time_us, fact_position, log_time_us, "
     + ", ".join(COUNT_NAMES)
 )
+_SEQUENCE = "partition_no, producer, epoch, next, ended, gaps, gaps_since, recent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +78,34 @@ def _cursor(
 def load_sequences(connection: Connection, partition: int) -> dict[SequenceKey, SequenceState]:
     """Return where each sequence of a partition stands."""
     rows = connection.execute(
-        "SELECT producer, epoch, next, ended, gaps, recent FROM sequence_state"
-        " WHERE partition_no = %s",
-        [partition],
+        f"SELECT {_SEQUENCE} FROM sequence_state WHERE partition_no = %s", [partition]
     )
-    return {
-        (producer, epoch): SequenceState(
-            next=following,
-            gaps=tuple(zip(gaps[::2], gaps[1::2], strict=True)),
-            recent=tuple(iter_unpack(">qi16s", recent)),
-            ended=ended,
-        )
-        for producer, epoch, following, ended, gaps, recent in rows
-    }
+    return {(producer, epoch): _sequence(*rest) for _, producer, epoch, *rest in rows}
+
+
+def load_incomplete(
+    connection: Connection, partition: int | None = None
+) -> dict[tuple[int, SequenceKey], SequenceState]:
+    """Return the sequences with open gaps, of one partition or of all."""
+    rows = connection.execute(
+        f"SELECT {_SEQUENCE} FROM sequence_state WHERE cardinality(gaps) > 0"
+        " AND (%s::integer IS NULL OR partition_no = %s) ORDER BY partition_no, producer, epoch",
+        [partition, partition],
+    )
+    return {(number, (name, epoch)): _sequence(*rest) for number, name, epoch, *rest in rows}
+
+
+def _sequence(
+    following: int, ended: bool, gaps: list[int], since: list[int], recent: bytes
+) -> SequenceState:
+    pairs = tuple(zip(gaps[::2], gaps[1::2], strict=True))
+    return SequenceState(
+        next=following,
+        gaps=pairs,
+        recent=tuple(iter_unpack(">qi16s", recent)),
+        ended=ended,
+        since=tuple(since) if len(since) == len(pairs) else (0,) * len(pairs),
+    )
 
 
 def load_cuts(connection: Connection, partition: int) -> list[Cut]:
@@ -280,10 +296,10 @@ _UPSERT_WIDE = (
     " VALUES (%s, %s, %s, %s, %s, %s, %s)" + _MERGE
 )
 _UPSERT_SEQUENCE = (
-    "INSERT INTO sequence_state (partition_no, producer, epoch, next, ended, gaps, recent)"
-    " VALUES (%s, %s, %s, %s, %s, %s, %s)"
+    f"INSERT INTO sequence_state ({_SEQUENCE}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
     " ON CONFLICT (partition_no, producer, epoch) DO UPDATE SET next = excluded.next,"
-    " ended = excluded.ended, gaps = excluded.gaps, recent = excluded.recent"
+    " ended = excluded.ended, gaps = excluded.gaps, gaps_since = excluded.gaps_since,"
+    " recent = excluded.recent"
 )
 _CURSOR_NAMES = [name.strip() for name in _CURSOR.split(",")]
 _UPSERT_CURSOR = (
@@ -321,7 +337,8 @@ def _sequence_rows(
     for (producer, epoch), state in sorted(sequences.items()):
         gaps = [edge for gap in state.gaps for edge in gap]
         recent = b"".join(pack(">qi16s", *entry) for entry in state.recent)
-        yield partition, producer, epoch, state.next, state.ended, gaps, recent
+        since = list(state.since)
+        yield partition, producer, epoch, state.next, state.ended, gaps, since, recent
 
 
 def tick_before(connection: Connection, partition: int, offset: int) -> tuple[Tick, int]:
@@ -332,6 +349,19 @@ def tick_before(connection: Connection, partition: int, offset: int) -> tuple[Ti
         [partition, offset],
     ).fetchone()
     return (Tick(*row[:3]), row[3]) if row else (NO_TICK, -1)
+
+
+def offered_at(connection: Connection, partition: int, first: int) -> tuple[int, int]:
+    """Return (offset, events offered up to it) of the first tick booked at or above `first`.
+
+    (-1, 0) where there is none.
+    """
+    row = connection.execute(
+        "SELECT source_offset, counts[1] FROM partition_tick WHERE partition_no = %s"
+        " AND source_offset >= %s ORDER BY serial LIMIT 1",
+        [partition, first],
+    ).fetchone()
+    return (row[0], row[1]) if row else (-1, 0)
 
 
 def offset_at(connection: Connection, partition: int, time_us: int) -> int:

@@ -17,6 +17,7 @@ from pipeline.stores.postgres import (
     facts,
     pauses,
     publishing,
+    standstill,
     usage,
 )
 
@@ -46,6 +47,7 @@ class Session(psycopg.Connection[TupleRow]):
     last_tick_offset = books.last_tick_offset
     load_cursors = books.load_cursors
     load_cuts = books.load_cuts
+    load_incomplete = books.load_incomplete
     load_sequences = books.load_sequences
     offset_at = books.offset_at
     tick_before = books.tick_before
@@ -59,6 +61,9 @@ class Session(psycopg.Connection[TupleRow]):
     dirty_payers = drafts.dirty_payers
     drop_drafts = drafts.drop_drafts
     store_drafts = drafts.store_drafts
+
+    hold_metering = standstill.hold_metering
+    metering_held = standstill.metering_held
 
     digest_of_usage = usage.digest_of_usage
     read_usage = usage.read_usage
