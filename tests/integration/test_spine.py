@@ -13,8 +13,8 @@ import pytest
 
 from builders import usage
 from fixtures_stack import StackMaker
-from integration import shop
-from integration.running import FINALIZER, METERING, PRICING, TICKER, RunningStack
+from integration import published, shop
+from integration.running import FINALIZER, METERING, PRICING, PUBLISHER, TICKER, RunningStack
 from integration.traffic import Traffic, check_books, customers_everywhere
 from oracle import Oracle
 from pipeline.core.calendar import SECOND, Instant
@@ -49,9 +49,11 @@ def spine(make_shared_stack: StackMaker) -> Spine:
     start = (wall_clock() // SECOND - 1) * SECOND
     end = start + CYCLE_S * SECOND
     stack.apply(shop.catalog(customers, start, end, f"PT{CYCLE_S}S"))
-    stack.start(METERING, PRICING)
+    stack.start(METERING, PRICING, PUBLISHER)
     send_everything(traffic, customers, start, end)
     stack.await_drained()
+    published.await_published(stack)
+    published.check_published(stack)
     drafts = {draft.payer: draft.content for draft in stack.drafts()}
     stack.start(TICKER, FINALIZER)
     stack.await_documents(len(customers))
@@ -102,6 +104,19 @@ def test_the_draft_before_the_cut_is_the_invoice(spine: Spine) -> None:
 
     assert spine.drafts == issued
     assert spine.stack.drafts() == []
+
+
+def test_topics_tell_of_every_draft_and_in_the_end_of_invoices_alone(spine: Spine) -> None:
+    published.await_published(spine.stack)
+    published.check_published(spine.stack)
+    records = published.told(spine.stack, published.DRAFTS)
+    last = {record.key: record.value for record in records}
+
+    assert set(last.values()) == {None}
+    assert last.keys() == {document.id for document in spine.stack.documents()}
+    for document in spine.stack.documents():
+        *_, before, _gone = [r.value for r in records if r.key == document.id]
+        assert before["content"] == document.content
 
 
 def test_evidence_names_the_stretch_of_log_an_invoice_rests_on(spine: Spine) -> None:
