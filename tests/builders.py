@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from pipeline.book.booking import Booked, Cursor, Cut, Partition, SeriesKey
+from pipeline.book.booking import Booked, Cursor, Cut, Partition
+from pipeline.book.series import SeriesKey
 from pipeline.catalog.catalog import Catalog, FactLog
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.collect.batch import Mode, UsageBatch, pack_events
@@ -239,7 +240,8 @@ def add_rows(store: dict[UsageRow, UsagePart], booked: Iterable[Booked]) -> None
     """Merge booked rows as the usage table does."""
     for flush in booked:
         for rows in flush.rows:
-            for i, series in enumerate(rows.series):
+            for i, number in enumerate(rows.series.tolist()):
+                series = rows.index.keys[number]
                 key = (series, int(rows.window_start[i]), int(rows.cut[i]))
                 values = (int(rows.sum[i]), int(rows.minimum[i]), int(rows.maximum[i]))
                 total, low, high = rows.wide.get(i, values)

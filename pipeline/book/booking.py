@@ -5,11 +5,12 @@ Does not own: the transaction (stores/postgres/books.py), prices.
 Law: booking a slice twice is booking it once; a missing slice is noticed, never stepped over.
 """
 
-from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from pipeline.book.series import SeriesIndex, names_of
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.cuts import CutSchedule, Due
 from pipeline.collect.columns import Indexes, Longs
@@ -22,16 +23,6 @@ from pipeline.meter.ticks import NO_TICK, Tick
 
 SequenceKey = tuple[str, str]
 """(producer, epoch)."""
-
-
-@dataclass(frozen=True, slots=True)
-class SeriesKey:
-    """What usage is kept apart by: customer, meter, the scale of its values, dimensions."""
-
-    customer: str
-    meter: str
-    scale: int
-    dimensions: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +77,14 @@ class BookedPoints:
 
 @dataclass(frozen=True, slots=True)
 class BookedRows:
-    """Rows of one slice under their cuts: `series[i]` and the aggregates of row i.
+    """Rows of one slice under their cuts: the series of row i is `index.keys[series[i]]`.
 
     `wide` maps a row to its (sum, minimum, maximum) where these do not fit int64; `points` is
     None where no meter of the slice keeps any.
     """
 
-    series: Sequence[SeriesKey]
+    index: SeriesIndex
+    series: Longs
     window_start: Longs
     cut: Longs
     count: Longs
@@ -150,6 +142,7 @@ class Partition:
         self.cursor = cursor
         self.skips: Collection[int] = ()
         self._sequences = sequences
+        self._series = SeriesIndex()
         self._cut_serials: dict[str, int] = {}
         self._known: set[tuple[str, str, Instant]] = set()
         for cut in cuts:
@@ -222,21 +215,11 @@ class Partition:
 
     def _rows(self, rows: Rows, into: Booked) -> BookedRows:
         customers = np.frombuffer(rows.customer_index, "<u2")
-        triples = zip(
-            customers.tolist(),
-            np.frombuffer(rows.meter_index, "<u2").tolist(),
-            np.frombuffer(rows.dimensions_index, "<u2").tolist(),
-            strict=True,
-        )
-        dimensions = [tuple(sorted(entry.items())) for entry in rows.dimensions]
-        series = [
-            SeriesKey(rows.customers[c], rows.meters[m].meter, rows.meters[m].scale, dimensions[d])
-            for c, m, d in triples
-        ]
         serials = np.array([self._cut_serials.get(name, 0) for name in rows.customers], "<i8")
-        into.dirty.update(rows.customers[c] for c in np.unique(customers).tolist())
+        into.dirty |= names_of(rows.customers, customers)
         return BookedRows(
-            series=series,
+            index=self._series,
+            series=self._series.numbers(rows),
             window_start=np.frombuffer(rows.window_start, "<i8"),
             cut=serials[customers],
             count=np.frombuffer(rows.count, "<i8"),

@@ -7,7 +7,8 @@ Law: the same points for the same request and cut as live.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pipeline.book.booking import BookedRows, SeriesKey
+from pipeline.book.booking import BookedRows
+from pipeline.book.series import SeriesKey
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import KEY_BYTES
 from pipeline.invoice.usage import UsageRequest
@@ -30,7 +31,7 @@ class FoldedPoints:
         if points is None:
             return
         for at, row in enumerate(points.row.tolist()):
-            series = rows.series[row]
+            series = rows.index.keys[rows.series[row]]
             places = self._series.setdefault((series.customer, series.meter), {})
             mantissa = points.wide.get(at, int(points.mantissa[at]))
             key = points.key[at * KEY_BYTES : (at + 1) * KEY_BYTES]

@@ -8,7 +8,8 @@ Law: from two generations before a window on, refolding it gives what was booked
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from pipeline.book.booking import Booked, BookedRows, Cursor, Cut, Partition, SeriesKey, TickPassed
+from pipeline.book.booking import Booked, BookedRows, Cursor, Cut, Partition, TickPassed
+from pipeline.book.series import SeriesKey
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.cuts import CutSchedule
 from pipeline.core.calendar import Instant
@@ -129,7 +130,8 @@ class Refold:
         return self.rows
 
     def _add(self, rows: BookedRows) -> None:
-        for row, key in enumerate(rows.series):
+        for row, number in enumerate(rows.series.tolist()):
+            key = rows.index.keys[number]
             window = self._windows.setdefault(
                 (key, int(rows.window_start[row]), int(rows.cut[row])), _Window()
             )

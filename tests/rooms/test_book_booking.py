@@ -23,7 +23,8 @@ from builders import (
     subscription_of,
     usage,
 )
-from pipeline.book.booking import Booked, Cursor, Cut, Gap, SeriesKey
+from pipeline.book.booking import Booked, Cursor, Cut, Gap
+from pipeline.book.series import SeriesKey
 from pipeline.collect.batch import heartbeat
 from pipeline.core.calendar import DAY
 from pipeline.core.errors import BrokenInvariant, Code, Rejection

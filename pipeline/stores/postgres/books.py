@@ -10,10 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from struct import iter_unpack, pack
 from typing import cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from pipeline.book.booking import Booked, Cursor, Cut, SequenceKey, SeriesKey, TickPassed
+from pipeline.book.booking import Booked, BookedRows, Cursor, Cut, SequenceKey, TickPassed
+from pipeline.book.merging import merge
+from pipeline.book.series import SeriesIndex, SeriesKey
+from pipeline.collect.columns import Longs
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import canonical
 from pipeline.dedupe.sequences import SequenceState
@@ -31,6 +35,9 @@ _CURSOR = (
     + ", ".join(COUNT_NAMES)
 )
 _SEQUENCE = "partition_no, producer, epoch, next, ended, gaps, gaps_since, recent"
+
+
+_NO_IDS: Longs = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +129,7 @@ class Books:
     def __init__(self, connection: Connection) -> None:
         """Use a connection that nobody else uses."""
         self._connection = connection
-        self._series: dict[SeriesKey, int] = {}
+        self._ids: WeakKeyDictionary[SeriesIndex, Longs] = WeakKeyDictionary()
         connection.execute(
             "CREATE TEMPORARY TABLE staged (series_id bigint, window_us bigint, cut bigint,"
             " count bigint, sum bigint, minimum bigint, maximum bigint) ON COMMIT DELETE ROWS"
@@ -139,16 +146,16 @@ class Books:
 
         """
         flushes = sorted(flushes, key=lambda flush: flush.before.partition)
-        met: dict[SeriesKey, int] = {}
+        booked = [rows for flush in flushes for rows in flush.booked.rows]
         with self._connection.transaction():
             for flush in flushes:
                 self._fence(flush.before)
             self._obey_skips(flushes)
-            met = self._intern(flushes)
-            self._write_usage(flushes, met)
+            ids = self._interned(booked)
+            self._write_usage([(rows, ids[rows.index][rows.series]) for rows in booked])
             for flush in flushes:
                 self._write_rest(flush)
-        self._series.update(met)
+        self._ids.update(ids)
 
     def _fence(self, before: Cursor) -> None:
         row = self._connection.execute(
@@ -176,72 +183,59 @@ class Books:
                         " this worker booked; it begins anew, knowing it"
                     )
 
-    def _intern(self, flushes: Sequence[Flush]) -> dict[SeriesKey, int]:
-        """Return the ids of the series that this worker meets for the first time."""
-        wanted = {
-            key
-            for flush in flushes
-            for rows in flush.booked.rows
-            for key in rows.series
-            if key not in self._series
-        }
-        if not wanted:
-            return {}
-        ordered = sorted(wanted, key=lambda key: (key.customer, key.meter, key.scale))
-        texts = {key: canonical(dict(key.dimensions)).decode() for key in ordered}
+    def _interned(self, booked: Iterable[BookedRows]) -> dict[SeriesIndex, Longs]:
+        """Return the ids of every series of the indexes that rows are of, by number."""
+        found: dict[SeriesIndex, Longs] = {}
+        for index in {rows.index: None for rows in booked}:
+            known = self._ids.get(index, _NO_IDS)
+            if len(known) < len(index.keys):
+                met = self._intern(index.keys[len(known) :])
+                known = np.append(known, np.array(met, dtype=np.int64))
+            found[index] = known
+        return found
+
+    def _intern(self, keys: Sequence[SeriesKey]) -> list[int]:
+        """Return the ids of series that this worker meets for the first time."""
+        texts = [canonical(dict(key.dimensions)).decode() for key in keys]
         columns = (
-            [key.customer for key in ordered],
-            [key.meter for key in ordered],
-            [key.scale for key in ordered],
-            [texts[key] for key in ordered],
+            [key.customer for key in keys],
+            [key.meter for key in keys],
+            [key.scale for key in keys],
+            texts,
         )
         self._connection.execute(
             "INSERT INTO series (customer, meter, scale, dimensions)"
             " SELECT * FROM unnest(%s::text[], %s::text[], %s::smallint[], %s::text[])"
+            " AS w (customer, meter, scale, dimensions) ORDER BY 1, 2, 3, 4"
             " ON CONFLICT DO NOTHING",
             columns,
         )
         found = self._connection.execute(
-            "SELECT series.id, w.customer, w.meter, w.scale, w.dimensions"
-            " FROM unnest(%s::text[], %s::text[], %s::smallint[], %s::text[])"
-            " AS w (customer, meter, scale, dimensions)"
-            " JOIN series USING (customer, meter, scale, dimensions)",
+            "SELECT series.id FROM unnest(%s::text[], %s::text[], %s::smallint[], %s::text[])"
+            " WITH ORDINALITY AS w (customer, meter, scale, dimensions, place)"
+            " JOIN series USING (customer, meter, scale, dimensions) ORDER BY w.place",
             columns,
-        ).fetchall()
-        by_text = {(c, m, s, d): series_id for series_id, c, m, s, d in found}
-        return {key: by_text[key.customer, key.meter, key.scale, texts[key]] for key in ordered}
+        )
+        return [series_id for (series_id,) in found]
 
-    def _write_usage(self, flushes: Sequence[Flush], met: Mapping[SeriesKey, int]) -> None:
-        blocks, wide, booked = [], [], []
-        for flush in flushes:
-            for rows in flush.booked.rows:
-                known = self._series
-                ids = [known.get(key) or met[key] for key in rows.series]
-                booked.append((rows, ids))
-                block = np.column_stack(
-                    (
-                        ids,
-                        rows.window_start,
-                        rows.cut,
-                        rows.count,
-                        rows.sum,
-                        rows.minimum,
-                        rows.maximum,
-                    )
-                )
-                if rows.wide:
-                    keep = np.ones(len(ids), dtype=np.bool_)
-                    for place, values in rows.wide.items():
-                        keep[place] = False
-                        wide.append((*block[place, :4].tolist(), *values))
-                    block = block[keep]
-                blocks.append(block)
-        if not blocks:
+    def _write_usage(self, booked: Sequence[tuple[BookedRows, Longs]]) -> None:
+        """Write rows, each given with the series ids of its rows."""
+        if not booked:
             return
-        copy_columns(self._connection, "staged", list(np.concatenate(blocks).T))
+        blocks, wide = [], []
+        for rows, ids in booked:
+            figures = (rows.count, rows.sum, rows.minimum, rows.maximum)
+            block = np.stack((ids, rows.window_start, rows.cut, *figures))
+            if rows.wide:
+                places = sorted(rows.wide)
+                wide += [(*block[:4, place].tolist(), *rows.wide[place]) for place in places]
+                block = np.delete(block, places, axis=1)
+            blocks.append(block)
+        merged = merge(list(np.concatenate(blocks, axis=1)))
+        copy_columns(self._connection, "staged", merged.columns)
         self._connection.execute(_UPSERT_STAGED)
         with self._connection.cursor() as cursor:
-            for row in wide:  # one by one: rows of one key may repeat in a flush
+            for row in (*wide, *merged.wide):  # one by one: rows of one key may repeat in a flush
                 cursor.execute(_UPSERT_WIDE, row)
         write_points(self._connection, booked)
 
@@ -288,8 +282,7 @@ _MERGE = (
 )
 _UPSERT_STAGED = (
     "INSERT INTO usage (series_id, window_us, cut, count, sum, minimum, maximum)"
-    " SELECT series_id, window_us, cut, sum(count), sum(sum), min(minimum), max(maximum)"
-    " FROM staged GROUP BY series_id, window_us, cut ORDER BY series_id, window_us, cut" + _MERGE
+    " SELECT series_id, window_us, cut, count, sum, minimum, maximum FROM staged" + _MERGE
 )
 _UPSERT_WIDE = (
     "INSERT INTO usage (series_id, window_us, cut, count, sum, minimum, maximum)"

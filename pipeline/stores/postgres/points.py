@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from pipeline.book.booking import BookedRows
+from pipeline.collect.columns import Longs
 from pipeline.core.identity import KEY_BYTES
 from pipeline.invoice.usage import UsageRequest
 from pipeline.meter.meters import Grain
@@ -60,9 +61,7 @@ Found = tuple[UsageRequest, tuple[str, str, int, str], UsagePoint]
 """A request, the series (customer, meter, scale, dimensions as canonical JSON), the point."""
 
 
-def write_points(
-    connection: Connection, booked: Sequence[tuple[BookedRows, Sequence[int]]]
-) -> None:
+def write_points(connection: Connection, booked: Sequence[tuple[BookedRows, Longs]]) -> None:
     """Write the points of rows, each given with the series ids of its rows."""
     staged: list[list[Column]] = []
     wide: list[tuple[object, ...]] = []
@@ -71,7 +70,7 @@ def write_points(
         if points is None:
             continue
         columns: list[Column] = [
-            np.array(ids, dtype=np.int64)[points.row],
+            ids[points.row],
             points.time,
             np.frombuffer(points.key, f"V{KEY_BYTES}"),
             rows.cut[points.row],

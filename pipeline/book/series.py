@@ -1,0 +1,89 @@
+"""Series: every (customer, meter, scale, dimensions) a partition's books met, by number.
+
+Owns: the numbers, which last as long as the process.  Does not own: ids in the database (stores).
+Law: one series, one number; a slice's rows find theirs without a Python object a row.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.collect.columns import Indexes, Longs
+from pipeline.meter.slices import Rows
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesKey:
+    """What usage is kept apart by: customer, meter, the scale of its values, dimensions."""
+
+    customer: str
+    meter: str
+    scale: int
+    dimensions: Pairs
+
+
+class SeriesIndex:
+    """Numbers from 0 on: `keys[number]` is the series."""
+
+    __slots__ = ("__weakref__", "_customers", "_kinds", "_numbers", "keys")
+
+    def __init__(self) -> None:
+        """Start with no series."""
+        self.keys: list[SeriesKey] = []
+        self._customers: dict[str, int] = {}
+        self._kinds: dict[tuple[str, int, Pairs], int] = {}
+        self._numbers: dict[int, int] = {}
+
+    def numbers(self, rows: Rows) -> Longs:
+        """Return the number of each row's series."""
+        customer = np.frombuffer(rows.customer_index, "<u2")
+        meter = np.frombuffer(rows.meter_index, "<u2")
+        place = np.frombuffer(rows.dimensions_index, "<u2")
+        kinds = self._kinds_of(rows, meter, place)
+        codes = (self._customers_of(rows, customer) << 32) | kinds
+        found = list(map(self._numbers.get, codes.tolist()))
+        if None in found:
+            for row, number in enumerate(found):
+                if number is None:
+                    found[row] = self._met(int(codes[row]), rows, customer, meter, place, row)
+        return np.array(found, dtype=np.int64)
+
+    def _met(
+        self, code: int, rows: Rows, customer: Indexes, meter: Indexes, place: Indexes, row: int
+    ) -> int:
+        number = self._numbers.get(code)
+        if number is None:
+            self._numbers[code] = number = len(self.keys)
+            entry = rows.meters[meter[row]]
+            pairs = tuple(sorted(rows.dimensions[place[row]].items()))
+            key = SeriesKey(rows.customers[customer[row]], entry.meter, entry.scale, pairs)
+            self.keys.append(key)
+        return number
+
+    def _customers_of(self, rows: Rows, customer: Indexes) -> Longs:
+        """Return a code for each row's customer; only of rows: strangers' names are not kept."""
+        codes = np.zeros(len(rows.customers), dtype=np.int64)
+        known = self._customers
+        for entry in np.unique(customer).tolist():
+            codes[entry] = known.setdefault(rows.customers[entry], len(known))
+        return codes[customer]
+
+    def _kinds_of(self, rows: Rows, meter: Indexes, place: Indexes) -> Longs:
+        """Return a code for each row's meter, scale and dimensions together."""
+        width = len(rows.dimensions)
+        pairs, inverse = np.unique(meter.astype(np.int64) * width + place, return_inverse=True)
+        codes = []
+        for pair in pairs.tolist():
+            entry = rows.meters[pair // width]
+            dimensions = tuple(sorted(rows.dimensions[pair % width].items()))
+            kind = (entry.meter, entry.scale, dimensions)
+            codes.append(self._kinds.setdefault(kind, len(self._kinds)))
+        return np.array(codes, dtype=np.int64)[inverse]
+
+
+def names_of(customers: Sequence[str], customer: Indexes) -> set[str]:
+    """Return the customers that rows are of."""
+    return {customers[entry] for entry in np.unique(customer).tolist()}
