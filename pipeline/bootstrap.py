@@ -88,6 +88,10 @@ def worker_runner(around: Surroundings, name: str, number: int, of: int) -> Call
             from pipeline.workers.ticker import run_ticker
 
             return lambda: run_ticker(around, wall_clock, stop)
+        case "collector":
+            from pipeline.workers.collector import run_collector
+
+            return lambda: run_collector(around, number, of, stop)
         case "metering":
             from pipeline.workers.streaming import run_metering
 

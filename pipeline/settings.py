@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     """How long the publisher rests when nothing changed."""
     heal_after_s: float = Field(5.0, ge=0)
     """Seconds that a gap in the chain of slices stays before it is mended by itself; 0: never."""
+    collector_linger_s: float = Field(0.2, gt=0)
+    """How long the collector lets an event wait for others before it sends a batch."""
     session_s: float = Field(12.0, gt=1)
     """After how long a silent metering worker loses its partitions, a silent ticker the lead."""
 

@@ -2,7 +2,9 @@
 
 A name that reaches a broker, a table or a group is written here and nowhere else.
 
-    agents, any producer ──UsageBatch──.          ticker ──Tick──> every partition
+    any Kafka client ──one event──> usage.raw ── collector: read, pack ──UsageBatch──.
+                                                 │ bad ──> usage.rejected            v
+    agents, gateways ──UsageBatch──────.          ticker ──Tick──> every partition <─'
                                        v              v
                                   usage.events ───────┘
                                        │  metering worker (Faust): decode, gate, claim, fold
@@ -32,7 +34,7 @@ PRODUCTION_PARTITIONS = 64
 MESSAGE_BYTES_MAX = 4 << 20
 """The largest record the broker takes, save in the usage log."""
 USAGE_BYTES_MAX = 1 << 20
-"""The largest batch of records the usage log takes; agents stay below (collect/limits)."""
+"""The largest batch of records that usage topics take; agents stay below (collect/limits)."""
 
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
@@ -66,6 +68,16 @@ class Topic:
         }
 
 
+USAGE_RAW = Topic(
+    "usage.raw.v1",
+    retention_ms=7 * _DAY_MS,
+    extra={
+        "max.message.bytes": str(USAGE_BYTES_MAX),
+        # A stranger's time of last year must not have its event deleted before it is read.
+        "message.timestamp.type": "LogAppendTime",
+    },
+)
+"""One usage event a message, by any Kafka client, under any key, in any partition."""
 USAGE_EVENTS = Topic(
     "usage.events.v1",
     retention_ms=400 * _DAY_MS,
@@ -86,6 +98,7 @@ BILLING_INVOICES = Topic("billing.invoices.v1", retention_ms=-1)
 """Issued documents by document id, for ever; partition of the issuer, in chain order."""
 
 TOPICS = (
+    USAGE_RAW,
     USAGE_EVENTS,
     USAGE_METERED,
     USAGE_REJECTED,

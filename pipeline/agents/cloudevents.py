@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from pipeline.agents.recorder import Recorder
-from pipeline.collect.event import UsageEvent, parse_cloudevent
+from pipeline.collect.event import UsageEvent, as_billed, parse_cloudevent
 from pipeline.collect.limits import LINE_BYTES_MAX
-from pipeline.core.errors import Code, Rejection
+from pipeline.core.errors import Rejection
 
 REFUSED_KEPT_MAX = 1000
 """Refusals that a report holds; all of them are counted, and all pass `on_refused`."""
@@ -48,10 +48,7 @@ def read_lines(stream: BinaryIO) -> Iterator[bytes]:
 
 def parse_line(line: bytes) -> UsageEvent | Rejection:
     """Return the event of one line as this version bills it, or why it is refused."""
-    parsed = parse_cloudevent(line.rstrip(b"\r\n"))
-    if isinstance(parsed, UsageEvent) and parsed.reversed_at is not None:
-        return Rejection(Code.BAD_FIELD, "data.kind", "data.kind: reversals are not billed yet")
-    return parsed
+    return as_billed(parse_cloudevent(line.rstrip(b"\r\n")))
 
 
 def check_lines(

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import TypeAlias, TypeVar
 
 from pipeline.agents.failures import RefusedUsage
-from pipeline.collect.batch import Pairs
+from pipeline.collect.batch import Entry, Pairs
 from pipeline.collect.event import (
     Refused,
     UsageEvent,
@@ -24,16 +24,12 @@ from pipeline.collect.limits import ID_CHARS_MAX, METER_CHARS_MAX
 from pipeline.core.calendar import EARLIEST, LATEST, Instant, from_datetime, instant_text
 from pipeline.core.errors import Code, Rejection
 from pipeline.core.identity import partition_of
-from pipeline.core.quantity import INTEGER_DIGITS_MAX, SCALE_MAX, mantissa_scale
+from pipeline.core.quantity import INTEGER_DIGITS_MAX, SCALE_MAX, mantissa_scale, plain_mantissa
 
 Value: TypeAlias = str | int | Decimal
 """What a quantity may be given as: never a float."""
 
-Entry: TypeAlias = tuple[int, str, str, Instant, int, int, Pairs, str, str]
-"""Partition, customer, meter, time, mantissa, scale, dimensions, source, id (or "")."""
-
 _REMEMBERED_MAX = 1 << 16
-_PLAIN_CHARS_MAX = 18
 _INTEGER_LIMIT = 10**INTEGER_DIGITS_MAX
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -111,7 +107,7 @@ class Intake:
     def _read_value(self, value: object) -> tuple[int, int]:
         if type(value) is int and -_INTEGER_LIMIT < value < _INTEGER_LIMIT:
             return value, 0
-        read = _plain(value) if type(value) is str else None
+        read = plain_mantissa(value) if type(value) is str else None
         if read is None:
             try:
                 read = mantissa_scale(checked_value(_value_text(value), "value"))
@@ -142,19 +138,6 @@ def _text(value: object, path: str, chars_max: int) -> str:
         return checked_text(value, path, chars_max)
     except Refused as refused:
         raise RefusedUsage(refused.rejection) from None
-
-
-def _plain(text: str) -> tuple[int, int] | None:
-    """Read the commonest numbers fast, as parse_decimal and mantissa_scale would; else None."""
-    whole, point, decimals = text.partition(".")
-    if len(text) > _PLAIN_CHARS_MAX or not text.isascii() or not whole.isdigit():
-        return None
-    if not point:
-        return int(whole), 0
-    if not decimals.isdigit():
-        return None
-    decimals = decimals.rstrip("0")
-    return int(whole + decimals), len(decimals)
 
 
 def _value_text(value: object) -> object:

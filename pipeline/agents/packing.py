@@ -9,9 +9,8 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from time import monotonic
 
-from pipeline.agents.intake import Entry
 from pipeline.agents.spool import Reach, Spooled
-from pipeline.collect.batch import PACKED_BYTES_MAX, Mode, Packer, UsageBatch, heartbeat
+from pipeline.collect.batch import PACKED_BYTES_MAX, Entry, Mode, Packer, UsageBatch, heartbeat
 from pipeline.collect.limits import BATCH_EVENTS_MAX
 from pipeline.core.errors import BadInput
 

@@ -15,9 +15,9 @@ from time import monotonic
 
 from pipeline.agents.board import Board
 from pipeline.agents.failures import NotRecording, SpoolFailed, SpoolFull
-from pipeline.agents.intake import Entry
 from pipeline.agents.packing import Packing, Sealed
 from pipeline.agents.spool import BYTES_MAX, Spool
+from pipeline.collect.batch import Entry
 
 _LINED_MAX = 32
 _RETRY_WAIT_S = 0.5

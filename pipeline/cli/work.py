@@ -14,7 +14,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def worker(
-    name: Annotated[str, typer.Argument(help="ticker, metering, pricing, finalizer or publisher")],
+    name: Annotated[
+        str, typer.Argument(help="ticker, collector, metering, pricing, finalizer or publisher")
+    ],
     number: Annotated[int, typer.Option(help="Which of them this one is.")] = 0,
     of: Annotated[int, typer.Option(help="How many there are.")] = 1,
 ) -> None:

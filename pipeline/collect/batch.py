@@ -32,6 +32,12 @@ from pipeline.core.quantity import mantissa_scale
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 """The dimensions of an event, sorted by name."""
 
+Entry: TypeAlias = tuple[int, str, str, Instant, int, int, Pairs, str, str]
+"""A checked event and its partition: what `Packer.append` takes, without an object.
+
+Partition, customer, meter, time, mantissa, scale, dimensions, source, id (or "").
+"""
+
 COLUMN_BYTES = 43
 """At most what one event takes in the columns: 42 bytes keyed, 22 sequenced."""
 _UTF8 = 4

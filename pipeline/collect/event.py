@@ -12,7 +12,7 @@ from decimal import Decimal
 from unicodedata import category
 
 from pipeline.collect import limits
-from pipeline.core.calendar import EARLIEST, LATEST, Instant, parse_instant
+from pipeline.core.calendar import EARLIEST, LATEST, Instant, instant_text, parse_instant
 from pipeline.core.errors import Code, Rejection
 from pipeline.core.identity import canonical
 from pipeline.core.quantity import parse_decimal
@@ -125,8 +125,13 @@ def checked_time(value: object, path: str) -> Instant:
         instant = parse_instant(value)
     except ValueError as error:
         raise Refused(Code.BAD_TIME, path, str(error)) from None
+    return _in_our_years(instant, path)
+
+
+def _in_our_years(instant: Instant, path: str) -> Instant:
     if not EARLIEST <= instant < LATEST:
-        raise Refused(Code.BAD_TIME, path, f"{value!r} is outside the years 2000 to 2099")
+        told = instant_text(instant) if abs(instant) < LATEST else f"{instant} us"
+        raise Refused(Code.BAD_TIME, path, f"{told} is outside the years 2000 to 2099")
     return instant
 
 
@@ -182,9 +187,7 @@ def parse_cloudevent(line: bytes) -> UsageEvent | Rejection:
         envelope = parse_json(line)
         if not isinstance(envelope, dict):
             raise Refused(Code.BAD_FIELD, "", "a CloudEvent is a JSON object")
-        version = envelope.get("specversion")
-        if type(version) is not str or version != "1.0":
-            raise Refused(Code.BAD_FIELD, "specversion", 'specversion must be "1.0"')
+        _check_version(envelope)
         data = envelope.get("data")
         if not isinstance(data, dict):
             raise Refused(Code.MISSING_FIELD, "data", "data must be an object")
@@ -193,8 +196,71 @@ def parse_cloudevent(line: bytes) -> UsageEvent | Rejection:
         return refused.rejection
 
 
-def event_of(envelope: Mapping[str, object], data: Mapping[str, object]) -> UsageEvent:
+def parse_binary_cloudevent(
+    attributes: Mapping[str, object], value: bytes
+) -> UsageEvent | Rejection:
+    """Return the usage event of a CloudEvent in binary mode, or why there is none.
+
+    `attributes` are the record headers `ce_...` without that prefix, `value` is the data in
+    JSON. Source: CloudEvents 1.0.2, Kafka protocol binding.
+    """
+    try:
+        _check_version(attributes, "ce_")
+        data = parse_json(value)
+        if not isinstance(data, dict):
+            raise Refused(Code.BAD_FIELD, "data", "the data must be a JSON object")
+        return event_of(attributes, data, "ce_")
+    except Refused as refused:
+        return refused.rejection
+
+
+def _check_version(envelope: Mapping[str, object], prefix: str = "") -> None:
+    version = envelope.get("specversion")
+    if type(version) is not str or version != "1.0":
+        path = f"{prefix}specversion"
+        raise Refused(Code.BAD_FIELD, path, f'{path} must be "1.0"')
+
+
+def event_of_record(record: Mapping[str, object]) -> UsageEvent | Rejection:
+    """Return the usage event of an Avro record `UsageEvent`, or why there is none."""
+    chars = limits.ID_CHARS_MAX
+    try:
+        reversed_at = record.get("reversed_at")
+        return UsageEvent(
+            customer=checked_text(record.get("customer"), "customer", chars),
+            meter=checked_text(record.get("meter"), "meter", limits.METER_CHARS_MAX),
+            time=_checked_micros(record.get("time"), "time"),
+            value=checked_value(record.get("value"), "value"),
+            id=checked_text(record.get("id"), "id", chars),
+            source=checked_text(record.get("source"), "source", chars),
+            dimensions=checked_dimensions(record.get("dimensions"), "dimensions"),
+            reversed_at=None
+            if reversed_at is None
+            else _checked_micros(reversed_at, "reversed_at"),
+        )
+    except Refused as refused:
+        return refused.rejection
+
+
+def as_billed(parsed: UsageEvent | Rejection) -> UsageEvent | Rejection:
+    """Return an event as this version bills it, or why it is refused."""
+    if isinstance(parsed, UsageEvent) and parsed.reversed_at is not None:
+        return Rejection(Code.BAD_FIELD, "data.kind", "data.kind: reversals are not billed yet")
+    return parsed
+
+
+def _checked_micros(value: object, path: str) -> Instant:
+    if type(value) is not int:
+        raise Refused(Code.BAD_TIME, path, f"{path} must count microseconds")
+    return _in_our_years(value, path)
+
+
+def event_of(
+    envelope: Mapping[str, object], data: Mapping[str, object], prefix: str = ""
+) -> UsageEvent:
     """Return the usage event of a CloudEvent's attributes and data.
+
+    `prefix` goes before the name of an attribute where a refusal names it.
 
     Raises:
         Refused: with the first field that is wrong.
@@ -210,10 +276,10 @@ def event_of(envelope: Mapping[str, object], data: Mapping[str, object]) -> Usag
     return UsageEvent(
         customer=checked_text(data.get("customer"), "data.customer", chars),
         meter=checked_text(data.get("meter"), "data.meter", limits.METER_CHARS_MAX),
-        time=checked_time(envelope.get("time"), "time"),
+        time=checked_time(envelope.get("time"), f"{prefix}time"),
         value=checked_value(data.get("value"), "data.value"),
-        id=checked_text(envelope.get("id"), "id", chars),
-        source=checked_text(envelope.get("source"), "source", chars),
+        id=checked_text(envelope.get("id"), f"{prefix}id", chars),
+        source=checked_text(envelope.get("source"), f"{prefix}source", chars),
         dimensions=checked_dimensions(data.get("dimensions"), "data.dimensions"),
         reversed_at=reversed_at,
     )

@@ -22,9 +22,17 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from pipeline.core.errors import BadInput, BrokenInvariant, ServerFailed
-from pipeline.topology import EVENT_COUNT_HEADER, READER_GROUP, TOPICS, USAGE_EVENTS, Stack
+from pipeline.topology import (
+    EVENT_COUNT_HEADER,
+    MESSAGE_BYTES_MAX,
+    READER_GROUP,
+    TOPICS,
+    USAGE_EVENTS,
+    Stack,
+)
 
 _ANSWER_S = 20.0
+_QUEUE_WAIT_S = 0.1
 
 stamina.instrumentation.set_on_retry_hooks([])  # they would log on stdout, which is for results
 
@@ -104,7 +112,8 @@ def topic_id(bootstrap: str, name: str) -> str:
         raise ServerFailed(f"Kafka does not know topic {name} ({error})") from None
 
 
-def _consumer(bootstrap: str, settings: Mapping[str, str | int | bool] | None = None) -> Consumer:
+def open_reader(bootstrap: str, settings: Mapping[str, str | int | bool] | None = None) -> Consumer:
+    """Return a consumer for partitions that are assigned by hand, outside any group."""
     return Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -120,9 +129,11 @@ def _consumer(bootstrap: str, settings: Mapping[str, str | int | bool] | None = 
     )
 
 
-def log_ends(bootstrap: str, name: str, partitions: int) -> list[tuple[int, int]]:
+def log_ends(
+    bootstrap: str, name: str, partitions: int, *, isolation: str = "read_uncommitted"
+) -> list[tuple[int, int]]:
     """Return (first offset kept, next offset) of each partition."""
-    consumer = _consumer(bootstrap)
+    consumer = open_reader(bootstrap, {"isolation.level": isolation})
     try:
         for attempt in stamina.retry_context(on=_passing, timeout=_ANSWER_S, wait_max=0.5):
             with attempt:
@@ -169,7 +180,7 @@ def read_range(
     """
     if start >= end:
         return
-    consumer = _consumer(bootstrap)
+    consumer = open_reader(bootstrap)
     try:
         consumer.assign([Place(name, partition, start)])
         following, deadline = start, monotonic() + _ANSWER_S
@@ -207,7 +218,7 @@ class MeteredReader:
 
     def __init__(self, bootstrap: str, name: str, starts: Mapping[int, int]) -> None:
         """Start each partition at its offset; one that retention has passed starts earlier."""
-        self._consumer = _consumer(
+        self._consumer = open_reader(
             bootstrap,
             {"auto.offset.reset": "earliest", "queued.max.messages.kbytes": 65536},
         )
@@ -233,7 +244,7 @@ class MeteredReader:
 class SureProducer:
     """Writes records and says when every one was acked; idempotent, never transactional."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, *, compression: str = "none", linger_ms: int = 0) -> None:
         """Connect lazily."""
         self._failed: list[str] = []
         self._producer = Producer(
@@ -241,7 +252,9 @@ class SureProducer:
                 "bootstrap.servers": bootstrap,
                 "enable.idempotence": True,
                 "acks": "all",
-                "linger.ms": 0,
+                "linger.ms": linger_ms,
+                "compression.type": compression,
+                "message.max.bytes": MESSAGE_BYTES_MAX,
                 "message.timeout.ms": 60_000,
                 "log_level": 2,
             }
@@ -257,7 +270,7 @@ class SureProducer:
         event_count: int | None = None,
         acked: Callable[[], None] = lambda: None,
     ) -> None:
-        """Queue one record; `acked` is called from `flush` once the broker has it."""
+        """Queue one record; `acked` is called from `poll` or `flush` once the broker has it."""
 
         def delivered(error: KafkaError | None, _message: Message) -> None:
             if error is None:
@@ -268,14 +281,29 @@ class SureProducer:
         headers: list[tuple[str, str | bytes | None]] = []
         if event_count is not None:
             headers.append((EVENT_COUNT_HEADER, str(event_count).encode()))
-        self._producer.produce(
-            topic,
-            value=value,
-            key=key,
-            partition=partition,
-            headers=headers,
-            on_delivery=delivered,
-        )
+        while True:
+            try:
+                return self._producer.produce(
+                    topic,
+                    value=value,
+                    key=key,
+                    partition=partition,
+                    headers=headers,
+                    on_delivery=delivered,
+                )
+            except BufferError:  # the client's queue is full: the broker is slower than we are
+                self.poll(_QUEUE_WAIT_S)
+
+    def poll(self, wait_s: float = 0.0) -> None:
+        """Take acknowledgements; wait for one, but not longer than told.
+
+        Raises:
+            ServerFailed: the broker did not take something.
+
+        """
+        self._producer.poll(wait_s)
+        if self._failed:
+            raise ServerFailed(f"Kafka did not take a record ({self._failed[0]})")
 
     def flush(self, timeout_s: float = 60.0) -> None:
         """Wait until everything sent was acked.

@@ -1,4 +1,4 @@
-"""The records between workers, as messages: ticks, slices, dead letters.
+"""The records between workers, as messages: raw events, ticks, slices, dead letters.
 
 Owns: their mapping onto the schemas.  Does not own: Avro itself (codec.py, light for the SDK).
 """
@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from pipeline.catalog.facts import Skips
 from pipeline.collect.batch import MeterScale, UsageBatch, WideValue
+from pipeline.collect.event import UsageEvent
 from pipeline.collect.letters import DeadLetter, Refusal, kept_headers, kept_message
 from pipeline.collect.limits import READ_BYTES_MAX
 from pipeline.core.errors import Code, Rejection
@@ -42,6 +43,23 @@ def open_at(
 ) -> Opened:
     """Return what the message of a position is; nobody looks into one that is skipped."""
     return SKIPPED if (partition, offset) in skips else open_message(message, decoded)
+
+
+def open_usage_event(message: bytes, decoded: Decode = decode) -> Record | Rejection:
+    """Return the fields of an Avro `UsageEvent`, or that nobody can tell."""
+    try:
+        name, record = decoded(message)
+    except Unreadable as error:
+        return Rejection(Code.UNREADABLE, "", str(error))
+    if name != "UsageEvent.v1":
+        return Rejection(Code.UNREADABLE, "", f"{name} is no usage event")
+    return record
+
+
+def encode_usage_event(event: UsageEvent) -> bytes:
+    """Return the message of one event, as raw usage."""
+    fields = {name: getattr(event, name) for name in UsageEvent.__slots__}
+    return encode("UsageEvent.v1", {**fields, "value": format(event.value, "f")})
 
 
 def encode_tick(tick: Tick, partitions: int) -> bytes:

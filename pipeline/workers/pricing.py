@@ -26,12 +26,7 @@ from pipeline.workers.drafting import DraftStore, rate_dirty
 from pipeline.workers.healing import GapKeeper, mend_by_itself
 from pipeline.workers.knowledge import FactSource, Knowledge
 from pipeline.workers.seams import Log
-from pipeline.workers.surroundings import Surroundings
-
-
-def partitions_of(worker: int, workers: int, partitions: int) -> list[int]:
-    """Return the partitions that one of several pricing workers books."""
-    return list(range(worker, partitions, workers))
+from pipeline.workers.surroundings import Surroundings, partitions_of
 
 
 class BookStore(DraftStore, Protocol):

@@ -37,10 +37,13 @@ class WorkerKind:
         return f"{self.name}-{self.number}"
 
 
-def default_workers(metering: int = 1, pricing: int = 1) -> list[WorkerKind]:
+def default_workers(
+    metering: int = 1, pricing: int = 1, *, collectors: int = 1
+) -> list[WorkerKind]:
     """Return the workers of one stack."""
     return [
         WorkerKind("ticker"),
+        *(WorkerKind("collector", number, collectors) for number in range(collectors)),
         *(WorkerKind("metering", number, metering) for number in range(metering)),
         *(WorkerKind("pricing", number, pricing) for number in range(pricing)),
         WorkerKind("finalizer"),

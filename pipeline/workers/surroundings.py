@@ -17,3 +17,8 @@ class Surroundings:
     stack: Stack
     partitions: int
     settings: Settings
+
+
+def partitions_of(worker: int, workers: int, partitions: int) -> list[int]:
+    """Return the partitions of one of several workers that share them for good."""
+    return list(range(worker, partitions, workers))

@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from builders import T0, Books
 from golden import avro_oracle, scenes
 from pipeline.collect.batch import UsageBatch
+from pipeline.collect.event import UsageEvent, event_of_record
+from pipeline.core.errors import Rejection
 from pipeline.core.identity import (
     Json,
     batch_digest,
@@ -41,8 +43,10 @@ from pipeline.stores.records import (
     encode_letter,
     encode_slices,
     encode_tick,
+    encode_usage_event,
     letter_of,
     open_message,
+    open_usage_event,
     slices_of,
 )
 
@@ -205,6 +209,7 @@ def test_the_oracle_knows_avros_own_fingerprints(schema: str, golden: int) -> No
     ("schema", "header"),
     [
         ("UsageBatch.v1", "c301f2fe74987b26c1fa"),
+        ("UsageEvent.v1", "c3017436ba82da14723d"),
         ("Tick.v1", "c30122bcbd7e0f82a44b"),
         ("MeteredSlices.v1", "c301c62d99f8aa258294"),
         ("MeteredSlices.v2", "c301aec4c5bce857da4b"),
@@ -223,6 +228,8 @@ MESSAGES: list[tuple[str, Callable[[], bytes]]] = [
     ("tick.hex", lambda: encode_tick(Tick(300, T0, 12), 8)),
     ("metered_slices.hex", lambda: encode_slices(scenes.line().slices[:4])),
     ("metered_slices_v2.hex", lambda: encode_slices(scenes.pointed_slices())),
+    ("usage_event.hex", lambda: encode_usage_event(scenes.THIRD)),
+    ("usage_event_reversal.hex", lambda: encode_usage_event(scenes.undone(scenes.FIRST))),
     ("rejected_usage_v2.hex", lambda: encode_letter(scenes.LETTER)),
 ]
 NO_LONGER_WRITTEN = ("rejected_usage.hex",)
@@ -253,6 +260,20 @@ def test_the_oracle_writes_the_same_bytes_and_comments(name: str) -> None:
 )
 def test_old_batches_are_understood(name: str, batch: UsageBatch) -> None:
     assert open_message(golden_bytes(name)) == batch
+
+
+@pytest.mark.parametrize(
+    ("name", "event"),
+    [
+        ("usage_event.hex", scenes.THIRD),
+        ("usage_event_reversal.hex", scenes.undone(scenes.FIRST)),
+    ],
+)
+def test_old_events_are_understood(name: str, event: UsageEvent) -> None:
+    record = open_usage_event(golden_bytes(name))
+
+    assert not isinstance(record, Rejection)
+    assert event_of_record(record) == event
 
 
 def test_old_ticks_and_slices_are_understood() -> None:

@@ -26,7 +26,7 @@ from pipeline.cli.catalog import apply_sheet
 from pipeline.core.calendar import Instant
 from pipeline.embedded import Servers
 from pipeline.meter.slices import Counts
-from pipeline.replay.audit import Conservation, total
+from pipeline.replay.audit import Collection, Conservation, total
 from pipeline.settings import Settings
 from pipeline.stores.kafka import KafkaLog, SureProducer, log_ends, partition_counts, usage_log
 from pipeline.stores.postgres.books import load_cursors
@@ -35,6 +35,7 @@ from pipeline.stores.postgres.documents import Document, read_documents
 from pipeline.stores.postgres.drafts import Draft, read_drafts
 from pipeline.stores.postgres.facts import Author
 from pipeline.workers.auditing import conservation
+from pipeline.workers.collected import collection
 from pipeline.workers.supervisor import Supervisor, WorkerKind, default_workers
 from pipeline.workers.surroundings import Surroundings
 from pipeline.workers.verifying import Verified, Verifier
@@ -44,7 +45,7 @@ PATIENCE_S = 90.0
 _POLL_S = 0.05
 _TUNING: dict[str, float] = {"partitions": PARTITIONS, "tick_s": 0.3, "flush_s": 0.1}
 
-TICKER, METERING, PRICING, FINALIZER, PUBLISHER = default_workers()
+TICKER, COLLECTOR, METERING, PRICING, FINALIZER, PUBLISHER = default_workers()
 BILLING = (TICKER, METERING, PRICING, FINALIZER)
 """What it takes from usage to invoices; the publisher only tells of them."""
 
@@ -221,6 +222,10 @@ class RunningStack:
     def conservation(self) -> dict[int, Conservation]:
         """The seven counts of every partition."""
         return conservation(self.around, lambda _done, _of: None)
+
+    def collection(self) -> dict[int, Collection]:
+        """The collector's four counts of every partition of raw usage."""
+        return collection(self.around, lambda _done, _of: None)
 
     def verify(self) -> Verified:
         """Verify every document."""

@@ -204,3 +204,35 @@ def test_the_clock_finds_back(moment: Instant, zone: str) -> None:
     back = localised(shown.replace(tzinfo=None), ZoneInfo(zone))
 
     assert back == moment if shown.fold == 0 else moment - DAY < back < moment
+
+
+near = st.from_regex(
+    r"(1999|2026|0001|9999)-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\.[0-9]{1,7})?Z",
+    fullmatch=True,
+)
+
+
+@few
+@given(
+    near,
+    st.lists(
+        st.tuples(st.integers(0, 27), st.integers(0, 1), st.sampled_from("0٣WTt:-,.+ Zz")),
+        max_size=1,
+    ),
+)
+def test_the_commonest_form_is_read_as_any_other(
+    text: str, edits: list[tuple[int, int, str]]
+) -> None:
+    """`Z` is read at sight, `+00:00` by the rules."""
+    for at, dropped, piece in edits:
+        text = text[:at] + piece + text[at + dropped :]
+    by_rules = text.removesuffix("Z") + "+00:00" * text.endswith("Z")
+
+    assert instant_or_none(text) == instant_or_none(by_rules)
+
+
+def instant_or_none(text: str) -> Instant | None:
+    try:
+        return parse_instant(text)
+    except ValueError:
+        return None

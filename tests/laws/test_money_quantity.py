@@ -16,6 +16,7 @@ from pipeline.core.quantity import (
     from_mantissa,
     mantissa_scale,
     parse_decimal,
+    plain_mantissa,
     quantity_text,
 )
 
@@ -97,3 +98,11 @@ def test_what_is_not_plain_is_refused_or_exact(text: str) -> None:
 def test_only_strings_are_numbers(value: object) -> None:
     with pytest.raises(ValueError, match="travels as a string"):
         parse_decimal(value)
+
+
+@given(plain | st.text("0123456789.-+e٣ ", max_size=6))
+@example("-0.50")
+def test_plain_numbers_read_fast_are_read_alike(text: str) -> None:
+    fast = plain_mantissa(text)
+
+    assert fast is None or fast == mantissa_scale(parse_decimal(text))

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.agents.failures import RefusedUsage
-from pipeline.agents.intake import Entry, Intake
+from pipeline.agents.intake import Intake
+from pipeline.collect.batch import Entry
 from pipeline.collect.event import UsageEvent
 from pipeline.core.calendar import EARLIEST, parse_instant
 from pipeline.core.errors import BadInput, Code

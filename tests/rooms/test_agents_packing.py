@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.agents.intake import Entry
 from pipeline.agents.packing import Packing, Sealed
 from pipeline.agents.spool import Reach
-from pipeline.collect.batch import Mode
+from pipeline.collect.batch import Entry, Mode
 from pipeline.collect.limits import BATCH_BYTES_MAX, BATCH_EVENTS_MAX
 from pipeline.core.calendar import EARLIEST
 from pipeline.core.errors import BadInput
