@@ -10,6 +10,7 @@ from pipeline.bench.expected import Expected
 from pipeline.bench.latency import measure_latency
 from pipeline.bench.load import Load, Shape
 from pipeline.bench.plain import measure_baseline
+from pipeline.bench.raw import RawLoad, drain_raw
 from pipeline.bench.report import Figures
 from pipeline.bench.shop import WINDOW_US, customer_names
 from pipeline.bench.stand import Stand, Tell
@@ -24,7 +25,7 @@ _WINDOWS = 24
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is asked of a run. `latency_s` 0: no second phase."""
+    """What is asked of a run. `latency_s` 0: no second phase. `collectors` 0: packed batches."""
 
     shape: Shape
     events: int
@@ -32,6 +33,7 @@ class Plan:
     pricing: int
     latency_s: float
     baseline: bool
+    collectors: int = 0
 
 
 def opening() -> Instant:
@@ -44,9 +46,13 @@ def run_course(stand: Stand, plan: Plan, start: Instant, tell: Tell) -> Figures:
     shape = plan.shape
     customers = customer_names(shape.series)
     expected = Expected(customers, start, _WINDOWS)
-    load = Load(shape, customers, expected)
-    workers = default_workers(plan.metering, plan.pricing)
-    drained = drain(stand, load, expected, plan.events, (start, start + SPAN_US), workers, tell)
+    load, times = Load(shape, customers, expected), (start, start + SPAN_US)
+    workers = default_workers(plan.metering, plan.pricing, collectors=max(1, plan.collectors))
+    if plan.collectors:
+        raw = RawLoad(customers, expected)
+        drained = drain_raw(stand, raw, plan.events, times, workers, tell)
+    else:
+        drained = drain(stand, load, expected, plan.events, times, workers, tell)
     duplicates = expected.duplicate
     latency_s = None
     if plan.latency_s:

@@ -20,17 +20,20 @@ from pipeline.bench.stand import Stand, Tell
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import ServerFailed
 from pipeline.stores.kafka import MeteredReader, log_ends
-from pipeline.topology import USAGE_EVENTS, USAGE_METERED
+from pipeline.topology import USAGE_EVENTS, USAGE_METERED, USAGE_RAW
 from pipeline.workers.supervisor import WorkerKind
 
 _FIRST_SLICE_WAIT_S = 120.0
 _TOLD_EVERY = 50
-_TOPICS = (USAGE_EVENTS, USAGE_METERED)
+_TOPICS = (USAGE_RAW, USAGE_EVENTS, USAGE_METERED)
 
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """What the phase measured; CPU by kind of process, memory by process, bytes by topic."""
+    """What the phase measured; CPU by kind of process, memory by process, bytes by topic.
+
+    `collected_s`: seconds until the collectors had stepped over all, where events came raw.
+    """
 
     events: int
     produce_s: float
@@ -39,6 +42,7 @@ class Drained:
     cpu_s: dict[str, float]
     rss_mb: dict[str, int]
     broker_bytes: dict[str, int]
+    collected_s: float | None = None
 
     @property
     def events_per_s(self) -> float:
@@ -60,7 +64,7 @@ def drain(
     stand.start(*workers)
     stand.settle()
     stand.stop("metering")
-    stored = _stored(stand)
+    stored = stored_bytes(stand)
     tell(f"filling the log with {events:,} events", None)
     produce_s = _fill(stand, load, events, times, tell)
     ends = stand.ends()
@@ -80,7 +84,7 @@ def drain(
         drafted_s=drafted - started,
         cpu_s=cpu_s,
         rss_mb=peak_rss_mb(stand.pids()),
-        broker_bytes={name: size - stored[name] for name, size in _stored(stand).items()},
+        broker_bytes={name: size - stored[name] for name, size in stored_bytes(stand).items()},
     )
 
 
@@ -119,6 +123,7 @@ def _first_slice(stand: Stand, metering: Sequence[WorkerKind]) -> float:
         reader.close()
 
 
-def _stored(stand: Stand) -> dict[str, int]:
+def stored_bytes(stand: Stand) -> dict[str, int]:
+    """Return the bytes of each topic on the way, as the broker keeps them."""
     home, stack = stand.around.settings.home, stand.around.stack
     return {topic.name: log_bytes(home, stack.topic(topic)) for topic in _TOPICS}

@@ -13,7 +13,7 @@ from pipeline.bench.load import Shape
 from pipeline.bench.plain import Plain
 from pipeline.bench.probes import kind_of
 
-_WORKERS = ("metering", "pricing", "ticker", "finalizer")
+_WORKERS = ("collector", "metering", "pricing", "ticker", "finalizer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,16 @@ class Figures:
         millions = self.drained.events / 1e6
         return {kind: round(s / millions, 3) for kind, s in self.drained.cpu_s.items()}
 
+    @property
+    def mode(self) -> str:
+        """How the events came."""
+        return "raw" if self.drained.collected_s is not None else self.shape.mode.value
+
     def json(self) -> dict[str, object]:
         """Return the document."""
         drained, plain = self.drained, self.plain
         return {
-            "mode": self.shape.mode.value,
+            "mode": self.mode,
             "events": drained.events,
             "seconds": round(drained.seconds, 3),
             "produce_s": round(drained.produce_s, 3),
@@ -54,6 +59,7 @@ class Figures:
             "rss_mb": drained.rss_mb,
             "latency_s": self.latency_s,
             "drafted_s": round(drained.drafted_s, 3),
+            "collected_s": drained.collected_s and round(drained.collected_s, 3),
             "duplicates": self.duplicates,
             "series": self.shape.series,
             "partitions": self.shape.partitions,
@@ -74,8 +80,11 @@ class Figures:
         table.add_column()
         table.add_column(justify="right")
         table.add_column()
-        table.add_row(f"{self.shape.mode} events a second", f"{drained.events_per_s:,.0f}", _SINCE)
+        table.add_row(f"{self.mode} events a second", f"{drained.events_per_s:,.0f}", _SINCE)
         table.add_row("seconds", f"{drained.seconds:.2f}", f"for {drained.events:,} events")
+        if drained.collected_s:
+            collected = f"{drained.events / drained.collected_s:,.0f}"
+            table.add_row("collected", collected, "events a second, by the collectors alone")
         table.add_row("until every draft was priced", f"{drained.drafted_s:.2f}", "seconds")
         table.add_row("filled beforehand in", f"{drained.produce_s:.2f}", "seconds")
         for kind, seconds in sorted(cpu.items(), key=lambda item: -item[1]):

@@ -23,7 +23,6 @@ from pipeline.cli.stack import own_stack
 from pipeline.collect.batch import Mode
 from pipeline.collect.limits import BATCH_EVENTS_MAX
 from pipeline.core.calendar import Instant
-from pipeline.core.errors import BadInput
 from pipeline.settings import read_settings
 from pipeline.stores.postgres.facts import Author
 
@@ -56,16 +55,20 @@ def bench(
     batch_customers: Annotated[
         int, typer.Option(min=0, help="Customers in a batch, neighbours; 0: any.")
     ] = 0,
+    collectors: Annotated[int, typer.Option(min=1, help="Collectors, in mode raw.")] = 1,
     latency_seconds: Annotated[
-        float, typer.Option(min=0, help="Length of the latency phase; 0: none.")
+        float, typer.Option(min=0, help="Length of the latency phase; 0: none. Not in mode raw.")
     ] = 20.0,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Measure events per second, totals checked, on servers of its own."""
-    if mode is _Mode.raw:
-        raise BadInput("--mode raw: this version has no collector yet; use keyed or sequenced")
-    shape = Shape(Mode(mode.value), series, partitions, batch, batch_customers)
-    plan = Plan(shape, events, workers, pricing, latency_seconds, baseline is _Baseline.faust)
+    raw = mode is _Mode.raw
+    shape = Shape(
+        Mode.KEYED if raw else Mode(mode.value), series, partitions, batch, batch_customers
+    )
+    latency_s = 0.0 if raw else latency_seconds
+    with_faust = baseline is _Baseline.faust
+    plan = Plan(shape, events, workers, pricing, latency_s, with_faust, collectors if raw else 0)
     with TemporaryDirectory(prefix="bench-") as home, steps("bench") as tell:
         start = opening()
         with _stand(Path(home), shape, start, tell) as stand:

@@ -26,7 +26,7 @@ def bench(mode: str) -> dict[str, Any]:
     return dict(json.loads(ran.stdout))
 
 
-@pytest.mark.parametrize("mode", ["keyed", "sequenced"])
+@pytest.mark.parametrize("mode", ["keyed", "sequenced", "raw"])
 def test_a_short_run_prints_the_figures_of_checked_totals(mode: str) -> None:
     found = bench(mode)
     assert (found["mode"], found["events"], found["checked"]) == (mode, EVENTS, True)
