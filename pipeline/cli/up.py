@@ -22,6 +22,7 @@ _LOOKS_A_TELLING = 4
 def up(
     metering: Annotated[int, typer.Option(min=1, help="Metering workers.")] = 1,
     pricing: Annotated[int, typer.Option(min=1, help="Pricing workers.")] = 1,
+    collectors: Annotated[int, typer.Option(min=1, help="Collectors of raw usage.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="Print the stack as JSON.")] = False,
 ) -> None:
     """Run servers and workers, restart what dies, and stay."""
@@ -32,7 +33,9 @@ def up(
     with own_stack(settings) as owned:
         around = owned.around
         logs = owned.home.path / "logs"
-        supervisor = Supervisor(around, default_workers(metering, pricing), logs)
+        supervisor = Supervisor(
+            around, default_workers(metering, pricing, collectors=collectors), logs
+        )
         supervisor.start()
         try:
             from pipeline.embedded import Servers

@@ -27,4 +27,4 @@ DIMENSIONS_BYTES_MAX = 1024
 """Bytes of one event's dimensions as canonical JSON: with customer and meter they name a series,
 which must fit a row of a database index."""
 LINE_BYTES_MAX = 256 * 1024
-"""Bytes of one line of CloudEvents JSON."""
+"""Bytes of one line of CloudEvents JSON, or of one message of raw usage."""

@@ -119,7 +119,7 @@ class RawReader:
     def customer(self, value: bytes | None, headers: Headers | None) -> str:
         """Return whose event a refused message is, as far as can be told, else nothing."""
         try:
-            if value is None:
+            if value is None or len(value) > LINE_BYTES_MAX:
                 return ""
             fields = parse_json(value) if _is_object(value) else self._read_record(value)
             if not isinstance(fields, Mapping):
@@ -148,6 +148,8 @@ class RawReader:
             return parse_binary_cloudevent(attributes, value)
         if _is_object(value):
             return parse_cloudevent(value)
+        if len(value) > LINE_BYTES_MAX:
+            return Rejection(Code.TOO_LARGE, "", f"more than {LINE_BYTES_MAX} bytes")
         record = self._read_record(value)
         return record if isinstance(record, Rejection) else event_of_record(record)
 
@@ -189,6 +191,8 @@ class RawReader:
         return self._entry(event_id, source, parse_instant(known["ce_time"].decode()), data)
 
     def _avro(self, value: bytes) -> Entry | None:
+        if len(value) > LINE_BYTES_MAX:
+            return None
         fields = self._read_record(value)
         if isinstance(fields, Rejection) or fields["reversed_at"] is not None:
             return None

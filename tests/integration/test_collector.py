@@ -116,7 +116,7 @@ def test_what_is_refused_is_kept_with_its_headers_and_its_place(
     spoiled: list[tuple[bytes | None, raw.Headers, Code, str, str]] = [
         (None, [], Code.UNREADABLE, "", ""),
         (b"\xff\xfe", [], Code.UNREADABLE, "", ""),
-        (b"x" * 900_000, [], Code.UNREADABLE, "", ""),
+        (b"x" * 900_000, [], Code.TOO_LARGE, "", ""),
         (raw.avro(good)[:-3], [], Code.UNREADABLE, "", ""),
         (value, headers[1:], Code.BAD_FIELD, "ce_specversion", good.customer),
         (

@@ -118,6 +118,7 @@ REFUSED: list[tuple[str, bytes | None, Headers, Code, str]] = [
     ("no value, binary", None, headers(), Code.UNREADABLE, ""),
     ("nothing in it", b"", (), Code.UNREADABLE, ""),
     ("neither JSON nor Avro", b"usage: 3", (), Code.UNREADABLE, ""),
+    ("a monster", b" " * limits.LINE_BYTES_MAX + STRUCTURED, (), Code.TOO_LARGE, ""),
     ("a JSON list", b"[1]", (), Code.UNREADABLE, ""),
     (
         "a batch of CloudEvents",
@@ -179,6 +180,13 @@ REFUSED: list[tuple[str, bytes | None, Headers, Code, str]] = [
     ("another record", encode_tick(Tick(1, T0, 1), 8), (), Code.UNREADABLE, ""),
     ("truncated", avro()[:-2], (), Code.UNREADABLE, ""),
     ("bytes left over", avro() + b"\0", (), Code.UNREADABLE, ""),
+    (
+        "Avro, a monster",
+        avro() + bytes(limits.LINE_BYTES_MAX),
+        (),
+        Code.TOO_LARGE,
+        "",
+    ),
     ("Avro, no UTF-8", avro().replace(b"acme", b"ac\xffe"), (), Code.UNREADABLE, ""),
     ("Avro, empty customer", avro(customer=""), (), Code.MISSING_FIELD, "customer"),
     ("Avro, NUL", avro(customer="a\0"), (), Code.BAD_FIELD, "customer"),
