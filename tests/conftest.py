@@ -4,7 +4,7 @@ import os
 
 from hypothesis import settings
 
-pytest_plugins = ("fixtures_stack",)
+pytest_plugins = ("fixtures_registry", "fixtures_stack")
 
 settings.register_profile("search", deadline=None)  # SEARCH=1: other examples every time
 settings.register_profile("gate", deadline=None, derandomize=True, print_blob=True)

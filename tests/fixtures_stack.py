@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from containers import start_containers
+
 if TYPE_CHECKING:
     from integration.running import RunningStack
     from pipeline.embedded import Servers
@@ -55,42 +57,41 @@ def docker_answers(wait_s: float = DOCKER_WAIT_S) -> bool:
         return False
 
 
-def start_missing(held: ExitStack, home: Path, given: dict[str, str]) -> tuple[str, dict[str, str]]:
-    """Start the servers that are not given; return where they come from and all addresses."""
-    missing = frozenset(NAMES) - given.keys()
-    if not missing:
-        return "settings", given
-    if docker_answers():
-        return "containers", {**_containers(held, missing), **given}
-    return "embedded", {**_embedded(held, home, missing), **given}
-
-
-def _containers(held: ExitStack, names: frozenset[str]) -> dict[str, str]:
-    from testcontainers.community.kafka import KafkaContainer
-    from testcontainers.community.postgres import PostgresContainer
-    from testcontainers.community.redis import RedisContainer
-
-    def kafka() -> str:
-        running = held.enter_context(KafkaContainer("confluentinc/cp-kafka:7.9.2").with_kraft())
-        return str(running.get_bootstrap_server())
-
-    def redis() -> str:
-        running = held.enter_context(RedisContainer("redis:7.4"))
-        return f"redis://{running.get_container_host_ip()}:{running.get_exposed_port(6379)}/0"
-
-    def postgres() -> str:
-        running = held.enter_context(PostgresContainer("postgres:18", driver=None))
-        return str(running.get_connection_url())
-
-    starting: dict[str, Callable[[], str]] = {"kafka": kafka, "redis": redis, "postgres": postgres}
-    return {name: starting[name]() for name in sorted(names)}
-
-
 def _embedded(held: ExitStack, home: Path, names: frozenset[str]) -> dict[str, str]:
     from pipeline.embedded import EmbeddedServers
 
     started = held.enter_context(EmbeddedServers(home, only=names)).start()
     return {name: getattr(started, name) for name in names}
+
+
+InDocker = Callable[[ExitStack, frozenset[str]], dict[str, str]]
+Embedded = Callable[[ExitStack, Path, frozenset[str]], dict[str, str]]
+
+
+def start_missing(
+    held: ExitStack,
+    home: Path,
+    given: dict[str, str],
+    in_docker: InDocker = start_containers,
+    embedded: Embedded = _embedded,
+) -> tuple[str, dict[str, str]]:
+    """Start the servers that are not given; return where they come from and all addresses.
+
+    An engine that answers but cannot run them is told, and passed over.
+    """
+    missing = frozenset(NAMES) - given.keys()
+    if not missing:
+        return "settings", given
+    instead = ""
+    if docker_answers():
+        try:
+            with ExitStack() as trial:
+                found = in_docker(trial, missing)
+                held.push(trial.pop_all())
+            return "containers", {**found, **given}
+        except Exception as error:  # of Docker's client, of a registry, of a server
+            instead = f", since Docker would not: {(str(error) or repr(error)).splitlines()[0]}"
+    return f"embedded{instead}", {**embedded(held, home, missing), **given}
 
 
 @pytest.fixture(scope="session")

@@ -139,6 +139,11 @@ SPOILED: dict[str, tuple[Spoil, Code, str]] = {
         Code.MISSING_FIELD,
         "producer",
     ),
+    "a pass of nobody": (
+        lambda b: encode_batch(replace(b, gate_pass="mine")),
+        Code.UNKNOWN_PASS,
+        "gate_pass",
+    ),
     "a huge dictionary": (
         lambda b: encode_batch(replace(b, customers=["x"] * (limits.DICTIONARY_MAX + 1))),
         Code.TOO_LARGE,

@@ -153,6 +153,8 @@ class ForeignReader:
 
     registry: Registry
     pause: Callable[[float], None] = sleep
+    tries_max: int | None = None
+    """After how many silences to give up; None: a worker waits as long as it takes."""
     _known: dict[int, _Known] = field(default_factory=dict)
 
     def decode(self, message: bytes) -> tuple[str, dict[str, object]]:
@@ -160,6 +162,7 @@ class ForeignReader:
 
         Raises:
             Unreadable: broken, of an id that the registry does not know, or of another record.
+            ServerFailed: the registry was silent `tries_max` times.
 
         """
         if not is_foreign(message):
@@ -199,16 +202,19 @@ class ForeignReader:
             try:
                 return self.registry.schema(schema_id)
             except (ServerFailed, Refusal) as error:
-                _log.warning(
-                    "usage waits for the schema registry", schema=schema_id, why=str(error)
-                )
-                self.pause(_PAUSES_S[min(tried, len(_PAUSES_S) - 1)])
                 tried += 1
+                if self.tries_max is not None and tried >= self.tries_max:
+                    raise ServerFailed(f"{error}: set TALEA_REGISTRY to one that does") from None
+                if self.tries_max is None:  # a worker's log; a command has its own one line
+                    _log.warning(
+                        "usage waits for the schema registry", schema=schema_id, why=str(error)
+                    )
+                self.pause(_PAUSES_S[min(tried, len(_PAUSES_S)) - 1])
 
 
-def message_decoder(url: str | None) -> Decode:
+def message_decoder(url: str | None, tries_max: int | None = None) -> Decode:
     """Return what decodes messages: ours alone, or with a registry those of outsiders too."""
-    return ForeignReader(Registry(url)).decode if url else decode
+    return ForeignReader(Registry(url), tries_max=tries_max).decode if url else decode
 
 
 def is_foreign(message: bytes) -> bool:

@@ -15,6 +15,7 @@ from mode.supervisors import CrashingSupervisor
 
 from pipeline.stores.claims import RedisClaims
 from pipeline.stores.codec import Decode
+from pipeline.stores.fetched import read_any_header_name
 from pipeline.stores.kafka import KafkaLog, usage_log
 from pipeline.workers.catchup import Catchup
 from pipeline.workers.holding import Holding
@@ -41,6 +42,7 @@ class FaustSender:
 
 def make_app(around: Surroundings, number: int, decode: Decode | None = None) -> faust.App:
     """Return the Faust application of one metering worker (FAUST.md 2.8, SPIKE.md 5)."""
+    read_any_header_name()
     settings = around.settings
     datadir = settings.home / "faust" / str(number)
     datadir.parent.mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,7 @@ from pipeline.workers.surroundings import Surroundings
 Progress = Callable[[int, int], None]
 """Called with (records read, records to read)."""
 
+_REGISTRY_TRIES = 5
 _ALL_TICKS = 1 << 40
 
 
@@ -73,7 +74,7 @@ class Verifier:
         }
         self._documents = archive.read_documents()
         self._skips = archive.read_skips()
-        self._decode = message_decoder(around.settings.registry)
+        self._decode = message_decoder(around.settings.registry, _REGISTRY_TRIES)
 
     @property
     def numbers(self) -> frozenset[str]:

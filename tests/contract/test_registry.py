@@ -241,6 +241,15 @@ def test_a_registry_that_will_not_say_makes_usage_wait(status: int) -> None:
     assert waited == [0.1, 0.2, 0.5]
 
 
+def test_whoever_need_not_wait_gives_up_in_one_line() -> None:
+    waited = list[float]()
+    reader = ForeignReader(Registry("http://127.0.0.1:1"), waited.append, tries_max=3)
+
+    with pytest.raises(ServerFailed, match=r"does not answer .*: set TALEA_REGISTRY"):
+        reader.decode(framed(7, json.loads(OURS.text), FIELDS))
+    assert waited == [0.1, 0.2]
+
+
 def test_a_registry_that_is_away_is_waited_for() -> None:
     fake = FakeRegistry({7: OURS.text})
     with serving(fake) as url:

@@ -61,3 +61,44 @@ def test_named_servers_are_taken_and_none_is_started(
     with ExitStack() as held:
         assert start_missing(held, tmp_path, named_servers()) == ("settings", GIVEN)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_engine_that_runs_them_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    closed = list[str]()
+
+    def in_docker(held: ExitStack, names: frozenset[str]) -> dict[str, str]:
+        held.callback(closed.append, "the containers")
+        return {name: f"{name} in docker" for name in names}
+
+    with engine(b"HTTP/1.0 200 OK\r\n\r\nOK") as where, ExitStack() as held:
+        monkeypatch.setenv("DOCKER_HOST", where)
+        source, found = start_missing(held, tmp_path, {"redis": "redis://r"}, in_docker)
+        assert source == "containers"
+        assert found == {
+            "kafka": "kafka in docker",
+            "postgres": "postgres in docker",
+            "redis": "redis://r",
+        }
+        assert closed == []
+    assert closed == ["the containers"]
+
+
+def test_an_engine_that_cannot_run_them_is_passed_over_and_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    closed = list[str]()
+
+    def in_docker(held: ExitStack, names: frozenset[str]) -> dict[str, str]:
+        held.callback(closed.append, "what had started")
+        raise OSError("no such image: apache/kafka\nand more")
+
+    def embedded(held: ExitStack, home: Path, names: frozenset[str]) -> dict[str, str]:
+        return {name: f"{name} embedded" for name in names}
+
+    with engine(b"HTTP/1.0 200 OK\r\n\r\nOK") as where, ExitStack() as held:
+        monkeypatch.setenv("DOCKER_HOST", where)
+        source, found = start_missing(held, tmp_path, {}, in_docker, embedded)
+
+    assert source == "embedded, since Docker would not: no such image: apache/kafka"
+    assert set(found.values()) == {f"{name} embedded" for name in found}
+    assert closed == ["what had started"]

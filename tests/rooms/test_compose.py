@@ -3,6 +3,7 @@
 Nothing is built or run here: no test needs a Docker engine.
 """
 
+import ast
 import json
 import os
 import re
@@ -20,6 +21,7 @@ import typer
 import yaml
 from packaging.specifiers import SpecifierSet
 
+from containers import COMPOSE_TEXT, address, compose, container
 from pipeline.cli.app import run
 from pipeline.cli.work import worker
 from pipeline.embedded.kafka import properties
@@ -39,9 +41,6 @@ ROOT = Path(__file__).parents[2]
 PROJECT: Mapping[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text()
 GUIDE = (ROOT / "deploy/README.md").read_text()
-COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
-
-VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
 PINNED = re.compile(r"[a-z/]+:\d+\.\d+(\.\d+)?(-[a-z-]+)?")
 
 SERVERS = ("kafka", "redis", "postgres")
@@ -54,14 +53,6 @@ PLACES = {
     "log.dirs",
 }
 """Broker settings that say where, not how."""
-
-
-def compose(variables: Mapping[str, str]) -> Mapping[str, Service]:
-    """Read the services as compose does where these variables are set."""
-    text = VARIABLE.sub(lambda found: variables.get(found[1], found[2]), COMPOSE_TEXT)
-    assert "$" not in text, "a variable without a default"
-    services: Mapping[str, Service] = yaml.safe_load(text)["services"]
-    return services
 
 
 SERVICES = compose({})
@@ -119,6 +110,24 @@ def test_the_workers_of_a_stack_are_the_services() -> None:
     assert Counter(kinds.values()) == Counter(default_workers(metering=2, pricing=2))
     for name, kind in kinds.items():
         assert name == (kind.label if kind.of > 1 else kind.name)
+
+
+def test_whatever_worker_can_be_run_is_one_of_a_stack() -> None:
+    """So that a new one cannot be forgotten here: the test above then asks for its service."""
+    tree = ast.parse((ROOT / "pipeline/bootstrap.py").read_text())
+    (runner,) = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.name == "worker_runner"
+    ]
+    named = {
+        pattern.value.value
+        for pattern in ast.walk(runner)
+        if isinstance(pattern, ast.MatchValue) and isinstance(pattern.value, ast.Constant)
+    }
+
+    assert {kind.name for kind in default_workers()} == named
+    assert len(named) >= 4
 
 
 def test_besides_workers_only_set_up_and_a_command_at_hand_are_ours() -> None:
@@ -289,6 +298,35 @@ def test_images_are_pinned() -> None:
     assert {images[name] for name in OURS} == {f"talea:{PROJECT['project']['version']}"}
     release = images["kafka"].split(":")[1]
     assert f":{release} " in (ROOT / "pipeline/embedded/kafka.lock").read_text()
+
+
+# --- the same servers as containers of the tests ---
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_the_tests_run_the_servers_of_this_file(name: str) -> None:
+    service, wanted = SERVICES[name], container(name, 23_456)
+
+    assert wanted.image == service["image"]
+    assert list(wanted.command) == service.get("command", [])
+    assert wanted.environment.keys() == service.get("environment", {}).keys()
+    assert wanted.port == 23_456
+    assert str(wanted.inner) == service["ports"][0].split(":")[2]
+
+
+def test_a_broker_of_the_tests_says_where_it_is_reached() -> None:
+    broker = broker_settings(container("kafka", 23_456).environment)
+
+    assert listeners(broker["advertised.listeners"])["HOST"] == "127.0.0.1:23456"
+    assert address("kafka", 23_456) == "127.0.0.1:23456"
+
+
+def test_a_database_of_the_tests_lets_us_in() -> None:
+    environment = container("postgres", 23_456).environment
+    where = urlsplit(address("postgres", 23_456))
+
+    assert (where.username, where.password) == ("talea", environment["POSTGRES_PASSWORD"])
+    assert where.path == f"/{environment['POSTGRES_DB']}"
 
 
 # --- the image ---

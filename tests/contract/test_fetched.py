@@ -1,0 +1,94 @@
+"""Records as aiokafka reads them, and as we do where it cannot: one suite over both."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aiokafka.consumer import fetcher
+from aiokafka.record.memory_records import MemoryRecords
+
+from batches import CODECS, Headers, Written, batch, overwritten
+from pipeline.stores.fetched import FetchedRecords, _records, read_any_header_name
+from pipeline.stores.kafka import event_count
+
+RECORDS: list[Written] = [
+    (None, b"first", [("talea-events", b"3"), ("trace", None)]),
+    (b"key", None, []),
+    (b"", b"", [("zoë", b"")]),
+    (b"k" * 300, b"v" * 70_000, [("n" * 200, bytes(range(256)))]),
+]
+
+
+def spoiled(name: bytes, by: bytes, codec: int) -> bytes:
+    """A batch with one header's name overwritten."""
+    named: list[Written] = [(None, b"1", [("good", b"1")]), (None, b"2", [("name", b"2")])]
+    return overwritten(batch(0, [*named, *RECORDS]), name, by, codec)
+
+
+def told(record: Any) -> tuple[object, ...]:
+    headers = tuple(record.headers)
+    return record.offset, record.timestamp, record.timestamp_type, record.key, record.value, headers
+
+
+def read(kind: Callable[[bytes], Any], fetched: bytes) -> list[tuple[object, ...]]:
+    records, found = kind(fetched), []
+    while records.has_next():
+        following = records.next_batch()
+        assert following.validate_crc()
+        found += [told(record) for record in following]
+        assert following.next_offset == found[-1][0] + 1  # type: ignore[operator]
+    return found
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_what_is_well_reads_as_ever(codec: str) -> None:
+    fetched = batch(CODECS[codec], RECORDS) + batch(0, RECORDS[:1])
+
+    assert read(FetchedRecords, fetched) == read(MemoryRecords, fetched)
+    assert len(read(FetchedRecords, fetched)) == 5
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_our_second_reading_agrees_with_the_first(codec: str) -> None:
+    one = batch(CODECS[codec], RECORDS)
+
+    assert [told(record) for record in _records(one)] == read(MemoryRecords, one)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_name_that_is_no_text_costs_its_record_the_headers_and_nothing_else(codec: str) -> None:
+    fetched = spoiled(b"good", b"\xff\xfeod", CODECS[codec])
+    with pytest.raises(UnicodeDecodeError):
+        read(MemoryRecords, fetched)
+
+    found = read(FetchedRecords, fetched + batch(0, RECORDS[:1]))
+    assert [record[4] for record in found[:3]] == [b"1", b"2", b"first"]
+    assert [record[5] for record in found[:2]] == [(), (("name", b"2"),)]
+    assert found[2][5] == (("talea-events", b"3"), ("trace", None))
+    assert len(found) == 7
+
+
+def test_aiokafka_takes_it_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetcher, "MemoryRecords", fetcher.MemoryRecords)
+    read_any_header_name()
+
+    assert fetcher.MemoryRecords is FetchedRecords
+
+
+@pytest.mark.parametrize(
+    ("headers", "count"),
+    [
+        ([("talea-events", b"3")], 3),
+        ([("talea-events\0", b"3")], 3),
+        ([("talea-events\0x", b"3"), ("talea-events", b"4")], 3),
+        ([("talea-event", b"3")], None),
+        ([("talea-events", b"\xb2")], None),
+        ([("talea-events", b"-1")], None),
+        ([("talea-events", b"1" * 10)], None),
+        ([("talea-events", None)], None),
+        ([], None),
+    ],
+)
+def test_the_count_of_a_header(headers: Headers, count: int | None) -> None:
+    """librdkafka ends a name at its first NUL, aiokafka does not: both must count alike."""
+    assert event_count(headers) == count
