@@ -81,9 +81,16 @@ USAGE_RAW = Topic(
 USAGE_EVENTS = Topic(
     "usage.events.v1",
     retention_ms=400 * _DAY_MS,
-    extra={"max.message.bytes": str(USAGE_BYTES_MAX)},
+    extra={
+        "max.message.bytes": str(USAGE_BYTES_MAX),
+        "message.timestamp.type": "LogAppendTime",
+    },
 )
-"""The usage log: UsageBatch and Tick, offsets contiguous (no compaction, no transactions)."""
+"""The usage log: UsageBatch and Tick, offsets contiguous (no compaction, no transactions).
+
+Record timestamps are the broker's: by a producer's clock that runs ahead the broker would refuse
+its usage, by one that lost its years it would delete segments before their time.
+"""
 USAGE_METERED = Topic("usage.metered.v1", retention_ms=7 * _DAY_MS)
 """MeteredSlices, same partition number as their source."""
 USAGE_REJECTED = Topic("usage.rejected.v1", retention_ms=120 * _DAY_MS)

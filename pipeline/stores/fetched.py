@@ -50,9 +50,8 @@ class FetchedRecords:
         self._fetched, self._at = fetched, 0
         self._inner = MemoryRecords(fetched)
 
-    def has_next(self) -> bool:
-        """Return whether a whole batch is left."""
-        return bool(self._inner.has_next())
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)  # what it asks of a fetch beside its batches
 
     def next_batch(self) -> "_Batch":
         """Return the next batch."""

@@ -68,6 +68,15 @@ def test_a_name_that_is_no_text_costs_its_record_the_headers_and_nothing_else(co
     assert len(found) == 7
 
 
+def test_a_fetch_that_ends_within_a_batch_is_told_as_ever() -> None:
+    whole = batch(0, RECORDS)
+    for fetched in (b"", whole[:7], whole[:100], whole + whole[:100]):
+        ours, theirs = FetchedRecords(fetched), MemoryRecords(fetched)
+        assert ours.size_in_bytes() == theirs.size_in_bytes()
+        assert ours.has_next() == theirs.has_next()
+    assert len(read(FetchedRecords, whole + whole[:100])) == len(RECORDS)
+
+
 def test_aiokafka_takes_it_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetcher, "MemoryRecords", fetcher.MemoryRecords)
     read_any_header_name()
