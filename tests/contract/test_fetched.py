@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from aiokafka.consumer import fetcher
 from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.structs import TopicPartition
 
 from batches import CODECS, Headers, Written, batch, overwritten
 from pipeline.stores.fetched import FetchedRecords, _records, read_any_header_name
@@ -75,6 +76,19 @@ def test_a_fetch_that_ends_within_a_batch_is_told_as_ever() -> None:
         assert ours.size_in_bytes() == theirs.size_in_bytes()
         assert ours.has_next() == theirs.has_next()
     assert len(read(FetchedRecords, whole + whole[:100])) == len(RECORDS)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_the_consumer_gets_every_record_and_knows_where_it_is(codec: str) -> None:
+    """As its fetcher unpacks them; the batch after the broken one too."""
+    fetched = spoiled(b"good", b"\xff\xfeod", CODECS[codec]) + batch(CODECS[codec], RECORDS, 46)
+    place = TopicPartition("log", 0)
+    unpacked = fetcher.PartitionRecords(
+        place, FetchedRecords(fetched), [], 41, None, None, True, fetcher.READ_UNCOMMITTED
+    )
+
+    assert [record.offset for record in unpacked] == list(range(41, 50))
+    assert unpacked.next_fetch_offset == 50
 
 
 def test_aiokafka_takes_it_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,6 +125,8 @@ BAD: list[tuple[str, object, Code, str]] = [
     ("dimensions", {"": "eu"}, Code.MISSING_FIELD, "dimensions.<name>"),
     ("dimensions", {1: "eu"}, Code.BAD_FIELD, "dimensions.<name>"),
     ("dimensions", {str(i): "" for i in range(33)}, Code.TOO_LARGE, "dimensions"),
+    ("dimensions", {str(i): "x" * 250 for i in range(5)}, Code.TOO_LARGE, "dimensions"),
+    ("dimensions", {"region": "e\0u"}, Code.BAD_FIELD, "dimensions.region"),
     ("event_id", "", Code.MISSING_FIELD, "id"),
     ("event_id", 7, Code.BAD_FIELD, "id"),
     ("event_id", "x" * 257, Code.TOO_LARGE, "id"),
