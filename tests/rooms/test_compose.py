@@ -195,6 +195,7 @@ def test_all_of_ours_have_the_same_settings(no_settings: pytest.MonkeyPatch) -> 
     assert found[0].partitions == EMBEDDED_PARTITIONS
     assert found[0].stack == Settings().stack
     assert found[0].replication == 1
+    assert not found[0].registry
 
 
 def test_the_partition_count_can_be_that_of_production() -> None:
