@@ -5,6 +5,7 @@ Owns: how we talk to the broker.  Does not own: topic names (topology), what rec
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import methodcaller
 from time import monotonic
 
 import stamina
@@ -217,11 +218,22 @@ def _record(message: Message) -> LogRecord:
 
 
 def headers_of(message: Message) -> Sequence[tuple[str, bytes | None]]:
-    """Return a message's headers; none where a name is no UTF-8 (stores/fetched.py)."""
+    """Return a message's headers; none where a name is no UTF-8 (stores/fetched.py).
+
+    Such a name leaves a hole in the client's list, and its error may only be noticed once the
+    hole was stepped into, which is the end of the process; called so it is noticed at once.
+    """
     try:
-        return message.headers() or ()  # type: ignore[return-value]
+        return _call_headers(message) or ()
     except UnicodeDecodeError:
         return ()
+    except SystemError as error:
+        if isinstance(error.__cause__, UnicodeDecodeError):
+            return ()
+        raise
+
+
+_call_headers = methodcaller("headers")  # a call site of its own would be specialised, unchecked
 
 
 class MeteredReader:

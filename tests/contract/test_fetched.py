@@ -1,16 +1,18 @@
 """Records as aiokafka reads them, and as we do where it cannot: one suite over both."""
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import pytest
 from aiokafka.consumer import fetcher
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
+from confluent_kafka import Producer
 
-from batches import CODECS, Headers, Written, batch, overwritten
+from batches import CODECS, Headers, Written, batch, overwritten, produce
 from pipeline.stores.fetched import FetchedRecords, _records, read_any_header_name
-from pipeline.stores.kafka import event_count
+from pipeline.stores.kafka import event_count, read_range
 
 RECORDS: list[Written] = [
     (None, b"first", [("talea-events", b"3"), ("trace", None)]),
@@ -96,6 +98,24 @@ def test_aiokafka_takes_it_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None
     read_any_header_name()
 
     assert fetcher.MemoryRecords is FetchedRecords
+
+
+def test_librdkafka_reads_on_and_counts_as_we_do() -> None:
+    """By the broker that librdkafka carries for tests; often, since its error comes late."""
+    with_broker = Producer({"bootstrap.servers": "none", "test.mock.num.brokers": 1})
+    broker = next(iter(with_broker.list_topics(timeout=10).brokers.values()))
+    kafka = f"{broker.host}:{broker.port}"
+    with_broker.list_topics("log", timeout=10)
+    names = [b"x" * 12, b"talea-\xff\xfeents", b"talea-events", b"talea-events\0"]
+    expected = []
+    for turn in range(40):
+        name = names[turn % 4]
+        plain = batch(0, [(None, b"v", [("x" * len(name), b"3")])], 0)
+        produce(kafka, "log", 0, overwritten(plain, b"x" * len(name), name))
+        expected.append([None, None, 3, 3][turn % 4])
+
+    read_back = read_range(kafka, "log", 0, 0, 2 * len(expected))
+    assert [record.event_count for record in islice(read_back, len(expected))] == expected
 
 
 @pytest.mark.parametrize(
