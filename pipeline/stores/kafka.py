@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import methodcaller
 from time import monotonic
+from typing import Protocol
 
 import stamina
 from confluent_kafka import (
@@ -217,11 +218,18 @@ def _record(message: Message) -> LogRecord:
     )
 
 
-def headers_of(message: Message) -> Sequence[tuple[str, bytes | None]]:
+class Headed(Protocol):
+    """What has headers: a message of the client's, or one made up."""
+
+    def headers(self) -> object: ...
+
+
+def headers_of(message: Headed) -> Sequence[tuple[str, bytes | None]]:
     """Return a message's headers; none where a name is no UTF-8 (stores/fetched.py).
 
     Such a name leaves a hole in the client's list, and its error may only be noticed once the
     hole was stepped into, which is the end of the process; called so it is noticed at once.
+    Once a message: the client remembers the list, and is silent the second time.
     """
     try:
         return _call_headers(message) or ()

@@ -23,7 +23,7 @@ from pipeline.collect.raw import RawReader
 from pipeline.collect.rounds import Rounds, Stand
 from pipeline.core.errors import BrokenInvariant, Rejection
 from pipeline.stores.codec import encode_batch
-from pipeline.stores.kafka import SureProducer, topic_id, usage_log
+from pipeline.stores.kafka import SureProducer, headers_of, topic_id, usage_log
 from pipeline.stores.postgres.collecting import open_stands, save_stands
 from pipeline.stores.raw import RawSource, raw_ends
 from pipeline.stores.records import encode_letter, open_usage_event
@@ -127,10 +127,11 @@ class Collector:
     def _take(self, messages: Sequence[RawMessage]) -> None:
         read, packers, pass_message = self._reader.read, self._packers, self._rounds.pass_message
         for message in messages:
-            entry = read(message.value(), message.headers())
+            headers = headers_of(message)
+            entry = read(message.value(), headers)
             collected = not isinstance(entry, Rejection)
             if isinstance(entry, Rejection):
-                self._refuse(message, entry)
+                self._refuse(message, headers, entry)
             else:
                 home = entry[0]
                 packer = packers[home]
@@ -156,8 +157,8 @@ class Collector:
         topic = usage_log(self._stack)
         self._send(topic, home, encode_batch(batch), event_count=batch.event_count)
 
-    def _refuse(self, message: RawMessage, rejection: Rejection) -> None:
-        value, headers = message.value(), message.headers() or ()
+    def _refuse(self, message: RawMessage, headers: Headers, rejection: Rejection) -> None:
+        value = message.value()
         customer = self._reader.customer(value, headers)
         partition = message.partition() or 0
         letter = DeadLetter(

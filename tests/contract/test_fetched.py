@@ -1,7 +1,10 @@
 """Records as aiokafka reads them, and as we do where it cannot: one suite over both."""
 
-from collections.abc import Callable
+import ast
+from collections.abc import Callable, Iterator
 from itertools import islice
+from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -12,7 +15,8 @@ from confluent_kafka import Producer
 
 from batches import CODECS, Headers, Written, batch, overwritten, produce
 from pipeline.stores.fetched import FetchedRecords, _records, read_any_header_name
-from pipeline.stores.kafka import event_count, read_range
+from pipeline.stores.kafka import event_count, headers_of, read_range
+from pipeline.stores.raw import RawSource
 
 RECORDS: list[Written] = [
     (None, b"first", [("talea-events", b"3"), ("trace", None)]),
@@ -100,22 +104,53 @@ def test_aiokafka_takes_it_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None
     assert fetcher.MemoryRecords is FetchedRecords
 
 
-def test_librdkafka_reads_on_and_counts_as_we_do() -> None:
-    """By the broker that librdkafka carries for tests; often, since its error comes late."""
-    with_broker = Producer({"bootstrap.servers": "none", "test.mock.num.brokers": 1})
-    broker = next(iter(with_broker.list_topics(timeout=10).brokers.values()))
-    kafka = f"{broker.host}:{broker.port}"
-    with_broker.list_topics("log", timeout=10)
-    names = [b"x" * 12, b"talea-\xff\xfeents", b"talea-events", b"talea-events\0"]
-    expected = []
-    for turn in range(40):
-        name = names[turn % 4]
+PIPELINE = Path(__file__).parents[2] / "pipeline"
+NAMES = [b"x" * 12, b"talea-\xff\xfeents", b"talea-events", b"talea-events\0"]
+COUNTS = [None, None, 3, 3]
+
+
+@pytest.fixture
+def broker() -> Iterator[str]:
+    """The broker that librdkafka carries for tests, with forty records by all those names."""
+    holder = Producer({"bootstrap.servers": "none", "test.mock.num.brokers": 1})
+    known = next(iter(holder.list_topics(timeout=10).brokers.values()))
+    kafka = f"{known.host}:{known.port}"
+    holder.list_topics("log", timeout=10)
+    for name in NAMES * 10:
         plain = batch(0, [(None, b"v", [("x" * len(name), b"3")])], 0)
         produce(kafka, "log", 0, overwritten(plain, b"x" * len(name), name))
-        expected.append([None, None, 3, 3][turn % 4])
+    yield kafka
+    holder.flush(1)
 
-    read_back = read_range(kafka, "log", 0, 0, 2 * len(expected))
-    assert [record.event_count for record in islice(read_back, len(expected))] == expected
+
+def test_librdkafka_reads_on_and_counts_as_we_do(broker: str) -> None:
+    """Often: its error comes late."""
+    records = islice(read_range(broker, "log", 0, 0, 80), 40)
+
+    assert [record.event_count for record in records] == COUNTS * 10
+
+
+def test_so_does_whoever_collects_raw_usage(broker: str) -> None:
+    source = RawSource(broker, "log", {0: 0})
+    found, deadline = list[int | None](), monotonic() + 20
+    while len(found) < 40 and monotonic() < deadline:
+        found += [event_count(headers_of(message)) for message in source.read(40, 0.2)]
+    source.close()
+
+    assert found == COUNTS * 10
+
+
+def test_nobody_else_asks_the_client_for_headers() -> None:
+    asking = {
+        path.name
+        for path in PIPELINE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node).endswith(".headers()")
+    }
+    using = {path.name for path in PIPELINE.rglob("*.py") if "headers_of(" in path.read_text()}
+
+    assert asking == set()
+    assert using == {"kafka.py", "collector.py"}
 
 
 @pytest.mark.parametrize(
