@@ -37,8 +37,20 @@ def event_key(customer: str, source: str, event_id: str) -> bytes:
 
 def sequenced_key(producer: str, epoch: str, partition: int, sequence: int) -> bytes:
     """Return the 16-byte key that stands for an event known by its place in a sequence."""
-    place = partition.to_bytes(4, "big") + sequence.to_bytes(8, "big")
-    return _blake(b"talea.seqkey.1", KEY_BYTES, (producer.encode(), epoch.encode(), place))
+    return sequenced_keys(producer, epoch, partition, (sequence,))
+
+
+def sequenced_keys(producer: str, epoch: str, partition: int, places: Iterable[int]) -> bytes:
+    """Return the keys of several events of one sequence, hashing what they share once."""
+    shared = _framed((producer.encode(), epoch.encode()))
+    seed = blake2b(shared, digest_size=KEY_BYTES, person=b"talea.seqkey.1")
+    head = (12).to_bytes(4, "big") + partition.to_bytes(4, "big")
+    found = []
+    for place in places:
+        state = seed.copy()
+        state.update(head + place.to_bytes(8, "big"))
+        found.append(state.digest())
+    return b"".join(found)
 
 
 def value_key(value: str) -> bytes:

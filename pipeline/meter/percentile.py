@@ -7,21 +7,28 @@ value that was told, never one between two. No value is 0.
 from collections.abc import Iterable
 from fractions import Fraction
 from math import ceil
+from typing import TypeVar
 
-from pipeline.meter.points import UsagePoint, in_order
+from pipeline.core.quantity import from_mantissa
+from pipeline.meter.points import UsagePoint, at_one_scale, in_order
+
+T = TypeVar("T", int, Fraction)
 
 
 def percentile(points: Iterable[UsagePoint], percent: Fraction) -> Fraction:
     """Return the percentile of the points' values, each as often as it was told."""
-    return nearest_rank(((point.value, point.multiplicity) for point in in_order(points)), percent)
+    ordered = in_order(points)
+    scale, values = at_one_scale(ordered)
+    told = zip(values, (point.multiplicity for point in ordered), strict=True)
+    return from_mantissa(nearest_rank(told, percent) or 0, scale)
 
 
-def nearest_rank(values: Iterable[tuple[Fraction, int]], percent: Fraction) -> Fraction:
-    """Return the percentile of values, each with how often it stands."""
+def nearest_rank(values: Iterable[tuple[T, int]], percent: Fraction) -> T | None:
+    """Return the percentile of values, each with how often it stands; None of no value."""
     ascending = sorted(values)
     rank = ceil(percent / 100 * sum(count for _, count in ascending))
     for value, count in ascending:
         rank -= count
         if rank <= 0:
             return value
-    return Fraction(0)
+    return None

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.collect.batch import Mode, UsageBatch, WideValue
 from pipeline.collect.columns import Columns, Longs
-from pipeline.core.identity import KEY_BYTES, sequenced_key, value_key
+from pipeline.core.identity import KEY_BYTES, sequenced_keys, value_key
 from pipeline.meter.meters import Meter
 from pipeline.meter.slices import Points
 
@@ -70,11 +70,8 @@ def _event_keys(picking: Picking, events: Longs) -> bytes:
     batch = picking.batch
     if batch.mode is Mode.KEYED:
         return np.frombuffer(batch.key, f"V{KEY_BYTES}")[events].tobytes()
-    first = batch.first_sequence
-    return b"".join(
-        sequenced_key(batch.producer, batch.epoch, picking.partition, first + event)
-        for event in events.tolist()
-    )
+    places = (events + batch.first_sequence).tolist()
+    return sequenced_keys(batch.producer, batch.epoch, picking.partition, places)
 
 
 def _distinct(picking: Picking, of: str, events: Longs, rows: Longs, windows: Longs) -> Points:

@@ -6,11 +6,12 @@ each set of dimensions has a level of its own, and they add up. So two periods t
 together the integral of the one that spans both, and groups that of the whole.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 from pipeline.core.calendar import Period
-from pipeline.meter.points import UsagePoint, in_order
+from pipeline.core.quantity import from_mantissa
+from pipeline.meter.points import UsagePoint, at_one_scale, in_order
 from pipeline.meter.scope import Pairs
 
 
@@ -27,10 +28,11 @@ def time_weighted(points: Iterable[UsagePoint], period: Period, per_us: int | No
     return area / unit if unit else Fraction(0)
 
 
-def _area(ordered: Iterable[UsagePoint], period: Period) -> Fraction:
-    level, since, area = Fraction(0), period.start, Fraction(0)
-    for point in ordered:
+def _area(ordered: Sequence[UsagePoint], period: Period) -> Fraction:
+    scale, levels = at_one_scale(ordered)
+    level, since, area = 0, period.start, 0
+    for point, told in zip(ordered, levels, strict=True):
         at = min(max(point.time, period.start), period.end)
         area += level * (at - since)
-        level, since = point.value, at
-    return area + level * (period.end - since)
+        level, since = told, at
+    return from_mantissa(area + level * (period.end - since), scale)

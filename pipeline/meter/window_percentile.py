@@ -19,4 +19,4 @@ def window_percentile(
         sums[window] = sums.get(window, Fraction(0)) + part
     silent = (period.end - period.start) // window_us - len(sums)
     values = [(total, 1) for total in sums.values()]
-    return nearest_rank([*values, (Fraction(0), silent)], percent)
+    return nearest_rank([*values, (Fraction(0), silent)], percent) or Fraction(0)

@@ -20,6 +20,7 @@ from pipeline.core.identity import (
     fingerprint,
     partition_of,
     sequenced_key,
+    value_key,
 )
 from pipeline.core.quantity import mantissa_scale
 from pipeline.stores.codec import decode, encode_batch
@@ -36,12 +37,15 @@ json_values = st.recursive(
 NAMERS: list[tuple[Callable[..., object], list[st.SearchStrategy[object]]]] = [
     (event_key, [texts, texts, texts]),
     (sequenced_key, [texts, texts, st.integers(0, 2**31 - 1), wholes]),
+    (value_key, [texts]),
     (lambda *parts: derived_id("inv", *parts), [texts, texts, texts]),
     (commitment, [st.binary(max_size=8), texts]),
 ]
 
 
-@pytest.mark.parametrize(("name", "fields"), NAMERS, ids=["event", "place", "id", "commitment"])
+@pytest.mark.parametrize(
+    ("name", "fields"), NAMERS, ids=["event", "place", "value", "id", "commitment"]
+)
 @few
 @given(st.data())
 def test_other_fields_have_another_name(

@@ -306,3 +306,15 @@ def test_the_story_of_this_file_has_the_figures_it_should() -> None:
     # 0.08 + (10 x 1 + 2 x 0.5 + 3) + 9.99
     assert '"total_minor":2407}' in content
     assert f'"quantity":"{quantity_text(Fraction(5, 2))}"' in content
+
+
+def test_a_level_told_after_the_cut_is_the_next_document_s() -> None:
+    """10 from the first hour on; 99 for noon of day one, but told after its cut."""
+    story = [
+        Sent(1, usage(value="10", meter="level", id="1", time=T0 + HOUR)),
+        Sent(6, usage(value="99", meter="level", id="2", time=T0 + 12 * HOUR)),
+    ]
+    found = documents([booked(lines_of(story, 1, Random(0))[0])])
+
+    assert '"quantity":"230"' in found["acme", T0 + DAY].decode()  # 10 x 23 h
+    assert '"quantity":"2376"' in found["acme", T0 + 2 * DAY].decode()  # 99 x 24 h

@@ -9,7 +9,7 @@ from builders import Line as Story
 from pipeline.core.calendar import Instant, Period
 from pipeline.core.identity import event_key, sequenced_key, value_key
 from pipeline.meter.latest import latest
-from pipeline.meter.percentile import nearest_rank, percentile
+from pipeline.meter.percentile import percentile
 from pipeline.meter.points import UsagePoint, in_order
 from pipeline.meter.scope import Pairs, Scope
 from pipeline.meter.slices import NO_POINTS, Points
@@ -82,7 +82,7 @@ def test_a_value_told_often_weighs_often() -> None:
 
     assert percentile(points, Fraction(99)) == 1
     assert percentile(points, Fraction("99.01")) == 1000
-    assert nearest_rank([], Fraction(50)) == 0
+    assert percentile([], Fraction(50)) == 0
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ Law: a point stands once a cut; told twice, it adds up.
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -122,6 +123,7 @@ def _columns(request: UsageRequest) -> tuple[str, str, int, int, bool]:
     return request.customer, request.meter, request.start, request.end, levels
 
 
+@lru_cache(maxsize=1 << 12)
 def pairs(dimensions: str) -> Pairs:
     """Return the dimensions of a series from its text: canonical, so sorted."""
     return tuple(json.loads(dimensions).items())
