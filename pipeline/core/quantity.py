@@ -79,6 +79,8 @@ def quantity_text(quantity: Fraction) -> str:
     REPEATING_DIGITS decimals.
     """
     denominator, twos, fives = quantity.denominator, 0, 0
+    if denominator == 1:
+        return str(quantity.numerator)
     while denominator % 2 == 0:
         denominator, twos = denominator // 2, twos + 1
     while denominator % 5 == 0:

@@ -8,6 +8,7 @@ Law: children sum to their parent in all seven totals.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import cast
 
 from pipeline.catalog.documents import PlanPrice
@@ -128,6 +129,7 @@ def _source_fields(key: LineKey, served: ServicePeriod, card: PlanPrice) -> Line
     }
 
 
+@lru_cache(maxsize=1 << 16)  # a draft's lines are made again and again
 def _line_id(document_id: str, key: LineKey, component: str) -> str:
     start = instant_text(key.start)
     group = [canonical(dict(key.group)).decode()] if key.group else []
