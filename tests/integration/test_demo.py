@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from fixtures_stack import NAMES
+from pipeline.workers.supervisor import default_workers
+
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
 
 OUTCOMES = ("billed", "duplicate", "conflict", "late", "rejected", "pending")
@@ -40,7 +43,8 @@ def test_the_demo_bills_itself_and_leaves_a_home_to_look_at(tmp_path: Path) -> N
     assert counts["duplicate"] > 0
     assert told["killed_workers"] == 1
     assert told["first_draft_s"] > 0
-    assert (told["checked"], told["matched"], told["mismatched"]) == (7, 7, [])
+    processes = len(NAMES) + len(default_workers())
+    assert (told["checked"], told["matched"], told["mismatched"]) == (processes, processes, [])
     totals = [invoice["total_minor"] for invoice in told["invoices"]]
     assert totals == sorted(totals, reverse=True)
     assert totals[-1] > 0
