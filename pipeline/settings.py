@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     """Offered events of a partition that the share is taken of."""
     publish_s: float = Field(0.1, gt=0)
     """How long the publisher rests when nothing changed."""
+    audit_s: float = Field(60.0, ge=0)
+    """Seconds between the finalizer's looks at the conservation equation; 0: never."""
     heal_after_s: float = Field(5.0, ge=0)
     """Seconds that a gap in the chain of slices stays before it is mended by itself; 0: never."""
     collector_linger_s: float = Field(0.2, gt=0)

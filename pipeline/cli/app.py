@@ -47,6 +47,7 @@ _COMMANDS = {
     "rewind": _Command(
         "pipeline.cli.rewind", "rewind", "Read the log from an earlier place again; no total moves."
     ),
+    "doctor": _Command("pipeline.cli.doctor", "doctor", "Say what claims take in Redis."),
     "bench": _Command("pipeline.cli.bench", "bench", "Measure events per second, totals checked."),
     "schemas": _Command(
         "pipeline.cli.schemas", "app", "Check and register the schemas of what is on topics."

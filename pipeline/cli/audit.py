@@ -1,6 +1,9 @@
 """`talea audit`: the conservation equation, partition by partition."""
 
-from collections.abc import Iterable, Sequence
+import json as json_text
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -9,16 +12,22 @@ from rich.table import Table
 from pipeline.cli.screen import counted, out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.core.calendar import instant_text
-from pipeline.core.errors import CheckFailed
+from pipeline.core.errors import BadInput, CheckFailed
 from pipeline.core.identity import Json
 from pipeline.replay.audit import Collection, Conservation, total
 from pipeline.replay.chain import ChainGap
-from pipeline.replay.completeness import incomplete
+from pipeline.replay.completeness import Incomplete, incomplete
+from pipeline.stores.clock import wall_clock
 from pipeline.stores.postgres.pauses import Pause
-from pipeline.workers.auditing import conservation
+from pipeline.workers.auditing import Audit, Progress
 from pipeline.workers.collected import collection
 from pipeline.workers.healing import find_gaps
 from pipeline.workers.pausing import paused, told
+from pipeline.workers.recounting import Recounted, recount
+from pipeline.workers.surroundings import Surroundings
+
+_EVERY_S = 10.0
+_EQUATION = "offered = billed + duplicate + conflict + late + rejected + pending"
 
 
 def conservation_table(
@@ -37,6 +46,63 @@ def conservation_table(
     return table
 
 
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """One look at everything that has to hold.
+
+    `raw` is the collector's part, None where nobody looked at it; so is `recounted`.
+    """
+
+    gaps: Sequence[ChainGap]
+    partitions: Mapping[int, Conservation]
+    producers: Sequence[Incomplete]
+    pauses: Sequence[Pause]
+    raw: Mapping[int, Collection] | None = None
+    recounted: Sequence[Recounted] | None = None
+
+    @property
+    def open(self) -> list[Conservation]:
+        """The partitions in which the equation does not close."""
+        return [p for p in self.partitions.values() if p.missing]
+
+    @property
+    def uncollected(self) -> list[Collection]:
+        """The partitions of raw usage in which the collector's equation does not close."""
+        return [p for p in (self.raw or {}).values() if p.missing]
+
+    @property
+    def closed(self) -> bool:
+        """Whether both equations close."""
+        return not (self.open or self.uncollected)
+
+    @property
+    def differing(self) -> list[Recounted]:
+        """The partitions of which the recount tells another story."""
+        return [one for one in self.recounted or () if one.differences]
+
+    def json(self) -> dict[str, Json]:
+        """Return it by name."""
+        found: dict[str, Json] = {
+            "closed": self.closed,
+            "gaps": [gap.json() for gap in self.gaps],
+            "producers": [one.json() for one in self.producers],
+            "partitions": [p.json() for p in self.partitions.values()],
+            "paused": [_paused_json(pause) for pause in self.pauses],
+        }
+        if self.raw is not None:
+            found["collector"] = {
+                "closed": not self.uncollected,
+                "partitions": [p.json() for p in self.raw.values()],
+                **total(self.raw),
+            }
+        if self.recounted is not None:
+            found["deep"] = {
+                "equal": not self.differing,
+                "partitions": [one.json() for one in self.recounted],
+            }
+        return found
+
+
 def _paused_json(pause: Pause) -> dict[str, Json]:
     return {
         "partition": pause.partition,
@@ -48,72 +114,123 @@ def _paused_json(pause: Pause) -> dict[str, Json]:
 
 
 def audit(
-    json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Decode and judge the whole log once more, apart.")
+    ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Look again and again, reading only what is new of the log."),
+    ] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = _EVERY_S,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON; with --watch one document a line.")
+    ] = False,
 ) -> None:
     """Check that offered = billed + duplicate + conflict + late + rejected + pending."""
-    with any_stack() as around, counted("counting the log") as tell:
-        gaps = find_gaps(around)
-        counted_partitions = conservation(around, tell)
-        pauses = paused(around)
-        with around.database.session("audit producers") as connection:
-            producers = list(incomplete(connection.load_incomplete()))
-        raw = collection(around, tell)
-    open_ones = [p for p in counted_partitions.values() if p.missing]
-    uncollected = [p for p in raw.values() if p.missing]
-    closed = not open_ones and not uncollected
+    if deep and watch:
+        raise BadInput("--deep reads the whole log: leave --watch away")
+    with any_stack() as around:
+        looking = Audit(around)
+        try:
+            if watch:
+                _watch(around, looking, every, json)
+            with counted("counting the log") as tell:
+                report = _look(around, looking, tell, whole=True, deep=deep)
+        finally:
+            looking.close()
     if json:
-        print_json(
-            {
-                "closed": closed,
-                "gaps": [gap.json() for gap in gaps],
-                "producers": [one.json() for one in producers],
-                "partitions": [p.json() for p in counted_partitions.values()],
-                "paused": [_paused_json(pause) for pause in pauses],
-                "collector": {
-                    "closed": not uncollected,
-                    "partitions": [p.json() for p in raw.values()],
-                    **total(raw),
-                },
-            }
-        )
+        print_json(report.json())
     else:
-        _tell_gaps(gaps)
-        out.print(conservation_table(counted_partitions.values()))
-        if any(p.offered for p in raw.values()):
-            out.print(conservation_table(raw.values(), "raw usage"))
-        for pause in pauses:
-            out.print(told(pause), markup=False, soft_wrap=True)
-        for one in producers:
-            out.print(f"incomplete: {one}", soft_wrap=True, markup=False)
-        if closed:
-            out.print("closed: offered = billed + duplicate + conflict + late + rejected + pending")
-    if open_ones:
-        first = open_ones[0]
-        raise CheckFailed(
-            f"the equation does not close: partition {first.partition} misses {first.missing}"
-            " events; `talea verify --all` shows whether an invoice is touched"
-        )
-    _check_collected(uncollected)
-    if gaps:
-        raise CheckFailed(
-            f"partition {gaps[0].partition} waits for offset {gaps[0].first}: run `talea heal`"
-        )
+        _tell(report)
+    _check(report)
 
 
-def _check_collected(uncollected: Sequence[Collection]) -> None:
-    if uncollected:
-        lost = uncollected[0]
-        raise CheckFailed(
-            f"the collector's equation does not close: partition {lost.partition} of raw usage"
-            f" misses {lost.missing} messages; the collectors' logs say what was not there to read"
-        )
+def _look(
+    around: Surroundings,
+    looking: Audit,
+    tell: Progress,
+    *,
+    whole: bool = False,
+    deep: bool = False,
+) -> _Report:
+    gaps = find_gaps(around)
+    partitions = looking.look(tell)
+    recounted = recount(around, looking, partitions, tell) if deep else None
+    with around.database.session("audit producers") as connection:
+        producers = list(incomplete(connection.load_incomplete()))
+    raw = collection(around, tell) if whole else None
+    return _Report(gaps, partitions, producers, paused(around), raw, recounted)
 
 
-def _tell_gaps(gaps: Iterable[ChainGap]) -> None:
-    for gap in gaps:
+def _watch(around: Surroundings, looking: Audit, every_s: float, json: bool) -> None:
+    """Look until Ctrl-C; the first look reads the whole log."""
+    with counted("counting the log") as tell:
+        looking.look(tell)
+    while True:
+        report = _look(around, looking, lambda _read, _of: None)
+        at = instant_text(wall_clock())
+        if json:
+            print(json_text.dumps({"at": at, **report.json()}, ensure_ascii=False), flush=True)
+        else:
+            counts = total(report.partitions)
+            figures = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+            out.print(f"{at}  {'OPEN' if report.open else 'closed'}: {figures}", soft_wrap=True)
+            _tell_troubles(report)
+        time.sleep(every_s)
+
+
+def _tell(report: _Report) -> None:
+    _tell_troubles(report)
+    out.print(conservation_table(report.partitions.values()))
+    if any(p.offered for p in (report.raw or {}).values()):
+        out.print(conservation_table((report.raw or {}).values(), "raw usage"))
+    for one in report.recounted or ():
+        for name, (ours, theirs) in one.differences.items():
+            out.print(
+                f"partition {one.books.partition}: {name} is {ours:,} in the books, {theirs:,} by"
+                " the recount",
+                soft_wrap=True,
+            )
+    if report.recounted is not None and not report.differing:
+        out.print("recounted: every message decoded and judged once more, all counts equal")
+    if report.closed:
+        out.print(f"closed: {_EQUATION}")
+
+
+def _tell_troubles(report: _Report) -> None:
+    for gap in report.gaps:
         mended = "restore the topic from a copy" if gap.lost else "`talea heal` mends it"
         out.print(
             f"GAP in partition {gap.partition}: the books wait for offsets {gap.first} to"
             f" {gap.last}; {mended}",
             soft_wrap=True,
+        )
+    for pause in report.pauses:
+        out.print(told(pause), markup=False, soft_wrap=True)
+    for one in report.producers:
+        out.print(f"incomplete: {one}", soft_wrap=True, markup=False)
+
+
+def _check(report: _Report) -> None:
+    if report.open:
+        first = report.open[0]
+        raise CheckFailed(
+            f"the equation does not close: partition {first.partition} misses {first.missing}"
+            " events; `talea verify --all` shows whether an invoice is touched"
+        )
+    if report.uncollected:
+        lost = report.uncollected[0]
+        raise CheckFailed(
+            f"the collector's equation does not close: partition {lost.partition} of raw usage"
+            f" misses {lost.missing} messages; the collectors' logs say what was not there to read"
+        )
+    if report.differing:
+        raise CheckFailed(
+            f"partition {report.differing[0].books.partition}: the recount differs from the books;"
+            " `talea verify --all` shows whether an invoice is touched"
+        )
+    if report.gaps:
+        first_gap = report.gaps[0]
+        raise CheckFailed(
+            f"partition {first_gap.partition} waits for offset {first_gap.first}: run `talea heal`"
         )

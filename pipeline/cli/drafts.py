@@ -47,7 +47,7 @@ def draft(
             print_json([draft_json(draft, producers) for draft in drafts])
             return
         if not watch:
-            out.print(_drawn(customer, *read()))
+            out.print(_drawn(customer, *read()), soft_wrap=True)
             return
         with Live(console=out, auto_refresh=False) as live:
             while True:

@@ -9,14 +9,17 @@ from rich.table import Table
 
 from pipeline.cli.screen import counted, out, print_json
 from pipeline.cli.stack import any_stack
+from pipeline.collect.keyed import KeyedEvent
 from pipeline.collect.letters import DeadLetter
 from pipeline.core.calendar import Instant, instant_text, parse_instant
 from pipeline.core.errors import BadInput, Code
 from pipeline.core.identity import Json
 from pipeline.core.quantity import decimal_text
-from pipeline.replay.letters import ADVICE, LetterId, Selection, State, parse_id
+from pipeline.replay.letters import ADVICE, LetterId, RejectedEvent, Selection, State, parse_id
 from pipeline.stores.postgres.facts import Author
+from pipeline.workers.conflicts import first_delivery
 from pipeline.workers.redriving import Listed, Redriven, listed, redrive, select, waive
+from pipeline.workers.surroundings import Surroundings
 
 app = typer.Typer(help="What was not billed: list, show, redrive, waive.", no_args_is_help=True)
 
@@ -167,13 +170,14 @@ def show(
         counted("reading dead letters") as tell,
     ):
         found = select(around, connection, wanted, tell)
+        events = [_whole(each) | _first(around, each.rejected) for each in found]
     letter = found[0].letter
-    document = {**_letter(letter), "events": [_whole(each) for each in found]}
+    document: dict[str, Json] = {**_letter(letter), "events": [*events]}
     if json:
         print_json(document)
         return
-    for each in found[:_TOLD_MAX]:
-        _print_fields(_whole(each))
+    for each in events[:_TOLD_MAX]:
+        _print_fields(each)
         out.print()
     if len(found) > _TOLD_MAX:
         out.print(f"... and {len(found) - _TOLD_MAX:,} more events (--json shows all)\n")
@@ -191,13 +195,38 @@ def _whole(one: Listed) -> dict[str, Json]:
     event = one.rejected.event
     found = {**row(one), "what_to_do": ADVICE[one.rejected.rejection.code]}
     if event is not None:
-        found |= {
-            "dimensions": dict(event.dimensions),
-            "key": event.key.hex(),
-            "fingerprint": event.fingerprint.hex(),
-            "sequence_of": list(event.epoch) if event.epoch else None,
-        }
+        found |= _payload(event)
+        found["sequence_of"] = list(event.epoch) if event.epoch else None
     return found
+
+
+def _payload(event: KeyedEvent) -> dict[str, Json]:
+    return {
+        "dimensions": dict(event.dimensions),
+        "key": event.key.hex(),
+        "fingerprint": event.fingerprint.hex(),
+    }
+
+
+def _first(around: Surroundings, rejected: RejectedEvent) -> dict[str, Json]:
+    """Return the event that a conflict's key was first used for; nothing of any other."""
+    found = first_delivery(around, rejected)
+    if found is None:
+        return {}
+    where, event = found
+    if event is None:
+        return {"first": {"id": str(where), "gone": True}}
+    value = decimal_text(event.mantissa, event.scale)
+    return {
+        "first": {
+            "id": str(where),
+            "customer": event.customer,
+            "meter": event.meter,
+            "time": instant_text(event.time),
+            "value": value,
+            **_payload(event),
+        }
+    }
 
 
 def _letter(letter: DeadLetter) -> dict[str, Json]:

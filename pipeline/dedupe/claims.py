@@ -6,6 +6,7 @@ Law: any redelivery, re-batching or rewind gives each idempotency key the same s
 the answer depends on two generations of the log and on nothing else.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -29,6 +30,20 @@ class Claim:
     offset: int
     index: int
     fingerprint: bytes
+
+
+def conflict_text(owner: Claim) -> str:
+    """Return what a dead letter says of a key that was used before with another payload."""
+    return f"key first used at offset {owner.offset}, event {owner.index}, with other content"
+
+
+def owner_in(text: str) -> tuple[int, int] | None:
+    """Return (offset, index) of the first delivery that a `conflict_text` names."""
+    found = _CONFLICT.fullmatch(text)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+_CONFLICT = re.compile(r"key first used at offset (\d{1,18}), event (\d{1,5}), with other content")
 
 
 @dataclass(frozen=True, slots=True)

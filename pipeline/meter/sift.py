@@ -20,7 +20,7 @@ from pipeline.collect.letters import Refusal
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import Code, Rejection
 from pipeline.core.identity import FINGERPRINT_BYTES, KEY_BYTES, partition_of
-from pipeline.dedupe.claims import Delivery, Judged, Verdict
+from pipeline.dedupe.claims import Delivery, Judged, Verdict, conflict_text
 from pipeline.dedupe.sequences import SequenceRange
 from pipeline.meter.fold import fold
 from pipeline.meter.meters import Meter
@@ -216,7 +216,7 @@ def contribution(
         fresh[[index for index, _, _ in repeats]] = False
     conflicts = [repeat for repeat in repeats if repeat[1] is Verdict.CONFLICT]
     for index, _, owner in conflicts:
-        text = f"key first used at offset {owner.offset}, event {owner.index}, with other content"
+        text = conflict_text(owner)
         refusals.append(Refusal(Rejection(Code.CONFLICT, "id", text), 1, [index]))
     counts = Counts(
         offered=batch.event_count,

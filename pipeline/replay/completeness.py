@@ -56,8 +56,9 @@ class Incomplete:
         since = f" since {instant_text(self.since)}" if self.since else ""
         ended = "; it closed this epoch" if self.ended else ""
         return (
-            f"producer {self.producer} (epoch {self.epoch}) misses {self.event_count:,} events of"
-            f" partition {self.partition}{since}: {', '.join(ranges)}{ended}"
+            f"producer {self.producer} (epoch {self.epoch}) misses {self.event_count:,}"
+            f" event{'' if self.event_count == 1 else 's'} of partition"
+            f" {self.partition}{since}: {', '.join(ranges)}{ended}"
         )
 
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
-from threading import Event
+from threading import Event, Thread
 from typing import Protocol, cast
 
 from pipeline.book.booking import Cut, TickPassed
@@ -29,6 +29,7 @@ from pipeline.ledger.seal import (
 )
 from pipeline.meter.slices import Counts
 from pipeline.stores.postgres.documents import Prepared, Registrar
+from pipeline.workers.conserving import watch_conservation
 from pipeline.workers.drafting import UsageSource
 from pipeline.workers.knowledge import Knowledge
 from pipeline.workers.surroundings import Surroundings
@@ -176,6 +177,7 @@ def run_finalizer(around: Surroundings, clock: Callable[[], Instant], stop: Even
     connection = around.database.connect(name="finalizer", autocommit=True)
     facts = around.database.connect(name="finalizer facts", autocommit=True)
     finalizer = Finalizer(connection, Knowledge(facts), clock)
+    Thread(target=watch_conservation, args=(around, stop), name="audit", daemon=True).start()
     while not stop.is_set():
         while not stop.is_set() and finalizer.prepare():
             pass

@@ -1,8 +1,9 @@
-"""Gaps are named and mended, by hand and by themselves; the other partitions go on meanwhile."""
+"""Gaps are named and mended, rewinds move nothing: whatever runs meanwhile, and however often."""
 
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,14 +12,15 @@ from builders import usage
 from fixtures_stack import StackMaker
 from integration import shop
 from integration.commands import talea
+from integration.load import Load
 from integration.running import METERING, PRICING, RunningStack
-from integration.story import SESSION_S
+from integration.story import GENERATIONS, SESSION_S
 from integration.traffic import Traffic, check_books, customers_everywhere
 from oracle import Oracle
-from pipeline.core.calendar import SECOND
+from pipeline.core.calendar import SECOND, instant_text
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.groups import set_group_offsets
-from pipeline.workers.healing import find_gaps
+from pipeline.workers.healing import find_gaps, metering_members
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
@@ -29,7 +31,7 @@ BY_HAND, BY_ITSELF = 1, 2
 @pytest.fixture(scope="module")
 def stack(make_shared_stack: StackMaker) -> Iterator[RunningStack]:
     """A shop whose pricing never mends a gap by itself; in the end its books are the oracle's."""
-    stack = make_shared_stack(session_s=SESSION_S, heal_after_s=0)
+    stack = make_shared_stack(session_s=SESSION_S, heal_after_s=0, **GENERATIONS)
     stack.start()
     yield stack
     stack.close_the_books()
@@ -95,3 +97,36 @@ def test_a_gap_is_named_and_mended(stack: RunningStack, traffic: Traffic) -> Non
     assert said.count("slices are missing") == 3  # never in a loop
     assert "metering stands still" in stack.said(METERING)
     assert _told(stack, "heal") == {"gaps": [], "open": [], "running": True}
+
+
+def test_rewinds_under_load_move_no_total(stack: RunningStack, traffic: Traffic) -> None:
+    start = instant_text(wall_clock() - 3600 * SECOND)
+    with Load(traffic, _customers(stack), Random(5)):
+        stack.await_booked()
+        for arguments in (["--partition", "1", "--to", "0"], ["--all", "--to", start, "--claims"]):
+            rewound = _told(stack, "rewind", *arguments)
+            assert rewound["running"]
+            assert rewound["unmoved"]
+            assert sum(one["booked"] + 1 - one["to"] for one in rewound["partitions"]) > 0
+        assert rewound["claims_forgotten"] > 0
+    stack.await_drained()
+
+    check_books(stack, traffic.oracle)
+    assert "claims made again out of the log" in stack.said(METERING)
+
+
+def test_a_rewind_while_nothing_runs_is_where_metering_starts(
+    stack: RunningStack, traffic: Traffic
+) -> None:
+    stack.await_drained()
+    stack.stop(METERING)
+    stack.until(lambda: metering_members(stack.around) == 0, "the group is empty")
+
+    rewound = _told(stack, "rewind", "--all", "--to", instant_text(wall_clock()))
+    assert (rewound["running"], rewound["unmoved"]) == (False, True)
+    refused = talea(stack, "rewind", "--partition", "0", "--to", str(stack.ends()[0] + 100))
+    assert (refused.returncode, "ahead of the books" in refused.stderr) == (2, True)
+
+    stack.start(METERING)
+    stack.await_drained()
+    check_books(stack, traffic.oracle)
