@@ -6,6 +6,7 @@ import typer
 
 from pipeline.cli.screen import out, print_json, steps
 from pipeline.cli.stack import any_stack
+from pipeline.core.errors import BadInput
 from pipeline.stores.postgres.facts import Author
 from pipeline.workers import pausing
 
@@ -31,13 +32,17 @@ def skip(
 
 
 def resume(
-    partition: _Partition,
+    partition: Annotated[int | None, typer.Option(min=0, help="The partition.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every paused partition.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Let a paused partition go on with the message it stopped at, once the cause is mended."""
+    if everything == (partition is not None):
+        raise BadInput("name one partition, or say --all")
     with any_stack() as around:
-        pausing.resume(around, partition)
+        resumed = pausing.resume(around, partition)
     if json:
-        print_json({"resumed": partition})
+        print_json({"resumed": resumed})
         return
-    out.print(f"partition {partition} goes on")
+    for number in resumed:
+        out.print(f"partition {number} goes on")

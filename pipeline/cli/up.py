@@ -12,7 +12,7 @@ from pipeline.cli.stack import own_stack
 from pipeline.core.errors import ServerFailed
 from pipeline.settings import read_settings
 from pipeline.stores.postgres.pauses import Pause
-from pipeline.workers.pausing import paused, told
+from pipeline.workers.pausing import news, paused
 from pipeline.workers.supervisor import Supervisor, default_workers
 from pipeline.workers.surroundings import Surroundings
 
@@ -69,8 +69,6 @@ def _tell_pauses(around: Surroundings, known: frozenset[Pause]) -> frozenset[Pau
         found = frozenset(paused(around))
     except ServerFailed:  # whoever watches Postgres says so
         return known
-    for pause in sorted(found - known, key=lambda pause: pause.partition):
-        err.print(f"talea: {told(pause)}", markup=False, soft_wrap=True)
-    for pause in known - found:
-        err.print(f"talea: partition {pause.partition} goes on")
+    for line in news(known, found):
+        err.print(f"talea: {line}", markup=False, soft_wrap=True)
     return found

@@ -65,7 +65,7 @@ class Catchup:
         self._decode = decode or message_decoder(around.settings.registry)
         self.known = Knowledge(books, pause=pause)
         self._cursors: dict[int, Cursor] = {}
-        self._skips: Skips = frozenset()
+        self._skips: Skips | None = None
         self._lock = Lock()
 
     def poll(self) -> None:
@@ -75,7 +75,9 @@ class Catchup:
         self._skips = self._polling.read_skips()
 
     def opened(self, partition: int, offset: int, message: bytes) -> Opened:
-        """Return what the message of a position is."""
+        """Return what the message of a position is, by the skips of the last poll."""
+        if self._skips is None:
+            self._skips = self._polling.read_skips()
         return open_at(partition, offset, message, self._skips, self._decode)
 
     def cursor(self, partition: int) -> Cursor:

@@ -43,6 +43,15 @@ def told(pause: Pause) -> str:
     return f"{where} ({pause.reason}: {pause.cause}): {remedy(pause)}"
 
 
+def news(before: frozenset[Pause], now: frozenset[Pause]) -> list[str]:
+    """Return what a person who knew `before` must be told now, partition by partition."""
+    still = {pause.partition for pause in now}
+    lines = [(pause.partition, told(pause)) for pause in now - before]
+    over = {pause.partition for pause in before} - still
+    lines += [(partition, f"partition {partition} goes on") for partition in over]
+    return [line for _, line in sorted(lines)]
+
+
 def remedy(pause: Pause) -> str:
     """Return the command that lets a partition go on."""
     again = f"`talea resume --partition {pause.partition}` once the cause is mended"
@@ -72,16 +81,22 @@ def skip(around: Surroundings, partition: int, offset: int, author: Author) -> F
     return fact
 
 
-def resume(around: Surroundings, partition: int) -> None:
-    """Let a partition go on with the message it stopped at.
+def resume(around: Surroundings, partition: int | None) -> list[int]:
+    """Let a partition (None: every one) go on with the message it stopped at; return which do.
 
     Raises:
-        BadInput: it is not paused.
+        BadInput: it is not paused, or none is.
 
     """
     with around.database.session("resume") as connection:
-        if not pauses.end_pause(connection, partition):
-            raise BadInput(f"partition {partition} is not paused: `talea audit` shows what is")
+        wanted = [pause.partition for pause in pauses.read_pauses(connection)]
+        if partition is not None:
+            wanted = [partition]
+        resumed = [number for number in wanted if pauses.end_pause(connection, number)]
+    if not resumed:
+        which = "no partition is" if partition is None else f"partition {partition} is not"
+        raise BadInput(f"{which} paused: `talea audit` shows what is")
+    return resumed
 
 
 def _check_pause(connection: Connection, partition: int, offset: int) -> None:

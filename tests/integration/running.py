@@ -16,6 +16,7 @@ from time import monotonic, sleep
 from typing import Any, LiteralString, Self
 
 import redis
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from psycopg import sql
 
@@ -34,6 +35,7 @@ from pipeline.stores.postgres.database import Connection, one
 from pipeline.stores.postgres.documents import Document, read_documents
 from pipeline.stores.postgres.drafts import Draft, read_drafts
 from pipeline.stores.postgres.facts import Author
+from pipeline.topology import EVENT_COUNT_HEADER
 from pipeline.workers.auditing import conservation
 from pipeline.workers.collected import collection
 from pipeline.workers.supervisor import Supervisor, WorkerKind, default_workers
@@ -66,6 +68,7 @@ class RunningStack:
     around: Surroundings
     connection: Connection
     producer: SureProducer
+    _client: Producer
     _supervisors: dict[str, Supervisor] = field(default_factory=dict)
 
     @classmethod
@@ -77,7 +80,8 @@ class RunningStack:
     def over(cls, around: Surroundings) -> Self:
         """Take over a tenant that is set up."""
         connection = around.database.connect(name="test", autocommit=True)
-        return cls(around, connection, SureProducer(around.kafka))
+        client = Producer({"bootstrap.servers": around.kafka, "linger.ms": 0, "log_level": 2})
+        return cls(around, connection, SureProducer(around.kafka), client)
 
     def __enter__(self) -> Self:
         return self
@@ -144,9 +148,19 @@ class RunningStack:
 
     def write(self, partition: int, message: bytes, event_count: int | None) -> int:
         """Write one message to the usage log; return its offset once the broker has it."""
-        self.producer.send(self.log, partition, message, event_count=event_count)
-        self.producer.flush()
-        return self.ends()[partition] - 1
+        offsets: list[int | None] = []
+        count = "" if event_count is None else str(event_count)
+        self._client.produce(
+            self.log,
+            message,
+            partition=partition,
+            headers=[(EVENT_COUNT_HEADER, count.encode())] if count else [],
+            on_delivery=lambda error, told: offsets.append(None if error else told.offset()),
+        )
+        self._client.flush(20)
+        (offset,) = offsets  # the broker's word: behind it a tick may stand already
+        assert offset is not None
+        return offset
 
     # --- what stands there ---
 

@@ -14,7 +14,7 @@ from pipeline.meter.slices import Counts
 from pipeline.settings import Settings
 from pipeline.stores.postgres.pauses import POISON, REJECTS, Pause
 from pipeline.workers.holding import Holding, Resumed
-from pipeline.workers.pausing import told
+from pipeline.workers.pausing import news, told
 
 _TOO_LARGE = "MessageSizeTooLargeError: [Error 10] MessageSizeTooLargeError: 5 MB"
 BAD = Counts(offered=6, rejected=6)
@@ -157,3 +157,12 @@ def test_a_partition_of_rejects_pauses_behind_them(table: Table, holding: Holdin
 )
 def test_a_person_is_told_where_why_and_what_to_do(pause: Pause, line: str) -> None:
     assert told(pause) == line
+
+
+def test_who_watches_is_told_what_is_new() -> None:
+    one, two = (Pause(n, 17, POISON, "why", T0) for n in (1, 2))
+    again = Pause(1, 18, POISON, "why", T0)
+
+    assert news(frozenset(), frozenset({two, one})) == [told(one), told(two)]
+    assert news(frozenset({one, two}), frozenset({one, two})) == []
+    assert news(frozenset({one, two}), frozenset({again})) == [told(again), "partition 2 goes on"]
