@@ -122,7 +122,7 @@ ADVICE: Mapping[Code, str] = {
     Code.UNREADABLE: "never billed: mend the producer, it must send a record of a known schema",
     Code.NO_TICK: "redrive it: the log has ticks now",
     Code.UNKNOWN_TICK: "nothing to bill: somebody forged a tick; see who may write to the log",
-    Code.SKIPPED: "its keys may be claimed: send the usage again under new ids, or waive it",
+    Code.SKIPPED: "redrive it once a release is out that gets past it",
     Code.COUNT_MISMATCH: "mend the producer's header, then redrive what is keyed",
     Code.BAD_LENGTH: "never billed as it is: mend the encoder and send the usage again",
     Code.BAD_INDEX: "never billed as it is: mend the encoder and send the usage again",
@@ -166,7 +166,7 @@ def why_not(rejected: RejectedEvent, now: Now) -> str | None:
     return None
 
 
-_NEVER = (Code.CONFLICT, Code.BAD_TIME, Code.SKIPPED)
+_NEVER = (Code.CONFLICT, Code.BAD_TIME)
 
 
 # ---- which ones ------------------------------------------------------------------------------

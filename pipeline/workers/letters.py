@@ -6,7 +6,7 @@ Owns: the scan.  Does not own: what a letter says (replay/letters.py), the recor
 from collections.abc import Callable, Iterator
 
 from pipeline.collect.letters import DeadLetter
-from pipeline.core.errors import ServerFailed
+from pipeline.core.errors import Code, Rejection, ServerFailed
 from pipeline.replay.letters import RAW, USAGE, RejectedEvent, rejected_events
 from pipeline.stores.codec import Decode, Unreadable
 from pipeline.stores.kafka import log_ends, read_range
@@ -51,4 +51,8 @@ def read_letters(around: Surroundings, progress: Progress) -> Iterator[DeadLette
 def events_of(letter: DeadLetter, decode: Decode) -> list[RejectedEvent]:
     """Return what a letter refuses, its message decoded."""
     origin = USAGE if letter.topic == USAGE_EVENTS.name else RAW
-    return rejected_events(letter, origin, open_message(letter.message, decode))
+    try:
+        opened = open_message(letter.message, decode)
+    except Exception as error:  # a message that a worker died of; its letter is read all the same
+        opened = Rejection(Code.UNREADABLE, "", f"{type(error).__name__}: {error}"[:200])
+    return rejected_events(letter, origin, opened)

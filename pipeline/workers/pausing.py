@@ -13,6 +13,7 @@ from pipeline.core.errors import BadInput, ServerFailed
 from pipeline.meter.ticks import Tick
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.kafka import log_ends, read_range, usage_log
+from pipeline.stores.kept_claims import forget_claims
 from pipeline.stores.postgres import pauses
 from pipeline.stores.postgres.connection import Unreachable
 from pipeline.stores.postgres.database import Connection
@@ -73,6 +74,8 @@ def skip(around: Surroundings, partition: int, offset: int, author: Author) -> F
 
         def decide(_known: Sequence[Fact]) -> Sequence[NewFact]:
             _check_pause(connection, partition, offset)
+            # Whoever died of it may have claimed its keys, and they would be nobody's for ever.
+            forget_claims(around.redis, around.stack, [partition])
             pauses.end_pause(connection, partition)
             return [skip_fact(partition, offset)]
 

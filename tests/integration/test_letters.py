@@ -1,5 +1,6 @@
 """Dead letters on real servers: mended, they come home and count once; or they are let go."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -14,19 +15,24 @@ import pytest
 from builders import keyed, sequenced, usage
 from fixtures_stack import StackMaker
 from integration import shop
-from integration.running import RunningStack
+from integration.running import METERING, RunningStack
 from integration.traffic import customers_everywhere
-from pipeline.cli.rejected import redriven_json
 from pipeline.collect.batch import UsageBatch
 from pipeline.collect.event import UsageEvent
+from pipeline.collect.gate import Gate
 from pipeline.core.calendar import DAY, SECOND, Instant, instant_text
 from pipeline.core.errors import BadInput, Code
 from pipeline.core.identity import partition_of
+from pipeline.dedupe.claims import Delivery, Judged
 from pipeline.meter.slices import Counts
 from pipeline.replay.letters import LetterId, Selection, State
+from pipeline.stores.claims import RedisClaims
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.codec import encode_batch
+from pipeline.stores.postgres.books import load_cursors
 from pipeline.stores.postgres.facts import Author, read_facts
+from pipeline.stores.postgres.pauses import DEATHS_MAX, record_death
+from pipeline.workers.pausing import skip
 from pipeline.workers.readmission import readmission
 from pipeline.workers.redriving import Redriven, Tell, redrive, select, waive
 from pipeline.workers.supervisor import worker_environment
@@ -264,6 +270,37 @@ def test_waived_usage_is_sent_only_if_asked_for(
     assert state(stack, letter) == {State.REDRIVEN}
 
 
+def test_a_skipped_message_comes_home_though_a_dying_worker_had_claimed_it(
+    stack: RunningStack, customer: str, now: Instant
+) -> None:
+    home, count = partition_of(customer, stack.around.partitions), booked(stack, customer)
+    batch = keyed(gigabytes(customer, "poison", now))
+    stack.stop(METERING)
+    offset = stack.write(home, encode_batch(batch), 1)
+    asyncio.run(claim_and_die(stack, home, offset, batch))
+    for _ in range(DEATHS_MAX):
+        record_death(stack.connection, home, offset, "of this test")
+    skip(stack.around, home, offset, ADA)
+    stack.start(METERING)
+    stack.await_booked()
+
+    done, more = done_with(stack, LetterId("usage", home, offset))
+
+    assert (len(done.sent), more) == (1, Counts(offered=1, fresh=1))
+    assert booked(stack, customer) == count + 1
+
+
+async def claim_and_die(stack: RunningStack, home: int, offset: int, batch: UsageBatch) -> None:
+    """Claim the keys of a message as its worker does, and do no more."""
+    claims = RedisClaims(stack.around.redis, stack.around.stack)
+    await claims.open()
+    log_time = load_cursors(stack.connection)[home][0].log_time
+    generation = Gate(3 * DAY, 300 * SECOND).generation(log_time)
+    claim = Delivery(offset, 0, generation, [0], batch.key, batch.fingerprint)
+    assert await claims.claim(home, claim) == Judged([])
+    await claims.close()
+
+
 def test_one_job_at_a_time(stack: RunningStack) -> None:
     with readmission(stack.around), pytest.raises(BadInput, match="another job"):
         redrive(stack.around, Selection(), ADA, quiet)
@@ -277,11 +314,10 @@ def test_the_commands(stack: RunningStack, customer: str, now: Instant) -> None:
     assert listed["by_reason"] == {"late": listed["events"]}
     shown = talea(stack, "show", f"{letter}:0", "--json")
     assert (shown["offset"], shown["events"][0]["value"]) == (letter.offset, "1.5")
-    plan = talea(stack, "redrive", f"{letter}:0", "--actor", "ada", "--dry-run", "--json")
-    assert plan["sent"] == [f"{letter}:0"]
+    plan = redrive(stack.around, Selection(frozenset([letter])), ADA, quiet, dry_run=True)
     assert state(stack, letter) == {State.OPEN}
-    done, _ = done_with(stack, letter)
-    assert redriven_json(done, dry_run=False)["sent"] == plan["sent"]
+    done = talea(stack, "redrive", f"{letter}:0", "--actor", "ada", "--json")
+    assert done["sent"] == [str(each) for each in plan.sent] == [f"{letter}:0"]
 
 
 def talea(stack: RunningStack, *arguments: str) -> Any:

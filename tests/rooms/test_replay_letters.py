@@ -22,7 +22,7 @@ from builders import (
 )
 from pipeline.catalog.facts import FactKind
 from pipeline.collect.batch import UsageBatch
-from pipeline.collect.letters import DeadLetter
+from pipeline.collect.letters import DeadLetter, Refusal
 from pipeline.core.errors import Code, Rejection
 from pipeline.core.identity import event_key, sequenced_key
 from pipeline.meter.place import SKIPPED, Opened
@@ -134,7 +134,6 @@ AGAIN: list[tuple[str, UsageBatch | Rejection, int, str | None]] = [
     ("outside the calendar", keyed(usage(time=1, id="1")), 1, "with its true time"),
     ("rubbish", Rejection(Code.UNREADABLE, "", "rubbish"), 1, "nobody can read it (rubbish)"),
     ("a spoiled batch", SPOILED, 2, "nobody can read it"),
-    ("what a fact skips", SKIPPED, 1, "its keys may be claimed"),
     ("ahead", keyed(usage(time=T0 + GATE.tolerance + 1, id="1")), 2, "its time is still ahead"),
 ]
 
@@ -160,6 +159,18 @@ def test_a_conflict_is_never_sent_again() -> None:
     (rejected,) = rejected_events(letter, "usage", keyed(usage(id="1", value="2")))
 
     assert "under an id of its own" in (why_not(rejected, NOW) or "")
+
+
+@pytest.mark.parametrize(
+    ("batch", "why"),
+    [(keyed(usage(id="1")), ""), (sequenced(0, usage()), "its place in the sequence is still")],
+)
+def test_what_a_fact_skipped(batch: UsageBatch, why: str) -> None:
+    letter = DeadLetter("usage.events.v1", 0, 2, T0, [Refusal(SKIPPED, 1)], b"")
+    (rejected,) = rejected_events(letter, "usage", batch)
+
+    assert (why_not(rejected, NOW) or "").startswith(why)
+    assert bool(why_not(rejected, NOW)) is bool(why)
 
 
 def test_every_code_has_advice() -> None:
