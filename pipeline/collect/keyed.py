@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 from pipeline.collect.batch import PACKED_BYTES_MAX, Mode, Packer, Pairs, UsageBatch
 from pipeline.collect.columns import Columns
-from pipeline.collect.event import UsageEvent
 from pipeline.collect.limits import BATCH_EVENTS_MAX
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import (
@@ -20,7 +19,6 @@ from pipeline.core.identity import (
     fingerprint,
     sequenced_key,
 )
-from pipeline.core.quantity import mantissa_scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +37,20 @@ class KeyedEvent:
     epoch: tuple[str, str] | None = None
 
 
-def keyed_event(event: UsageEvent) -> KeyedEvent:
-    """Return an event of the edge under its own key."""
-    mantissa, scale = mantissa_scale(event.value)
-    own_print = fingerprint(
-        event.meter, event.time, mantissa, scale, event.dimensions, event.reversed_at
-    )
-    return KeyedEvent(
-        event.customer,
-        event.meter,
-        event.time,
-        mantissa,
-        scale,
-        tuple(sorted(event.dimensions.items())),
-        event_key(event.customer, event.source, event.id),
-        own_print,
-        event.reversed_at,
-    )
+def keyed_event(
+    customer: str,
+    meter: str,
+    time: Instant,
+    mantissa: int,
+    scale: int,
+    pairs: Pairs,
+    source: str,
+    event_id: str,
+) -> KeyedEvent:
+    """Return an event of the edge, value in its smallest form, under its own key."""
+    own_print = fingerprint(meter, time, mantissa, scale, dict(pairs))
+    key = event_key(customer, source, event_id)
+    return KeyedEvent(customer, meter, time, mantissa, scale, pairs, key, own_print)
 
 
 def events_at(

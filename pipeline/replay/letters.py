@@ -83,9 +83,19 @@ class RejectedEvent:
     place_open: bool = False
 
 
-def rejected_events(letter: DeadLetter, origin: str, opened: Opened) -> list[RejectedEvent]:
-    """Return what a letter refuses, event by event; `opened` is its message decoded."""
+def rejected_events(
+    letter: DeadLetter, origin: str, opened: Opened | KeyedEvent
+) -> list[RejectedEvent]:
+    """Return what a letter refuses, event by event; `opened` is its message decoded.
+
+    The message of a single event has one only where a later release can read what was refused.
+    """
     whole = LetterId(origin, letter.partition, letter.offset)
+    if isinstance(opened, KeyedEvent):
+        (refusal,) = letter.refusals
+        return [
+            RejectedEvent(whole, refusal.rejection, letter.log_time, opened.customer, event=opened)
+        ]
     if isinstance(opened, UsageBatch) and opened.event_count:
         columns = read_columns(opened)
         if isinstance(columns, Columns):

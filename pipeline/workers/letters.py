@@ -4,13 +4,18 @@ Owns: the scan.  Does not own: what a letter says (replay/letters.py), the recor
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
+from pipeline.collect.keyed import KeyedEvent, keyed_event
 from pipeline.collect.letters import DeadLetter
+from pipeline.collect.raw import RawReader
 from pipeline.core.errors import Code, Rejection, ServerFailed
+from pipeline.meter.place import Opened
 from pipeline.replay.letters import RAW, USAGE, RejectedEvent, rejected_events
-from pipeline.stores.codec import Decode, Unreadable
+from pipeline.stores.codec import Unreadable
 from pipeline.stores.kafka import log_ends, read_range
-from pipeline.stores.records import letter_of, open_message
+from pipeline.stores.records import letter_of, open_message, open_usage_event
+from pipeline.stores.registry import message_decoder
 from pipeline.topology import USAGE_EVENTS, USAGE_REJECTED
 from pipeline.workers.surroundings import Surroundings
 
@@ -48,11 +53,26 @@ def read_letters(around: Surroundings, progress: Progress) -> Iterator[DeadLette
     progress(total, total)
 
 
-def events_of(letter: DeadLetter, decode: Decode) -> list[RejectedEvent]:
-    """Return what a letter refuses, its message decoded."""
-    origin = USAGE if letter.topic == USAGE_EVENTS.name else RAW
-    try:
-        opened = open_message(letter.message, decode)
-    except Exception as error:  # a message that a worker died of; its letter is read all the same
-        opened = Rejection(Code.UNREADABLE, "", f"{type(error).__name__}: {error}"[:200])
-    return rejected_events(letter, origin, opened)
+class LetterReader:
+    """Reads what letters refuse, with what reads their messages on the way in."""
+
+    def __init__(self, around: Surroundings) -> None:
+        """Read as the workers of this stack do."""
+        self._decode = message_decoder(around.settings.registry)
+        read_record = partial(open_usage_event, decoded=self._decode)
+        self._raw = RawReader(around.partitions, read_record)
+
+    def events(self, letter: DeadLetter) -> list[RejectedEvent]:
+        """Return what a letter refuses, event by event."""
+        origin = USAGE if letter.topic == USAGE_EVENTS.name else RAW
+        try:
+            return rejected_events(letter, origin, self._opened(letter, origin))
+        except Exception as error:  # a worker may have died of it; it is told
+            fault = Rejection(Code.UNREADABLE, "", f"{type(error).__name__}: {error}"[:200])
+            return rejected_events(letter, origin, fault)
+
+    def _opened(self, letter: DeadLetter, origin: str) -> Opened | KeyedEvent:
+        if origin == USAGE:
+            return open_message(letter.message, self._decode)
+        entry = self._raw.read(letter.message, letter.headers)
+        return entry if isinstance(entry, Rejection) else keyed_event(*entry[1:])

@@ -28,9 +28,8 @@ from pipeline.stores.clock import wall_clock
 from pipeline.stores.postgres import facts
 from pipeline.stores.postgres.connection import Connection
 from pipeline.stores.postgres.facts import Author
-from pipeline.stores.registry import message_decoder
 from pipeline.workers.announcing import await_named
-from pipeline.workers.letters import events_of, read_letters
+from pipeline.workers.letters import LetterReader, read_letters
 from pipeline.workers.readmission import Readmission, readmission
 from pipeline.workers.surroundings import Surroundings
 
@@ -69,9 +68,9 @@ def listed(
 ) -> Iterator[Listed]:
     """Yield the selected rejected events with their states, as their letters lie in the topic."""
     states = States.after(facts.read_facts(connection, 0))
-    decode = message_decoder(around.settings.registry)
+    reader = LetterReader(around)
     for letter in read_letters(around, tell):
-        for each in events_of(letter, decode):
+        for each in reader.events(letter):
             if selection.takes(each):
                 yield Listed(each, states.of(each.id), letter)
 

@@ -32,9 +32,10 @@ from pipeline.stores.codec import encode_batch
 from pipeline.stores.postgres.books import load_cursors
 from pipeline.stores.postgres.facts import Author, read_facts
 from pipeline.stores.postgres.pauses import DEATHS_MAX, record_death
+from pipeline.topology import USAGE_RAW
 from pipeline.workers.pausing import skip
 from pipeline.workers.readmission import readmission
-from pipeline.workers.redriving import Redriven, Tell, redrive, select, waive
+from pipeline.workers.redriving import Listed, Redriven, Tell, listed, redrive, select, waive
 from pipeline.workers.supervisor import worker_environment
 
 pytestmark = pytest.mark.servers
@@ -299,6 +300,23 @@ async def claim_and_die(stack: RunningStack, home: int, offset: int, batch: Usag
     claim = Delivery(offset, 0, generation, [0], batch.key, batch.fingerprint)
     assert await claims.claim(home, claim) == Judged([])
     await claims.close()
+
+
+def test_a_raw_message_is_listed_by_its_place_in_the_raw_topic(stack: RunningStack) -> None:
+    topic = stack.around.stack.topic(USAGE_RAW)
+    stack.producer.send(topic, 1, b'{"specversion": "1.0"}')
+    stack.producer.flush()
+
+    def raw() -> list[Listed]:
+        found = listed(stack.around, stack.connection, Selection(code=Code.MISSING_FIELD), quiet)
+        return [each for each in found if each.rejected.id.origin == "raw"]
+
+    stack.until(lambda: bool(raw()), "its dead letter")
+    letter = raw()[0].rejected.id
+    done, _ = done_with(stack, letter)
+
+    assert (str(letter), done.sent) == ("raw:1:0", [])
+    assert "send the event again, whole" in done.refused[0][1]
 
 
 def test_one_job_at_a_time(stack: RunningStack) -> None:

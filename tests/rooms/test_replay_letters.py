@@ -173,6 +173,19 @@ def test_what_a_fact_skipped(batch: UsageBatch, why: str) -> None:
     assert bool(why_not(rejected, NOW)) is bool(why)
 
 
+def test_a_single_event_that_a_later_release_can_read() -> None:
+    refusal = Refusal(Rejection(Code.TOO_LARGE, "data.dimensions", "too many"), 1)
+    letter = DeadLetter("usage.raw.v1", 2, 7, 0, [refusal], b"{}")
+    event = letter_after(keyed(OLD), 1)[0].event
+    assert event is not None
+    (rejected,) = rejected_events(letter, "raw", event)
+
+    assert (str(rejected.id), rejected.event) == ("raw:2:7", event)
+    assert why_not(rejected, NOW) is None
+    (unread,) = rejected_events(letter, "raw", refusal.rejection)
+    assert "in smaller batches" in (why_not(unread, NOW) or "")
+
+
 def test_every_code_has_advice() -> None:
     assert set(ADVICE) == set(Code)
 
