@@ -15,7 +15,7 @@ import pytest
 from builders import keyed, sequenced, usage
 from fixtures_stack import StackMaker
 from integration import shop
-from integration.running import METERING, RunningStack
+from integration.running import COLLECTOR, METERING, RunningStack
 from integration.traffic import customers_everywhere
 from pipeline.collect.batch import UsageBatch
 from pipeline.collect.event import UsageEvent
@@ -100,10 +100,22 @@ def done_with(
 ) -> tuple[Redriven, Counts]:
     """Redrive letters; return what was done, and what the books hold more since."""
     before = stack.counts()
+    await_letters(stack, *letters)
     done = redrive(stack.around, Selection(frozenset(letters)), ADA, tell, states=states)
     stack.await_booked()
     after = stack.counts()
     return done, Counts(*(getattr(after, n) - getattr(before, n) for n in Counts.__slots__))
+
+
+def await_letters(stack: RunningStack, *letters: LetterId) -> None:
+    """Return once the letters are there: books may be quicker, for acks wait for both."""
+    wanted = Selection(frozenset(letters))
+
+    def there() -> bool:
+        found = listed(stack.around, stack.connection, wanted, quiet)
+        return {each.rejected.id.message for each in found} == set(letters)
+
+    stack.until(there, f"letters {letters}")
 
 
 def booked(stack: RunningStack, customer: str, meter: str = "gigabytes") -> int:
@@ -262,6 +274,7 @@ def test_waived_usage_is_sent_only_if_asked_for(
     stack: RunningStack, customer: str, now: Instant
 ) -> None:
     letter = send(stack, keyed(gigabytes(customer, "w", now - 7 * DAY)))
+    await_letters(stack, letter)
     waive(stack.around, Selection(frozenset([letter])), ADA, quiet)
 
     assert done_with(stack, letter)[0].sent == []
@@ -303,6 +316,7 @@ async def claim_and_die(stack: RunningStack, home: int, offset: int, batch: Usag
 
 
 def test_a_raw_message_is_listed_by_its_place_in_the_raw_topic(stack: RunningStack) -> None:
+    stack.start(COLLECTOR)
     topic = stack.around.stack.topic(USAGE_RAW)
     stack.producer.send(topic, 1, b'{"specversion": "1.0"}')
     stack.producer.flush()
@@ -327,9 +341,10 @@ def test_one_job_at_a_time(stack: RunningStack) -> None:
 def test_the_commands(stack: RunningStack, customer: str, now: Instant) -> None:
     letter = send(stack, keyed(gigabytes(customer, "cli", now - 8 * DAY)))
 
-    listed = talea(stack, "list", "--reason", "late", "--customer", customer, "--json")
-    assert f"{letter}:0" in {row["id"] for row in listed["rejected"] if row["state"] == "open"}
-    assert listed["by_reason"] == {"late": listed["events"]}
+    await_letters(stack, letter)
+    told = talea(stack, "list", "--reason", "late", "--customer", customer, "--json")
+    assert f"{letter}:0" in {row["id"] for row in told["rejected"] if row["state"] == "open"}
+    assert told["by_reason"] == {"late": told["events"]}
     shown = talea(stack, "show", f"{letter}:0", "--json")
     assert (shown["offset"], shown["events"][0]["value"]) == (letter.offset, "1.5")
     plan = redrive(stack.around, Selection(frozenset([letter])), ADA, quiet, dry_run=True)
