@@ -15,8 +15,10 @@ from typing import Protocol
 
 from pipeline.book.booking import Booked, Cursor, Cut, Gap, Partition, SequenceKey
 from pipeline.catalog.facts import Skips
+from pipeline.core.calendar import SECOND, Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.dedupe.sequences import SequenceState
+from pipeline.stores.clock import wall_clock
 from pipeline.stores.codec import Unreadable
 from pipeline.stores.kafka import KafkaLog, usage_log
 from pipeline.stores.postgres.books import Anchor, Books, Flush
@@ -56,6 +58,7 @@ class PricingWorker:
         books: BookKeeper,
         store: BookStore,
         facts: FactSource,
+        clock: Callable[[], Instant],
         monotonic: Callable[[], float] = time.monotonic,
         gaps: GapKeeper | None = None,
     ) -> None:
@@ -67,7 +70,8 @@ class PricingWorker:
         """
         self._around, self._numbers = around, partitions
         self._log, self._books, self._store = log, books, store
-        self._monotonic = monotonic
+        self._clock, self._monotonic = clock, monotonic
+        self._drafted_s = -_BEHIND_PAUSE_S
         self._gaps = gaps or GapKeeper()
         self._known = Knowledge(facts)
         self._topic_id = log.topic_id(usage_log(around.stack))
@@ -124,11 +128,28 @@ class PricingWorker:
         if records:
             self._book(records)
         self._gaps.look()
-        started = self._monotonic()
-        while rate_dirty(self._store, self._known, self._numbers):
-            if self._monotonic() - started > _DRAFT_S_MAX and records:
-                break
+        self._draft(gathered=bool(records))
         return len(records)
+
+    def _draft(self, *, gathered: bool) -> None:
+        """Rate who must be: all of them, or while the books are behind a few now and then.
+
+        A draft of long ago helps nobody, and rating it costs what catching up needs.
+        """
+        started = self._monotonic()
+        behind = self._is_behind()
+        if behind and started < self._drafted_s + _BEHIND_PAUSE_S:
+            return
+        while rate_dirty(self._store, self._known, self._numbers):
+            if behind or (gathered and self._monotonic() - started > _DRAFT_S_MAX):
+                break
+        self._drafted_s = self._monotonic()
+
+    def _is_behind(self) -> bool:
+        """Return whether log time is far from now even where most is booked."""
+        booked = max(partition.cursor.log_time for partition in self._partitions.values())
+        lag_s = (self._clock() - booked) / SECOND
+        return lag_s > _BEHIND_TICKS * self._around.settings.tick_s + _BEHIND_S
 
     def _book(self, records: Iterable[tuple[int, int, bytes]]) -> None:
         before = {number: p.cursor for number, p in self._partitions.items()}
@@ -169,6 +190,9 @@ class PricingWorker:
 
 
 _DRAFT_S_MAX = 1.0
+_BEHIND_PAUSE_S = 2.0
+_BEHIND_TICKS, _BEHIND_S = 1, 2.0
+"""Log time may be a whole tick old and no fault: behind is more than a tick and these seconds."""
 
 
 def _digest(record: bytes) -> bytes:
@@ -190,6 +214,7 @@ def run_pricing(around: Surroundings, worker: int, workers: int, stop: Event) ->
         drafting,
         knowing,
         gaps=gaps,
+        clock=wall_clock,
     )
     while not stop.is_set():
         pricing.step()
