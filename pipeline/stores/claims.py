@@ -13,51 +13,62 @@ import math
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from struct import iter_unpack, pack
+from struct import iter_unpack
 from typing import cast
 
+import numpy as np
 from redis.asyncio import Connection
 from redis.asyncio.connection import parse_url
 from redis.exceptions import RedisError, ResponseError
 
 from pipeline.core.errors import ServerFailed
+from pipeline.core.identity import FINGERPRINT_BYTES
 from pipeline.dedupe.claims import Behind, Claim, Delivery, Judged, Verdict
 from pipeline.topology import Stack
 
 _SCRIPT = """
 local own, older, mark = KEYS[1], KEYS[2], KEYS[3]
-local keys, prints, places, at = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local offset, after = tonumber(ARGV[5]), tonumber(ARGV[6])
+local keys, claims = ARGV[1], ARGV[2]
+local offset, after = tonumber(ARGV[3]), tonumber(ARGV[4])
 local watermark = tonumber(redis.call('GET', mark) or -1)
 if after > watermark + 1 then return {1, watermark} end
-local claiming = offset > watermark
-local n = #places / 2
+local n = #claims / 14
+local sub = string.sub
 local field = {}
-for i = 1, n do field[i] = string.sub(keys, i * 16 - 15, i * 16) end
+for i = 1, n do field[i] = sub(keys, i * 16 - 15, i * 16) end
 local before = redis.call('EXISTS', older) == 1 and redis.call('HMGET', older, unpack(field))
 local owned = redis.call('HMGET', own, unpack(field))
-local mine, set, repeats = {}, {}, {}
+if offset > watermark then
+  -- From the last event to the first: of a key that is here twice the first claim stays.
+  local set, size, new, added = {}, 0, 0, 0
+  for i = n, 1, -1 do
+    if not owned[i] then
+      set[size + 1], set[size + 2] = field[i], sub(claims, i * 14 - 13, i * 14)
+      size, new = size + 2, new + 1
+    end
+  end
+  for i = 1, size, 4000 do
+    added = added + redis.call('HSET', own, unpack(set, i, math.min(i + 3999, size)))
+  end
+  redis.call('SET', mark, offset)
+  if added < new then
+    local first = redis.call('HMGET', own, unpack(field))
+    for i = 1, n do owned[i] = owned[i] or first[i] end
+  end
+end
+local repeats = {}
 for i = 1, n do
-  local print = string.sub(prints, i * 4 - 3, i * 4)
-  local place = at .. string.sub(places, i * 2 - 1, i * 2)
-  local first = owned[i] or mine[field[i]]
-  if not first then
-    if not claiming then return {2, watermark} end
-    first = print .. place
-    mine[field[i]] = first
-    set[#set + 1] = field[i]
-    set[#set + 1] = first
-  end
-  local owner = (before and before[i]) or first
-  if string.sub(owner, 5) ~= place then
-    local verdict = string.sub(owner, 1, 4) == print and '\\1' or '\\2'
-    repeats[#repeats + 1] = string.sub(places, i * 2 - 1, i * 2) .. verdict .. owner
+  local owner = (before and before[i]) or owned[i]
+  if owner then
+    local claim = sub(claims, i * 14 - 13, i * 14)
+    if sub(owner, 5) ~= sub(claim, 5) then
+      local verdict = sub(owner, 1, 4) == sub(claim, 1, 4) and '\\1' or '\\2'
+      repeats[#repeats + 1] = sub(claim, 13) .. verdict .. owner
+    end
+  elseif offset <= watermark then
+    return {2, watermark}
   end
 end
-for i = 1, #set, 4000 do
-  redis.call('HSET', own, unpack(set, i, math.min(i + 3999, #set)))
-end
-if claiming then redis.call('SET', mark, offset) end
 return {0, table.concat(repeats)}
 """
 
@@ -119,9 +130,7 @@ class RedisClaims:
             self._stack.claims_key(partition, delivery.generation - 1),
             self._stack.watermark_key(partition),
             delivery.keys,
-            delivery.fingerprints,
-            pack(f">{len(delivery.indexes)}H", *delivery.indexes),
-            pack(">q", delivery.offset),
+            _claims(delivery),
             delivery.offset,
             delivery.after,
         )
@@ -164,6 +173,18 @@ class RedisClaims:
             self._gone = f"Redis went away: {error}"
             for answer in self._waiting:
                 answer.set_exception(ServerFailed(self._gone))
+
+
+_CLAIM = np.dtype([("fingerprint", f"V{FINGERPRINT_BYTES}"), ("offset", ">i8"), ("index", ">u2")])
+
+
+def _claims(delivery: Delivery) -> bytes:
+    """Return what each key's hash field will hold where it is new."""
+    claims = np.empty(len(delivery.indexes), dtype=_CLAIM)
+    claims["fingerprint"] = np.frombuffer(delivery.fingerprints, f"V{FINGERPRINT_BYTES}")
+    claims["offset"] = delivery.offset
+    claims["index"] = delivery.indexes
+    return claims.tobytes()
 
 
 async def _judged(answer: "asyncio.Future[object]") -> Judged | Behind:
