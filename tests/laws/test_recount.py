@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from builders import (
@@ -199,6 +199,7 @@ def test_both_accounts_agree(ticked: bool, drawn: list[tuple[tuple[Any, ...], st
 places = st.tuples(st.integers(0, 30), st.integers(0, 8), st.sampled_from(["", "!"]))
 
 
+@example([(5, 0, ""), (12, 0, ""), (3, 4, "")])  # over the place that a heartbeat named
 @given(st.lists(places, max_size=40))
 def test_both_accounts_judge_a_sequence_alike(told: list[tuple[int, int, str]]) -> None:
     state, apart = SequenceState(), Places()
