@@ -7,7 +7,7 @@ READY := .venv/.ready
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test check bench simulate lock clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ check: setup ## Hold the code to the house rules: format, lint, types, imports, 
 
 bench: setup ## Measure events per second over the full path, totals checked
 	@$(BIN)/talea bench $(ARGS)
+
+simulate: setup ## Play the workers in memory under every fault (ARGS="--seeds 1000 --seed 0")
+	@$(BIN)/talea simulate $(ARGS)
 
 lock: setup ## Pin every dependency anew in requirements.lock (ARGS=--upgrade for the newest)
 	@test -x .venv/lock/bin/uv || { $(BIN)/python -m venv .venv/lock && .venv/lock/bin/pip install --quiet $(UV); }

@@ -49,6 +49,9 @@ _COMMANDS = {
     ),
     "doctor": _Command("pipeline.cli.doctor", "doctor", "Say what claims take in Redis."),
     "bench": _Command("pipeline.cli.bench", "bench", "Measure events per second, totals checked."),
+    "simulate": _Command(
+        "pipeline.cli.simulate", "simulate", "Play the workers in memory under every fault."
+    ),
     "schemas": _Command(
         "pipeline.cli.schemas", "app", "Check and register the schemas of what is on topics."
     ),

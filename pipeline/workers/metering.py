@@ -23,7 +23,7 @@ import structlog
 
 from pipeline.collect.letters import DeadLetter, Refusal
 from pipeline.core.calendar import SECOND, Instant
-from pipeline.core.errors import BrokenInvariant, ServerFailed, TaleaError
+from pipeline.core.errors import ServerFailed, TaleaError
 from pipeline.core.identity import batch_digest
 from pipeline.dedupe.claims import Behind, Delivery, Judged
 from pipeline.meter.place import NeedsTick, Opened, Place, Told
@@ -46,6 +46,7 @@ _CLAIMS_IN_FLIGHT = 16
 _SENDS_IN_FLIGHT = 64
 _POLL_S = 0.25
 _RECLAIM_MESSAGES = 1_000
+_RECLAIMS_MAX = 5
 _GENERATIONS_SWEPT = 8
 _TICK_AHEAD_MAX = 300 * SECOND
 
@@ -198,12 +199,15 @@ class MeteringLine:
         answer = await item.answer
         if isinstance(answer, Behind):
             answer = await self._claims.claim(item.partition, item.claim)
-        if isinstance(answer, Behind):
+        for _ in range(_RECLAIMS_MAX):  # what was made again may be lost again meanwhile
+            if not isinstance(answer, Behind):
+                return answer
             after = await self._reclaim(item.partition, item.claim, answer.watermark)
             answer = await self._claims.claim(item.partition, replace(item.claim, after=after))
         if isinstance(answer, Behind):
-            raise BrokenInvariant(
-                f"partition {item.partition}: claims stay behind offset {item.claim.offset}"
+            raise ServerFailed(
+                f"partition {item.partition}: claims stay behind offset {item.claim.offset}:"
+                " does Redis keep losing them?"
             )
         return answer
 

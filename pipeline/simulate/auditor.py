@@ -1,0 +1,218 @@
+"""The auditor: holds everything that a finished world kept against what it must be.
+
+Owns: which law each difference breaks.
+Does not own: what must be (witness.py, billing.py).
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from hashlib import sha256
+from random import Random
+from typing import cast
+
+from pipeline.core.calendar import SECOND, Instant, instant_text
+from pipeline.core.identity import Json
+from pipeline.simulate.billing import Billing, ExpectedLine
+from pipeline.simulate.database import Tables
+from pipeline.simulate.story import METERS
+from pipeline.simulate.witness import Witness
+from pipeline.stores.postgres.drafts import Draft
+
+_DRAFTS_LOOKED_AT = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A law that did not hold, and where."""
+
+    seed: int
+    law: str
+    detail: str
+
+
+Fault = tuple[str, str]
+"""(law, detail)."""
+
+
+@dataclass(slots=True)
+class Auditor:
+    """Looks at one drained world."""
+
+    witness: Witness
+    billing: Billing
+    tables: Tables
+    drafts_stored: Sequence[Draft]
+    random: Random
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield every difference."""
+        yield from (("once", fault) for fault in self.witness.faults)
+        yield from self._conserved()
+        yield from self._usage()
+        yield from self._cuts()
+        yield from self._documents()
+        yield from self._chain()
+        yield from self._drafts()
+
+    def _conserved(self) -> Iterator[Fault]:
+        """Every offered event has the outcome that the witness saw."""
+        for partition in range(self.witness.partitions):
+            told, counts = self.witness.outcomes[partition], Counter[str]()
+            if partition in self.tables.cursors:
+                kept = self.tables.cursors[partition][0].counts
+                names = ("offered", "fresh", "duplicate", "conflict", "late", "rejected")
+                counts = Counter({name: getattr(kept, name) for name in names})
+            if +counts != +told:
+                yield "conserved", f"partition {partition}: {dict(+counts)} != {dict(+told)}"
+
+    def _usage(self) -> Iterator[Fault]:
+        """Every window holds exactly the events that count."""
+        kept: dict[tuple[str, str, Instant], list[Fraction]] = {}
+        for (series, start, _), part in self.tables.usage.items():
+            sums = kept.setdefault((series.customer, series.meter, start), [Fraction(0)] * 2)
+            sums[0] += part.count
+            sums[1] += Fraction(part.sum, 10**series.scale)
+        must: dict[tuple[str, str, Instant], list[Fraction]] = {}
+        for each in self.witness.counted:
+            event, width = each.event, METERS[each.event.meter][1] * SECOND
+            place = (event.customer, event.meter, event.time // width * width)
+            sums = must.setdefault(place, [Fraction(0)] * 2)
+            sums[0] += 1
+            sums[1] += Fraction(event.value)
+        for place in sorted(kept.keys() | must.keys()):
+            if kept.get(place) != must.get(place):
+                yield "once", f"{place}: kept {kept.get(place)}, counted {must.get(place)}"
+
+    def _cuts(self) -> Iterator[Fault]:
+        kept = {place: row.serial for place, row in self.tables.cuts.items()}
+        yield from _differences("cut", kept, self.billing.cuts)
+
+    def _documents(self) -> Iterator[Fault]:
+        """Every document that is due was issued once, and says what it must."""
+        kept: dict[tuple[str, str, Instant], Mapping[str, Json]] = {}
+        for document in self.tables.documents.values():
+            place = (document.payer, document.currency, document.instant)
+            if place in kept:
+                yield "once", f"two documents of {place}"
+            kept[place] = document.content
+        last = max(self.witness.ticks, default=0)
+        must = {
+            (payer, currency, instant): lines
+            for payer, currency in sorted({place[:2] for place in self.billing.cuts})
+            for instant, lines in self.billing.issued(payer, currency, last).lines.items()
+        }
+        for place in sorted(kept.keys() - must.keys()):
+            yield "content", f"no document is due of {place}"
+        for place in sorted(must.keys() - kept.keys()):
+            yield "content", f"the document of {place} is missing"
+        for place in sorted(must.keys() & kept.keys()):
+            yield from _content_faults("content", place, kept[place], must[place])
+
+    def _chain(self) -> Iterator[Fault]:
+        """Numbers have no gap, each seal holds the one before."""
+        previous, place = "0" * 64, 0
+        for (issuer, _), document in sorted(self.tables.documents.items()):
+            place, sealed = place + 1, document.sealed
+            record = cast(dict[str, Json], json.loads(sealed.record))
+            must = (place, f"T-{place:06d}", previous, sha256(sealed.content).hexdigest())
+            told = (sealed.place, record["number"], record["previous_seal"])
+            if told != must[:3] or must[3] not in str(record["content_digest"]):
+                yield "chain", f"{issuer} {sealed.number} does not follow {place - 1}"
+            if sha256(sealed.record).digest() != sealed.seal:
+                yield "chain", f"{sealed.number} is not sealed by its record"
+            previous = sealed.seal.hex()
+
+    def _drafts(self) -> Iterator[Fault]:
+        """Every draft said what would have been issued; those that stand are all there are."""
+        stored = list(self.drafts_stored)
+        for draft in self.random.sample(stored, min(len(stored), _DRAFTS_LOOKED_AT)):
+            yield from self._draft_faults(draft)
+        for draft in self.tables.drafts.values():
+            yield from self._draft_faults(draft)
+        kept = {(d.payer, d.currency, d.instant): 0 for d in self.tables.drafts.values()}
+        yield from _differences("draft", kept, self._standing())
+
+    def _standing(self) -> dict[tuple[str, str, Instant], int]:
+        """Return the drafts there must be at the end of the log."""
+        found = {}
+        for partition, (cursor, _) in self.tables.cursors.items():
+            book = self.billing.book(cursor.tick.fact_position)
+            for kind, payer in sorted(book):
+                if kind != "customer" or self.witness.home(payer) != partition:
+                    continue
+                ahead = self.billing.open(book, payer, cursor.log_time, cursor.tick.serial)
+                for closing, carried in ahead.items():
+                    if self.billing.lines(book, payer, closing, carried, lambda _: False):
+                        found[payer, *closing] = 0
+        return found
+
+    def _draft_faults(self, draft: Draft) -> Iterator[Fault]:
+        at, billing = draft.position, self.billing
+        serial = self.witness.serial_at(at.partition, at.offset)
+        book = billing.book(self.witness.ticks[serial].fact_position)
+        place = (draft.payer, draft.currency, draft.instant)
+        ahead = billing.open(book, draft.payer, at.log_time, serial)
+        carried = ahead.get(place[1:])
+        if carried is None:
+            yield "draft", f"{place} is not open at {at}"
+            return
+        lines = billing.lines(
+            book, draft.payer, place[1:], carried, lambda each: each.offset <= at.offset
+        )
+        for law, detail in _content_faults("draft", place, draft.content, lines):
+            yield law, f"{detail} at {at.partition}/{at.offset}"
+
+
+def _content_faults(
+    law: str,
+    place: tuple[str, str, Instant],
+    content: Mapping[str, Json],
+    must: Sequence[ExpectedLine],
+) -> Iterator[Fault]:
+    payer, currency, instant = place
+    name = f"{payer} {currency} {instant_text(instant)}"
+    head = (content["customer"], content["currency"], content["cut_instant"])
+    if head != (payer, currency, instant_text(instant)):
+        yield law, f"{name} says it is of {head}"
+    lines = cast(list[dict[str, Json]], content["lines"])
+    kept = {(str(line["source_id"]), str(line["period_start"])): line for line in lines}
+    for line in must:
+        told = kept.pop((line.source, line.start), None)
+        if told is None:
+            yield law, f"{name} lacks {line}"
+        elif fault := _line_fault(told, line):
+            yield law, f"{name}: {fault}"
+    for source, start in kept:
+        yield law, f"{name} must have no line {source} from {start}"
+    totals = cast(dict[str, int], content["totals"])
+    due = sum(line.total_minor for line in must)
+    if totals["total_minor"] != due:
+        yield law, f"{name} is over {totals['total_minor']}, due are {due}"
+
+
+def _line_fault(told: Mapping[str, Json], must: ExpectedLine) -> str:
+    """Return how a line differs; its children must sum to it."""
+    pairs: list[tuple[str, object, object]] = [
+        ("period_end", told["period_end"], must.end),
+        ("total", told["total_minor"], must.total_minor),
+    ]
+    if must.quantity is not None:
+        pairs.append(("quantity", Fraction(str(told["quantity"])), must.quantity))
+        children = cast(list[dict[str, int]], told["children"])
+        pairs.append(("children", sum(c["total_minor"] for c in children), must.total_minor))
+    wrong = [f"{name} {is_} for {due}" for name, is_, due in pairs if is_ != due]
+    return f"{must.source} from {must.start}: {', '.join(wrong)}" if wrong else ""
+
+
+def _differences(
+    law: str,
+    kept: Mapping[tuple[str, str, Instant], int],
+    must: Mapping[tuple[str, str, Instant], int],
+) -> Iterable[Fault]:
+    for place in sorted(kept.keys() | must.keys()):
+        if kept.get(place) != must.get(place):
+            told = f"{place[0]} {place[1]} {instant_text(place[2])}"
+            yield law, f"{law} of {told}: kept {kept.get(place)}, must {must.get(place)}"

@@ -1,0 +1,142 @@
+"""The database in memory: its tables, transactions that are whole or not at all.
+
+Owns: what rows there are, atomicity, advisory leadership.
+Does not own: the queries (facts_session.py, books_session.py, papers_session.py).
+Law: a transaction that ends by an exception, or whose process stalls in it, changes nothing.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+
+from pipeline.book.booking import Cursor, SequenceKey, TickPassed
+from pipeline.book.series import SeriesKey
+from pipeline.catalog.facts import Fact
+from pipeline.core.calendar import SECOND, Instant
+from pipeline.core.errors import ServerFailed
+from pipeline.dedupe.sequences import SequenceState
+from pipeline.invoice.usage import UsagePart
+from pipeline.meter.ticks import Tick
+from pipeline.simulate.world import SESSION_S, Runner, World
+from pipeline.stores.postgres.books import Anchor
+from pipeline.stores.postgres.documents import Document, Prepared
+from pipeline.stores.postgres.drafts import Draft
+from pipeline.stores.postgres.pauses import Pause
+
+CutKey = tuple[str, str, Instant]
+"""(payer, currency, instant)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CutRow:
+    """A booked cut."""
+
+    serial: int
+    partition: int
+    prepared: bool = False
+
+
+@dataclass(slots=True)
+class Tables:
+    """All rows, by their primary keys."""
+
+    facts: dict[int, Fact] = field(default_factory=dict)
+    mirrored: dict[str, int] = field(default_factory=lambda: {"mirrored": 0})
+    ticks: dict[int, tuple[Tick, bool]] = field(default_factory=dict)
+    cursors: dict[int, tuple[Cursor, Anchor]] = field(default_factory=dict)
+    passed: dict[tuple[int, int], TickPassed] = field(default_factory=dict)
+    sequences: dict[tuple[int, SequenceKey], SequenceState] = field(default_factory=dict)
+    usage: dict[tuple[SeriesKey, Instant, int], UsagePart] = field(default_factory=dict)
+    points: dict[tuple[SeriesKey, Instant, bytes, int], tuple[int, int]] = field(
+        default_factory=dict
+    )
+    cuts: dict[CutKey, CutRow] = field(default_factory=dict)
+    dirty: dict[str, tuple[int, int]] = field(default_factory=dict)
+    drafts: dict[str, Draft] = field(default_factory=dict)
+    carried: dict[tuple[str, str, str, str], Instant] = field(default_factory=dict)
+    prepared: dict[tuple[str, str, Instant, str, int], Prepared] = field(default_factory=dict)
+    documents: dict[tuple[str, int], Document] = field(default_factory=dict)
+    pauses: dict[int, Pause] = field(default_factory=dict)
+    deaths: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    def copy(self) -> "Tables":
+        """Return the same rows in other tables."""
+        return Tables(*(dict(getattr(self, each.name)) for each in fields(self)))
+
+
+@dataclass(slots=True, eq=False)
+class MemoryDatabase:
+    """The server. `drafts_stored` keeps every draft that was ever committed."""
+
+    world: World
+    tables: Tables = field(default_factory=Tables)
+    leader: "MemorySession | None" = None
+    drafts_stored: list[Draft] = field(default_factory=list)
+
+
+class MemorySession:
+    """What every session has: an end, and transactions."""
+
+    def __init__(self, database: MemoryDatabase, process: Runner) -> None:
+        """Open a session for a process."""
+        self.database, self.process = database, process
+        self.drafts_pending: list[Draft] = []
+        self._open = True
+        self._before: Tables | None = None
+        process.on_death.append(self.close)
+        process.on_stall.append(self._stalled)
+
+    @property
+    def tables(self) -> Tables:
+        """The rows as this session sees them."""
+        return self.database.tables
+
+    def close(self) -> None:
+        """End: what was not committed never was, and the lead is free."""
+        self._open = False
+        self._roll_back()
+        if self.database.leader is self:
+            self.database.leader = None
+
+    def _stalled(self, time_us: Instant) -> None:
+        leads_too_long = self.database.leader is self and time_us >= SESSION_S * SECOND
+        if self._before is not None or leads_too_long:
+            self.close()
+
+    def _roll_back(self) -> None:
+        if self._before is not None:
+            self.database.tables, self._before = self._before, None
+            self.drafts_pending.clear()
+
+    def effect(self, what: str) -> None:
+        """Come to an effect on the database.
+
+        Raises:
+            ServerFailed: the session is over, or not answered.
+
+        """
+        self.database.world.effect(self.process, what, stalls=True)
+        if not self._open:
+            raise ServerFailed("the session was ended by the server")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Run a transaction; one within another is part of it."""
+        if self._before is not None:
+            yield
+            return
+        self.effect("begin")
+        self._before = self.tables
+        self.database.tables = self._before.copy()
+        try:
+            yield
+            self.effect("commit")
+        except BaseException:
+            self._roll_back()
+            raise
+        self._before = None
+        self.database.drafts_stored += self.drafts_pending
+        self.drafts_pending.clear()
+        self.database.world.effect(self.process, "committed", stalls=True)
+
+    snapshot = transaction

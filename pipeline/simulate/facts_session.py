@@ -1,0 +1,103 @@
+"""Facts and ticks in memory: the queries of stores/postgres/facts.py.
+
+Law: one contract suite runs these and the real ones.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from pipeline.catalog.facts import Fact, FactKind, NewFact, Skips, skips_of
+from pipeline.core.calendar import Instant
+from pipeline.meter.ticks import Tick
+from pipeline.simulate.database import MemorySession
+from pipeline.stores.postgres.facts import Author
+
+
+class FactSession(MemorySession):
+    """The fact log and the ticks that name it."""
+
+    def append_facts(
+        self,
+        decide: Callable[[Sequence[Fact]], Sequence[NewFact]],
+        author: Author,
+        now: Instant,
+    ) -> list[Fact]:
+        """Write what `decide` makes of all facts so far; return the facts written."""
+        with self.transaction():
+            known = self.read_facts(0)
+            written: list[Fact] = []
+            for new in decide(known):
+                alike = [f for f in [*known, *written] if (f.kind, f.subject) == _about(new)]
+                fact_id, serial = new.id_after(len(alike) + 1), len(known) + len(written) + 1
+                body, (actor, reason) = dict(new.body), (author.actor, author.reason)
+                fact = Fact(serial, fact_id, new.kind, new.subject, body, actor, reason, now)
+                self.tables.facts[serial] = fact
+                written.append(fact)
+            return written
+
+    def read_facts(self, after: int, until: int | None = None) -> list[Fact]:
+        """Return the facts with after < serial <= until (None: all), in order."""
+        self.effect("read facts")
+        last = len(self.tables.facts) if until is None else min(until, len(self.tables.facts))
+        return [self.tables.facts[serial] for serial in range(after + 1, last + 1)]
+
+    def read_skips(self) -> Skips:
+        """Return what is skipped."""
+        self.effect("read skips")
+        return skips_of(f.body for f in self.tables.facts.values() if f.kind is FactKind.SKIP)
+
+    def fact_head(self) -> tuple[int, int]:
+        """Return (highest serial, highest serial mirrored)."""
+        self.effect("read head")
+        return len(self.tables.facts), self.tables.mirrored["mirrored"]
+
+    def mark_mirrored(self, serial: int) -> None:
+        """Note that the facts up to `serial` stand in the mirror topic."""
+        with self.transaction():
+            mirrored = self.tables.mirrored
+            mirrored["mirrored"] = max(serial, mirrored["mirrored"])
+
+    def try_lead(self) -> bool:
+        """Return whether the ticks are this session's to write, from now on until it ends."""
+        self.effect("lead")
+        if self.database.leader is None:
+            self.database.leader = self
+        return self.database.leader is self
+
+    def write_tick(self, clock: Instant, partitions: int) -> Tick | None:
+        """Commit the row of the next tick; None where facts wait to be mirrored first."""
+        del partitions
+        with self.transaction():
+            head = len(self.tables.facts)
+            if self.tables.mirrored["mirrored"] < head:
+                return None
+            last, last_time = len(self.tables.ticks), 0
+            if last:
+                last_time = self.tables.ticks[last][0].time
+            tick = Tick(last + 1, max(clock, last_time + 1), head)
+            self.tables.ticks[tick.serial] = (tick, False)
+            return tick
+
+    def unacked_ticks(self) -> list[Tick]:
+        """Return the ticks that not every partition has acked, in order."""
+        self.effect("read ticks")
+        return [tick for _, (tick, acked) in sorted(self.tables.ticks.items()) if not acked]
+
+    def mark_acked(self, serials: Iterable[int]) -> None:
+        """Note that every partition has these ticks."""
+        with self.transaction():
+            for serial in serials:
+                self.tables.ticks[serial] = (self.tables.ticks[serial][0], True)
+
+    def ticks_from(self, serial: int, count: int) -> list[Tick]:
+        """Return the rows of up to `count` ticks from `serial` on."""
+        self.effect("read ticks")
+        last = min(len(self.tables.ticks), serial + count - 1)
+        return [self.tables.ticks[each][0] for each in range(serial, last + 1)]
+
+    def fact_position(self, tick_serial: int) -> int:
+        """Return the fact position that a tick names."""
+        return self.tables.ticks[tick_serial][0].fact_position
+
+
+def _about(new: NewFact) -> tuple[object, str]:
+    return new.kind, new.subject

@@ -1,0 +1,184 @@
+"""Drafts, documents and pauses in memory: the queries of the other Postgres modules.
+
+Law: one contract suite runs these and the real ones.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from json import loads
+from typing import cast
+
+from pipeline.book.booking import Cut
+from pipeline.core.calendar import Instant
+from pipeline.core.errors import BrokenInvariant
+from pipeline.ledger.seal import FIRST_SEAL, Sealed
+from pipeline.simulate.books_session import BookSession, insert
+from pipeline.stores.postgres.documents import Document, Prepared, Registrar
+from pipeline.stores.postgres.drafts import Draft
+from pipeline.stores.postgres.pauses import DEATHS_MAX, POISON, Pause
+
+
+class WorkerSession(BookSession):
+    """Everything that a worker asks of the database."""
+
+    # --- drafts ---
+
+    def dirty_payers(self, partitions: Iterable[int], count_max: int) -> list[tuple[str, int, int]]:
+        """Return (payer, partition, version) of payers to rate anew."""
+        own = set(partitions)
+        found = [(p, *mark) for p, mark in self.tables.dirty.items() if mark[0] in own]
+        return sorted(found, key=lambda mark: mark[2])[:count_max]
+
+    def clean(self, rated: Sequence[tuple[str, int, int]]) -> None:
+        """Take off the marks that were there when the payers were rated."""
+        for payer, _, version in rated:
+            if self.tables.dirty.get(payer, (0, -1))[1] == version:
+                del self.tables.dirty[payer]
+
+    def drop_drafts(self, payers: Sequence[str], keep: Sequence[Draft]) -> None:
+        """Delete the drafts of payers that are not among those kept."""
+        kept = {draft.id for draft in keep}
+        for name, draft in list(self.tables.drafts.items()):
+            if draft.payer in payers and name not in kept:
+                del self.tables.drafts[name]
+
+    def store_drafts(self, drafts: Iterable[Draft]) -> None:
+        """Write drafts that are newer than what is there."""
+        for draft in drafts:
+            there = self.tables.drafts.get(draft.id)
+            if there is None or there.position.offset <= draft.position.offset:
+                self.tables.drafts[draft.id] = draft
+                self.drafts_pending.append(draft)
+
+    # --- documents ---
+
+    def take_cut(self) -> tuple[Cut, int] | None:
+        """Return the oldest booked cut without documents, and its payer's partition."""
+        self.effect("take cut")
+        waiting = [
+            (row.serial, instant, payer, currency, row.partition)
+            for (payer, currency, instant), row in self.tables.cuts.items()
+            if not row.prepared
+        ]
+        if not waiting:
+            return None
+        serial, instant, payer, currency, partition = min(waiting)
+        return Cut(payer, currency, instant, serial), partition
+
+    def save_prepared(
+        self, cut: Cut, documents: Iterable[Prepared], reached: Mapping[tuple[str, str], Instant]
+    ) -> None:
+        """Keep what was composed at a cut, and how far it bills."""
+        for each in documents:
+            key = (each.payer, each.currency, each.instant, each.kind, each.ordinal)
+            insert(self.tables.prepared, key, each)
+        for source, until in reached.items():
+            of = (cut.payer, cut.currency, *source)
+            self.tables.carried[of] = max(until, self.tables.carried.get(of, until))
+        where = (cut.payer, cut.currency, cut.instant)
+        self.tables.cuts[where] = replace(self.tables.cuts[where], prepared=True)
+
+    def carried_by(
+        self, payers: Sequence[str]
+    ) -> dict[tuple[str, str], dict[tuple[str, str], Instant]]:
+        """Return what documents carry, prepared ones too, by (payer, currency)."""
+        found: dict[tuple[str, str], dict[tuple[str, str], Instant]] = {}
+        for (payer, currency, *source), until in self.tables.carried.items():
+            if payer in payers:
+                found.setdefault((payer, currency), {})[source[0], source[1]] = until
+        return found
+
+    def closings_cut(
+        self, payers: Sequence[str], after: Instant
+    ) -> dict[str, set[tuple[str, Instant]]]:
+        """Return (currency, instant) of the booked cuts of payers whose instant lies after one."""
+        found: dict[str, set[tuple[str, Instant]]] = {}
+        for payer, currency, instant in self.tables.cuts:
+            if payer in payers and instant > after:
+                found.setdefault(payer, set()).add((currency, instant))
+        return found
+
+    def unprepared_cuts(self, payers: Sequence[str]) -> dict[tuple[str, str], list[Instant]]:
+        """Return the instants of booked cuts without documents, in order, by (payer, currency)."""
+        rows = sorted(self.tables.cuts.items(), key=lambda cut: (cut[1].serial, cut[0][2]))
+        found: dict[tuple[str, str], list[Instant]] = {}
+        for (payer, currency, instant), row in rows:
+            if payer in payers and not row.prepared:
+                found.setdefault((payer, currency), []).append(instant)
+        return found
+
+    def cut_before(self, payer: str, serial: int) -> int | None:
+        """Return the tick serial of a payer's latest cut below `serial`."""
+        own = [row.serial for key, row in self.tables.cuts.items() if key[0] == payer]
+        return max((each for each in own if each < serial), default=None)
+
+    def issuers_waiting(self) -> list[str]:
+        """Return the issuers with prepared documents."""
+        self.effect("read prepared")
+        return sorted({each.issuer for each in self.tables.prepared.values()})
+
+    def register(self, issuer: str, seal: Registrar) -> int:
+        """Give every prepared document of an issuer its number, record and seal."""
+        with self.transaction():
+            waiting = [p for p in self.tables.prepared.values() if p.issuer == issuer]
+            chain = [d for d in self.read_documents() if d.issuer == issuer]
+            place = chain[-1].sealed.place if chain else 0
+            previous = chain[-1].sealed.seal.hex() if chain else FIRST_SEAL
+            for each in sorted(waiting, key=_order):
+                place += 1
+                number, record, sealed = seal(each, place, previous)
+                self._issue(each, Sealed(place, number, each.content, record, sealed))
+                previous = sealed.hex()
+            return len(waiting)
+
+    def _issue(self, each: Prepared, sealed: Sealed) -> None:
+        key = (each.payer, each.currency, each.instant)
+        found = (*key, each.kind, each.ordinal)
+        own = [(d.payer, d.currency, d.instant, d.kind, d.ordinal) for d in self.read_documents()]
+        if found in own:
+            raise BrokenInvariant(f"a second document of {found}")
+        document = Document(
+            each.issuer,
+            cast(str, loads(each.content)["id"]),
+            each.kind,
+            *key,
+            each.ordinal,
+            each.cut_serial,
+            sealed,
+        )
+        insert(self.tables.documents, (each.issuer, sealed.place), document)
+        del self.tables.prepared[found]
+        for name, draft in list(self.tables.drafts.items()):
+            if (draft.payer, draft.currency, draft.instant) == key:
+                del self.tables.drafts[name]
+
+    def read_documents(self, payer: str | None = None) -> list[Document]:
+        """Return the documents of one payer, or all, by issuer and place."""
+        found = sorted(self.tables.documents.items())
+        return [document for _, document in found if payer in (None, document.payer)]
+
+    # --- pauses ---
+
+    def read_pauses(self) -> list[Pause]:
+        """Return every partition that is paused."""
+        self.effect("read pauses")
+        return [pause for _, pause in sorted(self.tables.pauses.items())]
+
+    def pause(self, partition: int, offset: int, reason: str, cause: str) -> None:
+        """Pause a partition from an offset on; one that is paused stays as it is."""
+        with self.transaction():
+            found = Pause(partition, offset, reason, cause, 0)
+            self.tables.pauses.setdefault(partition, found)
+
+    def record_death(self, partition: int, offset: int, cause: str) -> int:
+        """Note that a worker dies of a message; pause its partition at the third."""
+        with self.transaction():
+            deaths = self.tables.deaths.get((partition, offset), 0) + 1
+            self.tables.deaths[partition, offset] = deaths
+            if deaths >= DEATHS_MAX:
+                self.pause(partition, offset, POISON, cause)
+            return deaths
+
+
+def _order(each: Prepared) -> tuple[Instant, str, str, str, int]:
+    return each.instant, each.payer, each.currency, each.kind, each.ordinal

@@ -1,0 +1,271 @@
+"""One seed played to its end, and looked at.
+
+Owns: the course of a world: set-up, a while of faults, calm, drained, audited.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from pipeline.catalog.facts import Fact, NewFact
+from pipeline.core.calendar import SECOND
+from pipeline.core.errors import ServerFailed
+from pipeline.settings import Settings
+from pipeline.simulate import roles
+from pipeline.simulate.auditor import Auditor, Violation
+from pipeline.simulate.billing import Billing
+from pipeline.simulate.database import MemoryDatabase
+from pipeline.simulate.group import Group
+from pipeline.simulate.log import Kept, MemoryTopics
+from pipeline.simulate.roles import Parts, Role, Stage
+from pipeline.simulate.story import HORIZON_S, TOLERANCE_S, Story
+from pipeline.simulate.witness import Witness
+from pipeline.simulate.world import Chances, Crashed, World
+from pipeline.stores.kafka import usage_log
+from pipeline.stores.postgres.database import Database
+from pipeline.stores.postgres.facts import Author
+from pipeline.stores.records import encode_tick, read_slices
+from pipeline.topology import USAGE_METERED, Stack
+from pipeline.workers.surroundings import Surroundings, partitions_of
+from pipeline.workers.verifying import Verifier
+
+_CALM_S = 70
+_DRAIN_S = 300
+"""A stack that does not drain in this time never will."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much happens: shrinking takes less of each."""
+
+    length: float = 1.0
+    usage: float = 1.0
+    decisions: float = 1.0
+    faults: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one seed came to."""
+
+    seed: int
+    events: int
+    duplicates: int
+    counted: dict[str, int]
+    violations: list[Violation]
+    trace: str
+
+
+def play(seed: int, scale: Scale | None = None, parts: Parts | None = None) -> Outcome:
+    """Play one seed and audit it."""
+    one = _Play(seed, scale or Scale(), parts or Parts())
+    one.run()
+    return one.outcome()
+
+
+class _Play:
+    def __init__(self, seed: int, scale: Scale, parts: Parts) -> None:
+        self.seed, self.scale = seed, scale
+        draw = Random(f"{seed} shape")
+        partitions = draw.choice([1, 2, 2, 3])
+        self.world = world = World(seed, Chances().scaled(0))
+        self.chances = Chances().scaled(scale.faults * draw.choice([0, 0.5, 1, 1, 2, 4]))
+        self.story = Story(Random(f"{seed} story"), partitions)
+        around = _surroundings(partitions, draw)
+        topics, name = MemoryTopics(), usage_log(around.stack)
+        self.stage = Stage(
+            world,
+            around,
+            Group(world, topics, name, around.stack.topic(USAGE_METERED), partitions),
+            topics,
+            MemoryDatabase(world),
+            parts.redis(),
+            parts,
+        )
+        self.length_s = draw.randint(80, 180) * scale.length
+        self.roles = self._roles(draw)
+        self.busy = True
+
+    def _roles(self, draw: Random) -> dict[str, Role]:
+        stage, partitions = self.stage, self.stage.around.partitions
+        tick_s, workers = draw.choice([1.0, 2.0, 3.0]), draw.choice([1, 1, 2])
+        found = {
+            "ticker-0": roles.ticker(stage, tick_s),
+            "ticker-1": roles.ticker(stage, tick_s),
+            **{f"finalizer-{n}": roles.finalizer(stage) for n in range(draw.choice([1, 2]))},
+        }
+        for number in range(workers):
+            own = partitions_of(number, workers, partitions)
+            found[f"pricing-{number}"] = roles.pricing(stage, own)
+        made = {name: Role(stage, name, start) for name, start in found.items()}
+        for number in range(draw.choice([1, 2, 2, 3])):
+            name = f"metering-{number}"
+            start = roles.metering(stage, lambda name=name: made[name])  # type: ignore[misc]
+            made[name] = Role(stage, name, start)
+        return made
+
+    def run(self) -> None:
+        """Play: set up, faults, calm, the end."""
+        world = self.world
+        self._write_facts(lambda _: self.story.first())
+        for role in self.roles.values():
+            role.launch()
+        world.run_until(world.now + 3 * SECOND)
+        world.chances = self.chances
+        self._repeat(1.0 / self.scale.usage, self._send)
+        self._repeat(9.0 / self.scale.decisions, self._decide)
+        for each_s, fault in (
+            (self.chances.redis_s, self._harm_redis),
+            (self.chances.rebalance_s, self._stall_member),
+            (self.chances.rewind_s, self._rewind),
+        ):
+            if each_s:
+                self._repeat(each_s, fault)
+        world.run_until(world.now + int(self.length_s * SECOND))
+        self.busy, world.chances = False, Chances().scaled(0)
+        world.run_until(world.now + _CALM_S * SECOND)
+        self.roles["ticker-0"].retire()
+        self.roles["ticker-1"].retire()
+        for _ in range(_DRAIN_S):
+            if self._drained():
+                return
+            world.run_until(world.now + SECOND)
+        self.stage.faults.append(("drained", f"the stack stands still: {self._stands()}"))
+
+    def _repeat(self, mean_s: float, call: Callable[[], None]) -> None:
+        """Call again and again, at random, while it is busy."""
+
+        def again() -> None:
+            if self.busy:
+                call()
+                self._repeat(mean_s, call)
+
+        self.world.after(self.world.random.expovariate(1 / mean_s), None, again)
+
+    def _send(self) -> None:
+        """Send what comes next, now and then once more."""
+        name = usage_log(self.stage.around.stack)
+        partition, kept = self.story.message(self.world.now)
+        self.stage.topics.append(name, partition, kept)
+        if self.world.chance(self.chances.repeated):
+            self.world.after(
+                self.world.random.randint(0, 20),
+                None,
+                lambda: self._resend(partition, kept),
+            )
+
+    def _resend(self, partition: int, kept: Kept) -> None:
+        if self.busy:
+            self.stage.topics.append(usage_log(self.stage.around.stack), partition, kept)
+
+    def _decide(self) -> None:
+        self._write_facts(lambda known: self.story.decide(known, self.world.now))
+
+    def _write_facts(self, decide: Callable[[Sequence[Fact]], Sequence[NewFact]]) -> None:
+        process = self.world.start("operator")
+        session = self.stage.session(process)
+        with suppress(Crashed, ServerFailed):
+            session.append_facts(decide, Author("ada", "because"), self.world.now)
+        process.die()
+
+    def _harm_redis(self) -> None:
+        redis, act = self.stage.redis, self.world.random.choice(["save", "wipe", "roll back"])
+        self.world.note("redis", act)
+        {"save": redis.save, "wipe": redis.wipe, "roll back": redis.roll_back}[act]()
+        self.world.counted["redis_losses"] += act != "save"
+
+    def _stall_member(self) -> None:
+        """Let a member stand still, longer than the group waits or not, and share out anew."""
+        world, group = self.world, self.stage.group
+        alive = [member.process for member in group.members if member.process.alive]
+        if alive and world.chance(0.6):
+            process = world.random.choice(alive)
+            time_us = world.random.randint(1, 40) * SECOND
+            process.stalled_until = world.now + time_us
+            world.note(process.name, "stands still")
+            group.lose_sight(time_us)
+        else:
+            group.rebalance()
+
+    def _rewind(self) -> None:
+        group = self.stage.group
+        partition = self.world.random.randrange(group.partitions)
+        group.rewind(partition, self.world.random.randint(0, group.committed.get(partition, 0)))
+
+    def _stands(self) -> str:
+        tables, name = self.stage.database.tables, usage_log(self.stage.around.stack)
+        ends = [
+            len(self.stage.topics.records[name, n]) for n in range(self.stage.around.partitions)
+        ]
+        booked = {n: cursor.offset for n, (cursor, _) in sorted(tables.cursors.items())}
+        waiting = sum(not row.prepared for row in tables.cuts.values()) + len(tables.prepared)
+        return f"ends {ends}, booked {booked}, cuts waiting {waiting}, dirty {sorted(tables.dirty)}"
+
+    def _drained(self) -> bool:
+        tables, name = self.stage.database.tables, usage_log(self.stage.around.stack)
+        for number in range(self.stage.around.partitions):
+            end = len(self.stage.topics.records[name, number])
+            if end and (number not in tables.cursors or tables.cursors[number][0].offset < end - 1):
+                return False
+        waits = any(not row.prepared for row in tables.cuts.values())
+        return not (waits or tables.prepared or tables.dirty)
+
+    def outcome(self) -> Outcome:
+        """Audit what the world came to."""
+        stage, tables = self.stage, self.stage.database.tables
+        ticks = {serial: tick for serial, (tick, _) in tables.ticks.items()}
+        partitions, name = stage.around.partitions, usage_log(stage.around.stack)
+        messages = {encode_tick(tick, partitions): serial for serial, tick in ticks.items()}
+        witness = Witness(partitions, ticks, messages, self.story.sent)
+        for number in range(partitions):
+            witness.hear(number, stage.topics.records[name, number])
+        faults = [*stage.faults, *self._ack_faults()]
+        if not faults:
+            billing = Billing([tables.facts[s] for s in sorted(tables.facts)], witness)
+            stored = stage.database.drafts_stored
+            auditor = Auditor(witness, billing, tables, stored, Random(f"{self.seed} audit"))
+            faults += auditor.faults()
+            faults += self._refold()
+        return Outcome(
+            self.seed,
+            sum(told["offered"] for told in witness.outcomes.values()),
+            sum(told["duplicate"] for told in witness.outcomes.values()),
+            dict(self.world.counted),
+            [Violation(self.seed, law, detail) for law, detail in faults],
+            self.world.trace,
+        )
+
+    def _ack_faults(self) -> Iterator[tuple[str, str]]:
+        """Yield acks of messages whose slices the broker did not have."""
+        group = self.stage.group
+        for partition in range(group.partitions):
+            first: dict[int, int] = {}
+            for at, record in enumerate(group.topics.records[group.slices, partition]):
+                for piece in read_slices(record.value):
+                    first.setdefault(piece.offset, at)
+            for of, offset, there in group.acked:
+                if of == partition and first.get(offset, there) >= there:
+                    yield "acked", f"partition {partition}: {offset} without its slice"
+
+    def _refold(self) -> list[tuple[str, str]]:
+        """Prove every document as `talea verify` does."""
+        process = self.world.start("verify")
+        verifier = Verifier(self.stage.around, self.stage.log(process), self.stage.session(process))
+        verified = verifier.verify(None, lambda _done, _of: None)
+        return [("refold", f"{number}: {why}") for number, why in sorted(verified.faults.items())]
+
+
+def _surroundings(partitions: int, draw: Random) -> Surroundings:
+    """Return the names and tuning of a stack without addresses."""
+    settings = Settings.model_construct(
+        home=Path(),
+        partitions=partitions,
+        horizon_s=HORIZON_S,
+        tolerance_s=TOLERANCE_S,
+        metering_lead=draw.choice([8, 40, 400]),
+        flush_records=draw.choice([3, 10, 50]),
+        reject_window_events=1 << 40,
+    )
+    return Surroundings("", "", Database("", ""), Stack(), partitions, settings)

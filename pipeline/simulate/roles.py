@@ -1,0 +1,274 @@
+"""Roles: the workers of a stack, each started anew by a supervisor whenever it dies.
+
+Owns: how each worker is put together over memory, and stepped.
+Does not own: the workers themselves (workers), when faults come (play.py).
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
+
+from pipeline.book.booking import Gap
+from pipeline.core.calendar import SECOND, Instant
+from pipeline.core.errors import ServerFailed
+from pipeline.simulate.claims import MemoryClaims, MemoryRedis
+from pipeline.simulate.database import MemoryDatabase
+from pipeline.simulate.group import Group, Member
+from pipeline.simulate.log import MemoryLog, MemorySender, MemoryTopics, MemoryWriter
+from pipeline.simulate.loop import SimulatedLoop
+from pipeline.simulate.papers_session import WorkerSession
+from pipeline.simulate.world import Crashed, Runner, World
+from pipeline.workers.catchup import Catchup
+from pipeline.workers.finalizer import Finalizer
+from pipeline.workers.healing import GapKeeper
+from pipeline.workers.holding import Holding
+from pipeline.workers.knowledge import Knowledge
+from pipeline.workers.metering import Machine, MeteringLine
+from pipeline.workers.pricing import PricingWorker
+from pipeline.workers.seams import ClaimStore, Sender
+from pipeline.workers.surroundings import Surroundings
+from pipeline.workers.ticker import Ticker
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Step = Callable[[], float]
+"""Does one step and returns the seconds until the next."""
+
+_FENCED = "another worker books it"
+_WAIT_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What may be put in another way: a planted defect is another part."""
+
+    redis: Callable[[], MemoryRedis] = MemoryRedis
+    claims: Callable[[World, Runner, MemoryRedis, SimulatedLoop], ClaimStore] = MemoryClaims
+    sender: Callable[[World, Runner, MemoryTopics, SimulatedLoop], Sender] = MemorySender
+    session: type[WorkerSession] = WorkerSession
+    line: type[MeteringLine] = MeteringLine
+
+
+@dataclass(slots=True)
+class Stage:
+    """The servers in memory, and what went wrong that must not."""
+
+    world: World
+    around: Surroundings
+    group: Group
+    topics: MemoryTopics
+    database: MemoryDatabase
+    redis: MemoryRedis
+    parts: Parts
+    faults: list[tuple[str, str]] = field(default_factory=list)
+
+    def clock(self, process: Runner) -> Callable[[], Instant]:
+        """Return the clock of a process, which is off."""
+        return lambda: self.world.now + process.skew
+
+    def session(self, process: Runner) -> WorkerSession:
+        """Open a session."""
+        return self.parts.session(self.database, process)
+
+    def log(self, process: Runner) -> MemoryLog:
+        """Return the log as a process reads it."""
+        return MemoryLog(self.world, process, self.topics)
+
+    def died(self, process: Runner, error: BaseException | None) -> None:
+        """Note why a process ended: a fault is the world's, anything else is ours."""
+        self.world.note(process.name, "died of", type(error).__name__)
+        expected = isinstance(error, Crashed | ServerFailed) or _FENCED in str(error)
+        if process.alive and not expected:
+            self.faults.append(("sound", f"{process.name}: {type(error).__name__}: {error}"))
+        process.die()
+
+
+@dataclass(slots=True, eq=False)
+class Role:
+    """One place in the stack. `current` holds it; who held it before may still be about."""
+
+    stage: Stage
+    name: str
+    start: Callable[[Runner], Step]
+    current: Runner | None = None
+    retired: bool = False
+
+    def launch(self) -> None:
+        """Start a process, unless the role is given up."""
+        if self.retired:
+            return
+        world = self.stage.world
+        process = self.current = world.start(self.name)
+        process.on_stall.append(lambda _: self._replace(process))
+        world.after(0.0, process, lambda: self._run(process, lambda: self.start(process)))
+
+    def retire(self) -> None:
+        """End the role."""
+        self.retired = True
+        if self.current is not None:
+            self.current.die()
+
+    def _replace(self, process: Runner) -> None:
+        """Start another while this one stands still: it may wake up and go on."""
+        world = self.stage.world
+        if self.current is process and world.chance(0.6):
+            self.current = None
+            world.after(world.random.randint(1, 9), None, self.launch)
+
+    def _run(self, process: Runner, begin: Callable[[], Step]) -> None:
+        self._guard(process, lambda: self._go(process, begin()))
+
+    def _go(self, process: Runner, step: Step) -> None:
+        world = self.stage.world
+        pause = step()
+        if self.current is not process and world.chance(0.3):
+            process.die()
+        world.after(pause, process, lambda: self._guard(process, lambda: self._go(process, step)))
+
+    def _guard(self, process: Runner, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except (Crashed, Exception) as error:
+            self.stage.died(process, error)
+            self.replace_dead(process)
+
+    def replace_dead(self, process: Runner) -> None:
+        """Start another after a while, where the process held the role."""
+        if self.current is process:
+            self.current = None
+            world = self.stage.world
+            world.after(world.random.randint(1, 4), None, self.launch)
+
+
+def ticker(stage: Stage, tick_s: float) -> Callable[[Runner], Step]:
+    """Return how a ticker is started."""
+
+    def start(process: Runner) -> Step:
+        writer = MemoryWriter(stage.world, process, stage.topics)
+        one = Ticker(stage.around, stage.session(process), writer, stage.clock(process))
+        leads = False
+
+        def step() -> float:
+            nonlocal leads
+            leads = leads or one.try_lead()
+            if not leads:
+                return 1.0
+            one.tick()
+            return tick_s * stage.world.random.choice([0.5, 1.0, 1.5])
+
+        return step
+
+    return start
+
+
+def pricing(stage: Stage, numbers: list[int]) -> Callable[[Runner], Step]:
+    """Return how a pricing worker is started."""
+
+    def start(process: Runner) -> Step:
+        one = PricingWorker(
+            stage.around,
+            numbers,
+            stage.log(process),
+            stage.session(process),
+            stage.session(process),
+            stage.session(process),
+            stage.clock(process),
+            monotonic=lambda: stage.world.now / SECOND,
+            gaps=_Gaps(stage),
+        )
+        return lambda: 0.03 if one.step() else 0.4
+
+    return start
+
+
+class _Gaps(GapKeeper):
+    """Mends a gap as `mend` does, a few seconds after it was met."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self._stage = stage
+        self._awaited: dict[int, int] = {}
+
+    def met(self, gap: Gap) -> None:
+        if self._awaited.get(gap.partition) == gap.expected:
+            return
+        self._awaited[gap.partition] = gap.expected
+        self._stage.world.counted["gaps"] += 1
+        self._stage.world.after(5.0, None, lambda: self._mend_gap(gap))
+
+    def _mend_gap(self, gap: Gap) -> None:
+        if self._awaited.get(gap.partition) == gap.expected:
+            self._stage.group.rewind(gap.partition, gap.expected)
+            self._stage.world.after(30.0, None, lambda: self._mend_gap(gap))
+
+    def reached(self, partition: int, offset: int) -> None:
+        if offset >= self._awaited.get(partition, offset + 1):
+            del self._awaited[partition]
+
+
+def finalizer(stage: Stage) -> Callable[[Runner], Step]:
+    """Return how a finalizer is started."""
+
+    def start(process: Runner) -> Step:
+        knowing = Knowledge(stage.session(process))
+        one = Finalizer(stage.session(process), knowing, stage.clock(process))
+
+        def step() -> float:
+            while one.prepare():
+                pass
+            return 0.1 if one.register() else 0.5
+
+        return step
+
+    return start
+
+
+class _Waits(Exception):
+    """A call would block."""
+
+
+def metering(stage: Stage, role: Callable[[], Role]) -> Callable[[Runner], Step]:
+    """Return how a metering worker is started: as a member of the group, on its own loop."""
+
+    def start(process: Runner) -> Step:
+        world, loop = stage.world, SimulatedLoop(stage.world, process)  # type: ignore[abstract]
+
+        def die() -> None:
+            error = sys.exception()
+            if not isinstance(error, GeneratorExit):  # else what a dead process left is cleared
+                stage.died(process, error)
+                role().replace_dead(process)
+
+        sessions = (stage.session(process), stage.session(process))
+        line = stage.parts.line(
+            stage.around,
+            stage.parts.sender(world, process, stage.topics, loop),
+            stage.parts.claims(world, process, stage.redis, loop),
+            Catchup(stage.around, stage.log(process), *sessions, pause=_refuse_to_wait),
+            Holding(stage.session(process), stage.around.settings),
+            Machine(_Inline(), stage.clock(process), die),
+        )
+        member = Member(process, line)
+        stage.group.join(member)
+        loop.create_task(stage.group.serve(member, die))
+        return lambda: 3600.0  # it runs on its loop
+
+    return start
+
+
+def _refuse_to_wait(seconds: float) -> None:
+    raise _Waits(seconds)
+
+
+class _Inline:
+    """Runs what blocks in line; what would wait is called again later."""
+
+    async def __call__(self, call: Callable[P, T], /, *given: P.args, **named: P.kwargs) -> T:
+        from asyncio import sleep
+
+        while True:
+            try:
+                return call(*given, **named)
+            except _Waits:
+                await sleep(_WAIT_S)

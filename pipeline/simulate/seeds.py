@@ -1,0 +1,142 @@
+"""Many seeds, on every core: what they came to together, and the least that still fails.
+
+Owns: sharing seeds out, stopping in time, shrinking what failed.
+"""
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field, fields, replace
+from multiprocessing import get_context
+from time import monotonic
+
+import structlog
+
+from pipeline.core.identity import Json
+from pipeline.simulate.auditor import Violation
+from pipeline.simulate.play import Outcome, Scale, play
+from pipeline.simulate.roles import Parts
+
+_SHOWN = 10
+"""Violations of one seed that are told: the first says most."""
+_SMALLER = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A seed that broke a law, and the least of it that still breaks the same one."""
+
+    outcome: Outcome
+    scale: Scale
+
+    @property
+    def replay(self) -> str:
+        """The command that plays it again."""
+        told = [
+            f" --{each.name} {getattr(self.scale, each.name)}"
+            for each in fields(Scale)
+            if getattr(self.scale, each.name) != 1
+        ]
+        return f"talea simulate --seeds 1 --seed {self.outcome.seed}{''.join(told)}"
+
+
+@dataclass(slots=True)
+class Report:
+    """What the seeds came to."""
+
+    seeds: int = 0
+    events: int = 0
+    duplicates: int = 0
+    counted: Counter[str] = field(default_factory=Counter)
+    failed: list[Failed] = field(default_factory=list)
+
+    def add(self, outcome: Outcome, scale: Scale) -> None:
+        """Take a seed in."""
+        self.seeds += 1
+        self.events += outcome.events
+        self.duplicates += outcome.duplicates
+        self.counted.update(outcome.counted)
+        if outcome.violations:
+            self.failed.append(Failed(outcome, scale))
+
+    @property
+    def violations(self) -> list[Violation]:
+        """The first violations of every seed, in the order of seeds."""
+        failed = sorted(self.failed, key=lambda each: each.outcome.seed)
+        return [each for one in failed for each in one.outcome.violations[:_SHOWN]]
+
+    def json(self) -> dict[str, Json]:
+        """Return it as it is printed."""
+        names = ("crashes", "failures", "stalls", "rebalances", "rewinds", "redis_losses")
+        return {
+            "seeds": self.seeds,
+            "events": self.events,
+            "duplicates": self.duplicates,
+            **{name: self.counted[name] for name in names},
+            "violations": [
+                {"seed": each.seed, "law": each.law, "detail": each.detail}
+                for each in self.violations
+            ],
+            "replay": [each.replay for each in self.failed],
+        }
+
+
+def play_seeds(
+    first: int,
+    count: int,
+    scale: Scale,
+    seconds: float | None,
+    tell: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Report:
+    """Play consecutive seeds on every core until done or out of time; shrink those that fail."""
+    report, deadline = Report(), None if seconds is None else monotonic() + seconds
+    seeds = iter(range(first, first + count))
+    workers = os.cpu_count() or 1
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=quiet) as pool:
+        running: set[Future[Outcome]] = set()
+        while True:
+            late = deadline is not None and monotonic() > deadline
+            while not late and len(running) < 2 * workers:
+                if (seed := next(seeds, None)) is None:
+                    break
+                running.add(pool.submit(play, seed, scale))
+            if not running:
+                break
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                report.add(future.result(), scale)
+            tell(report.seeds, count)
+        report.failed = list(pool.map(shrunk, report.failed))
+    return report
+
+
+def quiet() -> None:
+    """Let workers log nothing: they die thousands of times."""
+    structlog.configure(processors=[_drop])
+    # Of a process that was killed some coroutines never began; that is no mistake here.
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+
+
+def _drop(_logger: object, _method: str, _event: object) -> str:
+    raise structlog.DropEvent
+
+
+def shrunk(failed: Failed, parts: Parts | None = None) -> Failed:
+    """Return a failed seed with as little around it as still breaks the same law."""
+    law = failed.outcome.violations[0].law
+    for name in (each.name for each in fields(Scale)):
+        for smaller in _halves(getattr(failed.scale, name)):
+            scale = replace(failed.scale, **{name: smaller})
+            outcome = play(failed.outcome.seed, scale, parts)
+            if law not in {each.law for each in outcome.violations}:
+                break
+            failed = Failed(outcome, scale)
+    return failed
+
+
+def _halves(size: float) -> Iterator[float]:
+    for _ in range(3):
+        size *= _SMALLER
+        yield size

@@ -1,0 +1,214 @@
+"""Planted defects: each is a stack with one part put in another way, as others have built it."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from pipeline.book.booking import BookedRows
+from pipeline.collect.batch import UsageBatch
+from pipeline.dedupe.claims import Behind, Claim, Delivery, Judged, Verdict
+from pipeline.meter.slices import Counts, Rows, Slice
+from pipeline.simulate.claims import MemoryClaims, MemoryRedis
+from pipeline.simulate.log import MemorySender
+from pipeline.simulate.papers_session import WorkerSession
+from pipeline.simulate.roles import Parts
+from pipeline.stores.postgres.books import Flush
+from pipeline.stores.records import encode_slices, open_message, read_slices
+from pipeline.topology import USAGE_METERED
+from pipeline.workers.metering import MeteringLine
+
+
+class AcksFirst(MeteringLine):
+    """Acks before the broker has the slice."""
+
+    async def _ack(self, stream: Any) -> None:
+        while True:
+            event, sends = await self._sent.get()
+            await stream.ack(event)
+            for send in sends:
+                await send
+
+
+@dataclass(slots=True)
+class SetNx(MemoryRedis):
+    """Claims without an owner: whoever finds a key claimed is a repeat, a redelivery too."""
+
+    claimed: dict[tuple[int, bytes], Claim] = field(default_factory=dict)
+
+    def claim(self, partition: int, delivery: Delivery) -> Judged | Behind:
+        repeats = []
+        for index, key, fingerprint in delivery.events():
+            me = Claim(delivery.offset, index, fingerprint)
+            first = self.claimed.setdefault((partition, key), me)
+            if first is not me:
+                repeats.append((index, Verdict.DUPLICATE, first))
+        return Judged(repeats)
+
+
+class NewestWins(MemoryRedis):
+    """Another payload under a known key replaces the one that came first."""
+
+    def claim(self, partition: int, delivery: Delivery) -> Judged | Behind:
+        answer = super().claim(partition, delivery)
+        if isinstance(answer, Behind):
+            return answer
+        return Judged([each for each in answer.repeats if each[1] is not Verdict.CONFLICT])
+
+
+class CursorApart(WorkerSession):
+    """Rows in one transaction, the cursor in the next."""
+
+    def save(self, flushes: Sequence[Flush]) -> None:
+        with self.transaction():
+            for flush in flushes:
+                self._fence(flush.before)
+                stood = self.tables.cursors.get(flush.before.partition)
+                self.write_flush(flush)
+                self.tables.cursors.pop(flush.before.partition)
+                if stood:
+                    self.tables.cursors[flush.before.partition] = stood
+        with self.transaction():
+            for flush in flushes:
+                self.tables.cursors[flush.after.partition] = (flush.after, flush.anchor)
+
+
+class Reopens(WorkerSession):
+    """Usage that comes after a cut goes into the period that was cut."""
+
+    def add_usage(self, rows: BookedRows) -> None:
+        super().add_usage(replace(rows, cut=np.zeros_like(rows.cut)))
+
+
+class ClaimsEverything(MemoryClaims):
+    """Claims the keys of refused events too."""
+
+    batches: dict[tuple[int, int], UsageBatch]
+
+    async def begin(self, partition: int, delivery: Delivery) -> "asyncio.Future[Judged | Behind]":
+        batch = BATCHES[partition, delivery.offset]
+        whole = replace(
+            delivery,
+            indexes=range(batch.event_count),
+            keys=batch.key,
+            fingerprints=batch.fingerprint,
+        )
+        answer = await super().begin(partition, whole)
+        return asyncio.ensure_future(_only(answer, set(delivery.indexes)))
+
+
+async def _only(answer: "asyncio.Future[Judged | Behind]", asked: set[int]) -> Judged | Behind:
+    found = await answer
+    if isinstance(found, Behind):
+        return found
+    return Judged([each for each in found.repeats if each[0] in asked])
+
+
+BATCHES: dict[tuple[int, int], UsageBatch] = {}
+
+
+class Remembers(MeteringLine):
+    """Keeps the batches for `ClaimsEverything`."""
+
+    async def take(self, event: Any) -> None:
+        opened = open_message(event.value)
+        if isinstance(opened, UsageBatch):
+            BATCHES[event.message.partition, event.message.offset] = opened
+        await super().take(event)
+
+
+@dataclass(slots=True)
+class ReadThenWrite(MemoryRedis):
+    """Claims with owners, but read in one round trip and written in the next."""
+
+    claimed: dict[tuple[int, bytes], Claim] = field(default_factory=dict)
+
+    def claim(self, partition: int, delivery: Delivery) -> Judged | Behind:
+        repeats = []
+        for index, key, fingerprint in delivery.events():
+            me = Claim(delivery.offset, index, fingerprint)
+            first = self.claimed.get((partition, key), me)
+            if (first.offset, first.index) != (me.offset, me.index):
+                verdict = first.fingerprint == fingerprint
+                repeats.append((index, Verdict.DUPLICATE if verdict else Verdict.CONFLICT, first))
+        return Judged(repeats)
+
+    def write(self, partition: int, delivery: Delivery) -> None:
+        for index, key, fingerprint in delivery.events():
+            me = Claim(delivery.offset, index, fingerprint)
+            self.claimed.setdefault((partition, key), me)
+
+
+class TwoTrips(MemoryClaims):
+    """Sends the second trip once the first was answered, the next claim meanwhile."""
+
+    async def begin(self, partition: int, delivery: Delivery) -> "asyncio.Future[Judged | Behind]":
+        answer = await super().begin(partition, delivery)
+        redis = self.redis
+        assert isinstance(redis, ReadThenWrite)
+        answer.add_done_callback(lambda _: redis.write(partition, delivery))
+        return answer
+
+
+class Merges(MemorySender):
+    """Sends what one message contributed with the next one's slice."""
+
+    held: Slice | None = None
+
+    async def send(
+        self, topic: str, partition: int, value: bytes, *, key: bytes | None = None
+    ) -> Any:
+        if topic == USAGE_METERED.name:
+            (piece,) = read_slices(value)
+            if piece.sequence is None and piece.tick is None and piece.counts.fresh:
+                value = encode_slices([self._merged(piece, partition)])
+        return await super().send(topic, partition, value, key=key)
+
+    def _merged(self, piece: Slice, partition: int) -> Slice:
+        held = HELD.pop((id(self), partition), None)
+        if held is None:
+            HELD[id(self), partition] = piece
+            return replace(piece, counts=Counts(), rows=Rows())
+        return replace(
+            piece, counts=held.counts + piece.counts, rows=_joined(held.rows, piece.rows)
+        )
+
+
+HELD: dict[tuple[int, int], Slice] = {}
+
+
+def _joined(one: Rows, other: Rows) -> Rows:
+    """Return the rows of both (without points)."""
+
+    def shifted(column: bytes, by: int) -> bytes:
+        return (np.frombuffer(column, "<u2") + by).astype("<u2").tobytes()
+
+    return replace(
+        one,
+        customers=[*one.customers, *other.customers],
+        meters=[*one.meters, *other.meters],
+        dimensions=[*one.dimensions, *other.dimensions],
+        customer_index=one.customer_index + shifted(other.customer_index, len(one.customers)),
+        meter_index=one.meter_index + shifted(other.meter_index, len(one.meters)),
+        dimensions_index=one.dimensions_index
+        + shifted(other.dimensions_index, len(one.dimensions)),
+        **{
+            name: getattr(one, name) + getattr(other, name)
+            for name in ("window_start", "count", "sum", "minimum", "maximum")
+        },
+    )
+
+
+DEFECTS = {
+    "acks before the broker has the slice": (Parts(line=AcksFirst), 8),
+    "claims without an owner": (Parts(redis=SetNx), 4),
+    "the cursor outside the transaction": (Parts(session=CursorApart), 12),
+    "the newest payload wins": (Parts(redis=NewestWins), 2),
+    "late usage into a closed period": (Parts(session=Reopens), 4),
+    "a claim for a refused event": (Parts(claims=ClaimsEverything, line=Remembers), 12),
+    "claims in two round trips": (Parts(redis=ReadThenWrite, claims=TwoTrips), 12),
+    "slices merged across messages": (Parts(sender=Merges), 8),
+}
+"""The part that is wrong, and within how many seeds that must be seen."""

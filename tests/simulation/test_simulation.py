@@ -1,0 +1,68 @@
+"""The worker loops under every fault, seed by seed; and that the simulation can fail."""
+
+from dataclasses import replace
+
+import pytest
+
+from pipeline.simulate.play import Outcome, Scale, play
+from pipeline.simulate.roles import Parts
+from pipeline.simulate.seeds import Failed, shrunk
+from simulation.defects import DEFECTS
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:coroutine .* was never awaited",  # of a process that was killed
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
+
+CHUNK = 20
+
+
+@pytest.mark.parametrize("first", range(0, 120, CHUNK))
+def test_no_seed_breaks_a_law(first: int) -> None:
+    for seed in range(first, first + CHUNK):
+        assert play(seed).violations == [], f"talea simulate --seeds 1 --seed {seed}"
+
+
+def test_a_seed_plays_again_to_the_last_effect() -> None:
+    assert play(7) == play(7)
+    assert play(7).trace != play(8).trace
+
+
+def test_what_a_seed_goes_through_is_worth_the_name() -> None:
+    """Faults that are drawn and never happen would show nothing."""
+    counted = [play(seed).counted for seed in range(8)]
+
+    for name in ("crashes", "failures", "stalls", "rebalances", "rewinds", "redis_losses", "gaps"):
+        assert sum(each.get(name, 0) for each in counted) > 3, name
+
+
+def first_caught(parts: Parts, seeds: int) -> Outcome | None:
+    """Return the first of some seeds that shows what is wrong with parts."""
+    outcomes = (play(seed, parts=parts) for seed in range(seeds))
+    return next((outcome for outcome in outcomes if outcome.violations), None)
+
+
+@pytest.mark.parametrize(("parts", "seeds"), DEFECTS.values(), ids=DEFECTS)
+def test_a_planted_defect_is_seen(parts: Parts, seeds: int) -> None:
+    assert first_caught(parts, seeds) is not None
+
+
+def test_a_failing_seed_is_shrunk_and_still_fails() -> None:
+    parts, seeds = DEFECTS["the newest payload wins"]
+    outcome = first_caught(parts, seeds)
+    assert outcome is not None
+
+    found = shrunk(Failed(outcome, Scale()), parts)
+
+    again = play(outcome.seed, found.scale, parts)
+    assert again == found.outcome
+    assert again.violations[0].law == outcome.violations[0].law
+    assert again.events < outcome.events
+    assert found.replay.startswith(f"talea simulate --seeds 1 --seed {outcome.seed} --")
+
+
+def test_without_faults_nothing_dies() -> None:
+    outcome = play(3, replace(Scale(), faults=0.0))
+
+    assert outcome.violations == []
+    assert outcome.counted.keys() <= {"rebalances"}
