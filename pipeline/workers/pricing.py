@@ -147,6 +147,8 @@ class PricingWorker:
 
     def _is_behind(self) -> bool:
         """Return whether log time is far from now even where most is booked."""
+        if not self._partitions:  # more workers than partitions
+            return False
         booked = max(partition.cursor.log_time for partition in self._partitions.values())
         lag_s = (self._clock() - booked) / SECOND
         return lag_s > _BEHIND_TICKS * self._around.settings.tick_s + _BEHIND_S
