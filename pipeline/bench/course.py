@@ -11,7 +11,7 @@ from pipeline.bench.latency import measure_latency
 from pipeline.bench.load import Load, Shape
 from pipeline.bench.plain import measure_baseline
 from pipeline.bench.raw import RawLoad, drain_raw
-from pipeline.bench.report import Figures
+from pipeline.bench.report import HALF, Figures
 from pipeline.bench.shop import WINDOW_US, customer_names
 from pipeline.bench.stand import Stand, Tell
 from pipeline.core.calendar import SECOND, Instant, window_start
@@ -25,7 +25,10 @@ _WINDOWS = 24
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is asked of a run. `latency_s` 0: no second phase. `collectors` 0: packed batches."""
+    """What is asked of a run. `latency_s` 0: no second phase. `collectors` 0: packed batches.
+
+    `loads` are the shares of the drained rate that latency is measured at.
+    """
 
     shape: Shape
     events: int
@@ -34,6 +37,7 @@ class Plan:
     latency_s: float
     baseline: bool
     collectors: int = 0
+    loads: tuple[float, ...] = (HALF,)
 
 
 def opening() -> Instant:
@@ -54,11 +58,11 @@ def run_course(stand: Stand, plan: Plan, start: Instant, tell: Tell) -> Figures:
     else:
         drained = drain(stand, load, expected, plan.events, times, workers, tell)
     duplicates = expected.duplicate
-    latency_s = None
-    if plan.latency_s:
-        rate = drained.events_per_s / 2
-        latency_s = measure_latency(stand, load, expected, rate, plan.latency_s, tell)
+    steady = {}
+    for share in plan.loads if plan.latency_s else ():
+        rate = drained.events_per_s * share
+        steady[share] = measure_latency(stand, load, expected, rate, plan.latency_s, tell)
     stand.stop()
     plain = measure_baseline(stand, customers, tell) if plan.baseline else None
     numbers = {"metering": plan.metering, "pricing": plan.pricing}
-    return Figures(shape, numbers, duplicates, drained, latency_s, plain)
+    return Figures(shape, numbers, duplicates, drained, steady, plain)

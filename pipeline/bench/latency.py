@@ -1,7 +1,7 @@
-"""The second phase: how long an event takes to show on its customer's draft.
+"""The second phase: how long an event takes to show on its customer's draft, at what cost.
 
 Owns: a steady load, the moments events happen at, the moments drafts are seen to hold them.
-Does not own: the rate (half of what the first phase found), the load (load.py).
+Does not own: the rate (a share of what the first phase found), the load (load.py).
 Law: pessimistic where it cannot know: an event is seen when a look at the drafts found it, not
 when it was rated; a late send is latency too.
 
@@ -13,14 +13,16 @@ it is measured, this process only sends and looks.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import LiteralString
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.bench.drain import cpu_seconds_since
 from pipeline.bench.expected import Expected
-from pipeline.bench.load import Lane, Load, Made
+from pipeline.bench.load import NO_EVENTS, Lane, Load, Made
+from pipeline.bench.probes import cpu_seconds
 from pipeline.bench.stand import Stand, Tell
 from pipeline.core.calendar import SECOND, Instant
 from pipeline.core.errors import CheckFailed, ServerFailed
@@ -68,10 +70,35 @@ class _Timed:
     made: Made
 
 
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """What a steady load showed: seconds from event to draft, CPU by kind of process."""
+
+    events_per_s: float
+    seconds: float
+    latency_s: Mapping[str, float]
+    cpu_s: Mapping[str, float]
+
+    @property
+    def cpu_s_per_million(self) -> dict[str, float]:
+        """CPU seconds of each kind of process for a million events."""
+        millions = self.events_per_s * self.seconds / 1e6
+        return {kind: round(s / millions, 3) for kind, s in self.cpu_s.items()}
+
+    def json(self) -> dict[str, object]:
+        """Return the figures."""
+        return {
+            "events_per_s": round(self.events_per_s),
+            "seconds": self.seconds,
+            "latency_s": dict(self.latency_s),
+            "cpu_s_per_million": self.cpu_s_per_million,
+        }
+
+
 def measure_latency(
     stand: Stand, load: Load, expected: Expected, rate: float, seconds: float, tell: Tell
-) -> dict[str, float]:
-    """Return p50, p95 and p99 of seconds from event to draft at `rate` events a second."""
+) -> Steady:
+    """Measure p50, p95 and p99 of seconds from event to draft at `rate` events a second."""
     tell("packing a steady load", None)
     watched: dict[str, _Watched] = {}
     timed: list[_Timed] = []
@@ -85,11 +112,13 @@ def measure_latency(
         one.reached = one.before + np.cumsum(np.array(one.values, np.int64))
     timed.sort(key=lambda message: message.due_s)
     tell(f"measuring latency at {rate:,.0f} events/s", None)
+    spent = cpu_seconds(stand.pids())
     latencies = _run(stand, timed, watched, seconds, tell)
     stand.settle()
+    cpu_s = cpu_seconds_since(stand, spent)
     expected.check(stand.connection)
     p50, p95, p99 = np.percentile(latencies, [50, 95, 99]).round(3).tolist()
-    return {"p50": p50, "p95": p95, "p99": p99}
+    return Steady(rate, seconds, {"p50": p50, "p95": p95, "p99": p99}, cpu_s)
 
 
 def _watch(lane: Lane, expected: Expected) -> dict[str, _Watched]:
@@ -108,7 +137,7 @@ def _timed(
     for first in range(0, int(rate * seconds), size):
         made_s = np.arange(first, first + size) / rate
         made = lane.make(base + (made_s * SECOND).astype(np.int64))
-        timed.append(_Timed((first + size) / rate, made))
+        timed.append(_Timed((first + size) / rate, replace(made, fresh=NO_EVENTS)))
         events = made.fresh[np.isin(made.fresh["who"], list(places))]
         for who, at, value in zip(
             events["who"].tolist(), events["time"].tolist(), events["value"].tolist(), strict=True

@@ -25,6 +25,7 @@ _EVENT = np.dtype(
     [("key", "<u8", 2), ("print", "<u4"), ("who", "<i8"), ("time", "<i8"), ("value", "<i8")]
 )
 Events = NDArray[np.void]
+NO_EVENTS: Events = np.empty(0, _EVENT)
 
 _VALUE_MAX = 1_000_000
 _RESENT = 100
@@ -34,6 +35,7 @@ _RESENT_AT = 6
 _SEEN_EACH, _SEEN_MAX = 64, 4096
 _RECENT_BATCHES = 4
 _PRODUCERS = 4
+_WARM_UP_BATCHES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class Lane:
     numbers: NDArray[np.int64]
     names: list[str]
     random: np.random.Generator
-    _seen: Events = field(default_factory=lambda: np.empty(0, _EVENT))
+    _seen: Events = field(default_factory=lambda: NO_EVENTS)
     _recent: list[Made] = field(default_factory=list)
     _next: list[int] = field(default_factory=lambda: [0] * _PRODUCERS)
     _batches: int = 0
@@ -167,6 +169,11 @@ class Load:
             for partition, numbers in enumerate(homes)
             if numbers
         ]
+
+    @property
+    def warm_up_events(self) -> int:
+        """How many events the path is warmed up with: some batches in every partition."""
+        return _WARM_UP_BATCHES * self._shape.batch_events * len(self.lanes)
 
     def split(self, events: int) -> list[int]:
         """Return each lane's part of so many events: every series has as much as another."""

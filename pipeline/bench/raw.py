@@ -5,8 +5,8 @@ Does not own: what must come of them (expected.py), the drain of packed batches 
 Law: as for every drain: no figure leaves here before totals were held against the oracle, and
 before the collector's own equation closes with nothing pending.
 
-    workers start -> collectors stop -> raw usage is filled -> collectors start; the first stand
-    moves, less a linger .. the last one is at the end = collected_s .. in the books = seconds
+    workers start -> a warm-up goes all the way -> collectors stand still -> raw usage is filled
+    -> collectors go on .. the last stand is at the end = collected_s .. in the books = seconds
 """
 
 import time
@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.bench.drain import Drained, stored_bytes
+from pipeline.bench.drain import Drained, cpu_seconds_since, start_workers, stored_bytes
 from pipeline.bench.expected import Expected
-from pipeline.bench.probes import cpu_seconds, peak_rss_mb
+from pipeline.bench.kept import what_is_kept
+from pipeline.bench.probes import MemoryWatch, cpu_seconds, peak_rss_mb
 from pipeline.bench.shop import METER
 from pipeline.bench.stand import Stand, Tell
 from pipeline.core.calendar import Instant
@@ -31,6 +32,7 @@ from pipeline.workers.collected import collection
 from pipeline.workers.supervisor import WorkerKind
 
 _CHUNK = 10_000
+_WARM_UP_EVENTS = 10_000
 _RESENT = 100
 """One of so many is sent twice."""
 _VALUE_MAX = 1_000_000
@@ -84,31 +86,35 @@ def drain_raw(
     tell: Tell,
 ) -> Drained:
     """Measure the drain of single `events` that happened between two `times`."""
-    tell("starting the workers", None)
-    stand.start(*workers)
+    start_workers(stand, workers, tell)
+    _fill(stand, load, _WARM_UP_EVENTS, times, tell)
+    _await_collected(stand, 0, _WARM_UP_EVENTS, tell)
     stand.settle()
-    stand.stop("collector")
     stored = stored_bytes(stand)
-    produce_s = _fill(stand, load, events, times, tell)
-    tell(f"draining {events:,} events", None)
-    spent = cpu_seconds(stand.pids())
-    stand.start(*(kind for kind in workers if kind.name == "collector"))
-    started, collected = _await_collected(stand, events, tell)
-    booked = stand.await_booked(stand.ends(), lambda part: tell("booking the rest", part))
-    drafted = stand.await_drafted()
-    cpu_s = {kind: s - spent.get(kind, 0.0) for kind, s in cpu_seconds(stand.pids()).items()}
+    with stand.frozen("collector"):
+        produce_s = _fill(stand, load, events, times, tell)
+        tell(f"draining {events:,} events", None)
+        spent, started = cpu_seconds(stand.pids()), time.monotonic()
+    with MemoryWatch(stand.worker_pids) as memory:
+        collected = _await_collected(stand, _WARM_UP_EVENTS, events, tell)
+        booked = stand.await_booked(stand.ends(), lambda part: tell("booking the rest", part))
+        drafted = stand.await_drafted()
+    cpu_s = cpu_seconds_since(stand, spent)
     stand.check()
     tell("comparing totals with the oracle", None)
     load.expected.check(stand.connection)
-    _check_collected(stand, events)
+    _check_collected(stand, _WARM_UP_EVENTS + events)
     return Drained(
         events=events,
+        warm_up_events=_WARM_UP_EVENTS,
         produce_s=produce_s,
         seconds=booked - started,
         drafted_s=drafted - started,
         cpu_s=cpu_s,
         rss_mb=peak_rss_mb(stand.pids()),
+        rss_thirds_mb=memory.thirds_mb(),
         broker_bytes={name: size - stored[name] for name, size in stored_bytes(stand).items()},
+        kept=what_is_kept(stand),
         collected_s=collected - started,
     )
 
@@ -132,19 +138,17 @@ def _fill(
     return time.monotonic() - began
 
 
-def _await_collected(stand: Stand, events: int, tell: Tell) -> tuple[float, float]:
-    """Return when the collectors began, and when their stands had stepped over everything."""
-    started, deadline = 0.0, time.monotonic() + _PATIENCE_S
-    seen = 0
+def _await_collected(stand: Stand, before: int, events: int, tell: Tell) -> float:
+    """Return when the collectors' stands had stepped over so many `events` more than `before`."""
+    deadline, seen = time.monotonic() + _PATIENCE_S, 0
     while True:
-        done = sum(s.collected + s.rejected for s in load_stands(stand.connection))
+        done = sum(s.collected + s.rejected for s in load_stands(stand.connection)) - before
         now = time.monotonic()
         if done > seen:
             seen, deadline = done, now + _PATIENCE_S
-            started = started or now - stand.around.settings.collector_linger_s
             tell(f"collecting {events:,} events", done / events)
         if done >= events:
-            return started, now
+            return now
         stand.check()
         if now > deadline:
             raise ServerFailed(f"the collectors stand still at {done} of {events} events")

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from pipeline.bench.drain import Drained
+from pipeline.bench.latency import Steady
 from pipeline.bench.load import Shape
 from pipeline.bench.plain import Plain
 from pipeline.bench.probes import kind_of
 
-_WORKERS = ("collector", "metering", "pricing", "ticker", "finalizer")
+HALF = 0.5
+"""The share of the drained rate that the contract's latency is measured at."""
+WORKERS = ("collector", "metering", "pricing", "ticker", "finalizer", "publisher")
+"""Kinds of processes that are ours; the others are servers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,7 @@ class Figures:
     workers: Mapping[str, int]
     duplicates: int
     drained: Drained
-    latency_s: Mapping[str, float] | None
+    steady: Mapping[float, Steady]
     plain: Plain | None
 
     @property
@@ -45,7 +49,7 @@ class Figures:
 
     def json(self) -> dict[str, object]:
         """Return the document."""
-        drained, plain = self.drained, self.plain
+        drained, plain, half = self.drained, self.plain, self.steady.get(HALF)
         return {
             "mode": self.mode,
             "events": drained.events,
@@ -57,9 +61,12 @@ class Figures:
             "ratio": self.ratio and round(self.ratio, 1),
             "cpu_s_per_million": self.cpu_s_per_million,
             "rss_mb": drained.rss_mb,
-            "latency_s": self.latency_s,
+            "rss_thirds_mb": {label: list(mb) for label, mb in drained.rss_thirds_mb.items()},
+            "latency_s": half and dict(half.latency_s),
+            "steady": {f"{share:g}": one.json() for share, one in self.steady.items()},
             "drafted_s": round(drained.drafted_s, 3),
             "collected_s": drained.collected_s and round(drained.collected_s, 3),
+            "warm_up_events": drained.warm_up_events,
             "duplicates": self.duplicates,
             "series": self.shape.series,
             "partitions": self.shape.partitions,
@@ -70,12 +77,13 @@ class Figures:
                 topic: round(size / drained.events, 1)
                 for topic, size in drained.broker_bytes.items()
             },
+            "kept": drained.kept.json(),
         }
 
     def table(self) -> Table:
         """Return the figures, a row each."""
         drained, cpu = self.drained, self.cpu_s_per_million
-        ours = sum(s for kind, s in cpu.items() if kind in _WORKERS)
+        ours = sum(s for kind, s in cpu.items() if kind in WORKERS)
         table = Table(box=None, pad_edge=False, show_header=False)
         table.add_column()
         table.add_column(justify="right")
@@ -91,18 +99,22 @@ class Figures:
             table.add_row(f"CPU of {kind}", f"{seconds:.2f}", "seconds a million events")
         table.add_row("CPU of all workers", f"{ours:.2f}", "seconds a million events")
         for label, size_mb in drained.rss_mb.items():
-            table.add_row(f"memory of {label}", f"{size_mb:,}", _memory(label))
+            thirds = drained.rss_thirds_mb.get(label)
+            held = f"; first third {thirds[0]:,}, last third {thirds[1]:,}" if thirds else ""
+            table.add_row(f"memory of {label}", f"{size_mb:,}", _memory(label) + held)
         for topic, size in drained.broker_bytes.items():
             table.add_row(f"{topic} on disk", f"{size / drained.events:.1f}", "bytes an event")
-        for name, seconds in (self.latency_s or {}).items():
-            table.add_row(f"event to draft, {name}", f"{seconds:.2f}", "seconds, at half the rate")
+        for share, steady in self.steady.items():
+            at = f"seconds, at {share:.0%} of the rate"
+            for name, seconds in steady.latency_s.items():
+                table.add_row(f"event to draft, {name}", f"{seconds:.2f}", at)
         if self.plain and self.ratio:
             table.add_row("baseline", f"{self.plain.events_per_s:,.0f}", f"({self.plain.name})")
             table.add_row("ratio", f"{self.ratio:.1f}", "times the baseline")
         return table
 
 
-_SINCE = "from the first slice to the last commit; totals, outcomes and drafts as sent"
+_SINCE = "from the first fetch to the last commit; totals, outcomes and drafts as sent"
 
 
 def _memory(label: str) -> str:

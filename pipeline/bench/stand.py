@@ -4,8 +4,11 @@ Owns: starting and stopping its workers, sending as agents send, seeing where th
 Does not own: the servers (embedded, wired by the command), what is measured when.
 """
 
+import os
+import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -13,6 +16,7 @@ from typing import Self
 from pipeline.agents.link import KafkaLink
 from pipeline.agents.spool import Spooled
 from pipeline.bench.load import Made
+from pipeline.bench.probes import kind_of
 from pipeline.core.errors import CheckFailed, ServerFailed
 from pipeline.stores.kafka import log_ends, usage_log
 from pipeline.stores.postgres.books import load_cursors
@@ -57,12 +61,29 @@ class Stand:
         for label in [label for label in self._supervisors if label.startswith(name)]:
             self._supervisors.pop(label).stop()
 
-    def pids(self) -> dict[str, int]:
-        """Return the pid of every server and worker."""
-        found = dict(self.server_pids)
-        for supervisor in self._supervisors.values():
+    @contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """Hold the workers of one kind still, as they are, warm and with all they have open."""
+        pids = [pid for label, pid in self.worker_pids().items() if kind_of(label) == name]
+        try:
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    def worker_pids(self) -> dict[str, int]:
+        """Return the pid of every worker."""
+        found: dict[str, int] = {}
+        for supervisor in dict(self._supervisors).values():
             found |= supervisor.pids()
         return found
+
+    def pids(self) -> dict[str, int]:
+        """Return the pid of every server and worker."""
+        return {**self.server_pids, **self.worker_pids()}
 
     def check(self) -> None:
         """See that no worker died.

@@ -6,6 +6,7 @@ Does not own: what is measured, and how (bench).
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,7 @@ import typer
 
 from pipeline.bench.course import Plan, opening, run_course
 from pipeline.bench.load import Shape
+from pipeline.bench.report import HALF
 from pipeline.bench.shop import customer_names, sheet
 from pipeline.bench.stand import Stand, Tell
 from pipeline.cli.catalog import apply_sheet
@@ -26,8 +28,8 @@ from pipeline.core.calendar import Instant
 from pipeline.settings import read_settings
 from pipeline.stores.postgres.facts import Author
 
-_SESSION_S = 120.0
-"""Metering stops while the log is filled and comes back as the members it was."""
+_SESSION_S = 600.0
+"""Metering stands still while the log is filled, and is still the members it was."""
 
 
 class _Mode(StrEnum):
@@ -59,6 +61,10 @@ def bench(
     latency_seconds: Annotated[
         float, typer.Option(min=0, help="Length of the latency phase; 0: none. Not in mode raw.")
     ] = 20.0,
+    load: Annotated[
+        list[float] | None,
+        typer.Option(min=0.01, max=1, help="Share of the rate to measure latency at, besides 0.5."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Measure events per second, totals checked, on servers of its own."""
@@ -69,6 +75,7 @@ def bench(
     latency_s = 0.0 if raw else latency_seconds
     with_faust = baseline is _Baseline.faust
     plan = Plan(shape, events, workers, pricing, latency_s, with_faust, collectors if raw else 0)
+    plan = replace(plan, loads=tuple(sorted({HALF, *(load or ())})))
     with TemporaryDirectory(prefix="bench-") as home, steps("bench") as tell:
         start = opening()
         with _stand(Path(home), shape, start, tell) as stand:

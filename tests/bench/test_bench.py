@@ -38,3 +38,7 @@ def test_a_short_run_prints_the_figures_of_checked_totals(mode: str) -> None:
     ].keys()
     assert {"metering-0", "pricing-0"} <= found["rss_mb"].keys()
     assert found["produce_s"] > 0
+    assert {"metering-0", "pricing-0"} <= found["rss_thirds_mb"].keys()
+    assert found["kept"]["line_items"] == SERIES
+    claimed = EVENTS + found["warm_up_events"] - found["duplicates"]
+    assert found["kept"]["claim_keys"] == (0 if mode == "sequenced" else claimed)
