@@ -1,24 +1,26 @@
 """Changes: the facts that turn what is in force into what a sheet says.
 
-Owns: which edits are refused once something is in force, the bodies of new facts, commitments
-to personal values.  Does not own: the file (sheet.py), writing (stores/postgres/facts.py).
+Owns: the bodies of new facts, commitments to personal values.
+Does not own: the file (sheet.py), what is refused (checking.py, edits.py), writing
+(stores/postgres/facts.py).
 Law: extend(catalog, facts of changes(sheet, catalog)) has what the sheet says, and the same
 sheet changes nothing then.
 
 What a sheet does not name stays as it is: nothing is ever taken out of force by leaving it out.
-A refusal guards money: an edit that would move the edges of billed periods, or bill them anew.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.checking import unknown_names
 from pipeline.catalog.documents import Customer, Issuer, Plan, PlanPrice, Rules, Subscription
+from pipeline.catalog.edits import refused_edits
 from pipeline.catalog.facts import FactKind, NewFact
-from pipeline.catalog.sheet import CustomerEntry, Sheet, in_file_order, meter_faults
+from pipeline.catalog.sheet import CustomerEntry, Sheet, in_file_order
 from pipeline.catalog.yaml import Problem
-from pipeline.core.calendar import SECOND, Duration, instant_text
+from pipeline.core.calendar import SECOND, instant_text
 from pipeline.core.identity import Json, commitment
 from pipeline.core.quantity import quantity_text
 from pipeline.meter.meters import Meter
@@ -73,12 +75,7 @@ def changes(
     `known` holds the personal values behind the catalog's commitments, where not erased;
     `salt` draws 16 bytes.
     """
-    problems = [
-        *_meter_problems(sheet, catalog),
-        *_plan_problems(sheet, catalog),
-        *_customer_problems(sheet, catalog),
-        *_subscription_problems(sheet, catalog),
-    ]
+    problems = [*unknown_names(sheet, catalog), *refused_edits(sheet, catalog)]
     if problems:
         return in_file_order(problems)
     facts = []
@@ -98,96 +95,6 @@ def changes(
         _subscription_fact(s) for s in sheet.subscriptions if s != catalog.subscriptions.get(s.id)
     ]
     return Changes(tuple(facts), tuple(personal))
-
-
-def _meter_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
-    for at, meter in enumerate(sheet.meters):
-        before = catalog.meters.get(meter.id)
-        if before not in (None, meter):
-            message = f"{meter.id} is in force with another definition, and a meter never changes"
-            yield sheet.problem(f"meters[{at}]", f"{message}: make a new meter")
-
-
-def _plan_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
-    issuers = {*catalog.issuers, *(issuer.id for issuer in sheet.issuers)}
-    own = {meter.id: meter for meter in sheet.meters}
-    sold = {subscription.plan for subscription in catalog.subscriptions.values()}
-    for at, plan in enumerate(sheet.plans):
-        path = f"plans[{at}]"
-        if plan.issuer not in issuers:
-            yield _unknown(sheet, f"{path}.issuer", "issuer", plan.issuer)
-        for place, price in enumerate(plan.prices):
-            if price.meter is None or price.meter in own:
-                continue
-            meter = catalog.meters.get(price.meter)
-            where = f"{path}.prices[{place}]"
-            if meter is None:
-                yield _unknown(sheet, f"{where}.meter", "meter", price.meter)
-            for key, fault in meter_faults(meter, plan.cycle, price.scope):
-                yield sheet.problem(f"{where}.{key}", fault)
-        if plan.id in sold:
-            yield from _sold_plan_problems(sheet, path, catalog.plans[plan.id], plan)
-
-
-def _sold_plan_problems(sheet: Sheet, path: str, before: Plan, plan: Plan) -> Iterator[Problem]:
-    """Yield the edits of a plan that its subscriptions forbid.
-
-    A document has one currency; another cycle moves the edges of periods already billed; a price
-    that was not there bills every past period, for none carries it yet.
-    """
-    tail = f"while {plan.id} has subscriptions: make a new plan"
-    if plan.currency != before.currency:
-        message = f"the currency cannot change from {before.currency} to {plan.currency} {tail}"
-        yield sheet.problem(f"{path}.currency", message)
-    if plan.cycle != before.cycle:
-        texts = f"from {cycle_text(before.cycle)} to {cycle_text(plan.cycle)}"
-        yield sheet.problem(f"{path}.cycle", f"the cycle cannot change {texts} {tail}")
-    prices = {price.id for price in before.prices}
-    for place, price in enumerate(plan.prices):
-        if price.id not in prices:
-            message = f"the new price {price.id} would bill past periods too"
-            yield sheet.problem(f"{path}.prices[{place}].id", f"{message} {tail}")
-
-
-def _customer_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
-    billed = {subscription.customer for subscription in catalog.subscriptions.values()}
-    for at, entry in enumerate(sheet.customers):
-        before = catalog.customers.get(entry.id)
-        if before and entry.id in billed and entry.time_zone != before.time_zone:
-            message = f"the zone cannot change from {before.time_zone} to {entry.time_zone}"
-            tail = f"while {entry.id} has subscriptions, it would move billed periods"
-            yield sheet.problem(
-                f"customers[{at}].time_zone", f"{message} {tail}: make a new customer"
-            )
-
-
-def _subscription_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
-    customers = {*catalog.customers, *(customer.id for customer in sheet.customers)}
-    plans = {*catalog.plans, *(plan.id for plan in sheet.plans)}
-    for at, subscription in enumerate(sheet.subscriptions):
-        path = f"subscriptions[{at}]"
-        if subscription.customer not in customers:
-            yield _unknown(sheet, f"{path}.customer", "customer", subscription.customer)
-        if subscription.plan not in plans:
-            yield _unknown(sheet, f"{path}.plan", "plan", subscription.plan)
-        before = catalog.subscriptions.get(subscription.id)
-        if before is None:
-            continue
-        for key, old, new in (
-            ("customer", before.customer, subscription.customer),
-            ("plan", before.plan, subscription.plan),
-            ("start", instant_text(before.start), instant_text(subscription.start)),
-        ):
-            if old != new:
-                message = f"the {key} of {subscription.id} cannot change from {old} to {new}"
-                yield sheet.problem(
-                    f"{path}.{key}", f"{message}, only its end can: end it and make a new one"
-                )
-
-
-def _unknown(sheet: Sheet, path: str, what: str, name: str) -> Problem:
-    message = f"no {what} {name}, in this file or in force: add it under {what}s, or mend the id"
-    return sheet.problem(path, message)
 
 
 def _rules(sheet: Sheet, catalog: Catalog, tzdata_version: str) -> Rules | None:
@@ -215,19 +122,6 @@ def _committed(
             personal.append(PersonalValue(kept, entry.id, grain, value))
         profile[name] = kept
     return Customer(entry.id, entry.time_zone, profile)
-
-
-def cycle_text(cycle: Duration) -> str:
-    """Return the one text form of a duration: Duration.parse gives it back."""
-    minutes, seconds = divmod(cycle.seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    days = _units((cycle.months, "M"), (cycle.days, "D"))
-    clock = _units((hours, "H"), (minutes, "M"), (seconds, "S"))
-    return f"P{days}T{clock}" if clock else f"P{days}"
-
-
-def _units(*parts: tuple[int, str]) -> str:
-    return "".join(f"{count}{unit}" for count, unit in parts if count)
 
 
 def _rules_fact(rules: Rules) -> NewFact:
@@ -272,7 +166,7 @@ def _plan_fact(plan: Plan) -> NewFact:
         "name": plan.name,
         "issuer": plan.issuer,
         "currency": plan.currency,
-        "cycle": cycle_text(plan.cycle),
+        "cycle": plan.cycle.text,
         "payment_days": plan.payment_days,
         "prices": prices,
     }

@@ -30,14 +30,23 @@ CYCLE_YEARS_MAX = 10
 GRACE_DAYS_MAX = 366
 """How long usage may be waited for."""
 
-_ID = re.compile(r"[A-Za-z0-9._:-]+", re.ASCII)
-_ZONE = re.compile(r"[A-Z][A-Za-z0-9_+/-]*", re.ASCII)
-_PREFIX = re.compile(r"[A-Za-z0-9._:/-]+", re.ASCII)
+ID_PATTERN = r"[A-Za-z0-9._:-]+"
+ZONE_PATTERN = r"[A-Z][A-Za-z0-9_+/-]*"
+PREFIX_PATTERN = r"[A-Za-z0-9._:/-]+"
+
+_ID = re.compile(ID_PATTERN, re.ASCII)
+_ZONE = re.compile(ZONE_PATTERN, re.ASCII)
+_PREFIX = re.compile(PREFIX_PATTERN, re.ASCII)
+
+
+def is_id(text: str) -> bool:
+    """Tell whether a text may be an id."""
+    return len(text) <= ID_CHARS_MAX and _ID.fullmatch(text) is not None
 
 
 def parse_id(text: str) -> str:
     """Return an id."""
-    if len(text) > ID_CHARS_MAX or not _ID.fullmatch(text):
+    if not is_id(text):
         raise ValueError(f"{shown(text)} is no id: use 1 to {ID_CHARS_MAX} of A-Z a-z 0-9 . _ : -")
     return text
 
@@ -89,9 +98,16 @@ def parse_payment_days(text: str) -> int:
     return days
 
 
+def _duration(text: str) -> Duration:
+    try:
+        return Duration.parse(text)
+    except ValueError as error:
+        raise ValueError(f"{error}: P counts by the calendar, PT by the clock") from None
+
+
 def parse_cycle(text: str) -> Duration:
     """Return a billing cycle."""
-    cycle = Duration.parse(text)
+    cycle = _duration(text)
     years = max(cycle.months * 30, cycle.days, cycle.seconds * SECOND // DAY) // 366
     if cycle.months > 12 * CYCLE_YEARS_MAX or years >= CYCLE_YEARS_MAX:
         raise ValueError(f"{text!r} is too long a cycle: use {CYCLE_YEARS_MAX} years at most")
@@ -100,7 +116,7 @@ def parse_cycle(text: str) -> Duration:
 
 def _clock_s(text: str) -> int:
     """Return the seconds of a duration that no calendar stretches."""
-    duration = Duration.parse(text)
+    duration = _duration(text)
     if duration.months or duration.days:
         raise ValueError(f"{text!r} goes by the calendar: write clock time, PT24H for a day")
     return duration.seconds

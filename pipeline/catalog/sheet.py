@@ -11,6 +11,7 @@ from fractions import Fraction
 from functools import partial
 from typing import TypeVar
 
+from pipeline.catalog import shape
 from pipeline.catalog.documents import Issuer, Plan, PlanPrice, Subscription
 from pipeline.catalog.fields import (
     parse_aggregation,
@@ -43,19 +44,18 @@ from pipeline.catalog.yaml import (
 from pipeline.collect.limits import DIMENSIONS_MAX
 from pipeline.core.calendar import EARLIEST, SECOND, Duration
 from pipeline.core.identity import Json
+from pipeline.core.quantity import quantity_text
 from pipeline.meter.meters import Aggregation, Meter
 from pipeline.meter.scope import Scope
 from pipeline.rate import FaultCode, FlatPrice, Price, parse_price
+from pipeline.rate.price import quantity_max
 
-PROFILE_MAX = 32
-"""Personal values of one customer."""
 DEFAULT_WINDOW_US = 900 * SECOND
 DEFAULT_PAYMENT_DAYS = 14
 
 T = TypeVar("T")
 
 _PARAMETERS = ("of", "percent", "per")
-_BOOKED = ("flat", "unit", "graduated", "volume", "package")
 _UNBOOKED = ("percentage", "graduated_percentage")
 _MEND = {
     FaultCode.MISSING: "add it",
@@ -65,6 +65,9 @@ _MEND = {
     FaultCode.WRONG_TYPE: "write the entries under it",
     FaultCode.TIER_ORDER: "sort the tiers, up_to of the last may be null",
     FaultCode.TIER_MIXED: "remove it, or the block",
+    FaultCode.NOT_POSITIVE: "write a number above 0",
+    FaultCode.NEGATIVE: "write 0 or more",
+    FaultCode.TOO_LARGE: "keep fewer",
 }
 _MONTHLY = Duration(1, 0, 0)
 _FREE = FlatPrice(Fraction(0))
@@ -90,6 +93,8 @@ class Sheet:
     customers: tuple[CustomerEntry, ...]
     subscriptions: tuple[Subscription, ...]
     root: Value = field(repr=False, compare=False)
+    places: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False, compare=False)
+    """The path of each entry by its list and id, those that are left out for a problem too."""
 
     def problem(self, path: str, message: str) -> Problem:
         """Return a problem at a path of this file."""
@@ -98,12 +103,18 @@ class Sheet:
 
 def parse_sheet(text: str) -> Sheet | list[Problem]:
     """Return the sheet that a text is, or every problem with it in the order of the file."""
+    sheet, problems = read_sound(text)
+    return problems or sheet
+
+
+def read_sound(text: str) -> tuple[Sheet, list[Problem]]:
+    """Return the sheet of the entries that have no problem of their own, and every problem."""
     root, problems = compose(text)
     unread = len(problems)
     if isinstance(root, Scalar) and root.text is None:
         root = empty(root.line)
     top = Entry(root, "", problems)
-    top.close("rules", "issuers", "meters", "plans", "customers", "subscriptions")
+    top.close(*shape.SHEET.keys)
     meters = _read(top, "meters", _meter)
     by_id = {meter.id: meter for meter in meters}
     sheet = Sheet(
@@ -114,10 +125,11 @@ def parse_sheet(text: str) -> Sheet | list[Problem]:
         customers=_read(top, "customers", _customer),
         subscriptions=_read(top, "subscriptions", _subscription),
         root=root,
+        places={key: _places(root, key) for key in shape.SHEET.keys if key != "rules"},
     )
     broken = {problem.path for problem in problems[:unread]}
     follow = [problem for problem in problems[unread:] if problem.path not in broken]
-    return in_file_order(problems[:unread] + follow) if problems else sheet
+    return sheet, in_file_order(problems[:unread] + follow)
 
 
 def in_file_order(problems: list[Problem]) -> list[Problem]:
@@ -171,16 +183,23 @@ def _read(top: Entry, key: str, read: Callable[[Entry, str], T]) -> tuple[T, ...
     return tuple(found)
 
 
+def _places(root: Value, key: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for entry in Entry(root, "", []).items(key):
+        found.setdefault(entry.word("id"), entry.path)
+    return found
+
+
 def _grace_us(top: Entry) -> int | None:
     rules = top.inner("rules")
     if rules is None:
         return None
-    rules.close("grace")
+    rules.close(*shape.RULES.keys)
     return rules.needed("grace", parse_grace, 0)
 
 
 def _issuer(entry: Entry, name: str) -> Issuer:
-    entry.close("id", "name", "number_prefix")
+    entry.close(*shape.ISSUER.keys)
     return Issuer(
         name,
         entry.needed("name", parse_text, ""),
@@ -189,7 +208,7 @@ def _issuer(entry: Entry, name: str) -> Issuer:
 
 
 def _meter(entry: Entry, name: str) -> Meter:
-    entry.close("id", "aggregation", "unit", "window", "dimensions", *_PARAMETERS)
+    entry.close(*shape.METER.keys)
     dimensions = entry.texts("dimensions", parse_text)
     if len(dimensions) > DIMENSIONS_MAX:
         entry.note("dimensions", f"{len(dimensions)} dimensions: keep {DIMENSIONS_MAX} at most")
@@ -229,22 +248,27 @@ def _once(entry: Entry, key: str, texts: Sequence[str]) -> None:
 
 
 def _plan(entry: Entry, name: str, meters: Mapping[str, Meter]) -> Plan:
-    entry.close("id", "name", "issuer", "currency", "cycle", "payment_days", "prices")
+    entry.close(*shape.PLAN.keys)
+    currency = entry.needed("currency", parse_currency, "")
     cycle = entry.needed("cycle", parse_cycle, _MONTHLY)
     return Plan(
         id=name,
         name=entry.needed("name", parse_text, ""),
         issuer=entry.needed("issuer", parse_id, ""),
-        currency=entry.needed("currency", parse_currency, ""),
+        currency=currency,
         cycle=cycle,
         payment_days=entry.optional("payment_days", parse_payment_days, DEFAULT_PAYMENT_DAYS),
-        prices=_read(entry, "prices", partial(_plan_price, cycle=cycle, meters=meters)),
+        prices=_read(entry, "prices", partial(_plan_price, terms=(currency, cycle), meters=meters)),
     )
 
 
-def _plan_price(entry: Entry, name: str, cycle: Duration, meters: Mapping[str, Meter]) -> PlanPrice:
-    entry.close("id", "name", "meter", "filter", "group_by", "price")
+def _plan_price(
+    entry: Entry, name: str, terms: tuple[str, Duration], meters: Mapping[str, Meter]
+) -> PlanPrice:
+    """Read a price of a plan; `terms` are the plan's currency and cycle."""
+    entry.close(*shape.PLAN_PRICE.keys)
     label = entry.needed("name", parse_text, "")
+    _check_currency(entry, terms[0])
     meter = entry.optional("meter", parse_id, None)
     scope = _scope(entry)
     value = entry.value("price")
@@ -257,9 +281,16 @@ def _plan_price(entry: Entry, name: str, cycle: Duration, meters: Mapping[str, M
         entry.note("meter", "a flat price bills no usage: remove meter, or use another type")
     elif price and not isinstance(price, FlatPrice) and not metered:
         entry.note("meter", "required, because this type of price bills usage: add meter")
-    for key, fault in meter_faults(meters.get(meter or ""), cycle, scope):
+    for key, fault in meter_faults(meters.get(meter or ""), terms[1], scope):
         entry.note(key, fault)
     return PlanPrice(name, label, meter, price or _FREE, configured, scope)
+
+
+def _check_currency(entry: Entry, currency: str) -> None:
+    told = entry.optional("currency", parse_currency, currency)
+    if told != currency and currency:
+        message = f"{told} is not the plan's currency {currency}, and a plan bills in one"
+        entry.note("currency", f"{message}: remove it, or make a plan in {told}")
 
 
 def _scope(entry: Entry) -> Scope:
@@ -299,18 +330,23 @@ def _price(entry: Entry, value: Value) -> tuple[Price | None, dict[str, Json]]:
             message = f"{fault.message}: {_MEND[fault.code]}" if fault.code in _MEND else ""
             entry.problems.append(Problem(fault.path, line, message or fault.message))
         return None, given
+    bound = quantity_max(price)
+    if bound is not None:
+        last = f"tiers[{len(opened.items('tiers')) - 1}].up_to"
+        message = f"a quantity above {quantity_text(bound)} has no price"
+        opened.note(last, f"{message}: make up_to of the last tier null")
     return price, given
 
 
 def _price_type(text: str) -> str:
-    if text in _BOOKED:
+    if text in shape.PRICES:
         return text
     is_none = "is not booked by this version" if text in _UNBOOKED else "is no type of price"
-    raise ValueError(f"{shown(text)} {is_none}: use one of {', '.join(_BOOKED)}")
+    raise ValueError(f"{shown(text)} {is_none}: use one of {', '.join(shape.PRICES)}")
 
 
 def _customer(entry: Entry, name: str) -> CustomerEntry:
-    entry.close("id", "time_zone", "profile")
+    entry.close(*shape.CUSTOMER.keys)
     time_zone = entry.optional("time_zone", parse_zone, "UTC")
     profile = entry.inner("profile")
     if profile is None:
@@ -321,13 +357,13 @@ def _customer(entry: Entry, name: str) -> CustomerEntry:
             values[parse_id(key)] = profile.needed(key, parse_text, "")
         except ValueError as error:
             profile.note(key, str(error))
-    if len(values) > PROFILE_MAX:
-        entry.note("profile", f"{len(values)} values: keep {PROFILE_MAX} at most")
+    if len(values) > shape.PROFILE_MAX:
+        entry.note("profile", f"{len(values)} values: keep {shape.PROFILE_MAX} at most")
     return CustomerEntry(name, time_zone, values)
 
 
 def _subscription(entry: Entry, name: str) -> Subscription:
-    entry.close("id", "customer", "plan", "start", "end")
+    entry.close(*shape.SUBSCRIPTION.keys)
     start = entry.needed("start", parse_moment, EARLIEST)
     end = entry.optional("end", parse_moment, None)
     if end is not None and end < start:

@@ -278,10 +278,14 @@ class Entry:
         value = self._at.members.get(key)
         return None if isinstance(value, Scalar) and value.text is None else value
 
-    def note(self, key: str, message: str) -> None:
-        """Note a problem at a key, on the line of its value or else of the mapping."""
+    def word(self, key: str) -> str:
+        """Return the text of a scalar as it stands; none is empty."""
         value = self.value(key)
-        line = value.line if value else self.line
+        return value.text or "" if isinstance(value, Scalar) else ""
+
+    def note(self, key: str, message: str) -> None:
+        """Note a problem at a path below, on the line of its value or the nearest above it."""
+        line = line_at(self._at, key) if self.value(key.partition("[")[0]) else self.line
         self.problems.append(Problem(joined(self.path, key), line, message))
 
     def close(self, *known: str) -> None:

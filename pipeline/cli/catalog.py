@@ -2,20 +2,27 @@
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from pipeline.bootstrap import TZDATA_VERSION
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.changes import Changes, changes
+from pipeline.catalog.checking import check
 from pipeline.catalog.facts import Fact, NewFact
+from pipeline.catalog.shape import sheet_schema
 from pipeline.catalog.sheet import Sheet, parse_sheet
 from pipeline.catalog.yaml import Problem
 from pipeline.cli.screen import err, out, print_json
-from pipeline.cli.stack import any_stack
-from pipeline.core.errors import BadInput
+from pipeline.cli.stack import any_stack, running_stack
+from pipeline.core.calendar import instant_text
+from pipeline.core.errors import BadInput, CheckFailed
+from pipeline.core.identity import Json
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.postgres import facts as fact_store
 from pipeline.stores.postgres.database import Connection
@@ -35,14 +42,17 @@ def read_sheet(path: Path) -> Sheet:
         BadInput: the file cannot be read, or is no catalog; every problem is told on stderr.
 
     """
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: {error}") from None
-    sheet = parse_sheet(text)
+    sheet = parse_sheet(_text(path))
     if isinstance(sheet, Sheet):
         return sheet
     raise _refused(str(path), sheet)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: {error}") from None
 
 
 def _refused(name: str, problems: Sequence[Problem]) -> BadInput:
@@ -106,3 +116,79 @@ def apply(
     out.print(
         f"{len(written)} facts in force" if written else "nothing to change: already in force"
     )
+
+
+@app.command("check")
+def check_file(
+    file: Annotated[Path, typer.Argument(help="The catalog, YAML.")],
+    live: Annotated[
+        bool | None,
+        typer.Option(help="Also against what is in force; else if a stack runs. Starts none."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the problems as JSON.")] = False,
+) -> None:
+    """Tell everything that is wrong with a catalog, each with line, path and how to mend it."""
+    text, catalog = _text(file), None if live is False else _in_force(needed=live is True)
+    _, problems = check(text, catalog)
+    if json:
+        told = [{"file": str(file), **asdict(problem)} for problem in problems]
+        position = catalog.position if catalog else None
+        print_json({"file": str(file), "fact_position": position, "problems": told})
+    else:
+        for problem in problems:
+            out.print(f"{file}: {problem}", soft_wrap=True, markup=False)
+        beside = f"and what is in force (fact {catalog.position})" if catalog else "by itself"
+        out.print(f"{file}: problems: {len(problems)}; checked {beside}", soft_wrap=True)
+    if problems:
+        raise CheckFailed(f"{file}: problems: {len(problems)}; mend them and check again")
+
+
+def _in_force(*, needed: bool) -> Catalog | None:
+    """Return the catalog at the head of the fact log; None where no stack runs or none is set up.
+
+    Raises:
+        BadInput: it is needed, and no stack runs.
+
+    """
+    there = running_stack()
+    if there is None:
+        if needed:
+            raise BadInput("--live: no stack runs here: start one (talea up) or name its servers")
+        return None
+    with there.database.session("catalog check") as connection:
+        return extend(Catalog(), fact_store.read_facts(connection, 0))
+
+
+@app.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of a catalog, for editors."""
+    print_json(sheet_schema())
+
+
+@app.command("log")
+def log(
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+) -> None:
+    """List every decision: who put what in force, when, and why."""
+    with any_stack() as around, around.database.session("catalog log") as connection:
+        facts = fact_store.read_facts(connection, 0)
+    if json:
+        print_json([_fact_json(fact) for fact in facts])
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("serial", "time", "kind", "subject", "actor", "reason"):
+        table.add_column(name, no_wrap=name in ("serial", "time", "kind"))
+    for fact in facts:
+        table.add_row(*(Text(str(value)) for value in _fact_json(fact).values()))
+    out.print(table)
+
+
+def _fact_json(fact: Fact) -> dict[str, Json]:
+    return {
+        "serial": fact.serial,
+        "time": instant_text(fact.recorded_at),
+        "kind": fact.kind.value,
+        "subject": fact.subject,
+        "actor": fact.actor,
+        "reason": fact.reason,
+    }

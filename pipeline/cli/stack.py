@@ -26,13 +26,21 @@ class OwnedStack:
 @contextmanager
 def any_stack() -> Iterator[Surroundings]:
     """Use the servers named or the stack that runs, or start servers for the time of a command."""
+    there = running_stack()
+    if there is not None:
+        yield set_up(there)
+        return
+    with own_stack(read_settings()) as owned:
+        yield owned.around
+
+
+def running_stack() -> Surroundings | None:
+    """Return the servers named or the stack that runs, as they are; None where there is none."""
     settings = read_settings()
     there = _named(settings) or Home(settings.home).running()
-    if there is not None:
-        yield set_up(surroundings(settings, there.kafka, there.redis, there.postgres))
-        return
-    with own_stack(settings) as owned:
-        yield owned.around
+    if there is None:
+        return None
+    return surroundings(settings, there.kafka, there.redis, there.postgres)
 
 
 @contextmanager

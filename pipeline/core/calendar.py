@@ -112,6 +112,15 @@ class Duration:
         """About how long it lasts, in microseconds: a month as 30 days."""
         return (self.months * 30 + self.days) * DAY + self.seconds * SECOND
 
+    @property
+    def text(self) -> str:
+        """The one text form: `parse` gives it back."""
+        minutes, seconds = divmod(self.seconds, 60)
+        hours, minutes = divmod(minutes, 60)
+        days = _units((self.months, "M"), (self.days, "D"))
+        clock = _units((hours, "H"), (minutes, "M"), (seconds, "S"))
+        return f"P{days}T{clock}" if clock else f"P{days}"
+
     @classmethod
     def parse(cls, text: str) -> "Duration":
         """Parse PnYnMnWnDTnHnMnS (whole numbers only).
@@ -130,6 +139,10 @@ class Duration:
         if duration.nominal_us > _LONGEST:
             raise ValueError(f"{text!r} lasts more than 100 years")
         return duration
+
+
+def _units(*parts: tuple[int, str]) -> str:
+    return "".join(f"{count}{unit}" for count, unit in parts if count)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -41,7 +41,8 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_catalog_is_in_force_when_the_command_returns(stack: RunningStack, catalog: Path) -> None:
-    ran = talea(stack, "catalog", "apply", str(catalog), "--json")
+    who = ("--actor", "ann-admin", "--message", "opening")
+    ran = talea(stack, "catalog", "apply", str(catalog), "--json", *who)
 
     facts: Any = json.loads(ran.stdout)["facts"]
     assert ran.returncode == 0
@@ -54,6 +55,34 @@ def test_the_same_catalog_again_changes_nothing(stack: RunningStack, catalog: Pa
     ran = talea(stack, "catalog", "apply", str(catalog), "--json")
 
     assert (ran.returncode, json.loads(ran.stdout)) == (0, {"facts": []})
+
+
+def test_a_used_meter_that_was_edited_fails_the_check(
+    stack: RunningStack, catalog: Path, tmp_path: Path
+) -> None:
+    edited = tmp_path / "edited.yaml"
+    edited.write_text(catalog.read_text().replace("aggregation: sum", "aggregation: max"))
+
+    good = talea(stack, "catalog", "check", str(catalog), "--json")
+    ran = talea(stack, "catalog", "check", str(edited), "--json")
+
+    told = json.loads(ran.stdout)
+    assert (good.returncode, json.loads(good.stdout)["problems"]) == (0, [])
+    assert (ran.returncode, [p["path"] for p in told["problems"]]) == (1, ["meters[1]"])
+    assert told["fact_position"] > 1
+    assert talea(stack, "catalog", "check", str(edited), "--no-live").returncode == 0
+
+
+def test_the_log_tells_who_decided_what_and_why(stack: RunningStack) -> None:
+    ran = talea(stack, "catalog", "log", "--json")
+
+    facts: Any = json.loads(ran.stdout)
+    assert [fact["serial"] for fact in facts] == [*range(1, len(facts) + 1)]
+    assert facts[0].keys() == {"serial", "time", "kind", "subject", "actor", "reason"}
+    assert (facts[0]["kind"], facts[0]["actor"]) == ("log", "talea")
+    assert ("meter", "gigabytes", "ann-admin", "opening") in [
+        (fact["kind"], fact["subject"], fact["actor"], fact["reason"]) for fact in facts
+    ]
 
 
 def test_no_personal_value_stands_in_a_fact(stack: RunningStack) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.catalog.catalog import Catalog, extend
-from pipeline.catalog.changes import Changes, PersonalValue, changes, cycle_text, first_facts
+from pipeline.catalog.changes import Changes, PersonalValue, changes, first_facts
 from pipeline.catalog.documents import Customer, Rules
 from pipeline.catalog.facts import Fact, NewFact
 from pipeline.catalog.sheet import Sheet, parse_sheet
@@ -396,7 +396,7 @@ def test_no_salt_is_drawn_where_nothing_is_to_be_written(desk: Desk) -> None:
     ).filter(lambda cycle: cycle != Duration(0, 0, 0))
 )
 def test_a_cycle_has_one_text(cycle: Duration) -> None:
-    assert Duration.parse(cycle_text(cycle)) == cycle
+    assert Duration.parse(cycle.text) == cycle
 
 
 AMOUNTS = st.decimals("-999", "999", places=4, allow_nan=False).map(lambda d: f"{d:f}")

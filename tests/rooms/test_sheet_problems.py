@@ -75,7 +75,8 @@ BROKEN = r"""
   line 1: rules.horizon: nobody reads this key: remove it, or use grace
   line 1: rules.grace: required, but absent or empty: add grace
 * PT5S => five
-  line 1: rules.grace: 'five' is not an ISO 8601 duration such as P1M or PT1M
+  line 1: rules.grace: 'five' is not an ISO 8601 duration such as P1M or PT1M: P
+      counts by the calendar, PT by the clock
 * PT5S => PT5S, days: 1
   line 1: rules.days: nobody reads this key: remove it, or use grace
 * PT5S => P1D
@@ -155,9 +156,11 @@ BROKEN = r"""
 * PT15M => P1D
   line 8: meters[0].window: 'P1D' goes by the calendar: write clock time, PT24H for a day
 * PT15M => PT0.5S
-  line 8: meters[0].window: 'PT0.5S' is not an ISO 8601 duration such as P1M or PT1M
+  line 8: meters[0].window: 'PT0.5S' is not an ISO 8601 duration such as P1M or PT1M: P
+      counts by the calendar, PT by the clock
 * PT15M => 15m
-  line 8: meters[0].window: '15m' is not an ISO 8601 duration such as P1M or PT1M
+  line 8: meters[0].window: '15m' is not an ISO 8601 duration such as P1M or PT1M: P
+      counts by the calendar, PT by the clock
 * [region, host] => region
   line 9: meters[0].dimensions: must be a list: start each entry with `- `
 * [region, host] => [region, region]
@@ -177,9 +180,11 @@ BROKEN = r"""
 * EUR => no
   line 14: plans[0].currency: 'no' is no ISO 4217 currency: use one such as EUR
 * cycle: P1M => cycle: monthly
-  line 15: plans[0].cycle: 'monthly' is not an ISO 8601 duration such as P1M or PT1M
+  line 15: plans[0].cycle: 'monthly' is not an ISO 8601 duration such as P1M or PT1M: P
+      counts by the calendar, PT by the clock
 * cycle: P1M => cycle: P0D
-  line 15: plans[0].cycle: 'P0D' lasts no time
+  line 15: plans[0].cycle: 'P0D' lasts no time: P counts by the calendar, PT by the
+      clock
 * cycle: P1M => cycle: P11Y
   line 15: plans[0].cycle: 'P11Y' is too long a cycle: use 10 years at most
 * cycle: P1M => cycle: PT50M
@@ -312,17 +317,17 @@ BROKEN = r"""
   line 36: subscriptions[0].end: 'never' is not an RFC 3339 instant with a zone: write it like
       2026-11-01T00:00:00Z
 * "100" => "-1"
-  line 25: plans[0].prices[1].price.tiers[0].up_to: '-1' is not above zero
+  line 25: plans[0].prices[1].price.tiers[0].up_to: '-1' is not above zero: write a number above 0
 * up_to: "100" => up_to: [100]
   line 25: plans[0].prices[1].price.tiers[0].up_to: a list is not a plain decimal string of at
       most 40 digits: write it like 0.25
 """
 
 
-def cases() -> list[tuple[str, str, list[str]]]:
-    """The rows of BROKEN: (old, new, problems)."""
+def cases(table: str = BROKEN) -> list[tuple[str, str, list[str]]]:
+    """The rows of a table: (old, new, problems)."""
     found = []
-    for block in BROKEN.split("\n* ")[1:]:
+    for block in table.split("\n* ")[1:]:
         edit, *lines = block.replace("\n      ", " ").splitlines()
         for shorthand, meant in (("(nothing)", ""), (r"\n", "\n"), (r"\t", "\t"), (r"\a", "\a")):
             edit = edit.replace(shorthand, meant)

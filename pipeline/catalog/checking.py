@@ -1,0 +1,55 @@
+"""Check: every problem of a catalog at once, before anything is written.
+
+Owns: names that stand nowhere, and the order of all that is wrong.
+Does not own: the shape of the file (sheet.py), edits of what is in force (edits.py).
+Law: a sheet that checks against a catalog can be applied on it.
+"""
+
+from collections.abc import Container, Iterator
+
+from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.edits import refused_edits
+from pipeline.catalog.fields import is_id
+from pipeline.catalog.sheet import Sheet, in_file_order, read_sound
+from pipeline.catalog.yaml import Entry, Problem
+
+
+def check(text: str, catalog: Catalog | None) -> tuple[Sheet, list[Problem]]:
+    """Return a text as a sheet, and every problem with it in the order of the file.
+
+    Without a `catalog` in force the sheet must stand by itself.
+    """
+    sheet, problems = read_sound(text)
+    told = {problem.path for problem in problems}
+    found = [*unknown_names(sheet, catalog), *refused_edits(sheet, catalog or Catalog())]
+    return sheet, in_file_order(problems + [p for p in found if p.path not in told])
+
+
+def unknown_names(sheet: Sheet, catalog: Catalog | None) -> Iterator[Problem]:
+    """Yield the issuers, meters, customers and plans that are named, but stand nowhere.
+
+    Read from the file itself, so that an entry with a problem of its own is looked at too.
+    """
+    in_force = catalog or Catalog()
+    known: dict[str, Container[str]] = {
+        "issuer": in_force.issuers,
+        "meter": in_force.meters,
+        "customer": in_force.customers,
+        "plan": in_force.plans,
+    }
+    where = "in this file" if catalog is None else "in this file or in force"
+    for path, key, name in _named(Entry(sheet.root, "", [])):
+        if name not in sheet.places[f"{key}s"] and name not in known[key] and is_id(name):
+            message = f"no {key} {name}, {where}: add it under {key}s, or mend the id"
+            yield sheet.problem(f"{path}.{key}", message)
+
+
+def _named(root: Entry) -> Iterator[tuple[str, str, str]]:
+    """Yield (path of the entry, what it names, by which id)."""
+    for plan in root.items("plans"):
+        yield plan.path, "issuer", plan.word("issuer")
+        for price in plan.items("prices"):
+            yield price.path, "meter", price.word("meter")
+    for subscription in root.items("subscriptions"):
+        yield subscription.path, "customer", subscription.word("customer")
+        yield subscription.path, "plan", subscription.word("plan")

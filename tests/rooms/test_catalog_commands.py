@@ -1,0 +1,82 @@
+"""`talea catalog` as far as it needs no server: check and schema."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.catalog.shape import sheet_schema
+from pipeline.cli.app import run
+from rooms.test_sheet_problems import SHEET
+
+
+@pytest.fixture(autouse=True)
+def no_stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No stack runs in this home, and settings name none."""
+    monkeypatch.setenv("TALEA_HOME", str(tmp_path / "home"))
+    for name in ("TALEA_KAFKA", "TALEA_REDIS", "TALEA_POSTGRES"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    path = tmp_path / "good.yaml"
+    path.write_text(SHEET)
+    return path
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> Path:
+    path = tmp_path / "bad.yaml"
+    path.write_text(SHEET.replace("PT15M", "PT7M").replace("plan: standard", "plan: gold"))
+    return path
+
+
+def test_a_good_catalog_is_told_so(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["catalog", "check", str(good)]) == 0
+    assert capsys.readouterr().out == f"{good}: problems: 0; checked by itself\n"
+
+
+def test_every_problem_is_a_line_and_the_status_is_1(
+    bad: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["catalog", "check", str(bad)]) == 1
+
+    told = capsys.readouterr()
+    assert told.out.splitlines() == [
+        f"{bad}: line 8: meters[0].window: 'PT7M' does not divide a day: use PT1M, PT15M, PT1H or"
+        " the like",
+        f"{bad}: line 34: subscriptions[0].plan: no plan gold, in this file: add it under plans, or"
+        " mend the id",
+        f"{bad}: problems: 2; checked by itself",
+    ]
+    assert told.err == f"talea: {bad}: problems: 2; mend them and check again\n"
+
+
+def test_problems_as_json(bad: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["catalog", "check", str(bad), "--json"]) == 1
+
+    told = json.loads(capsys.readouterr().out)
+    assert (told["file"], told["fact_position"], len(told["problems"])) == (str(bad), None, 2)
+    assert told["problems"][0] == {
+        "file": str(bad),
+        "line": 8,
+        "path": "meters[0].window",
+        "message": "'PT7M' does not divide a day: use PT1M, PT15M, PT1H or the like",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [(["check", "no-such.yaml"], "no-such.yaml"), (["check", "--live", "{good}"], "--live")],
+)
+def test_what_cannot_be_checked_is_bad_input(
+    arguments: list[str], word: str, good: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["catalog", *(word.format(good=good) for word in arguments)]) == 2
+    assert word in capsys.readouterr().err
+
+
+def test_the_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["catalog", "schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == sheet_schema()
