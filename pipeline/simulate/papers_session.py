@@ -3,7 +3,7 @@
 Law: one contract suite runs these and the real ones.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from json import loads
 from typing import cast
@@ -52,13 +52,13 @@ class WorkerSession(BookSession):
 
     # --- documents ---
 
-    def take_cut(self) -> tuple[Cut, int] | None:
+    def take_cut(self, held_up: Collection[str]) -> tuple[Cut, int] | None:
         """Return the oldest booked cut without documents, and its payer's partition."""
         self.effect("take cut")
         waiting = [
             (row.serial, instant, payer, currency, row.partition)
             for (payer, currency, instant), row in self.tables.cuts.items()
-            if not row.prepared
+            if not row.prepared and payer not in held_up
         ]
         if not waiting:
             return None

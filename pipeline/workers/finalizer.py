@@ -2,22 +2,32 @@
 
 Owns: load -> compose -> save, and register.  Does not own: content (invoice), seals (ledger).
 Law: twice is once (unique by cut), numbers have no gaps (one transaction an issuer), content
-is made of facts up to the cut and usage below it, so when it is made does not matter.
+is made of facts up to the cut and usage below it, so when it is made does not matter. A document
+that cannot be rated holds up its payer, nobody else.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from threading import Event, Thread
 from typing import Protocol, cast
+
+import structlog
 
 from pipeline.book.booking import Cut, TickPassed
 from pipeline.catalog.catalog import Catalog
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
-from pipeline.invoice.compose import Carried, PlannedLine, compose, planned_lines, with_lines
+from pipeline.invoice.compose import (
+    Carried,
+    PlannedLine,
+    RatingFailed,
+    compose,
+    planned_lines,
+    with_lines,
+)
 from pipeline.invoice.usage import UsageRequest
 from pipeline.ledger.seal import (
     Issue,
@@ -34,6 +44,8 @@ from pipeline.workers.drafting import UsageSource
 from pipeline.workers.knowledge import Knowledge
 from pipeline.workers.surroundings import Surroundings
 
+_log = structlog.get_logger()
+
 _IDLE_S = 0.25
 
 
@@ -42,7 +54,7 @@ class DocumentStore(UsageSource, Protocol):
 
     def transaction(self) -> AbstractContextManager[object]: ...
 
-    def take_cut(self) -> tuple[Cut, int] | None: ...
+    def take_cut(self, held_up: Collection[str]) -> tuple[Cut, int] | None: ...
 
     def save_prepared(self, cut: Cut, documents: Iterable[Prepared], reached: Carried) -> None: ...
 
@@ -68,18 +80,25 @@ class Finalizer:
     store: DocumentStore
     known: Knowledge
     clock: Callable[[], Instant]
+    _held_up: set[str] = field(default_factory=set)
+    """Payers whose next document cannot be rated; another release may, so a restart tries."""
 
     def prepare(self) -> bool:
         """Compose the documents of one booked cut; return whether there was one."""
         with self.store.transaction():
-            taken = self.store.take_cut()
+            taken = self.store.take_cut(self._held_up)
             if taken is None:
                 return False
             cut, partition = taken
             passed = self.store.tick_passed(partition, cut.serial)
             catalog = self.known.catalog(passed.tick.fact_position)
             lines = self._lines(catalog, cut)
-            documents = self._composed(cut, partition, passed, lines)
+            try:
+                documents = self._composed(cut, partition, passed, lines)
+            except RatingFailed as failed:
+                self._held_up.add(cut.payer)
+                _log.critical("a document cannot be issued", payer=cut.payer, why=str(failed))
+                return True
             self.store.save_prepared(cut, documents, with_lines({}, lines))
             return True
 

@@ -6,7 +6,7 @@ Law: numbers have no gaps; a document is written once and never changed.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -62,19 +62,20 @@ class Document:
         return cast(dict[str, Json], json.loads(self.sealed.record))
 
 
-def take_cut(connection: Connection) -> tuple[Cut, int] | None:
+def take_cut(connection: Connection, held_up: Collection[str]) -> tuple[Cut, int] | None:
     """Lock the oldest booked cut without documents; return it and its payer's partition.
 
-    A payer's cuts are taken in order, one at a time: a line that two of them could carry is
-    carried by the first. Call it in a transaction.
+    Payers that are held up are left out. A payer's cuts are taken in order, one at a time: a line
+    that two of them could carry is carried by the first. Call it in a transaction.
     """
     row = connection.execute(
         "SELECT payer, currency, instant_us, serial, partition_no FROM cut"
-        " WHERE NOT prepared AND NOT EXISTS (SELECT FROM cut AS earlier"
+        " WHERE NOT prepared AND NOT payer = ANY(%s) AND NOT EXISTS (SELECT FROM cut AS earlier"
         " WHERE earlier.payer = cut.payer AND NOT earlier.prepared"
         " AND (earlier.serial, earlier.instant_us, earlier.currency)"
         " < (cut.serial, cut.instant_us, cut.currency))"
-        " ORDER BY serial, instant_us, payer, currency LIMIT 1 FOR UPDATE SKIP LOCKED"
+        " ORDER BY serial, instant_us, payer, currency LIMIT 1 FOR UPDATE SKIP LOCKED",
+        [sorted(held_up)],
     ).fetchone()
     return (Cut(*row[:4]), row[4]) if row else None
 
