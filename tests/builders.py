@@ -171,8 +171,9 @@ def plan_of(
     currency: str = "EUR",
     cycle: str = "P1M",
     issuer: str = "talea",
+    effective: str | None = None,
 ) -> Decision:
-    """A plan with its prices."""
+    """A plan with its prices, from a date on if there is one."""
     body: dict[str, Json] = {
         "id": name,
         "name": name.title(),
@@ -181,6 +182,7 @@ def plan_of(
         "cycle": cycle,
         "payment_days": 14,
         "prices": list(prices),
+        **({} if effective is None else {"effective": effective}),
     }
     return FactKind.PLAN, name, body
 

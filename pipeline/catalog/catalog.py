@@ -101,7 +101,8 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
             case FactKind.METER:
                 meters[fact.subject] = documents.meter(fact.body)
             case FactKind.PLAN:
-                plans[fact.subject] = documents.plan(fact.body)
+                plan = documents.plan(fact.body)
+                plans[fact.subject] = plan.after(plans.get(fact.subject))
             case FactKind.CUSTOMER:
                 customers[fact.subject] = documents.customer(fact.body)
             case FactKind.SUBSCRIPTION:

@@ -170,6 +170,8 @@ def _plan_fact(plan: Plan) -> NewFact:
         "payment_days": plan.payment_days,
         "prices": prices,
     }
+    if plan.effective is not None:
+        body["effective"] = instant_text(plan.effective)
     return NewFact(FactKind.PLAN, plan.id, body)
 
 

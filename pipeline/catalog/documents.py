@@ -5,8 +5,8 @@ gate passes.
 Does not own: YAML (yaml.py), price models (rate), what is in force when (catalog.py).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from pipeline.collect.gate import Gate, GatePass
@@ -64,7 +64,11 @@ class PlanPrice:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a subscription buys: prices billed every cycle, in arrears."""
+    """What a subscription buys: prices billed every cycle, in arrears.
+
+    The prices are in force from `effective` on, those of `earlier` before; without a date they
+    are in force throughout. All else of the plan is in force at once.
+    """
 
     id: str
     name: str
@@ -73,6 +77,44 @@ class Plan:
     cycle: Duration
     payment_days: int
     prices: tuple[PlanPrice, ...]
+    effective: Instant | None = None
+    earlier: "Plan | None" = field(default=None, compare=False, repr=False)
+
+    def after(self, before: "Plan | None") -> "Plan":
+        """Return this revision on top of what was in force before.
+
+        A revision without a date replaces everything, and so does one that bills otherwise. One
+        with a date replaces what was to come at that date or later. The first has no before.
+        """
+        if self.effective is None or before is None:
+            return self
+        if (before.currency, before.cycle) != (self.currency, self.cycle):
+            return self
+        while before.earlier is not None and not _precedes(before, self.effective):
+            before = before.earlier
+        return replace(self, earlier=before)
+
+    def spans(self) -> Iterator[tuple[Instant | None, Instant | None, "Plan"]]:
+        """Yield from when to when which revision's prices are in force, the last first."""
+        end, revision = None, self
+        while revision.earlier is not None:
+            yield revision.effective, end, revision
+            end, revision = revision.effective, revision.earlier
+        yield None, end, revision
+
+    def at(self, instant: Instant) -> "Plan":
+        """Return the revision whose prices are in force at an instant."""
+        return next(
+            revision for start, _, revision in self.spans() if start is None or start <= instant
+        )
+
+    def price(self, price_id: str) -> PlanPrice | None:
+        """Return one of this revision's prices."""
+        return next((price for price in self.prices if price.id == price_id), None)
+
+
+def _precedes(revision: Plan, instant: Instant) -> bool:
+    return revision.effective is None or revision.effective < instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +196,7 @@ def plan(body: Body) -> Plan:
         cycle=Duration.parse(_text(body, "cycle")),
         payment_days=_whole(body, "payment_days"),
         prices=tuple(_plan_price(entry) for entry in cast(list[Body], body["prices"])),
+        effective=_moment(body, "effective"),
     )
 
 
@@ -181,13 +224,17 @@ def customer(body: Body) -> Customer:
     )
 
 
+def _moment(body: Body, name: str) -> Instant | None:
+    value = body.get(name)
+    return None if value is None else parse_instant(value)
+
+
 def subscription(body: Body) -> Subscription:
     """Return the subscription of a fact."""
-    end = body["end"]
     return Subscription(
         id=_text(body, "id"),
         customer=_text(body, "customer"),
         plan=_text(body, "plan"),
         start=parse_instant(body["start"]),
-        end=None if end is None else parse_instant(end),
+        end=_moment(body, "end"),
     )

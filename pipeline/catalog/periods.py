@@ -14,19 +14,28 @@ from pipeline.core.calendar import Instant, Period, cycle_at, cycle_index
 
 @dataclass(frozen=True, slots=True)
 class ServicePeriod:
-    """One cycle of one subscription. `cycle` is the whole cycle, `period` what was served."""
+    """One cycle of one subscription. `cycle` is the whole cycle, `period` what was served.
+
+    `due`: when its lines fall due, also those of a part of it.
+    """
 
     subscription: Subscription
     plan: Plan
     customer: Customer
     cycle: Period
     period: Period
+    due: Instant
 
     def since(self, instant: Instant) -> "ServicePeriod":
         """Return the part of the period from `instant` on."""
         if instant <= self.period.start:
             return self
-        return replace(self, period=Period(instant, self.period.end))
+        return self.part(instant, self.period.end)
+
+    def part(self, start: Instant, end: Instant) -> "ServicePeriod":
+        """Return a part of the period, due when all of it is."""
+        period = Period(start, end)
+        return self if period == self.period else replace(self, period=period)
 
 
 def parties(catalog: Catalog, subscription: Subscription) -> tuple[Plan, Customer]:
@@ -49,5 +58,5 @@ def periods(
         end = cycle.end if subscription.end is None else min(cycle.end, subscription.end)
         if end > max(after, cycle.start):  # a day the zone never had (Apia, 2011) is no period
             period = Period(cycle.start, end)
-            yield ServicePeriod(subscription, plan, customer, cycle, period)
+            yield ServicePeriod(subscription, plan, customer, cycle, period, end)
         index += 1

@@ -200,6 +200,7 @@ PLAN = Shape(
             **_number("Days until an invoice is due.", "[0-9]{1,4}"),
             "type": ["string", "integer"],
         },
+        "effective": _moment("From when on its prices are in force, absent: throughout"),
         "prices": _list("Billed every cycle, in arrears.", PLAN_PRICE.schema()),
     },
     ("id", "name", "issuer", "currency", "cycle"),

@@ -258,6 +258,7 @@ def _plan(entry: Entry, name: str, meters: Mapping[str, Meter]) -> Plan:
         currency=currency,
         cycle=cycle,
         payment_days=entry.optional("payment_days", parse_payment_days, DEFAULT_PAYMENT_DAYS),
+        effective=entry.optional("effective", parse_moment, None),
         prices=_read(entry, "prices", partial(_plan_price, terms=(currency, cycle), meters=meters)),
     )
 

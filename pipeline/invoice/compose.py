@@ -20,7 +20,7 @@ from pipeline.core.identity import Json, derived_id
 from pipeline.invoice.lines import Line, LineKey, flat_line, usage_line
 from pipeline.invoice.totals import Totals
 from pipeline.invoice.usage import Usage, UsageRequest, groups, quantity
-from pipeline.rate import Fault, Rated, RatingInput, rate
+from pipeline.rate import Fault, Position, Rated, RatingInput, rate
 
 FORMAT = "talea.invoice.1"
 
@@ -31,12 +31,18 @@ Carried = Mapping[tuple[str, str], Instant]
 
 @dataclass(frozen=True, slots=True)
 class PlannedLine:
-    """A line that a document will have: what it bills, and the usage it asks for."""
+    """A line that a document will have: what it bills, and the usage it asks for.
+
+    Where a price changed within the period, `request` runs from the period's start to the end of
+    this line and `past` to its start: tiers carry over.
+    """
 
     key: LineKey
     served: ServicePeriod
     card: PlanPrice
     request: UsageRequest | None
+    past: UsageRequest | None = None
+    position: Position = Position.SINGLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +71,52 @@ def planned_lines(
         plan, _ = parties(catalog, subscription)
         if plan.currency != currency:
             continue
-        for card in plan.prices:
-            until = (carried or {}).get((subscription.id, card.id), subscription.start)
+        for price in {card.id: None for _, _, revision in plan.spans() for card in revision.prices}:
+            until = (carried or {}).get((subscription.id, price), subscription.start)
             for served in periods(catalog, subscription, until, instant):
                 if served.period.end > instant:
                     break
-                rest = served.since(until)
-                key = LineKey(subscription.id, card.id, rest.period.start)
-                found.append(PlannedLine(key, rest, card, _request(catalog, rest, card)))
+                found += _lines_of_price(catalog, served.since(until), price)
     return sorted(found, key=lambda line: (line.served.plan.issuer, line.key))
+
+
+def requests_of(lines: Iterable[PlannedLine]) -> list[UsageRequest]:
+    """Return the usage that lines ask for."""
+    asked = (request for line in lines for request in (line.request, line.past))
+    return [request for request in asked if request is not None]
+
+
+def _lines_of_price(catalog: Catalog, served: ServicePeriod, price: str) -> list[PlannedLine]:
+    """Return the lines of a price for one period: one for each of its revisions in force there."""
+    parts = _parts(served, price)
+    found = []
+    for place, (part, card) in enumerate(parts):
+        key = LineKey(served.subscription.id, price, part.period.start)
+        start, end = served.period.start, part.period.end
+        request = _request(catalog, served.part(start, end), card)
+        past = None
+        position = Position.SINGLE
+        if request is not None and len(parts) > 1:
+            last = place == len(parts) - 1
+            position = Position.LAST if last else Position.MID if place else Position.FIRST
+            past = _request(catalog, served.part(start, part.period.start), card) if place else None
+        found.append(PlannedLine(key, part, card, request, past, position))
+    return found
+
+
+def _parts(served: ServicePeriod, price: str) -> list[tuple[ServicePeriod, PlanPrice]]:
+    """Return the parts of a period that a price is the same in, and what it is there."""
+    period, found = served.period, list[tuple[ServicePeriod, PlanPrice]]()
+    for since, until, revision in reversed([*served.plan.spans()]):
+        start = period.start if since is None else max(period.start, since)
+        end = period.end if until is None else min(period.end, until)
+        card = revision.price(price)
+        if start >= end or card is None:
+            continue
+        if found and found[-1][1] == card and found[-1][0].period.end == start:
+            start = found.pop()[0].period.start
+        found.append((served.part(start, end), card))
+    return found
 
 
 def with_lines(carried: Carried, lines: Iterable[PlannedLine]) -> Carried:
@@ -147,20 +190,32 @@ def _lines(
     if line.request is None or line.card.meter is None:
         cycle, period = line.served.cycle, line.served.period
         factor = Fraction(period.end - period.start, cycle.end - cycle.start)
-        rated = _rated(line, currency, Fraction(1), None if factor == 1 else factor)
+        proration = None if factor == 1 else factor
+        rated = _rated(
+            line, RatingInput(currency, line.card.price, Fraction(1), proration=proration)
+        )
         return [flat_line(document_id, line.key, line.served, line.card, rated)]
     meter, made = catalog.meters[line.card.meter], []
+    past = dict(groups(line.past, usage.get(line.past, ()))) if line.past else {}
     for group, rows in groups(line.request, usage.get(line.request, ())):
-        used, key = quantity(meter, line.request, rows), replace(line.key, group=group)
-        rated = _rated(line, currency, used, None)
-        made.append(usage_line(document_id, key, line.served, line.card, meter, used, rated))
+        key, total = replace(line.key, group=group), quantity(meter, line.request, rows)
+        before = quantity(meter, line.past, past.get(group, ())) if line.past else Fraction(0)
+        billed = max(Fraction(0), before)  # a total below zero was rated as zero (rule 9)
+        asked = RatingInput(
+            currency,
+            line.card.price,
+            total - billed,
+            pre_line_quantity=billed,
+            line_position=line.position,
+        )
+        quantities = (total - before, before)
+        rated = _rated(line, asked)
+        made.append(usage_line(document_id, key, line.served, line.card, meter, quantities, rated))
     return made
 
 
-def _rated(line: PlannedLine, currency: str, used: Fraction, proration: Fraction | None) -> Rated:
-    rated = rate(
-        RatingInput(currency=currency, price=line.card.price, quantity=used, proration=proration)
-    )
+def _rated(line: PlannedLine, asked: RatingInput) -> Rated:
+    rated = rate(asked)
     if isinstance(rated, Fault):
         raise RatingFailed(line.key, rated)
     return rated

@@ -115,7 +115,7 @@ def _source_fields(key: LineKey, served: ServicePeriod, card: PlanPrice) -> Line
     return {
         "source_id": key.source_id,
         "subscription": key.subscription,
-        "invoice_at": instant_text(served.period.end),
+        "invoice_at": instant_text(served.due),
         "period_start": instant_text(served.period.start),
         "period_end": instant_text(served.period.end),
         "rate_card": {
@@ -176,10 +176,14 @@ def usage_line(
     served: ServicePeriod,
     card: PlanPrice,
     meter: Meter,
-    used: Fraction,
+    quantities: tuple[Fraction, Fraction],
     rated: Rated,
 ) -> tuple[Line, Totals]:
-    """Return the line of a usage-based price: the parent, its detailed lines as children."""
+    """Return the line of a usage-based price: the parent, its detailed lines as children.
+
+    `quantities`: what it bills, and what earlier lines of its period did.
+    """
+    used, before = quantities
     name = _named(card, key)
     children: list[Json] = []
     parts = []
@@ -208,7 +212,7 @@ def usage_line(
         meter=meter.id,
         quantity=quantity_text(used),
         metered_quantity=quantity_text(used),
-        pre_line_quantity="0",
+        pre_line_quantity=quantity_text(before),
         **_money_fields(_unit_of(rated, used, totals), rated.currency, totals),
         **_source_fields(key, served, card),
         children=children,

@@ -3,7 +3,10 @@
 Law: booked = covered + uncovered; usage is covered where a price of a subscription meters it.
 """
 
+from collections.abc import Iterator
+
 from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.documents import PlanPrice, Subscription
 from pipeline.core.calendar import Instant, snap_up
 from pipeline.invoice.usage import UsageRequest, disjoint
 from pipeline.meter.scope import Scope
@@ -18,26 +21,31 @@ def covered_stretches(catalog: Catalog) -> list[UsageRequest]:
     """
     stretches = set()
     for subscription in catalog.subscriptions.values():
-        plan = catalog.plans[subscription.plan]
-        for card in plan.prices:
+        for start, end, card in _priced(catalog, subscription):
             if card.meter is None:
                 continue
             window_us = catalog.meters[card.meter].window_us
-            end = FOR_EVER if subscription.end is None else snap_up(subscription.end, window_us)
-            start = snap_up(subscription.start, window_us)
-            if start < end:
+            first = snap_up(start, window_us)
+            last = FOR_EVER if end is None else snap_up(end, window_us)
+            if first < last:
+                scope = Scope(card.scope.where)
                 stretches.add(
-                    UsageRequest(
-                        subscription.customer,
-                        card.meter,
-                        start,
-                        end,
-                        scope=Scope(card.scope.where),
-                    )
+                    UsageRequest(subscription.customer, card.meter, first, last, scope=scope)
                 )
     chosen = {_metered(stretch) for stretch in stretches if stretch.scope.where}
     plain = disjoint(stretch for stretch in stretches if _metered(stretch) not in chosen)
     return [*plain, *sorted(stretch for stretch in stretches if _metered(stretch) in chosen)]
+
+
+def _priced(
+    catalog: Catalog, subscription: Subscription
+) -> Iterator[tuple[Instant, Instant | None, PlanPrice]]:
+    """Yield from when to when which prices are in force for a subscription."""
+    for since, until, revision in catalog.plans[subscription.plan].spans():
+        start = subscription.start if since is None else max(subscription.start, since)
+        ends = [end for end in (until, subscription.end) if end is not None]
+        for card in revision.prices:
+            yield start, min(ends, default=None), card
 
 
 def _metered(stretch: UsageRequest) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from typing import cast
 from pipeline.catalog.catalog import Catalog
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json
-from pipeline.invoice.compose import Carried, compose, planned_lines
+from pipeline.invoice.compose import Carried, compose, planned_lines, requests_of
 from pipeline.ledger.seal import Sealed, content_bytes, windows_digest
 from pipeline.replay.refold import Refold
 
@@ -40,8 +40,7 @@ def content_fault(
     if claimed.payer not in catalog.customers:
         return f"no customer {claimed.payer} at its cut"
     lines = planned_lines(catalog, claimed.payer, claimed.currency, claimed.instant, carried)
-    requests = [line.request for line in lines if line.request]
-    usage, windows = refold.usage(requests, claimed.cut_serial)
+    usage, windows = refold.usage(requests_of(lines), claimed.cut_serial)
     composed = compose(catalog, claimed.payer, claimed.currency, claimed.instant, lines, usage)
     for document in composed:
         if (document.kind, document.ordinal) == (claimed.kind, claimed.ordinal):

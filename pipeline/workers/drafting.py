@@ -21,6 +21,7 @@ from pipeline.invoice.compose import (
     RatingFailed,
     compose,
     planned_lines,
+    requests_of,
     with_lines,
 )
 from pipeline.invoice.drafts import Closing, open_closings
@@ -108,7 +109,7 @@ def _rate_bite(store: DraftStore, known: Knowledge, partitions: Sequence[int], b
         if not dirty:
             return 0
         plans = _plans(store, _payers(store, known, dirty))
-        requests = [line.request for plan in plans for line in plan.lines if line.request]
+        requests = requests_of(line for plan in plans for line in plan.lines)
         usage = store.read_usage(requests)
         drafts = [draft for plan in plans for draft in _drafts(plan, usage)]
         store.drop_drafts([payer for payer, _, _ in dirty], drafts)

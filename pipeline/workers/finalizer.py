@@ -26,6 +26,7 @@ from pipeline.invoice.compose import (
     RatingFailed,
     compose,
     planned_lines,
+    requests_of,
     with_lines,
 )
 from pipeline.invoice.usage import UsageRequest
@@ -111,7 +112,7 @@ class Finalizer:
         self, cut: Cut, partition: int, passed: TickPassed, lines: Sequence[PlannedLine]
     ) -> list[Prepared]:
         catalog = self.known.catalog(passed.tick.fact_position)
-        requests = [line.request for line in lines if line.request]
+        requests = requests_of(lines)
         usage = self.store.read_usage(requests, cut.serial)
         since_offset, since_counts = self._cut_before(partition, cut)
         evidence = PartitionEvidence(

@@ -40,6 +40,9 @@ BY_ITSELF = r"""
       type
 * {up_to: "100" => {up_to: "-5"
   line 25: plans[0].prices[1].price.tiers[0].up_to: '-5' is not above zero: write a number above 0
+* cycle: P1M => cycle: P1M\n    effective: soon
+  line 16: plans[0].effective: 'soon' is not an RFC 3339 instant with a zone: write it like
+      2026-11-01T00:00:00Z
 * - id: acme\n => - id: acme\n  - id: acme\n
   line 29: customers[1].id: acme stands on line 28 already: rename or remove one
 """
@@ -58,7 +61,7 @@ def test_a_catalog_that_does_not_stand_by_itself(old: str, new: str, expected: l
 def test_more_than_forty_documents_are_broken_in_ways_of_their_own() -> None:
     every = [problem for row in [*cases(), *cases(BY_ITSELF)] for problem in row[2]]
 
-    assert len({(old, new) for old, new, _ in [*cases(), *cases(BY_ITSELF)]}) + len(REFUSED) >= 139
+    assert len({(old, new) for old, new, _ in [*cases(), *cases(BY_ITSELF)]}) + len(REFUSED) >= 140
     assert all(": " in problem.partition(": ")[2] for problem in every)
 
 
