@@ -7,10 +7,10 @@ READY := .venv/.ready
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check bench simulate lock clean
+.PHONY: help setup demo test check bench bench-curves bench-results simulate lock clean
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## Install everything into .venv, pinned by hash; quick when that is done
 	@:
@@ -31,6 +31,12 @@ check: setup ## Hold the code to the house rules: format, lint, types, imports, 
 
 bench: setup ## Measure events per second over the full path, totals checked
 	@$(BIN)/talea bench $(ARGS)
+
+bench-curves: setup ## Measure families of runs (ARGS="series --json")
+	@$(BIN)/talea bench-curves $(ARGS)
+
+bench-results: setup ## Measure all families: tables, plots, cost model, figures of the README
+	@$(BIN)/talea bench-curves --readme README.md
 
 simulate: setup ## Play the workers in memory under every fault (ARGS="--seeds 1000 --seed 0")
 	@$(BIN)/talea simulate $(ARGS)

@@ -3,11 +3,12 @@
 Owns: their order and what they share.  Does not own: servers and catalog (cli/bench.py).
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
-from pipeline.bench.drain import drain
+from pipeline.bench.drain import drain, start_workers, warm_up
 from pipeline.bench.expected import Expected
-from pipeline.bench.latency import measure_latency
+from pipeline.bench.latency import Steady, measure_latency
 from pipeline.bench.load import Load, Shape
 from pipeline.bench.plain import measure_baseline
 from pipeline.bench.raw import RawLoad, drain_raw
@@ -21,6 +22,8 @@ from pipeline.workers.supervisor import default_workers
 SPAN_US = 3600 * SECOND
 """What stretch of event time the backlog covers: five windows, in order."""
 _WINDOWS = 24
+_FLUSHES_SEEN = 3
+"""A steady load lasts for at least so many flushes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +69,24 @@ def run_course(stand: Stand, plan: Plan, start: Instant, tell: Tell) -> Figures:
     plain = measure_baseline(stand, customers, tell) if plan.baseline else None
     numbers = {"metering": plan.metering, "pricing": plan.pricing}
     return Figures(shape, numbers, duplicates, drained, steady, plain)
+
+
+def run_flushes(
+    stand: Stand, plan: Plan, start: Instant, rate: float, flushes_s: Iterable[float], tell: Tell
+) -> dict[float, Steady]:
+    """Measure latency and cost at one rate, by how long the pricing workers gather."""
+    customers = customer_names(plan.shape.series)
+    expected = Expected(customers, start, _WINDOWS)
+    load, times = Load(plan.shape, customers, expected), (start, start + SPAN_US)
+    workers = default_workers(plan.metering, plan.pricing)
+    start_workers(stand, workers, tell)
+    found = {}
+    for flush_s in flushes_s:
+        stand.stop("pricing")
+        settings = stand.around.settings.model_copy(update={"flush_s": flush_s})
+        stand.around = replace(stand.around, settings=settings)
+        stand.start(*(kind for kind in workers if kind.name == "pricing"))
+        warm_up(stand, load, times, tell)
+        seconds = max(plan.latency_s, _FLUSHES_SEEN * flush_s)
+        found[flush_s] = measure_latency(stand, load, expected, rate, seconds, tell)
+    return found

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pipeline.bench.expected import Expected
 from pipeline.bench.kept import Kept, what_is_kept
 from pipeline.bench.load import Load, Made
-from pipeline.bench.probes import MemoryWatch, cpu_seconds, log_bytes, peak_rss_mb
+from pipeline.bench.probes import cpu_seconds, log_bytes, peak_rss_mb
 from pipeline.bench.stand import Stand, Tell
 from pipeline.core.calendar import Instant
 from pipeline.topology import USAGE_EVENTS, USAGE_METERED, USAGE_RAW
@@ -67,9 +67,7 @@ def drain(
 ) -> Drained:
     """Measure the drain of `events` that happened between two `times`."""
     start_workers(stand, workers, tell)
-    tell("warming up", None)
-    _send(stand, load.batches(load.warm_up_events, *times))
-    stand.settle()
+    warm_up(stand, load, times, tell)
     stored = stored_bytes(stand)
     with stand.frozen("metering"):
         tell(f"filling the log with {events:,} events", None)
@@ -77,7 +75,7 @@ def drain(
         ends, spent = stand.ends(), cpu_seconds(stand.pids())
         tell(f"draining {events:,} events", None)
         started = time.monotonic()
-    with MemoryWatch(stand.worker_pids) as memory:
+    with stand.watched() as memory:
         booked = stand.await_booked(ends, lambda part: tell(f"draining {events:,} events", part))
         drafted = stand.await_drafted()
     cpu_s = cpu_seconds_since(stand, spent)
@@ -102,6 +100,13 @@ def start_workers(stand: Stand, workers: Sequence[WorkerKind], tell: Tell) -> No
     """Start the workers; return once drafts of nothing are rated."""
     tell("starting the workers", None)
     stand.start(*workers)
+    stand.settle()
+
+
+def warm_up(stand: Stand, load: Load, times: tuple[Instant, Instant], tell: Tell) -> None:
+    """Send some batches to every partition; return once they are on drafts."""
+    tell("warming up", None)
+    _send(stand, load.batches(load.warm_up_events, *times))
     stand.settle()
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from pipeline.bench.drain import Drained, cpu_seconds_since, start_workers, stored_bytes
 from pipeline.bench.expected import Expected
 from pipeline.bench.kept import what_is_kept
-from pipeline.bench.probes import MemoryWatch, cpu_seconds, peak_rss_mb
+from pipeline.bench.probes import cpu_seconds, peak_rss_mb
 from pipeline.bench.shop import METER
 from pipeline.bench.stand import Stand, Tell
 from pipeline.core.calendar import Instant
@@ -95,7 +95,7 @@ def drain_raw(
         produce_s = _fill(stand, load, events, times, tell)
         tell(f"draining {events:,} events", None)
         spent, started = cpu_seconds(stand.pids()), time.monotonic()
-    with MemoryWatch(stand.worker_pids) as memory:
+    with stand.watched() as memory:
         collected = _await_collected(stand, _WARM_UP_EVENTS, events, tell)
         booked = stand.await_booked(stand.ends(), lambda part: tell("booking the rest", part))
         drafted = stand.await_drafted()

@@ -8,15 +8,16 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from pipeline.agents.link import KafkaLink
 from pipeline.agents.spool import Spooled
+from pipeline.bench.flame import flames
 from pipeline.bench.load import Made
-from pipeline.bench.probes import kind_of
+from pipeline.bench.probes import MemoryWatch, kind_of
 from pipeline.core.errors import CheckFailed, ServerFailed
 from pipeline.stores.kafka import log_ends, usage_log
 from pipeline.stores.postgres.books import load_cursors
@@ -35,12 +36,16 @@ _LOG_LINES = 5
 
 @dataclass
 class Stand:
-    """Servers and their pids from outside; a context that stops every worker it started."""
+    """Servers and their pids from outside; a context that stops every worker it started.
+
+    `flames` is the folder for flame graphs of the workers, None for none.
+    """
 
     around: Surroundings
     server_pids: Mapping[str, int]
     logs: Path
     connection: Connection
+    flames: Path | None = None
     _supervisors: dict[str, Supervisor] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
@@ -73,6 +78,14 @@ class Stand:
             for pid in pids:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
+
+    @contextmanager
+    def watched(self) -> Iterator[MemoryWatch]:
+        """Look at the workers for as long as this is entered."""
+        with ExitStack() as held:
+            if self.flames is not None:
+                held.enter_context(flames(self.worker_pids(), self.flames))
+            yield held.enter_context(MemoryWatch(self.worker_pids))
 
     def worker_pids(self) -> dict[str, int]:
         """Return the pid of every worker."""

@@ -52,6 +52,9 @@ _COMMANDS = {
     "simulate": _Command(
         "pipeline.cli.simulate", "simulate", "Play the workers in memory under every fault."
     ),
+    "bench-curves": _Command(
+        "pipeline.cli.bench_curves", "bench_curves", "Measure what becomes of it as it grows."
+    ),
     "schemas": _Command(
         "pipeline.cli.schemas", "app", "Check and register the schemas of what is on topics."
     ),

@@ -65,6 +65,10 @@ def bench(
         list[float] | None,
         typer.Option(min=0.01, max=1, help="Share of the rate to measure latency at, besides 0.5."),
     ] = None,
+    flame: Annotated[
+        Path | None,
+        typer.Option(help="Folder for flame graphs of the workers; takes time from the run."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Measure events per second, totals checked, on servers of its own."""
@@ -78,7 +82,8 @@ def bench(
     plan = replace(plan, loads=tuple(sorted({HALF, *(load or ())})))
     with TemporaryDirectory(prefix="bench-") as home, steps("bench") as tell:
         start = opening()
-        with _stand(Path(home), shape, start, tell) as stand:
+        with bench_stand(Path(home), shape, start, tell) as stand:
+            stand.flames = flame
             figures = run_course(stand, plan, start, tell)
     if json:
         print_json(figures.json())
@@ -87,7 +92,7 @@ def bench(
 
 
 @contextmanager
-def _stand(home: Path, shape: Shape, start: Instant, tell: Tell) -> Iterator[Stand]:
+def bench_stand(home: Path, shape: Shape, start: Instant, tell: Tell) -> Iterator[Stand]:
     """Start servers in a home of their own, with every customer on the plan."""
     settings = read_settings().model_copy(
         update={

@@ -1,0 +1,102 @@
+"""Families of runs: what one figure becomes as another one grows.
+
+Owns: which runs make a curve, which of its points are held against each other.
+Does not own: a run (course.py), what is made of the figures (pages, plots, costs).
+Every run has a throw-away stack of its own; a run that two families share is made once.
+"""
+
+from dataclasses import dataclass, replace
+
+from pipeline.bench.course import Plan
+from pipeline.bench.load import Shape
+from pipeline.bench.report import HALF
+from pipeline.collect.batch import Mode
+from pipeline.collect.limits import BATCH_EVENTS_MAX
+
+_SHAPE = Shape(Mode.KEYED, series=5000, partitions=4, batch_events=BATCH_EVENTS_MAX)
+BASE = Plan(_SHAPE, 1_000_000, metering=2, pricing=1, latency_s=0, baseline=False)
+_AFFINE_CUSTOMERS = 25
+_LATENCY_S = 10.0
+
+FLUSHES_S = (0.1, 0.3, 1.0, 3.0, 10.0)
+"""How long the pricing worker gathers: from streaming to micro-batches."""
+FLUSH_RATE = 20_000.0
+"""Events a second while the flush interval is varied: the same for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One run of a family: where it stands on the axis, and on which of its lines."""
+
+    x: int | str
+    plan: Plan
+    line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Runs along an axis. `held` are (line, x, x) whose costs are held against each other."""
+
+    name: str
+    axis: str
+    points: tuple[Point, ...]
+    held: tuple[tuple[str, int, int], ...] = ()
+
+
+def _series(count: int, batch_customers: int = 0) -> Plan:
+    shape = replace(_SHAPE, series=count, batch_customers=batch_customers)
+    return replace(BASE, shape=shape)
+
+
+def _partitions(count: int) -> Plan:
+    return replace(BASE, shape=replace(_SHAPE, partitions=count))
+
+
+def _mode(mode: Mode, events: int) -> Plan:
+    return replace(BASE, shape=replace(_SHAPE, mode=mode), events=events)
+
+
+_MODES = (
+    Point(
+        "keyed",
+        replace(BASE, latency_s=_LATENCY_S, loads=(HALF / 2, HALF, HALF * 3 / 2), baseline=True),
+    ),
+    Point("sequenced", _mode(Mode.SEQUENCED, 2_000_000)),
+    Point("raw", replace(BASE, events=200_000, collectors=1)),
+)
+_SERIES = (
+    *(Point(count, _series(count, _AFFINE_CUSTOMERS), "affine") for count in (100, 5_000, 100_000)),
+    *(Point(count, _series(count), "random") for count in (5_000, 100_000)),
+)
+FLUSH = "flush"
+FAMILIES = {
+    family.name: family
+    for family in (
+        Family("modes", "mode", _MODES),
+        Family(
+            "events",
+            "events",
+            tuple(Point(count, replace(BASE, events=count)) for count in (10**5, 10**6, 10**7)),
+            (("", 10**5, 10**7),),
+        ),
+        Family(
+            "series",
+            "series",
+            _SERIES,
+            (("affine", 100, 100_000), ("random", 5_000, 100_000)),
+        ),
+        Family(
+            "partitions",
+            "partitions",
+            tuple(Point(count, _partitions(count)) for count in (1, 4, 16)),
+            (("", 1, 16),),
+        ),
+        Family(
+            "workers",
+            "metering workers",
+            tuple(Point(count, replace(BASE, metering=count)) for count in (1, 2, 4)),
+            (("", 1, 4),),
+        ),
+        Family(FLUSH, "flush interval, s", ()),
+    )
+}
