@@ -156,6 +156,8 @@ def _meter_fact(meter: Meter) -> NewFact:
         body["percent"] = quantity_text(meter.percent)
     if meter.per_us is not None:
         body["per_s"] = meter.per_us // SECOND
+    if meter.points:
+        body["points"] = True
     return NewFact(FactKind.METER, meter.id, body)
 
 
@@ -183,7 +185,7 @@ def _price_body(price: PlanPrice) -> dict[str, Json]:
         "meter": price.meter,
         "price": dict(price.configured),
     }
-    return {**body, **price.scope.json()}
+    return {**body, **price.terms_json(), **price.scope.json()}
 
 
 def _customer_fact(customer: Customer) -> NewFact:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.documents import Subscription
-from pipeline.catalog.periods import parties, periods
+from pipeline.catalog.periods import closings, parties, periods
 from pipeline.core.calendar import EARLIEST, Duration, Instant
 from pipeline.core.identity import partition_of
 from pipeline.meter.ticks import Tick
@@ -20,7 +20,7 @@ from pipeline.meter.ticks import Tick
 
 @dataclass(frozen=True, slots=True, order=True)
 class Due:
-    """A period end that a tick passed: whose, and in which currency."""
+    """A cut instant that a tick passed: whose, and in which currency."""
 
     instant: Instant
     payer: str
@@ -90,12 +90,12 @@ class CutSchedule:
             if before == subscription and _rhythm(catalog, subscription) == _rhythm(old, before):
                 continue
             known = (
-                {self._due(old, before, end) for end in _ends(old, before, passed)}
+                {self._due(old, before, each) for each in _closed(old, before, passed)}
                 if before
                 else ()
             )
             owed = {
-                self._due(catalog, subscription, end) for end in _ends(catalog, subscription, now)
+                self._due(catalog, subscription, e) for e in _closed(catalog, subscription, now)
             }
             due |= owed.difference(known)
         self._catalog = catalog
@@ -112,8 +112,8 @@ class CutSchedule:
                 yield subscription
 
     def _push(self, subscription: Subscription, after: Instant) -> None:
-        for end in _ends_after(self._catalog, subscription, after):
-            heapq.heappush(self._ahead, (end, subscription.id))
+        for instant in closings(self._catalog, subscription, after, _FOR_EVER):
+            heapq.heappush(self._ahead, (instant, subscription.id))
             return
 
     def _push_start(self, subscription: Subscription, after: Instant) -> None:
@@ -130,20 +130,14 @@ class CutSchedule:
 _FOR_EVER: Instant = 1 << 62
 
 
-def _rhythm(catalog: Catalog, subscription: Subscription) -> tuple[Duration, str, str]:
+def _rhythm(catalog: Catalog, subscription: Subscription) -> tuple[Duration, str, str, bool]:
     """Return what decides the cuts of a subscription, besides itself."""
     plan, customer = parties(catalog, subscription)
-    return plan.cycle, customer.time_zone, plan.currency
+    return plan.cycle, customer.time_zone, plan.currency, plan.in_advance
 
 
-def _ends(catalog: Catalog, subscription: Subscription, until: Instant) -> Iterable[Instant]:
-    """Yield the period ends of a subscription at or before `until`."""
-    for served in periods(catalog, subscription, EARLIEST, until):
-        if served.period.end <= until:
-            yield served.period.end
-
-
-def _ends_after(catalog: Catalog, subscription: Subscription, after: Instant) -> Iterable[Instant]:
-    """Yield the period ends of a subscription after `after`."""
-    for served in periods(catalog, subscription, after, _FOR_EVER):
-        yield served.period.end
+def _closed(catalog: Catalog, subscription: Subscription, until: Instant) -> Iterable[Instant]:
+    """Yield the cut instants of a subscription at or before `until`."""
+    for instant in closings(catalog, subscription, EARLIEST - 1, until + 1):
+        if instant <= until:
+            yield instant

@@ -16,7 +16,7 @@ from pipeline.core.identity import Json
 from pipeline.core.quantity import exact
 from pipeline.meter.meters import Aggregation, Meter
 from pipeline.meter.scope import EVERYTHING, Scope
-from pipeline.rate import Price, parse_price
+from pipeline.rate import NO_TERMS, PaymentTerm, Price, Terms, parse_price, parse_terms
 
 Body = Mapping[str, Json]
 
@@ -60,11 +60,21 @@ class PlanPrice:
     price: Price
     configured: Mapping[str, Json]
     scope: Scope = EVERYTHING
+    terms: Terms = NO_TERMS
+
+    @property
+    def in_advance(self) -> bool:
+        """Whether it is due when a period starts."""
+        return self.terms.payment_term is PaymentTerm.IN_ADVANCE
+
+    def terms_json(self) -> Mapping[str, Json]:
+        """Return the terms as facts and documents tell them: only what was given."""
+        return cast(Body, self.terms.configured)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a subscription buys: prices billed every cycle, in arrears.
+    """What a subscription buys: prices billed every cycle.
 
     The prices are in force from `effective` on, those of `earlier` before; without a date they
     are in force throughout. All else of the plan is in force at once.
@@ -79,6 +89,11 @@ class Plan:
     prices: tuple[PlanPrice, ...]
     effective: Instant | None = None
     earlier: "Plan | None" = field(default=None, compare=False, repr=False)
+
+    @property
+    def in_advance(self) -> bool:
+        """Whether anything is due when a period starts."""
+        return any(price.in_advance for _, _, each in self.spans() for price in each.prices)
 
     def after(self, before: "Plan | None") -> "Plan":
         """Return this revision on top of what was in force before.
@@ -183,6 +198,7 @@ def meter(body: Body) -> Meter:
         of=cast("str | None", body.get("of")),
         percent=None if percent is None else exact(cast(str, percent)),
         per_us=None if per_s is None else cast(int, per_s) * SECOND,
+        points=body.get("points") is True,
     )
 
 
@@ -204,9 +220,18 @@ def _plan_price(body: Body) -> PlanPrice:
     price = parse_price(body["price"])
     if isinstance(price, tuple):
         raise BrokenInvariant(f"a price that is no price stands in the fact log: {price[0]}")
-    configured = cast(Body, body["price"])
-    meter = cast("str | None", body["meter"])
-    return PlanPrice(_text(body, "id"), _text(body, "name"), meter, price, configured, _scope(body))
+    terms = parse_terms(body, price, "")
+    if isinstance(terms, tuple):
+        raise BrokenInvariant(f"terms that are none stand in the fact log: {terms[0]}")
+    return PlanPrice(
+        id=_text(body, "id"),
+        name=_text(body, "name"),
+        meter=cast("str | None", body["meter"]),
+        price=price,
+        configured=cast(Body, body["price"]),
+        scope=_scope(body),
+        terms=terms,
+    )
 
 
 def _scope(body: Body) -> Scope:

@@ -7,9 +7,10 @@ Law: a refusal guards money; whatever moves none that was billed may change.
 
 from collections.abc import Iterator
 
+from pipeline.catalog.cards import meter_faults
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.documents import Plan
-from pipeline.catalog.sheet import Sheet, meter_faults
+from pipeline.catalog.sheet import Sheet
 from pipeline.catalog.yaml import Problem
 from pipeline.core.calendar import instant_text
 
@@ -39,7 +40,7 @@ def _plan_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
                 continue
             meter = catalog.meters.get(price.meter)
             where = f"{path}.prices[{place}]"
-            for key, fault in meter_faults(meter, plan.cycle, price.scope):
+            for key, fault in meter_faults(meter, plan.cycle, plan.currency, price):
                 yield sheet.problem(f"{where}.{key}", fault)
         if plan.id in sold:
             yield from _sold_plan_problems(sheet, path, catalog.plans[plan.id], plan)
@@ -49,7 +50,8 @@ def _sold_plan_problems(sheet: Sheet, path: str, before: Plan, plan: Plan) -> It
     """Yield the edits of a plan that its subscriptions forbid.
 
     A document has one currency; another cycle moves the edges of periods already billed; a price
-    that was not there bills every past period, for none carries it yet.
+    that was not there bills every past period, for none carries it yet; one due at another time
+    moves from one document to the next.
     """
     tail = f"while {plan.id} has subscriptions: make a new plan"
     if plan.currency != before.currency:
@@ -58,11 +60,15 @@ def _sold_plan_problems(sheet: Sheet, path: str, before: Plan, plan: Plan) -> It
     if plan.cycle != before.cycle:
         texts = f"from {before.cycle.text} to {plan.cycle.text}"
         yield sheet.problem(f"{path}.cycle", f"the cycle cannot change {texts} {tail}")
-    prices = {price.id for price in before.prices}
+    prices = {price.id: price for price in before.prices}
     for place, price in enumerate(plan.prices):
-        if price.id not in prices:
+        where, old = f"{path}.prices[{place}]", prices.get(price.id)
+        if old is None:
             message = f"the new price {price.id} would bill past periods too"
-            yield sheet.problem(f"{path}.prices[{place}].id", f"{message} {tail}")
+            yield sheet.problem(f"{where}.id", f"{message} {tail}")
+        elif price.in_advance != old.in_advance:
+            message = f"the payment term of {price.id} cannot change"
+            yield sheet.problem(f"{where}.payment_term", f"{message} {tail}")
 
 
 def _customer_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:

@@ -81,6 +81,13 @@ def parse_aggregation(text: str) -> Aggregation:
         raise ValueError(f"{shown(text)} is no aggregation: use one of {words}") from None
 
 
+def parse_flag(text: str) -> bool:
+    """Return yes or no."""
+    if text not in ("true", "false"):
+        raise ValueError(f"{shown(text)}: use true or false")
+    return text == "true"
+
+
 def parse_currency(text: str) -> str:
     """Return a currency that can be billed in."""
     try:

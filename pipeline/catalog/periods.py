@@ -16,7 +16,8 @@ from pipeline.core.calendar import Instant, Period, cycle_at, cycle_index
 class ServicePeriod:
     """One cycle of one subscription. `cycle` is the whole cycle, `period` what was served.
 
-    `due`: when its lines fall due, also those of a part of it.
+    `due`: when its lines fall due, also those of a part of it. `index`: cycles of the subscription
+    before this one.
     """
 
     subscription: Subscription
@@ -25,6 +26,11 @@ class ServicePeriod:
     cycle: Period
     period: Period
     due: Instant
+    index: int
+
+    def in_advance(self) -> "ServicePeriod":
+        """Return the period, due when it starts."""
+        return replace(self, due=self.period.start)
 
     def since(self, instant: Instant) -> "ServicePeriod":
         """Return the part of the period from `instant` on."""
@@ -58,5 +64,21 @@ def periods(
         end = cycle.end if subscription.end is None else min(cycle.end, subscription.end)
         if end > max(after, cycle.start):  # a day the zone never had (Apia, 2011) is no period
             period = Period(cycle.start, end)
-            yield ServicePeriod(subscription, plan, customer, cycle, period, end)
+            yield ServicePeriod(subscription, plan, customer, cycle, period, end, index)
         index += 1
+
+
+def closings(
+    catalog: Catalog, subscription: Subscription, after: Instant, until: Instant
+) -> Iterator[Instant]:
+    """Yield the cut instants after `after` of the periods that start before `until`, in order.
+
+    Each end of a period; also the first start, where a plan has fees in advance. A later start is
+    an end, or close behind one (a day that the zone never had).
+    """
+    plan, _ = parties(catalog, subscription)
+    for served in periods(catalog, subscription, after, until):
+        start = served.period.start
+        if plan.in_advance and start == subscription.start and start > after:
+            yield start
+        yield served.period.end

@@ -22,7 +22,9 @@ from pipeline.collect.limits import DIMENSION_CHARS_MAX, DIMENSIONS_MAX
 from pipeline.core.identity import Json
 from pipeline.meter.meters import Aggregation
 from pipeline.rate import package
-from pipeline.rate.limits import NUMBER_DIGITS_MAX, TIERS_MAX
+from pipeline.rate.conversion import Operation, Rounding
+from pipeline.rate.limits import DISCOUNTS_MAX, NUMBER_DIGITS_MAX, REASON_CHARS_MAX, TIERS_MAX
+from pipeline.rate.terms import Duration, PaymentTerm
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 PROFILE_MAX = 32
@@ -134,6 +136,11 @@ METER = Shape(
         "of": _text("The dimension whose values are counted (unique_count).", _READ),
         "percent": _decimal("Above 0, at most 100 (percentiles).", ""),
         "per": _clock("Levels are summed up in level x this time (time_weighted)"),
+        "points": {
+            "type": ["boolean", "string"],
+            "description": "Keep single events, for prices that look at each (sum).",
+            "enum": [True, False, "true", "false"],
+        },
     },
     ("id", "aggregation", "unit"),
 )
@@ -145,6 +152,14 @@ TIER = Shape(
         "flat_amount": _decimal("Of the tier, once."),
         "block_size": _decimal("Units of a block, priced once begun.", ""),
         "block_amount": _decimal("Of each block begun."),
+    },
+    (),
+)
+PERCENTAGE_TIER = Shape(
+    {
+        "up_to": TIER.members["up_to"],
+        "rate_percent": _decimal("Of the money in the tier.", ""),
+        "flat_amount": TIER.members["flat_amount"],
     },
     (),
 )
@@ -168,9 +183,64 @@ PRICES: Mapping[str, Shape] = {
         free_units=_decimal("Come off first.", ""),
         rounding=_words("What a package begun counts.", *package.PackageRounding),
     ),
+    "percentage": _price(
+        "percentage",
+        (),
+        rate_percent=_decimal("Of the money counted.", ""),
+        fixed_per_event=_decimal("Of each paying event."),
+        free_events=_number("The first events are free.", "[0-9]+"),
+        free_amount=_decimal("The first money is free.", ""),
+        per_event_minimum=_decimal("At least this of each paying event.", ""),
+        per_event_maximum=_decimal("At most this of each paying event.", ""),
+    ),
+    "graduated_percentage": _price(
+        "graduated_percentage",
+        ("tiers",),
+        tiers=_list("Sorted by up_to.", PERCENTAGE_TIER.schema(), minItems=1, maxItems=TIERS_MAX),
+    ),
 }
 """The price models that are booked, by type."""
 
+UNIT_CONVERSION = Shape(
+    {
+        "operation": _words("What is done with the factor.", *Operation),
+        "factor": _decimal("Above 0.", ""),
+        "rounding": _words("Of the converted quantity.", *Rounding),
+        "precision": {
+            **_number("Decimals it is rounded to.", "[0-9]{1,2}"),
+            "type": ["string", "integer"],
+        },
+    },
+    ("operation", "factor"),
+)
+_LASTING: Mapping[str, Schema] = {
+    "duration": _words("How long it lasts.", *Duration),
+    "cycles": _number("Cycles of the subscription (repeating).", "[0-9]{1,4}"),
+    "reason": _text("Stands on the line.", _READ, REASON_CHARS_MAX),
+}
+DISCOUNTS = (
+    Shape(
+        {"type": _words("", "percentage"), "percent": _decimal("Of what is left.", ""), **_LASTING},
+        ("type", "percent"),
+    ),
+    Shape(
+        {"type": _words("", "fixed"), "amount": _decimal("Off what is left.", ""), **_LASTING},
+        ("type", "amount"),
+    ),
+)
+_TERMS: Mapping[str, Schema] = {
+    "unit_conversion": UNIT_CONVERSION.schema(),
+    "usage_discount": _decimal("Free of each period, in converted units.", ""),
+    "discounts": _list(
+        "All percentages first, then the fixed ones.",
+        {"anyOf": [shape.schema() for shape in DISCOUNTS]},
+        maxItems=DISCOUNTS_MAX,
+    ),
+    "maximum": _decimal("Of a period.", ""),
+    "minimum": _decimal("Of a period: what lacks is charged at its end.", ""),
+    "quantity": _decimal("Of a flat fee: seats or the like.", ""),
+    "payment_term": _words("Of a flat fee.", *PaymentTerm),
+}
 PLAN_PRICE = Shape(
     {
         "id": _id("The price, within its plan."),
@@ -186,6 +256,7 @@ PLAN_PRICE = Shape(
         },
         "group_by": _list("A line for each value of these dimensions.", _text("", _READ)),
         "price": {"anyOf": [shape.schema() for shape in PRICES.values()]},
+        **_TERMS,
     },
     ("id", "name", "price"),
 )
@@ -201,7 +272,7 @@ PLAN = Shape(
             "type": ["string", "integer"],
         },
         "effective": _moment("From when on its prices are in force, absent: throughout"),
-        "prices": _list("Billed every cycle, in arrears.", PLAN_PRICE.schema()),
+        "prices": _list("Billed every cycle.", PLAN_PRICE.schema()),
     },
     ("id", "name", "issuer", "currency", "cycle"),
 )

@@ -33,6 +33,15 @@ def minor_digits(currency: str) -> int:
     return int(known.exponent)
 
 
+def is_currency(text: str) -> bool:
+    """Return whether a text names a currency that can be billed in."""
+    try:
+        minor_digits(text)
+    except ValueError:
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Money:
     """An amount in whole minor units of one currency."""

@@ -17,10 +17,11 @@ from pipeline.catalog.periods import ServicePeriod, parties, periods
 from pipeline.core.calendar import Instant, instant_text, parse_instant, snap_up
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json, derived_id
+from pipeline.core.money import minor_digits
 from pipeline.invoice.lines import Line, LineKey, flat_line, usage_line
 from pipeline.invoice.totals import Totals
-from pipeline.invoice.usage import Usage, UsageRequest, groups, quantity
-from pipeline.rate import Fault, Position, Rated, RatingInput, rate
+from pipeline.invoice.usage import Usage, UsageRequest, events_for, groups, quantity
+from pipeline.rate import Events, Fault, Position, Rated, RatingInput, looks_at_events, rate
 
 FORMAT = "talea.invoice.1"
 
@@ -43,6 +44,8 @@ class PlannedLine:
     request: UsageRequest | None
     past: UsageRequest | None = None
     position: Position = Position.SINGLE
+    opens: bool = True
+    """Whether no earlier line is of the same price and period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +74,13 @@ def planned_lines(
         plan, _ = parties(catalog, subscription)
         if plan.currency != currency:
             continue
-        for price in {card.id: None for _, _, revision in plan.spans() for card in revision.prices}:
+        for price, card in {c.id: c for _, _, each in plan.spans() for c in each.prices}.items():
             until = (carried or {}).get((subscription.id, price), subscription.start)
-            for served in periods(catalog, subscription, until, instant):
-                if served.period.end > instant:
+            for served in periods(catalog, subscription, until, instant + 1):
+                due = served.in_advance() if card.in_advance else served
+                if due.due > instant:
                     break
-                found += _lines_of_price(catalog, served.since(until), price)
+                found += _lines_of_price(catalog, due.since(until), price)
     return sorted(found, key=lambda line: (line.served.plan.issuer, line.key))
 
 
@@ -93,14 +97,16 @@ def _lines_of_price(catalog: Catalog, served: ServicePeriod, price: str) -> list
     for place, (part, card) in enumerate(parts):
         key = LineKey(served.subscription.id, price, part.period.start)
         start, end = served.period.start, part.period.end
-        request = _request(catalog, served.part(start, end), card)
-        past = None
-        position = Position.SINGLE
-        if request is not None and len(parts) > 1:
-            last = place == len(parts) - 1
+        last = place == len(parts) - 1
+        past, position = None, Position.SINGLE
+        if card.meter is not None and looks_at_events(card.price):
+            start = part.period.start  # events have no past (rule 25): a new price counts anew
+            position = Position.SINGLE if last else Position.FIRST
+        elif card.meter is not None and len(parts) > 1:
             position = Position.LAST if last else Position.MID if place else Position.FIRST
             past = _request(catalog, served.part(start, part.period.start), card) if place else None
-        found.append(PlannedLine(key, part, card, request, past, position))
+        request = _request(catalog, served.part(start, end), card)
+        found.append(PlannedLine(key, part, card, request, past, position, opens=not place))
     return found
 
 
@@ -142,7 +148,7 @@ def _request(catalog: Catalog, served: ServicePeriod, card: PlanPrice) -> UsageR
         card.meter,
         snap_up(served.period.start, meter.window_us),
         snap_up(served.period.end, meter.window_us),
-        meter.aggregation.grain,
+        meter.grain,
         card.scope,
     )
 
@@ -161,8 +167,11 @@ def compose(
         own = [line for line in lines if line.served.plan.issuer == issuer]
         cut = instant_text(instant)
         document_id = derived_id("inv", payer, currency, cut, issuer)
+        billed: dict[tuple[str, str], int] = {}
         built = [
-            made for line in own for made in _lines(catalog, document_id, line, currency, usage)
+            made
+            for line in own
+            for made in _lines(catalog, document_id, line, currency, usage, billed)
         ]
         totals = Totals.sum(line_totals for _, line_totals in built)
         content: dict[str, Json] = {
@@ -174,8 +183,7 @@ def compose(
             "currency": currency,
             "billing_profile": dict(catalog.customers[payer].profile),
             "cut_instant": cut,
-            "period_start": instant_text(min(line.served.period.start for line in own)),
-            "period_end": instant_text(max(line.served.period.end for line in own)),
+            **_service_period(own),
             "totals": totals.json(),
             "lines": [line for line, _ in built],
         }
@@ -184,41 +192,85 @@ def compose(
 
 
 def _lines(
-    catalog: Catalog, document_id: str, line: PlannedLine, currency: str, usage: Usage
+    catalog: Catalog,
+    document_id: str,
+    line: PlannedLine,
+    currency: str,
+    usage: Usage,
+    billed: dict[tuple[str, str], int],
 ) -> list[tuple[Line, Totals]]:
-    """Return the lines that a planned one becomes: one for each group of its usage."""
-    if line.request is None or line.card.meter is None:
-        cycle, period = line.served.cycle, line.served.period
-        factor = Fraction(period.end - period.start, cycle.end - cycle.start)
-        proration = None if factor == 1 else factor
-        rated = _rated(
-            line, RatingInput(currency, line.card.price, Fraction(1), proration=proration)
-        )
-        return [flat_line(document_id, line.key, line.served, line.card, rated)]
-    meter, made = catalog.meters[line.card.meter], []
+    """Return the lines that a planned one becomes: one for each group of its usage.
+
+    `billed` is what earlier lines of the period came to: bounds look at all of it (rule 30).
+    """
+    card, served = line.card, line.served
+    if line.request is None or card.meter is None:
+        whole = served.cycle.end - served.cycle.start
+        share = Fraction(served.period.end - served.period.start, whole)
+        proration = None if share == 1 else share
+        asked = RatingInput(currency, card.price, card.terms.quantity, proration=proration)
+        return [flat_line(document_id, line.key, served, card, _rated(line, asked))]
+    meter, made = catalog.meters[card.meter], []
     past = dict(groups(line.past, usage.get(line.past, ()))) if line.past else {}
     for group, rows in groups(line.request, usage.get(line.request, ())):
         key, total = replace(line.key, group=group), quantity(meter, line.request, rows)
         before = quantity(meter, line.past, past.get(group, ())) if line.past else Fraction(0)
-        billed = max(Fraction(0), before)  # a total below zero was rated as zero (rule 9)
-        asked = RatingInput(
-            currency,
-            line.card.price,
-            total - billed,
-            pre_line_quantity=billed,
-            line_position=line.position,
-        )
-        quantities = (total - before, before)
+        asked = _asked(line, currency, (total, before), events_for(card.price, rows))
+        source = (line.key.subscription, line.key.price)
+        if not line.opens and card.terms.bounded:
+            earlier = Fraction(billed.get(source, 0), 10 ** minor_digits(currency))
+            asked = replace(asked, previously_billed_amount=earlier)
         rated = _rated(line, asked)
-        made.append(usage_line(document_id, key, line.served, line.card, meter, quantities, rated))
+        billed[source] = rated.amount_minor + (0 if line.opens else billed.get(source, 0))
+        quantities = (total - before, before)
+        made.append(usage_line(document_id, key, served, card, meter, quantities, rated))
     return made
 
 
+def _asked(
+    line: PlannedLine, currency: str, totals: tuple[Fraction, Fraction], events: Events
+) -> RatingInput:
+    """Return what is asked of rating for a total, less what was rated of it before.
+
+    A total below zero was rated as zero (rule 9).
+    """
+    total, before = totals
+    position = line.position
+    if events.known:
+        quantity = None if events.amounts is not None else max(Fraction(0), total)
+        return RatingInput(
+            currency,
+            line.card.price,
+            quantity,
+            line_position=position,
+            event_count=events.count,
+            per_event_amounts=events.amounts,
+        )
+    rest = max(Fraction(0), before)
+    return RatingInput(
+        currency,
+        line.card.price,
+        total - rest,
+        pre_line_quantity=rest,
+        line_position=position,
+    )
+
+
 def _rated(line: PlannedLine, asked: RatingInput) -> Rated:
-    rated = rate(asked)
+    rated = rate(line.card.terms.added(asked, line.served.index))
     if isinstance(rated, Fault):
         raise RatingFailed(line.key, rated)
     return rated
+
+
+def _service_period(lines: Sequence[PlannedLine]) -> dict[str, Json]:
+    """Return what a document is about: what was served, or only what is paid in advance."""
+    periods = [line.served.period for line in lines if not line.card.in_advance]
+    periods = periods or [line.served.period for line in lines]
+    return {
+        "period_start": instant_text(min(period.start for period in periods)),
+        "period_end": instant_text(max(period.end for period in periods)),
+    }
 
 
 class RatingFailed(BrokenInvariant):

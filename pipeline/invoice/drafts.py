@@ -8,7 +8,7 @@ at the next tick (compose.py makes both).
 from collections.abc import Container
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.periods import periods
+from pipeline.catalog.periods import closings, parties
 from pipeline.core.calendar import Instant
 
 Closing = tuple[str, Instant]
@@ -24,8 +24,8 @@ def open_closings(
     """
     found = set()
     for subscription in catalog.subscriptions_of(payer):
-        for served in periods(catalog, subscription, passed, log_time + 1):
-            closing = (served.plan.currency, served.period.end)
-            if closing not in cut:
-                found.add(closing)
+        currency = parties(catalog, subscription)[0].currency
+        for instant in closings(catalog, subscription, passed, log_time + 1):
+            if (currency, instant) not in cut:
+                found.add((currency, instant))
     return sorted(found, key=lambda closing: (closing[1], closing[0]))

@@ -113,6 +113,7 @@ def _money_fields(unit_amount: Fraction, currency: str, totals: Totals) -> Line:
 
 def _source_fields(key: LineKey, served: ServicePeriod, card: PlanPrice) -> Line:
     return {
+        "payment_term": card.terms.payment_term.value,
         "source_id": key.source_id,
         "subscription": key.subscription,
         "invoice_at": instant_text(served.due),
@@ -123,6 +124,7 @@ def _source_fields(key: LineKey, served: ServicePeriod, card: PlanPrice) -> Line
             "id": card.id,
             "meter": card.meter,
             "price": dict(card.configured),
+            **card.terms_json(),
             **card.scope.json(),
             **({"group": dict(key.group)} if card.scope.group_by else {}),
         },
@@ -145,6 +147,15 @@ def _named(card: PlanPrice, key: LineKey) -> str:
     return f"{card.name} ({', '.join(told)})" if told else card.name
 
 
+def _discounts(line: RatedLine, served: ServicePeriod, card: PlanPrice) -> list[Json]:
+    """Return what took how much off a rated line: its discounts in order, then the maximum."""
+    told = [each.json() for each in card.terms.reductions(served.index)]
+    if card.terms.maximum is not None:
+        told.append({"type": "maximum", "amount": quantity_text(card.terms.maximum)})
+    pairs = zip(told, line.shares, strict=True) if line.shares else ()
+    return [{**what, "amount_minor": share} for what, share in pairs if share]
+
+
 def _totals(line: RatedLine) -> Totals:
     """Return a rated line's totals: a minimum's top-up is a charge, the rest an amount."""
     if line.kind is Kind.MINIMUM:
@@ -164,6 +175,7 @@ def flat_line(
         name=card.name,
         description=card.name,
         quantity=quantity_text(fee.quantity),
+        discounts=_discounts(fee, served, card),
         **_money_fields(fee.unit_amount, rated.currency, totals),
         **_source_fields(key, served, card),
     )
@@ -199,6 +211,7 @@ def usage_line(
                 status="detailed",
                 meter=meter.id,
                 quantity=quantity_text(detailed.quantity),
+                discounts=_discounts(detailed, served, card),
                 **_money_fields(detailed.unit_amount, rated.currency, totals),
                 **_source_fields(key, served, card),
             )

@@ -102,9 +102,20 @@ def _figures(depth: int, name: str, line: Record) -> _Row:
 
 
 def _discount(depth: int, line: Record) -> Iterator[_Row]:
-    totals = cast(Record, line["totals"])
-    if totals["discounts_total_minor"]:
+    totals, told = cast(Record, line["totals"]), _records(line, "discounts")
+    for each in told:
+        amount = Money(-cast(int, each["amount_minor"]), str(line["currency"])).text
+        yield _Row(depth, _reduction(each), ("", "", amount))
+    if totals["discounts_total_minor"] and not told:
         yield _Row(depth, "discount", ("", "", _money(totals, "discounts_total_minor", line, -1)))
+
+
+def _reduction(discount: Record) -> str:
+    """Return what took something off, and why."""
+    kind, reason = discount["type"], discount.get("reason")
+    told = f"{discount['percent']} %" if "percent" in discount else str(discount["amount"])
+    name = f"maximum {told}" if kind == "maximum" else f"discount {told}"
+    return f"{name}: {reason}" if reason else name
 
 
 def _totals(content: Record) -> Iterator[tuple[str, str]]:

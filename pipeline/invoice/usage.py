@@ -16,11 +16,12 @@ from pipeline.core.quantity import from_mantissa
 from pipeline.meter.latest import latest
 from pipeline.meter.meters import Aggregation, Grain, Meter
 from pipeline.meter.percentile import percentile
-from pipeline.meter.points import UsagePoint
+from pipeline.meter.points import UsagePoint, in_order
 from pipeline.meter.scope import EVERYTHING, Pairs, Scope
 from pipeline.meter.time_weighted import time_weighted
 from pipeline.meter.unique_count import unique_count
 from pipeline.meter.window_percentile import window_percentile
+from pipeline.rate import Events, PercentagePrice, Price, looks_at_events
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -78,6 +79,8 @@ def quantity(meter: Meter, request: UsageRequest, used: Iterable[Used]) -> Fract
     rows = list(used)
     parts = [row for row in rows if isinstance(row, UsagePart)]
     points = [row for row in rows if isinstance(row, UsagePoint)]
+    if meter.points:
+        parts += map(_part, points)
     period = Period(request.start, request.end)
     match meter.aggregation:
         case Aggregation.COUNT:
@@ -103,6 +106,28 @@ def quantity(meter: Meter, request: UsageRequest, used: Iterable[Used]) -> Fract
             return time_weighted(points, period, meter.per_us)
         case _:
             assert_never(meter.aggregation)
+
+
+def events_for(price: Price, used: Iterable[Used]) -> Events:
+    """Return what a price must know of the single events: nothing, how many, or each in order.
+
+    An event below zero pays nothing: like usage below zero, it is rated as none.
+    """
+    if not isinstance(price, PercentagePrice) or not looks_at_events(price):
+        return Events()
+    rows = list(used)
+    if not price.needs_amounts:
+        counts = (row.multiplicity if isinstance(row, UsagePoint) else row.count for row in rows)
+        return Events(sum(counts))
+    points = in_order(row for row in rows if isinstance(row, UsagePoint))
+    amounts = (point.value for point in points for _ in range(point.multiplicity))
+    return Events(amounts=tuple(amount for amount in amounts if amount >= 0))
+
+
+def _part(point: UsagePoint) -> UsagePart:
+    """Return what a point comes to where its meter adds up."""
+    told, value = point.multiplicity, point.mantissa
+    return UsagePart(point.scale, told, told * value, value, value, 0, point.dimensions)
 
 
 def _count(parts: Iterable[UsagePart]) -> Fraction:

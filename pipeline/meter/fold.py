@@ -52,7 +52,7 @@ def fold(
     for row in wide:
         sums[row.row] = minima[row.row] = maxima[row.row] = 0
     points = NO_POINTS
-    if any(each is not None and each.aggregation.keeps_points for each in meters):
+    if any(each is not None and each.keeps_points for each in meters):
         rows = np.repeat(np.arange(len(counts)), counts)
         picking = Picking(batch, columns, meters, partition)
         points = pick_points(picking, chosen[groups.order], rows, windows)

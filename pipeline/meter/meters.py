@@ -56,7 +56,9 @@ class Aggregation(StrEnum):
     @property
     def option(self) -> str | None:
         """The parameter it may have."""
-        return "per" if self is Aggregation.TIME_WEIGHTED else None
+        if self is Aggregation.TIME_WEIGHTED:
+            return "per"
+        return "points" if self is Aggregation.SUM else None
 
 
 _GRAINS = {
@@ -78,6 +80,7 @@ class Meter:
     """A meter in force. `window_us`: length of its windows, aligned to 1970-01-01T00:00Z.
 
     `of` is the dimension whose distinct values are counted: usage is not kept apart by it.
+    `points`: keep single events beside their sum, for prices that look at each of them.
     `percent` is that of a percentile; `per_us` the time a level is counted in (None: averaged).
     """
 
@@ -89,3 +92,14 @@ class Meter:
     of: str | None = None
     percent: Fraction | None = None
     per_us: int | None = None
+    points: bool = False
+
+    @property
+    def keeps_points(self) -> bool:
+        """Whether each event is kept as a point beside the additive columns."""
+        return self.points or self.aggregation.keeps_points
+
+    @property
+    def grain(self) -> Grain:
+        """What its aggregation folds."""
+        return Grain.POINTS if self.points else self.aggregation.grain

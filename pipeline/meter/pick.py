@@ -36,7 +36,7 @@ def pick_points(picking: Picking, events: Longs, rows: Longs, windows: Longs) ->
     meter = picking.columns.meter[events]
     singly, found = [], []
     for entry, each in enumerate(picking.meters):
-        if each is None or not each.aggregation.keeps_points:
+        if each is None or not each.keeps_points:
             continue
         if each.of is None:
             singly.append(entry)

@@ -17,18 +17,37 @@ from pipeline.rate.graduated import GraduatedPrice
 from pipeline.rate.graduated_percentage import GraduatedPercentagePrice, PercentageTier
 from pipeline.rate.lines import Component, Kind, Rated, RatedLine
 from pipeline.rate.package import PackagePrice, PackageRounding
-from pipeline.rate.percentage import PercentagePrice
-from pipeline.rate.price import Price, parse_price, price_json
+from pipeline.rate.percentage import Events, PercentagePrice
+from pipeline.rate.price import (
+    MODELS,
+    Price,
+    looks_at_events,
+    parse_price,
+    price_json,
+    quantity_max,
+)
 from pipeline.rate.rating import rate
 from pipeline.rate.request import Position, RatingInput
+from pipeline.rate.terms import KEYS as TERMS_KEYS
+from pipeline.rate.terms import (
+    NO_TERMS,
+    PaymentTerm,
+    Reduction,
+    Terms,
+    parse_terms,
+)
 from pipeline.rate.tiers import BlockTier, Tier, UnitTier
 from pipeline.rate.unit import UnitPrice
 from pipeline.rate.volume import VolumePrice
 
 __all__ = [
+    "MODELS",
+    "NO_TERMS",
+    "TERMS_KEYS",
     "BlockTier",
     "Component",
     "Discount",
+    "Events",
     "Fault",
     "FaultCode",
     "FixedDiscount",
@@ -39,6 +58,7 @@ __all__ = [
     "Operation",
     "PackagePrice",
     "PackageRounding",
+    "PaymentTerm",
     "PercentageDiscount",
     "PercentagePrice",
     "PercentageTier",
@@ -47,7 +67,9 @@ __all__ = [
     "Rated",
     "RatedLine",
     "RatingInput",
+    "Reduction",
     "Rounding",
+    "Terms",
     "Tier",
     "UnitConversion",
     "UnitPrice",
@@ -56,7 +78,10 @@ __all__ = [
     "answer_allocate",
     "answer_rate",
     "explain_rate",
+    "looks_at_events",
     "parse_price",
+    "parse_terms",
     "price_json",
+    "quantity_max",
     "rate",
 ]

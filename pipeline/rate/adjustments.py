@@ -47,13 +47,16 @@ def in_order(discounts: Sequence[Discount]) -> list[Discount]:
     return sorted(discounts, key=lambda discount: isinstance(discount, FixedDiscount))
 
 
-def discounted(amounts: Sequence[int], discounts: Sequence[Discount], scale: int) -> list[int]:
-    """Return each line's discount in minor units, of its amount in minor units."""
-    left = list(amounts)
+def discounted(
+    amounts: Sequence[int], discounts: Sequence[Discount], scale: int
+) -> list[tuple[int, ...]]:
+    """Return what each discount, in order, takes off each line; all in minor units."""
+    left, taken = list(amounts), []
     for discount in in_order(discounts):
-        for index, share in enumerate(_shares(left, _taken(discount, sum(left), scale))):
-            left[index] -= share
-    return [amount - rest for amount, rest in zip(amounts, left, strict=True)]
+        shares = _shares(left, _taken(discount, sum(left), scale))
+        left = [rest - share for rest, share in zip(left, shares, strict=True)]
+        taken.append(shares)
+    return list(zip(*taken, strict=True))
 
 
 def _taken(discount: Discount, left: int, scale: int) -> int:
@@ -91,19 +94,20 @@ def capped(nets: Sequence[int], room: int) -> list[int]:
 
 def read_discounts(fields: Fields) -> tuple[Discount, ...]:
     """Read `discounts`."""
-    read = (_read_discount(item) for item in fields.objects("discounts", DISCOUNTS_MAX))
+    read = (read_discount(item) for item in fields.objects("discounts", DISCOUNTS_MAX))
     return tuple(discount for discount in read if discount is not None)
 
 
-def _read_discount(fields: Fields) -> Discount | None:
+def read_discount(fields: Fields, more: frozenset[str] = frozenset()) -> Discount | None:
+    """Read one discount; `more` keys belong to whoever asks."""
     if not fields.opened:
         return None
     match fields.value("type"):
         case "percentage":
-            fields.close(frozenset({"type", "percent"}), frozenset({"amount"}))
+            fields.close(more | {"type", "percent"}, frozenset({"amount"}))
             return PercentageDiscount(fields.needed("percent"))
         case "fixed":
-            fields.close(frozenset({"type", "amount"}), frozenset({"percent"}))
+            fields.close(more | {"type", "amount"}, frozenset({"percent"}))
             return FixedDiscount(fields.needed("amount"))
         case None:
             fields.note(FaultCode.MISSING, "type", "required, but absent or null")

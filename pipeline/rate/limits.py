@@ -12,6 +12,10 @@ TIERS_MAX = 1000
 """Tiers of one price."""
 DISCOUNTS_MAX = 100
 """Discounts on one line."""
+CYCLES_MAX = 1200
+"""Cycles that a discount may be repeated for."""
+REASON_CHARS_MAX = 256
+"""Characters of a discount's reason."""
 EVENTS_MAX = 100_000
 """Amounts in `per_event_amounts`, and weights of one allocation."""
 SHOWN_CHARS_MAX = 50

@@ -101,6 +101,8 @@ class RatedLine:
     unit_amount: Fraction
     amount_minor: int
     discount_minor: int
+    shares: tuple[int, ...] = ()
+    """The discount by what took it: each discount of the request in order, then the maximum."""
 
     @property
     def kind(self) -> Kind:

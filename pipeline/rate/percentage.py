@@ -58,6 +58,11 @@ class PercentagePrice:
         return bool(self.free_events) or self.bounded or (fee_beside_amount and self._allows)
 
     @property
+    def looks_at_events(self) -> bool:
+        """Whether events must be told one by one, or at least counted (rule 25)."""
+        return self.needs_amounts or self.fixed_per_event != 0
+
+    @property
     def _allows(self) -> bool:
         """Whether anything is free at all."""
         return self.free_events != 0 and not (self.free_events is None and self.free_amount is None)
@@ -69,6 +74,11 @@ class Events:
 
     count: int | None = None
     amounts: tuple[Fraction, ...] | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether anything is."""
+        return self.count is not None or self.amounts is not None
 
 
 def parts(price: PercentagePrice, quantity: Fraction, events: Events) -> list[Part]:

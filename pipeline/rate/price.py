@@ -40,7 +40,7 @@ Price: TypeAlias = (
     | GraduatedPercentagePrice
 )
 
-_MODELS: Mapping[str, tuple[frozenset[str], Callable[[Fields], Price]]] = {
+MODELS: Mapping[str, tuple[frozenset[str], Callable[[Fields], Price]]] = {
     "flat": (flat.KEYS, flat.read),
     "unit": (unit.KEYS, unit.read),
     "graduated": (graduated.KEYS, graduated.read),
@@ -49,7 +49,7 @@ _MODELS: Mapping[str, tuple[frozenset[str], Callable[[Fields], Price]]] = {
     "percentage": (percentage.KEYS, percentage.read),
     "graduated_percentage": (graduated_percentage.KEYS, graduated_percentage.read),
 }
-_ALL_KEYS = frozenset[str]().union(*(keys for keys, _ in _MODELS.values()))
+_ALL_KEYS = frozenset[str]().union(*(keys for keys, _ in MODELS.values()))
 
 
 def parse_price(value: object, path: str = "price") -> Price | tuple[Fault, ...]:
@@ -90,9 +90,9 @@ def read_price(fields: Fields) -> Price | None:
     if name is None:
         fields.note(FaultCode.MISSING, "type", "required, but absent or null")
         return None
-    model = _MODELS.get(name) if isinstance(name, str) else None
+    model = MODELS.get(name) if isinstance(name, str) else None
     if model is None:
-        fields.choice("type", name, _MODELS)
+        fields.choice("type", name, MODELS)
         return None
     keys, read = model
     fields.close(keys, _ALL_KEYS)
@@ -139,6 +139,11 @@ def price_parts(price: Price, quantity: Fraction, events: Events) -> list[Part]:
             return graduated_percentage.parts(price, quantity)
         case _:
             assert_never(price)
+
+
+def looks_at_events(price: Price) -> bool:
+    """Return whether single events must be told, or at least counted (rule 25)."""
+    return isinstance(price, PercentagePrice) and price.looks_at_events
 
 
 def quantity_max(price: Price) -> Fraction | None:

@@ -42,6 +42,8 @@ class Side:
     parts: Sequence[Part]
     amounts: Sequence[int]
     discounts: Sequence[int]
+    shares: Sequence[tuple[int, ...]]
+    """Each discount by what took it."""
 
     @property
     def net_minor(self) -> int:
@@ -126,8 +128,9 @@ def _side(request: RatingInput, raw: Fraction, scale: int, path: str) -> Side | 
     parts = price_parts(request.price, quantity, line_events(request))
     amounts = [part_minor(part, request.proration, scale) for part in parts]
     if request.discounts:
-        return Side(quantity, parts, amounts, discounted(amounts, request.discounts, scale))
-    return Side(quantity, parts, amounts, [0] * len(amounts))
+        shares = discounted(amounts, request.discounts, scale)
+        return Side(quantity, parts, amounts, [sum(share) for share in shares], shares)
+    return Side(quantity, parts, amounts, [0] * len(amounts), [()] * len(amounts))
 
 
 def _settled(request: RatingInput, now: Side, past: Side | None, scale: int) -> Working:
@@ -158,14 +161,17 @@ def _cap(side: Side, room: int) -> Side:
     nets = [amount - off for amount, off in zip(side.amounts, side.discounts, strict=True)]
     cuts = capped(nets, room)
     discounts = [off + cut for off, cut in zip(side.discounts, cuts, strict=True)]
-    return Side(side.quantity, side.parts, side.amounts, discounts)
+    shares = [(*share, cut) for share, cut in zip(side.shares, cuts, strict=True)]
+    return Side(side.quantity, side.parts, side.amounts, discounts, shares)
 
 
 def _lines(side: Side) -> list[RatedLine]:
     """Return the lines of a side that has no past."""
     return [
-        RatedLine(part.component, part.quantity, part.unit_amount, amount, discount)
-        for part, amount, discount in zip(side.parts, side.amounts, side.discounts, strict=True)
+        RatedLine(part.component, part.quantity, part.unit_amount, amount, discount, shares)
+        for part, amount, discount, shares in zip(
+            side.parts, side.amounts, side.discounts, side.shares, strict=True
+        )
     ]
 
 
@@ -185,7 +191,8 @@ def _difference(now: Side, past: Side) -> list[RatedLine]:
     for part in past.parts:
         gone = pasts.pop((part.component, part.unit_amount), None)
         if gone is not None:
-            nothing = RatedLine(part.component, ZERO, part.unit_amount, 0, 0)
+            none = (0,) * len(gone.shares)
+            nothing = RatedLine(part.component, ZERO, part.unit_amount, 0, 0, none)
             placed.append((part.place, _less(nothing, gone)))
     placed.sort(key=lambda item: item[0])
     return [line for _, line in placed]
@@ -199,4 +206,5 @@ def _less(line: RatedLine, before: RatedLine) -> RatedLine:
         line.unit_amount,
         line.amount_minor - before.amount_minor,
         line.discount_minor - before.discount_minor,
+        tuple(share - taken for share, taken in zip(line.shares, before.shares, strict=True)),
     )

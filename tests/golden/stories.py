@@ -1,4 +1,4 @@
-"""Three invoices as stories: a catalog, what was used, when the period was cut.
+"""Invoices as stories: a catalog, what was used, when the period was cut.
 
 Told in the domain's words and carried through the pure rooms: events -> batches -> slices ->
 usage rows -> document. The figures in the comments were worked out by hand.
@@ -30,7 +30,7 @@ from builders import (
 from pipeline.collect.event import UsageEvent
 from pipeline.core.calendar import SECOND
 from pipeline.core.identity import Json
-from pipeline.invoice.compose import compose, planned_lines
+from pipeline.invoice.compose import Carried, compose, planned_lines, with_lines
 from pipeline.meter.ticks import Tick
 
 HALF_A_DAY = 12 * 3600 * SECOND
@@ -59,9 +59,13 @@ class Story:
                 line.send(keyed(*now))
         line.tick(Tick(len(edges) + 1, end, facts.head))
         books.book(line.slices)
-        cut = books.cuts[-1]
+        *before, cut = books.cuts
         catalog = facts.at(facts.head)
-        lines = planned_lines(catalog, cut.payer, cut.currency, cut.instant)
+        carried: Carried = {}
+        for each in before:
+            lines = planned_lines(catalog, each.payer, each.currency, each.instant, carried)
+            carried = with_lines(carried, lines)
+        lines = planned_lines(catalog, cut.payer, cut.currency, cut.instant, carried)
         used = books.used([each.request for each in lines if each.request], cut.serial)
         (document,) = compose(catalog, cut.payer, cut.currency, cut.instant, lines, used)
         return document.content
@@ -157,3 +161,42 @@ PRORATED = Story(
 # the month: 31 days less the hour that spring takes = 743 h
 # served: 1 to 15 March, 15 days less that hour      = 359 h
 # 10000 x 359 / 743 = 4831.7631... yen -> 4832; a naive 15/31 of days would give 4839
+
+TERMS = Story(
+    facts=[
+        meter_of("api-calls", unit="calls"),
+        meter_of("exports", unit="exports"),
+        plan_of(
+            "scale",
+            price_of(
+                "api-calls",
+                graduated(("1000", "0.01", "0"), (None, "0.005", "2.50")),
+                "api-calls",
+                usage_discount="500",
+                discounts=[
+                    {"type": "fixed", "amount": "1.50", "reason": "slow week"},
+                    {"type": "percentage", "percent": "15", "reason": "partner"},
+                ],
+            ),
+            price_of("exports", per_unit("0.25"), "exports", minimum="10.00"),
+            price_of("seats", flat("12.00"), quantity="3", payment_term="in_advance"),
+        ),
+        customer_of("acme"),
+        subscription_of("sub-acme", "acme", "scale", "2026-03-01T00:00:00Z"),
+    ],
+    events=[
+        usage(value="2000.5", meter="api-calls", id="c1", time=at("02")),
+        usage(value="300", meter="api-calls", id="c2", time=at("21")),
+        usage(value="17", meter="exports", id="x1", time=at("09")),
+    ],
+    closed_at="2026-04-01T00:00:00Z",
+)
+# api-calls: 2300.5 less 500 free = 1800.5
+# tier 1: 1000  x 0.01   = 10.00; less 15 % 1.50
+# tier 2:  800.5 x 0.005 =  4.0025 -> 4.00; less 15 % 0.60
+#         entering it    =  2.50; less 15 % 0.375
+# 15 % of 16.50 = 2.475 -> 2.48, by largest remainder 1.50 + 0.60 + 0.38
+# 1.50 by what is left, 8.50 + 3.40 + 2.12 of 14.02: 0.9094, 0.3638, 0.2268 -> 0.91 + 0.36 + 0.23
+# exports: 17 x 0.25 = 4.25, topped up by 5.75 to 10.00
+# seats, April's, since March's were due on March 1: 3 x 12.00 = 36.00
+# amount 16.50 + 4.25 + 36.00 = 56.75; charges 5.75; discounts 3.98; total 58.52

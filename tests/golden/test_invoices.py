@@ -1,4 +1,4 @@
-"""Golden invoices: three stories, each to the last cent, as a person reads them.
+"""Golden invoices: stories, each to the last cent, as a person reads them.
 
 The texts in `invoices/` were worked out by hand (see `stories.py`); no option rewrites them.
 """
@@ -21,6 +21,7 @@ STORIES = [
     ("unit_and_flat", stories.UNIT_AND_FLAT, 5422),
     ("graduated", stories.GRADUATED, 1239573140),
     ("prorated", stories.PRORATED, 4832),
+    ("terms", stories.TERMS, 5852),
 ]
 
 

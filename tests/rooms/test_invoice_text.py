@@ -23,6 +23,7 @@ def line(name: str, amount: int, **more: Json) -> dict[str, Json]:
         "currency": "EUR",
         "subtotal_minor": amount,
         "totals": totals_of(amount),
+        "discounts": [],
         "children": [],
         **MARCH,
     }

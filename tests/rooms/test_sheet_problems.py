@@ -169,7 +169,7 @@ BROKEN = r"""
   line 9: meters[0].dimensions[1]: must be one value: write a word here
 * [region, host] => [region, ]\n    color: red
   line 10: meters[0].color: nobody reads this key: remove it, or use id, aggregation, unit,
-      window, dimensions, of, percent, per
+      window, dimensions, of, percent, per, points
 * plans: =>   - {id: cpu, aggregation: max, unit: s}\nplans:
   line 10: meters[1].id: cpu stands on line 5 already: rename or remove one
 * EUR => eur
@@ -210,7 +210,7 @@ BROKEN = r"""
   line 18: plans[0].prices[0].price: must be a mapping: write `key: value` here
 * type: flat, => type: fixed,
   line 18: plans[0].prices[0].price.type: 'fixed' is no type of price: use one of flat, unit,
-      graduated, volume, package
+      graduated, volume, package, percentage, graduated_percentage
 * type: flat,  => (nothing)
   line 18: plans[0].prices[0].price.type: required, but absent or empty: add type
 * type: flat,  => type: flat, currency: EUR, 
@@ -235,11 +235,12 @@ BROKEN = r"""
   line 21: plans[0].prices[1].meter: must be one value, not a list or mapping: write it behind the
       colon
 * type: graduated => type: percentage
-  line 23: plans[0].prices[1].price.type: 'percentage' is not booked by this version: use one of
-      flat, unit, graduated, volume, package
+  line 25: plans[0].prices[1].price.tiers: nobody reads this key: remove it, or use another type
 * type: graduated => type: graduated_percentage
-  line 23: plans[0].prices[1].price.type: 'graduated_percentage' is not booked by this version:
-      use one of flat, unit, graduated, volume, package
+  line 25: plans[0].prices[1].price.tiers[0].unit_amount: nobody reads this key: remove it, or use
+      another type
+  line 26: plans[0].prices[1].price.tiers[1].unit_amount: nobody reads this key: remove it, or use
+      another type
 * type: graduated => type: flat
   line 23: plans[0].prices[1].price.amount: required, but absent or null: add it
   line 25: plans[0].prices[1].price.tiers: nobody reads this key: remove it, or use another type

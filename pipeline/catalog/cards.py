@@ -1,0 +1,227 @@
+"""Rate cards: the prices of a plan as a sheet has them, with the terms beside them.
+
+Owns: what a card may say, alone and of its meter.
+Does not own: the rest of the sheet (sheet.py), price models and terms (rate).
+Law: a card that has no problem here can be rated, whatever usage there is.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from pipeline.catalog import shape
+from pipeline.catalog.documents import PlanPrice
+from pipeline.catalog.fields import parse_currency, parse_id, parse_text, parse_value
+from pipeline.catalog.yaml import Entry, Problem, Value, as_json, joined, line_at, shown
+from pipeline.core.calendar import SECOND, Duration
+from pipeline.core.identity import Json
+from pipeline.core.money import is_currency
+from pipeline.core.quantity import quantity_text
+from pipeline.meter.meters import Aggregation, Meter
+from pipeline.meter.scope import Scope
+from pipeline.rate import (
+    NO_TERMS,
+    TERMS_KEYS,
+    Fault,
+    FaultCode,
+    FixedDiscount,
+    FlatPrice,
+    GraduatedPercentagePrice,
+    PercentagePrice,
+    Price,
+    Terms,
+    parse_price,
+    parse_terms,
+    quantity_max,
+)
+
+_OF_MONEY = (PercentagePrice, GraduatedPercentagePrice)
+_MEND = {
+    FaultCode.MISSING: "add it",
+    FaultCode.UNKNOWN_KEY: "remove it, or use another type",
+    FaultCode.BAD_NUMBER: "write it like 0.25",
+    FaultCode.BAD_CHOICE: "use one of these",
+    FaultCode.WRONG_TYPE: "write the entries under it",
+    FaultCode.NOT_POSITIVE: "write a number above 0",
+    FaultCode.NEGATIVE: "write 0 or more",
+    FaultCode.TOO_LARGE: "keep fewer",
+    FaultCode.TIER_ORDER: "sort the tiers, up_to of the last may be null",
+    FaultCode.TIER_MIXED: "remove it, or the block",
+    FaultCode.MINIMUM_ABOVE_MAXIMUM: "lower it, or raise the maximum",
+    FaultCode.EVENTS_FORBIDDEN: "remove it",
+    FaultCode.UNFIT: "remove it",
+    FaultCode.UNREACHABLE: "remove it",
+}
+
+
+def read_card(
+    entry: Entry, name: str, cycle: Duration, currency: str, meters: Mapping[str, Meter]
+) -> PlanPrice | None:
+    """Return a rate card; None, or one to be thrown away, beside its problems."""
+    entry.close(*shape.PLAN_PRICE.keys)
+    label = entry.needed("name", parse_text, "")
+    _check_currency(entry, currency)
+    meter_id = entry.optional("meter", parse_id, None)
+    scope = _scope(entry)
+    value = entry.value("price")
+    if value is None:
+        entry.missing("price")
+        return None
+    price, configured = _price(entry, value)
+    terms = _terms(entry, price)
+    metered = entry.value("meter") is not None
+    if isinstance(price, FlatPrice) and metered:
+        entry.note("meter", "a flat price bills no usage: remove meter, or use another type")
+    elif price and not isinstance(price, FlatPrice) and not metered:
+        entry.note("meter", "required, because this type of price bills usage: add meter")
+    if price is None:
+        return None
+    card = PlanPrice(name, label, meter_id, price, configured, scope, terms)
+    for key, fault in _apart_faults(card):
+        entry.note(key, fault)
+    for key, fault in meter_faults(meters.get(meter_id or ""), cycle, currency, card):
+        entry.note(key, fault)
+    return card
+
+
+def meter_faults(
+    meter: Meter | None, cycle: Duration, currency: str, card: PlanPrice
+) -> Iterator[tuple[str, str]]:
+    """Yield what of a card does not fit its meter, by key; nothing where no meter is known."""
+    if meter is None:
+        return
+    fault = window_fault(meter, cycle)
+    if fault:
+        yield "meter", fault
+    if isinstance(card.price, _OF_MONEY) and meter.unit != currency and is_currency(meter.unit):
+        told = f"{meter.id} counts {meter.unit}, and the plan is in {currency}"
+        yield "meter", f"{told}: a percentage is of the plan's currency, use another meter"
+    if isinstance(card.price, PercentagePrice):
+        yield from _event_faults(meter, card.price)
+    kept, scope = ", ".join(meter.dimensions) or "none", card.scope
+    for key, names in (("filter", [name for name, _ in scope.where]), ("group_by", scope.group_by)):
+        for name in names:
+            if name not in meter.dimensions:
+                told = f"{meter.id} does not keep dimension {shown(name)}, it keeps {kept}"
+                yield key, f"{told}: use one of these, or make a new meter"
+
+
+def _event_faults(meter: Meter, price: PercentagePrice) -> Iterator[tuple[str, str]]:
+    """Yield why a meter cannot tell the single events that a price looks at."""
+    if not price.looks_at_events:
+        return
+    if meter.aggregation is not Aggregation.SUM:
+        told = f"the price looks at single events, and {meter.id} is not their sum"
+        yield "meter", f"{told}: use a meter that sums"
+    elif price.needs_amounts and not meter.points:
+        told = f"the price looks at single events, and {meter.id} keeps none"
+        yield "meter", f"{told}: make a new meter with points: true"
+
+
+def window_fault(meter: Meter, cycle: Duration) -> str | None:
+    """Return why a meter's windows do not fit a cycle; None where they do.
+
+    A calendar cycle snaps its edges to windows. Clock time must fit by itself, or cycles would
+    differ by a window from one to the next.
+    """
+    if cycle.seconds * SECOND % meter.window_us == 0:
+        return None
+    return (
+        f"the windows of {meter.id} ({meter.window_us // SECOND} s) do not divide the plan's"
+        f" cycle ({cycle.seconds} s of clock time): choose a cycle of whole windows"
+    )
+
+
+def note_repeats(entry: Entry, key: str, texts: Sequence[str]) -> None:
+    """Note each text that stands twice in a list."""
+    for twice in sorted({each for each in texts if texts.count(each) > 1}):
+        entry.note(key, f"{shown(twice)} stands here twice: remove one")
+
+
+def _apart_faults(card: PlanPrice) -> Iterator[tuple[str, str]]:
+    """Yield the terms that would hold for each group by itself: nobody means that."""
+    if not card.scope.group_by:
+        return
+    fixed = any(isinstance(each.discount, FixedDiscount) for each in card.terms.discounts)
+    for key, given in (
+        ("usage_discount", bool(card.terms.usage_discount)),
+        ("maximum", card.terms.maximum is not None),
+        ("minimum", card.terms.minimum is not None),
+        ("discounts", fixed),
+    ):
+        if given:
+            what = "a fixed discount" if key == "discounts" else f"the {key}".replace("_", " ")
+            yield key, f"{what} would count for each group by itself: remove it, or group_by"
+
+
+def _check_currency(entry: Entry, currency: str) -> None:
+    told = entry.optional("currency", parse_currency, currency)
+    if told != currency and currency:
+        message = f"{told} is not the plan's currency {currency}, and a plan bills in one"
+        entry.note("currency", f"{message}: remove it, or make a plan in {told}")
+
+
+def _scope(entry: Entry) -> Scope:
+    """Return which usage of its meter a price bills, and by what it is told apart."""
+    chosen = entry.inner("filter")
+    where = [] if chosen is None else [_choice(chosen, key) for key in sorted(chosen.filled())]
+    group_by = entry.texts("group_by", parse_text)
+    note_repeats(entry, "group_by", group_by)
+    for key in ("filter", "group_by"):
+        if entry.value(key) is not None and entry.value("meter") is None:
+            entry.note(key, f"there is no usage to tell apart: add meter, or remove {key}")
+    return Scope(tuple(where), tuple(sorted(group_by)))
+
+
+def _choice(chosen: Entry, key: str) -> tuple[str, tuple[str, ...]]:
+    before = len(chosen.problems)
+    values = chosen.texts(key, parse_value)
+    note_repeats(chosen, key, values)
+    if not values and len(chosen.problems) == before:
+        chosen.note(key, "holds no value: name one, or remove it")
+    return key, tuple(sorted(values))
+
+
+def _price(entry: Entry, value: Value) -> tuple[Price | None, dict[str, Json]]:
+    """Return a price and as given; None beside its problems."""
+    path = joined(entry.path, "price")
+    opened = Entry(value, path, entry.problems)
+    given = as_json(value)
+    if not isinstance(given, dict):
+        return None, {}
+    if not opened.needed("type", _price_type, ""):
+        return None, given
+    price = parse_price(given, path)
+    if isinstance(price, tuple):
+        entry.problems += (_problem(fault, path, value) for fault in price)
+        return None, given
+    bound = quantity_max(price)
+    if bound is not None:
+        last = f"tiers[{len(opened.items('tiers')) - 1}].up_to"
+        message = f"a quantity above {quantity_text(bound)} has no price"
+        opened.note(last, f"{message}: make up_to of the last tier null")
+    return price, given
+
+
+def _terms(entry: Entry, price: Price | None) -> Terms:
+    """Return the terms of a card; none beside their problems."""
+    values = {key: value for key in TERMS_KEYS if (value := entry.value(key)) is not None}
+    given = {key: as_json(value) for key, value in values.items()}
+    terms = parse_terms(given, price, entry.path)
+    if not isinstance(terms, tuple):
+        return terms
+    for fault in terms:
+        key = fault.path.removeprefix(entry.path).lstrip(".").split(".")[0].split("[")[0]
+        entry.problems.append(_problem(fault, joined(entry.path, key), values[key]))
+    return NO_TERMS
+
+
+def _problem(fault: Fault, path: str, value: Value) -> Problem:
+    """Return a fault below the path of a value, with its line and how to mend it."""
+    mend = f": {_MEND[fault.code]}" if fault.code in _MEND else ""
+    line = line_at(value, fault.path.removeprefix(path))
+    return Problem(fault.path, line, f"{fault.message}{mend}")
+
+
+def _price_type(text: str) -> str:
+    if text in shape.PRICES:
+        return text
+    raise ValueError(f"{shown(text)} is no type of price: use one of {', '.join(shape.PRICES)}")
