@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     """Seconds between the finalizer's looks at the conservation equation; 0: never."""
     heal_after_s: float = Field(5.0, ge=0)
     """Seconds that a gap in the chain of slices stays before it is mended by itself; 0: never."""
+    stall_s: float = Field(60.0, ge=0)
+    """Seconds without a commit, while records wait, after which a metering worker ends; 0: never.
+    """
     collector_linger_s: float = Field(0.2, gt=0)
     """How long the collector lets an event wait for others before it sends a batch."""
     session_s: float = Field(12.0, gt=1)

@@ -20,9 +20,13 @@ def worker(
     number: Annotated[int, typer.Option(help="Which of them this one is.")] = 0,
     of: Annotated[int, typer.Option(help="How many there are.")] = 1,
 ) -> None:
-    """Run one worker over the servers that TALEA_KAFKA, _REDIS, _POSTGRES name."""
+    """Run one worker over the servers that TALEA_KAFKA, _REDIS, _POSTGRES name.
+
+    A server that fails it is told in one line.
+    """
     from pipeline.bootstrap import surroundings, worker_runner
     from pipeline.stores.telemetry import log_to_stderr
+    from pipeline.workers.failing import servers_told
 
     die_with_parent()
     settings = read_settings()
@@ -30,7 +34,8 @@ def worker(
         raise BadInput("a worker needs TALEA_KAFKA, TALEA_REDIS and TALEA_POSTGRES")
     log_to_stderr(f"{name}-{number}")
     around = surroundings(settings, settings.kafka, settings.redis, settings.postgres)
-    worker_runner(around, name, number, of)()
+    with servers_told():
+        worker_runner(around, name, number, of)()
 
 
 def die_with_parent() -> None:

@@ -18,6 +18,7 @@ from pipeline.core.errors import BrokenInvariant, TaleaError
 from pipeline.replay.chain import ChainGap, chain_gap, log_gap
 from pipeline.stores.groups import group_members, set_group_offsets
 from pipeline.stores.kafka import log_ends, read_range, usage_log
+from pipeline.stores.postgres.connection import Unreachable
 from pipeline.stores.records import read_slices
 from pipeline.topology import USAGE_METERED
 from pipeline.workers.surroundings import Surroundings
@@ -186,7 +187,7 @@ class GapKeeper:
     def _try(self, partitions: list[int]) -> None:
         try:
             self._mend(partitions)
-        except (TaleaError, BrokenInvariant) as error:
+        except (TaleaError, BrokenInvariant, *Unreachable) as error:
             _log.error("the gap was not mended", partitions=partitions, why=str(error))
 
 

@@ -2,8 +2,8 @@
 
 Owns: which messages are held, what a death is blamed on, when so much is rejected that a
 partition stops.
-Does not own: the rule of three deaths (stores/postgres/pauses.py), the share (meter/limit.py),
-what a person does about it (pausing.py).
+Does not own: what is a server's failure (failing.py), the rule of three deaths
+(stores/postgres/pauses.py), the share (meter/limit.py), what a person does about it (pausing.py).
 Law: what is held is neither looked at nor acked, so the committed offset waits in front of it;
 once held, a partition stays so until the process ends, and the next one begins there.
 """
@@ -13,21 +13,18 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
-from redis.exceptions import RedisError
+from aiokafka.errors import MessageSizeTooLargeError
 
-from pipeline.core.errors import ServerFailed
 from pipeline.meter.limit import RejectWindow
 from pipeline.meter.slices import Counts
 from pipeline.settings import Settings
 from pipeline.stores.postgres.connection import Unreachable
 from pipeline.stores.postgres.pauses import REJECTS, Pause
+from pipeline.workers.failing import PASSING
 from pipeline.workers.pausing import remedy
 
 _log = structlog.get_logger()
 
-_PASSING = (ServerFailed, OSError, RedisError, KafkaError, *Unreachable)
-"""A server's failure, which is no message's fault: it may pass by itself."""
 _CAUSE_CHARS = 200
 
 
@@ -81,6 +78,11 @@ class Holding:
         self._held.add(partition)
         return True
 
+    @property
+    def partitions(self) -> set[int]:
+        """The partitions that are paused, or held until this process ends."""
+        return self._held | self._pauses.keys()
+
     def exceeded_by(self, partition: int, counts: Counts) -> bool:
         """Count a message; return whether too much of its partition is rejected."""
         window = self._windows.get(partition)
@@ -99,7 +101,7 @@ class Holding:
 
     def blame(self, partition: int, offset: int, error: Exception) -> None:
         """Note which message this process dies of, unless a server failed it."""
-        if isinstance(error, _PASSING) and not isinstance(error, MessageSizeTooLargeError):
+        if isinstance(error, PASSING) and not isinstance(error, MessageSizeTooLargeError):
             return
         cause = f"{type(error).__name__}: {error}".splitlines()[0][:_CAUSE_CHARS]
         with suppress(*Unreachable):

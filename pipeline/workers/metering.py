@@ -36,6 +36,7 @@ from pipeline.stores.records import encode_letter, encode_slices
 from pipeline.stores.registry import is_foreign
 from pipeline.topology import USAGE_EVENTS, USAGE_METERED, USAGE_REJECTED
 from pipeline.workers.catchup import Catchup
+from pipeline.workers.failing import PASSING, told
 from pipeline.workers.holding import Holding, Resumed
 from pipeline.workers.seams import Blocking, ClaimStore, Sender
 from pipeline.workers.surroundings import Surroundings
@@ -86,6 +87,21 @@ class MeteringLine:
             _SENDS_IN_FLIGHT
         )
         self._needed: dict[int, int] = {}
+        self._patient = 0
+
+    @property
+    def waits_for_others(self) -> bool:
+        """Whether the line stands still for a reason of its own: the books, a tick, old claims."""
+        return self._patient > 0
+
+    @contextmanager
+    def _patiently(self) -> Iterator[None]:
+        """Take the time it takes: nobody is to think that this worker is stalled."""
+        self._patient += 1
+        try:
+            yield
+        finally:
+            self._patient -= 1
 
     async def start(self, stream: Any) -> None:
         """Run the two tails of the line; whoever fails ends the process."""
@@ -123,7 +139,8 @@ class MeteringLine:
         await self._hold_back(partition, offset)
         place = self._places.get(partition)
         if place is None or place.offset != offset:
-            place = await self._machine.blocking(self._catchup.place_at, partition, offset)
+            with self._patiently():
+                place = await self._machine.blocking(self._catchup.place_at, partition, offset)
             self._places[partition] = place
         arrival = place.arrival(event_count(_headers(event)), batch_digest(message))
         opened = await self._open(partition, offset, message)
@@ -145,11 +162,13 @@ class MeteringLine:
     async def _look(self, opened: Opened, arrival: Arrival, partition: int) -> Told | Sifted:
         known = self._catchup.known
         if arrival.tick.fact_position > known.facts.head:
-            await self._machine.blocking(self._catchup.ground, partition, arrival.tick)
+            with self._patiently():
+                await self._machine.blocking(self._catchup.ground, partition, arrival.tick)
         looked = known.look(opened, arrival, partition)
         if isinstance(looked, NeedsTick):
             wait = partial(self._catchup.look_waiting, opened, arrival, partition)
-            looked = await self._machine.blocking(wait)
+            with self._patiently():
+                looked = await self._machine.blocking(wait)
         if isinstance(looked, Told) and (tick := looked.piece.tick) is not None:
             ahead = tick.time - self._machine.clock()
             if ahead > _TICK_AHEAD_MAX:
@@ -162,8 +181,9 @@ class MeteringLine:
     async def _hold_back(self, partition: int, offset: int) -> None:
         """Wait while metering leads the books too far: that is the backpressure."""
         lead = self._around.settings.metering_lead
-        while offset - self._catchup.cursor(partition).offset > lead:
-            await asyncio.sleep(_POLL_S)
+        with self._patiently():
+            while offset - self._catchup.cursor(partition).offset > lead:
+                await asyncio.sleep(_POLL_S)
 
     async def _or_die(self, tail: Awaitable[None]) -> None:
         """Run a tail of the line; its end is the end of the process."""
@@ -202,7 +222,8 @@ class MeteringLine:
         for _ in range(_RECLAIMS_MAX):  # what was made again may be lost again meanwhile
             if not isinstance(answer, Behind):
                 return answer
-            after = await self._reclaim(item.partition, item.claim, answer.watermark)
+            with self._patiently():
+                after = await self._reclaim(item.partition, item.claim, answer.watermark)
             answer = await self._claims.claim(item.partition, replace(item.claim, after=after))
         if isinstance(answer, Behind):
             raise ServerFailed(
@@ -319,6 +340,8 @@ def die() -> None:
     error = sys.exception()
     if isinstance(error, TaleaError | Resumed):
         _log.error("this worker ends", why=str(error))
+    elif isinstance(error, PASSING):
+        _log.error("this worker ends", why=told(error))
     else:
         traceback.print_exc(file=sys.stderr)
     sys.stderr.flush()

@@ -19,9 +19,36 @@ from pipeline.stores.fetched import read_any_header_name
 from pipeline.stores.kafka import KafkaLog, usage_log
 from pipeline.workers.catchup import Catchup
 from pipeline.workers.holding import Holding
+from pipeline.workers.liveness import start_watching, watch
 from pipeline.workers.metering import Machine, MeteringLine, die
 from pipeline.workers.standstill import await_free, leave_when_held
 from pipeline.workers.surroundings import Surroundings
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What liveness asks of this worker. Faust and aiokafka have no other way to ask."""
+
+    app: faust.App
+    line: MeteringLine
+    holding: Holding
+
+    def partitions(self) -> set[int]:
+        """Return the partitions that are assigned to this worker."""
+        return {place.partition for place in cast(Any, self.app).consumer.assignment()}
+
+    def excused(self) -> set[int]:
+        """Return those that are held; all of them while the line waits for others."""
+        return self.partitions() if self.line.waits_for_others else self.holding.partitions
+
+    def fetcher_death(self) -> str | None:
+        """Return what aiokafka's fetch routine ended of, unless it was closed."""
+        fetcher = cast(Any, self.app).consumer._thread._ensure_consumer()._fetcher
+        routine = fetcher.error_future
+        if not routine.done() or fetcher._closed:
+            return None
+        error = None if routine.cancelled() else routine.exception()
+        return repr(error and (error.__cause__ or error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +67,9 @@ class FaustSender:
         )
 
 
-def make_app(around: Surroundings, number: int, decode: Decode | None = None) -> faust.App:
+def make_app(
+    around: Surroundings, number: int, stop: Event, decode: Decode | None = None
+) -> faust.App:
     """Return the Faust application of one metering worker (FAUST.md 2.8, SPIKE.md 5)."""
     read_any_header_name()
     settings = around.settings
@@ -82,13 +111,13 @@ def make_app(around: Surroundings, number: int, decode: Decode | None = None) ->
         datadir=str(datadir),
     )
     app.agent(app.topic(usage_log(around.stack), key_type=bytes, value_type=bytes))(
-        partial(_meter, around=around, app=app, decode=decode)
+        partial(_meter, around=around, app=app, stop=stop, decode=decode)
     )
     return app
 
 
 async def _meter(
-    stream: Any, *, around: Surroundings, app: faust.App, decode: Decode | None
+    stream: Any, *, around: Surroundings, app: faust.App, stop: Event, decode: Decode | None
 ) -> None:
     def forget(event: Any) -> None:
         app.consumer.unacked.discard(event.message)  # else every rebalance would wait for it
@@ -105,6 +134,7 @@ async def _meter(
         line = MeteringLine(around, FaustSender(producer), claims, catchup, holding, machine)
         await line.start(stream)
         watching = asyncio.create_task(leave_when_held(polling, die))
+        start_watching(partial(watch, around, Progress(app, line, holding), stop), die)
         async for event in stream.noack().events():
             await line.take(event)
         watching.cancel()
@@ -123,6 +153,6 @@ def run_metering(
     if not await_free(around, stop):
         return
     use("uvloop")
-    app = make_app(around, number, decode)
+    app = make_app(around, number, stop, decode)
     worker = cast(Any, faust.Worker(app, loglevel="WARNING", redirect_stdouts=False))
     worker.execute_from_commandline()

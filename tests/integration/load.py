@@ -7,6 +7,8 @@ every message as it goes out.
 
 import threading
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from random import Random
 from time import monotonic
@@ -23,7 +25,7 @@ AHEAD_S = 3
 """Usage is sent so long before its time: a slow machine keeps it before its period's cut."""
 REPEAT_WITHIN_S = 6.0
 _HOUR = 3600 * SECOND
-_BATCH = 150
+_BATCH, _BESIDE = 150, 20
 _PAUSE_S = 0.1
 
 
@@ -35,11 +37,14 @@ class Load:
     customers: list[str]
     chance: Random
     end: Instant = 0
+    beside: Callable[[list[UsageEvent]], None] = lambda _events: None
+    """What sends a few fresh events more in each round, on a way of its own."""
     _number: int = 0
     _sequences: dict[int, int] = field(default_factory=dict)
     _held_back: dict[int, tuple[int, list[UsageEvent]]] = field(default_factory=dict)
     _events: deque[tuple[float, UsageEvent]] = field(default_factory=deque)
     _messages: deque[tuple[float, Sent]] = field(default_factory=deque)
+    _sending: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
     _failed: list[BaseException] = field(default_factory=list)
     _thread: threading.Thread | None = None
@@ -61,15 +66,25 @@ class Load:
         if self._failed and error is None:
             raise self._failed[0]
 
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Send nothing for the time of a block; what was sent, the broker has."""
+        with self._sending:
+            yield
+        if self._failed:
+            raise self._failed[0]
+
     def _run(self) -> None:
         homes: dict[int, list[str]] = {}
         for name in self.customers:
             homes.setdefault(self.traffic.partition(name), []).append(name)
         try:
             while not self._stop.wait(_PAUSE_S):
-                for partition, names in homes.items():
-                    self._send(partition, names)
-                self.traffic.flush()
+                with self._sending:
+                    for partition, names in homes.items():
+                        self._send(partition, names)
+                    self.beside(self._fresh(self.customers)[:_BESIDE])
+                    self.traffic.flush()
             for partition in homes:
                 self._release(partition)
             self.traffic.flush()

@@ -62,7 +62,7 @@ class Client:
         """Connect."""
         self._topic = topic(stack)
         named = {name.replace("_", "."): value for name, value in settings.items()}
-        self.producer = Producer({"bootstrap.servers": stack.around.kafka, **named})
+        self.producer = Producer({"bootstrap.servers": stack.around.kafka, "log_level": 2, **named})
 
     def send(
         self, value: bytes | None, headers: Headers = (), *, key: str = "", partition: int = -1

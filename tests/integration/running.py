@@ -45,6 +45,7 @@ from pipeline.workers.verifying import Verified, Verifier
 PARTITIONS = 4
 PATIENCE_S = 90.0
 _POLL_S = 0.05
+_DEFECTS = ("a defect of talea", "BrokenInvariant")
 _TUNING: dict[str, float] = {"partitions": PARTITIONS, "tick_s": 0.3, "flush_s": 0.1}
 
 TICKER, COLLECTOR, METERING, PRICING, FINALIZER, PUBLISHER = default_workers()
@@ -126,10 +127,14 @@ class RunningStack:
         """What a worker logged so far."""
         return (self._logs / f"{kind.label}.log").read_text(errors="replace")
 
-    def _defects(self) -> list[str]:
+    def pids(self) -> Mapping[str, int]:
+        """The pid of each worker that runs."""
+        return {name: pid for label in self._supervisors for name, pid in self._pids(label).items()}
+
+    def defects(self) -> list[str]:
         """Lines in which a worker says that it met what nobody had thought of."""
         lines = [x for log in self._logs.glob("*.log") for x in log.read_text("utf-8").splitlines()]
-        return [line for line in lines if "a defect of talea" in line or "BrokenInvariant" in line]
+        return [line for line in lines if any(sign in line for sign in _DEFECTS)]
 
     def _pids(self, label: str) -> Mapping[str, int]:
         return self._supervisors[label].pids()
@@ -298,7 +303,7 @@ class RunningStack:
         verified = self.verify()
         assert dict(verified.faults) == {}
         assert verified.checked == len(self.documents())
-        assert self._defects() == []
+        assert self.defects() == []
         return total(counted)
 
 

@@ -15,7 +15,7 @@ from oracle import Oracle
 from pipeline.core.calendar import SECOND, Instant
 from pipeline.stores.clock import wall_clock
 
-CYCLE_S = 10
+CYCLE_S, GRACE_S = 10, 4
 SESSION_S = 6.0
 """After how long a silent metering worker loses its partitions: the least that brokers take."""
 GENERATIONS = {"horizon_s": 18, "tolerance_s": 12}
@@ -30,36 +30,49 @@ class Story:
     customers: list[str]
     start: Instant
     load: Load
+    cycle_s: int = CYCLE_S
+    grace_s: int = GRACE_S
 
     @property
     def traffic(self) -> Traffic:
         return self.load.traffic
 
+    def periods(self) -> list[tuple[Instant, Instant]]:
+        """Begin and end of every period, up to the end of all usage."""
+        cycle, end = self.cycle_s * SECOND, self.load.end
+        return [(at, min(at + cycle, end)) for at in range(self.start, end, cycle)]
+
+    def end(self) -> None:
+        """End every subscription behind the last usage; return once every period is invoiced."""
+        self.stack.apply(self.catalog(self.load.end))
+        self.stack.await_documents(len(self.periods()) * len(self.customers))
+
     def close(self) -> None:
-        """End every subscription behind the last usage, and hold everything against the oracle."""
-        end, oracle = self.load.end, self.traffic.oracle
-        self.stack.apply(_catalog(self.customers, self.start, end))
-        periods = -(-(end - self.start) // (CYCLE_S * SECOND))
-        self.stack.await_documents(periods * len(self.customers))
-        for number in range(periods):
-            begun = self.start + number * CYCLE_S * SECOND
-            ended = min(begun + CYCLE_S * SECOND, end)
-            expected = shop.bills(oracle, self.customers, begun, ended, CYCLE_S)
+        """End, and hold everything against the oracle."""
+        self.end()
+        oracle = self.traffic.oracle
+        for begun, ended in self.periods():
+            expected = shop.bills(oracle, self.customers, begun, ended, self.cycle_s)
             assert self.stack.invoiced(ended) == expected
         counts = self.stack.close_the_books()
         check_books(self.stack, oracle)
         assert counts["pending"] == 0
         assert min(counts[name] for name in ("duplicate", "conflict", "late", "rejected")) > 0
 
+    def catalog(self, end: Instant | None = None) -> str:
+        """What the shop sells, up to an end."""
+        cycle, grace = f"PT{self.cycle_s}S", f"PT{self.grace_s}S"
+        return shop.catalog(self.customers, self.start, end, cycle, grace=grace)
 
-def _catalog(customers: list[str], start: Instant, end: Instant | None) -> str:
-    return shop.catalog(customers, start, end, f"PT{CYCLE_S}S", grace="PT4S")
 
-
-def open_shop(stack: RunningStack, seed: int) -> Story:
+def open_shop(
+    stack: RunningStack, seed: int, *, cycle_s: int = CYCLE_S, grace_s: int = GRACE_S
+) -> Story:
     """Put a shop in force from now on."""
     customers = customers_everywhere(stack.around.partitions, each=2)
     start = wall_clock() // SECOND * SECOND
-    stack.apply(_catalog(customers, start, None))
     oracle = Oracle(shop.METERS, late_before=start - 1800 * SECOND)
-    return Story(stack, customers, start, Load(Traffic(stack, oracle), customers, Random(seed)))
+    load = Load(Traffic(stack, oracle), customers, Random(seed))
+    story = Story(stack, customers, start, load, cycle_s, grace_s)
+    stack.apply(story.catalog())
+    return story
