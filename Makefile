@@ -7,7 +7,7 @@ READY := .venv/.ready
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check bench bench-curves bench-results simulate lock clean
+.PHONY: help setup demo test chaos check bench bench-curves bench-results simulate lock clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,9 @@ demo: setup ## From real usage to a sealed invoice on real servers (ARGS="--seco
 test: setup ## Run every test: the pure ones in parallel, then those that share the servers
 	$(BIN)/pytest -n 2 -m "not servers"
 	test ! -d tests/integration || $(BIN)/pytest -m servers
+
+chaos: setup ## Break every part of a stack under load, several times, nothing lost (ARGS="--minutes 4")
+	@PYTHONPATH=tests:. $(BIN)/python -m chaos $(ARGS)
 
 check: setup ## Hold the code to the house rules: format, lint, types, imports, taste
 	$(BIN)/ruff format --check --quiet
