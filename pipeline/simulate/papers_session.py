@@ -98,13 +98,16 @@ class WorkerSession(BookSession):
                 found.setdefault(payer, set()).add((currency, instant))
         return found
 
-    def unprepared_cuts(self, payers: Sequence[str]) -> dict[tuple[str, str], list[Instant]]:
-        """Return the instants of booked cuts without documents, in order, by (payer, currency)."""
+    def unprepared_cuts(
+        self, payers: Sequence[str]
+    ) -> dict[tuple[str, str], list[tuple[Instant, int]]]:
+        """Return (instant, fact position) of booked cuts without documents, in order."""
         rows = sorted(self.tables.cuts.items(), key=lambda cut: (cut[1].serial, cut[0][2]))
-        found: dict[tuple[str, str], list[Instant]] = {}
+        found: dict[tuple[str, str], list[tuple[Instant, int]]] = {}
         for (payer, currency, instant), row in rows:
             if payer in payers and not row.prepared:
-                found.setdefault((payer, currency), []).append(instant)
+                position = self.tables.ticks[row.serial][0].fact_position
+                found.setdefault((payer, currency), []).append((instant, position))
         return found
 
     def cut_before(self, payer: str, serial: int) -> int | None:

@@ -66,7 +66,7 @@ class DraftStore(CursorSource, UsageSource, Protocol):
 
     def unprepared_cuts(
         self, payers: Sequence[str]
-    ) -> Mapping[tuple[str, str], Sequence[Instant]]: ...
+    ) -> Mapping[tuple[str, str], Sequence[tuple[Instant, int]]]: ...
 
     def drop_drafts(self, payers: Sequence[str], keep: Sequence[Draft]) -> None: ...
 
@@ -108,7 +108,7 @@ def _rate_bite(store: DraftStore, known: Knowledge, partitions: Sequence[int], b
         dirty = store.dirty_payers(partitions, bite)
         if not dirty:
             return 0
-        plans = _plans(store, _payers(store, known, dirty))
+        plans = _plans(store, known, _payers(store, known, dirty))
         requests = requests_of(line for plan in plans for line in plan.lines)
         usage = store.read_usage(requests)
         drafts = [draft for plan in plans for draft in _drafts(plan, usage)]
@@ -132,7 +132,7 @@ def _payers(
     return payers
 
 
-def _plans(store: DraftStore, payers: Sequence[_Payer]) -> list[_Plan]:
+def _plans(store: DraftStore, known: Knowledge, payers: Sequence[_Payer]) -> list[_Plan]:
     """Return the open closings of payers with the lines that each would carry."""
     if not payers:
         return []
@@ -147,9 +147,10 @@ def _plans(store: DraftStore, payers: Sequence[_Payer]) -> list[_Plan]:
         )
         for currency in sorted({currency for currency, _ in open_ones}):
             carried = carried_by.get((name, currency), {})
-            # What the finalizer is about to make of booked cuts is carried by then.
-            for instant in unprepared.get((name, currency), ()):
-                lines = planned_lines(catalog, name, currency, instant, carried)
+            # What the finalizer is about to make of booked cuts is carried by then: by the facts
+            # that were in force at each cut, for an end may have been moved since.
+            for instant, position in unprepared.get((name, currency), ()):
+                lines = planned_lines(known.catalog(position), name, currency, instant, carried)
                 carried = with_lines(carried, lines)
             for closing in open_ones:
                 if closing[0] == currency:

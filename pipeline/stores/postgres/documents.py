@@ -143,16 +143,19 @@ def closings_cut(
 
 def unprepared_cuts(
     connection: Connection, payers: Sequence[str]
-) -> dict[tuple[str, str], list[Instant]]:
-    """Return the instants of booked cuts without documents, in order, by (payer, currency)."""
+) -> dict[tuple[str, str], list[tuple[Instant, int]]]:
+    """Return (instant, fact position) of booked cuts without documents, in order.
+
+    By (payer, currency); the position is that of the cut's tick.
+    """
     rows = connection.execute(
-        "SELECT payer, currency, instant_us FROM cut WHERE payer = ANY(%s) AND NOT prepared"
-        " ORDER BY serial, instant_us",
+        "SELECT payer, currency, instant_us, fact_position FROM cut JOIN tick USING (serial)"
+        " WHERE payer = ANY(%s) AND NOT prepared ORDER BY serial, instant_us",
         [list(payers)],
     )
-    found: dict[tuple[str, str], list[Instant]] = {}
-    for payer, currency, instant in rows:
-        found.setdefault((payer, currency), []).append(instant)
+    found: dict[tuple[str, str], list[tuple[Instant, int]]] = {}
+    for payer, currency, instant, position in rows:
+        found.setdefault((payer, currency), []).append((instant, position))
     return found
 
 
