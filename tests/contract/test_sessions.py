@@ -1,0 +1,497 @@
+"""One suite over the database in memory and Postgres: so that the simulation does not lie."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from secrets import token_hex
+from typing import Protocol
+
+import pytest
+from psycopg import sql
+from psycopg.errors import UniqueViolation
+
+from builders import (
+    MINUTE,
+    T0,
+    Books,
+    Line,
+    customer_of,
+    fact_log,
+    facts,
+    flat,
+    issuer_of,
+    keyed,
+    log_of,
+    meter_of,
+    plan_of,
+    price_of,
+    rules_of,
+    sequenced,
+    subscription_of,
+    usage,
+)
+from pipeline.book.booking import Booked, Cursor, Cut
+from pipeline.catalog.facts import Fact, NewFact
+from pipeline.core.calendar import Instant
+from pipeline.core.errors import BrokenInvariant
+from pipeline.embedded import Servers
+from pipeline.invoice.published import DraftPosition
+from pipeline.invoice.usage import UsageRequest
+from pipeline.meter.meters import Grain
+from pipeline.meter.ticks import NO_TICK, Tick
+from pipeline.simulate.database import MemoryDatabase
+from pipeline.simulate.papers_session import WorkerSession
+from pipeline.simulate.world import Chances, World
+from pipeline.stores.postgres.books import Anchor, Flush
+from pipeline.stores.postgres.books import Books as PostgresBooks
+from pipeline.stores.postgres.database import Database
+from pipeline.stores.postgres.documents import Prepared
+from pipeline.stores.postgres.drafts import Draft
+from pipeline.stores.postgres.facts import Author
+from pipeline.stores.postgres.session import Session
+from pipeline.workers.finalizer import DocumentStore
+from pipeline.workers.holding import PauseStore
+from pipeline.workers.pricing import BookKeeper, BookStore
+from pipeline.workers.ticker import TickStore
+from pipeline.workers.verifying import Archive
+
+pytestmark = pytest.mark.servers
+
+DECISIONS = (
+    log_of(),
+    rules_of(),
+    issuer_of(),
+    meter_of("calls", "count"),
+    meter_of("size", "sum", dimensions=["region"]),
+    meter_of("level", "latest"),
+    plan_of("quick", price_of("fee", flat("1")), cycle="PT1M"),
+    customer_of("acme"),
+    customer_of("globex"),
+    subscription_of("s", "acme", "quick", "2026-03-01T00:00:00Z"),
+)
+FACTS = fact_log(*DECISIONS)
+ADA = Author("ada", "a test")
+ANCHOR = Anchor("topic", b"digest")
+
+
+class Store(TickStore, BookStore, DocumentStore, PauseStore, Archive, Protocol):
+    """Everything that workers ask of a session."""
+
+    def append_facts(
+        self,
+        decide: Callable[[Sequence[Fact]], Sequence[NewFact]],
+        author: Author,
+        now: Instant,
+    ) -> list[Fact]: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Side:
+    """One of the two: opens sessions, and books to save with."""
+
+    session: Callable[[], Store]
+    books: Callable[[], BookKeeper]
+
+    def with_facts(self) -> Store:
+        """Open a session on a log whose facts are written and mirrored."""
+        session = self.session()
+        news = [NewFact(f.kind, f.subject, f.body) for f in FACTS_WRITTEN]
+        session.append_facts(lambda _: news, ADA, T0)
+        session.mark_mirrored(len(news))
+        return session
+
+
+FACTS_WRITTEN = facts(*DECISIONS)
+
+
+@pytest.fixture(params=["memory", "Postgres"])
+def side(request: pytest.FixtureRequest) -> Iterator[Side]:
+    yield from _sides(request.param, request.getfixturevalue("servers"))
+
+
+def _sides(name: str, servers: Servers) -> Iterator[Side]:
+    if name == "memory":
+        world = World(0, Chances().scaled(0))
+        database = MemoryDatabase(world)
+
+        def open_session() -> WorkerSession:
+            return WorkerSession(database, world.start("test"))
+
+        yield Side(open_session, open_session)
+        return
+    real = Database(servers.postgres, f"c{token_hex(4)}")
+    real.migrate()
+    with ExitStack() as held:
+
+        def connect(*, autocommit: bool = True) -> Session:
+            session = real.connect(name="contract", autocommit=autocommit)
+            held.callback(session.close)
+            return session
+
+        yield Side(connect, lambda: PostgresBooks(connect(autocommit=False)))
+    with real.session("erase", owner=True) as connection:
+        schema = sql.Identifier(real.schema)
+        connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(schema))
+
+
+def story() -> Line:
+    """Usage of every kind around two cuts."""
+    line = Line(FACTS)
+    line.tick(Tick(1, T0, FACTS.head))
+    line.send(
+        keyed(
+            usage(id="1"),
+            usage("globex", id="2"),
+            usage(id="3", meter="size", value="1.25", region="a"),
+            usage(id="4", meter="size", value="7", region="b"),
+            usage(id="5", meter="level", value="3", time=T0 - MINUTE),
+        )
+    )
+    line.tick(Tick(2, T0 + MINUTE, FACTS.head))
+    line.send(keyed(usage(id="6"), usage(id="7", meter="size", value="98765432109876543210")))
+    line.send(sequenced(0, usage(meter="level", value="4"), usage(meter="size", value="-2.5")))
+    line.send(sequenced(5, usage()))
+    line.tick(Tick(3, T0 + 2 * MINUTE, FACTS.head))
+    return line
+
+
+def flushes(*cuts: int) -> list[Flush]:
+    """The story's slices, saved in flushes that end before these slices."""
+    line, books = story(), Books(FACTS)
+    made = []
+    edges = [0, *cuts, len(line.slices)]
+    for start, end in pairwise(edges):
+        before = books.partition.cursor
+        booked = books.book(line.slices[start:end])
+        made.append(Flush(before, books.partition.cursor, ANCHOR, booked))
+    return made
+
+
+REQUESTS = [
+    UsageRequest("acme", meter, T0 - 60 * MINUTE, T0 + 60 * MINUTE, grain)
+    for meter, grain in (
+        ("calls", Grain.TOTALS),
+        ("size", Grain.TOTALS),
+        ("size", Grain.WINDOWS),
+        ("level", Grain.POINTS),
+        ("level", Grain.LEVELS),
+    )
+]
+
+
+def test_serials_of_ticks_have_no_gap_and_their_times_rise(side: Side) -> None:
+    session = side.with_facts()
+
+    times = [T0, T0 + 5, T0 - 7]
+    ticks = [session.write_tick(time, 1) for time in times]
+
+    head = len(FACTS_WRITTEN)
+    assert ticks == [Tick(1, T0, head), Tick(2, T0 + 5, head), Tick(3, T0 + 6, head)]
+    assert session.ticks_from(2, 5) == ticks[1:]
+    assert session.fact_position(3) == head
+
+
+def test_no_tick_names_a_fact_that_was_not_mirrored(side: Side) -> None:
+    session = side.with_facts()
+    session.append_facts(lambda _: [NewFact(FACTS_WRITTEN[-1].kind, "s", {})], ADA, T0)
+
+    assert session.write_tick(T0, 1) is None
+    assert session.fact_head() == (len(FACTS_WRITTEN) + 1, len(FACTS_WRITTEN))
+    session.mark_mirrored(len(FACTS_WRITTEN) + 1)
+    assert session.write_tick(T0, 1) is not None
+
+
+def test_ticks_that_were_not_acked_come_in_order(side: Side) -> None:
+    session = side.with_facts()
+    for second in range(4):
+        session.write_tick(T0 + second, 1)
+    session.mark_acked([1, 3])
+
+    assert [tick.serial for tick in session.unacked_ticks()] == [2, 4]
+
+
+def test_one_leads_until_its_session_ends(side: Side) -> None:
+    first, second = side.session(), side.session()
+
+    assert first.try_lead()
+    assert first.try_lead()
+    assert not second.try_lead()
+    first.close()
+    assert any(second.try_lead() for _ in range(100))
+
+
+def test_who_decides_sees_all_facts_and_a_failed_decision_writes_none(side: Side) -> None:
+    session = side.with_facts()
+
+    def decide(known: Sequence[Fact]) -> Sequence[NewFact]:
+        assert [(fact.serial, fact.id) for fact in known] == [
+            (fact.serial, fact.id) for fact in session.read_facts(0)
+        ]
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        session.append_facts(decide, ADA, T0)
+
+    assert session.fact_head()[0] == len(FACTS_WRITTEN)
+    assert [f.serial for f in session.read_facts(3, 5)] == [4, 5]
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [2, 4], [1, 2, 3, 4, 5]])
+def test_usage_is_the_same_however_it_was_flushed(side: Side, cuts: list[int]) -> None:
+    books, session = side.books(), side.session()
+    for flush in flushes(*cuts):
+        books.save([flush])
+
+    model = Books(FACTS)
+    model.book(story().slices)
+    for below in (1, 2, 3, 1 << 62):
+        used = session.read_usage(REQUESTS, below)
+        for request, rows in model.used(REQUESTS, below).items():
+            assert sorted(_told(row) for row in used.get(request, ())) == _summed(request, rows)
+    assert session.load_cursors() == {0: (model.partition.cursor, ANCHOR)}
+
+
+def _told(row: object) -> tuple[object, ...]:
+    names = ("time", "key", "window", "scale", "count", "sum", "minimum", "maximum", "mantissa")
+    return tuple(getattr(row, name, 0) for name in names)
+
+
+def _summed(request: UsageRequest, rows: object) -> list[tuple[object, ...]]:
+    """Return what the model's rows come to at the request's grain."""
+    found: dict[tuple[object, ...], list[int]] = {}
+    for row in rows:  # type: ignore[attr-defined]
+        if hasattr(row, "key"):
+            found[_told(row)] = []
+            continue
+        window = row.window if request.grain is Grain.WINDOWS else 0
+        sums = found.setdefault((window, row.scale), [0, 0, row.minimum, row.maximum])
+        sums[:2] = [sums[0] + row.count, sums[1] + row.sum]
+        sums[2:] = [min(sums[2], row.minimum), max(sums[3], row.maximum)]
+    return sorted((0, 0, *place, *sums, 0) if sums else place for place, sums in found.items())
+
+
+def test_both_sides_digest_usage_alike(servers: Servers) -> None:
+    told = []
+    for name in ("memory", "Postgres"):
+        with ExitStack() as held:
+            side = _opened(name, servers, held)
+            books, session = side.books(), side.session()
+            for flush in flushes(2, 3):
+                books.save([flush])
+            told.append([session.digest_of_usage(REQUESTS, below) for below in (1, 2, 3, 99)])
+    assert told[0] == told[1]
+
+
+def _opened(name: str, servers: Servers, held: ExitStack) -> Side:
+    generator = _sides(name, servers)
+    held.callback(lambda: next(generator, None))
+    return next(generator)
+
+
+def test_a_second_worker_is_refused_and_writes_nothing(side: Side) -> None:
+    first, second, session = side.books(), side.books(), side.session()
+    made = flushes(3)
+    first.save([made[0]])
+
+    with pytest.raises(BrokenInvariant, match="another worker books it"):
+        second.save([made[0]])
+    first.save([made[1]])
+    with pytest.raises(BrokenInvariant, match="another worker books it"):
+        second.save([made[1]])
+
+    model = Books(FACTS)
+    model.book(story().slices)
+    (calls,) = session.read_usage(REQUESTS[:1])[REQUESTS[0]]
+    assert getattr(calls, "count", None) == 3
+    assert session.load_cursors()[0][0] == model.partition.cursor
+
+
+def test_a_flush_that_repeats_a_row_leaves_nothing_behind(side: Side) -> None:
+    books, session = side.books(), side.session()
+    (flush,) = flushes()
+    twice = replace(flush.booked, ticks=flush.booked.ticks * 2)
+
+    with pytest.raises((BrokenInvariant, UniqueViolation)):
+        books.save([replace(flush, booked=twice)])
+
+    assert session.load_cursors() == {}
+    assert session.read_usage(REQUESTS) == {}
+    books.save([flush])
+    assert session.load_cursors()[0][0] == flush.after
+
+
+def test_places_of_ticks_are_found(side: Side) -> None:
+    books, session = side.books(), side.session()
+    (flush,) = flushes()
+    books.save([flush])
+    head = FACTS.head
+
+    first, second = Tick(1, T0, head), Tick(2, T0 + MINUTE, head)
+    assert session.tick_before(0, 0) == (NO_TICK, -1)
+    assert session.tick_before(0, 2) == (first, 0)
+    assert session.tick_before(0, 3) == (second, 2)
+    assert session.offset_at(0, T0) == 0
+    assert session.offset_at(0, T0 + MINUTE + 1) == 2
+    assert session.last_tick_offset(0, 0) == -1
+    assert session.last_tick_offset(0, 2) == 2
+    assert session.tick_passed(0, 2) == flush.booked.ticks[1]
+
+
+def test_sequences_and_cuts_come_back(side: Side) -> None:
+    books, session = side.books(), side.session()
+    (flush,) = flushes()
+    books.save([flush])
+
+    assert session.load_sequences(0) == flush.booked.sequences
+    assert sorted(session.load_cuts(0), key=str) == sorted(flush.booked.cuts, key=str)
+    assert session.load_cuts(1) == []
+    assert session.cut_before("acme", 3) == 2
+    assert session.cut_before("acme", 2) is None
+
+
+def test_a_mark_made_meanwhile_stays(side: Side) -> None:
+    books, session = side.books(), side.session()
+    made = flushes(2)
+    books.save([made[0]])
+    rated = session.dirty_payers([0], 10)
+    books.save([made[1]])
+    session.clean(rated)
+
+    assert [payer for payer, _, _ in rated] == ["acme", "globex"]
+    assert [payer for payer, _, _ in session.dirty_payers([0], 10)] == ["acme"]
+    assert session.dirty_payers([1], 10) == []
+
+
+def draft(offset: int, *, instant: Instant = T0, name: str = "d1") -> Draft:
+    """A draft at a position."""
+    position = DraftPosition(0, offset, T0)
+    return Draft("acme", "EUR", instant, position, {"id": name, "at": offset})
+
+
+def test_an_older_draft_never_takes_the_place_of_a_newer_one(side: Side) -> None:
+    session = side.session()
+    session.store_drafts([draft(5)])
+    session.store_drafts([draft(4), draft(3, name="d2")])
+
+    assert {each.id: each.position.offset for each in _drafts(session)} == {"d1": 5, "d2": 3}
+    session.drop_drafts(["acme"], [draft(5)])
+    assert [each.id for each in _drafts(session)] == ["d1"]
+
+
+def _drafts(session: Store) -> list[Draft]:
+    from pipeline.stores.postgres.drafts import read_drafts
+
+    if isinstance(session, WorkerSession):
+        return sorted(session.tables.drafts.values(), key=lambda each: each.id)
+    assert isinstance(session, Session)
+    return read_drafts(session)
+
+
+def cuts_saved(side: Side) -> Store:
+    """A session on books with three cuts, the last one of another payer."""
+    session, books = side.with_facts(), side.books()
+    for second in range(3):
+        session.write_tick(T0 + second, 1)
+    cuts = [
+        Cut("acme", "EUR", T0 + 2, 2),
+        Cut("acme", "EUR", T0 + 1, 2),
+        Cut("globex", "EUR", T0, 3),
+    ]
+    cursor = Cursor(0, 0, 0)
+    books.save([Flush(Cursor(0), cursor, ANCHOR, Booked(cuts=cuts))])
+    return session
+
+
+def prepared(cut: Cut) -> Prepared:
+    """A document of a cut."""
+    content = f'{{"id":"{cut.payer}-{cut.instant}"}}'.encode()
+    place = (cut.payer, cut.currency, cut.instant, "invoice", 0, "talea")
+    return Prepared(*place, cut.serial, content, {})
+
+
+def test_cuts_are_taken_in_order_and_once(side: Side) -> None:
+    session = cuts_saved(side)
+    taken = []
+    while True:
+        with session.transaction():
+            found = session.take_cut([])
+            if found is None:
+                break
+            taken.append((found[0].payer, found[0].instant))
+            reached = {("s", "fee"): found[0].instant}
+            session.save_prepared(found[0], [prepared(found[0])], reached)
+
+    assert taken == [("acme", T0 + 1), ("acme", T0 + 2), ("globex", T0)]
+    assert session.carried_by(["acme"]) == {("acme", "EUR"): {("s", "fee"): T0 + 2}}
+    assert session.unprepared_cuts(["acme", "globex"]) == {}
+
+
+def test_a_cut_whose_preparing_failed_is_taken_again(side: Side) -> None:
+    session = cuts_saved(side)
+    with suppress(LookupError), session.transaction():
+        found = session.take_cut([])
+        assert found is not None
+        session.save_prepared(found[0], [prepared(found[0])], {("s", "fee"): T0})
+        raise LookupError
+
+    assert session.issuers_waiting() == []
+    assert session.carried_by(["acme"]) == {}
+    head = len(FACTS_WRITTEN)
+    assert session.unprepared_cuts(["acme"]) == {("acme", "EUR"): [(T0 + 1, head), (T0 + 2, head)]}
+    closed = session.closings_cut(["acme", "globex"], T0 + 1)
+    assert {payer: set(own) for payer, own in closed.items()} == {"acme": {("EUR", T0 + 2)}}  # type: ignore[call-overload]
+
+
+def test_numbers_have_no_gap_and_a_draft_goes_with_its_document(side: Side) -> None:
+    session = cuts_saved(side)
+    session.store_drafts([draft(5, instant=T0 + 1), draft(5, instant=T0 + 9, name="d9")])
+    for _ in range(2):
+        with session.transaction():
+            found = session.take_cut([])
+            assert found is not None
+            session.save_prepared(found[0], [prepared(found[0])], {})
+
+    seen: list[tuple[int, str]] = []
+
+    def seal(each: Prepared, place: int, previous: str) -> tuple[str, bytes, bytes]:
+        seen.append((place, previous))
+        return f"T-{place}", b"{}", bytes([place]) * 32
+
+    assert session.issuers_waiting() == ["talea"]
+    assert session.register("talea", seal) == 2
+    assert session.register("talea", seal) == 0
+    assert seen == [(1, "0" * 64), (2, "01" * 32)]
+    issued = [(d.sealed.number, d.instant) for d in session.read_documents()]
+    assert issued == [("T-1", T0 + 1), ("T-2", T0 + 2)]
+    assert session.read_documents("globex") == []
+    assert [each.id for each in _drafts(session)] == ["d9"]
+
+
+def test_a_failed_seal_leaves_all_that_waits(side: Side) -> None:
+    session = cuts_saved(side)
+    with session.transaction():
+        found = session.take_cut([])
+        assert found is not None
+        session.save_prepared(found[0], [prepared(found[0])], {})
+
+    def seal(_each: Prepared, _place: int, _previous: str) -> tuple[str, bytes, bytes]:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        session.register("talea", seal)
+    assert session.issuers_waiting() == ["talea"]
+    assert session.read_documents() == []
+
+
+def test_the_third_death_at_one_message_pauses_its_partition(side: Side) -> None:
+    session = side.session()
+
+    assert [session.record_death(1, 7, "why") for _ in range(2)] == [1, 2]
+    assert session.record_death(1, 8, "why") == 1
+    assert session.read_pauses() == []
+    assert session.record_death(1, 7, "why") == 3
+    session.pause(1, 9, "rejects", "more")
+    assert [(p.partition, p.offset, p.reason) for p in session.read_pauses()] == [(1, 7, "poison")]
