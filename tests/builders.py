@@ -12,8 +12,10 @@ from pipeline.book.series import SeriesKey
 from pipeline.catalog.catalog import Catalog, FactLog
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.collect.batch import Mode, UsageBatch, pack_events
+from pipeline.collect.columns import Columns, read_columns
 from pipeline.collect.event import UsageEvent
 from pipeline.collect.gate import Gate, GatePass
+from pipeline.collect.keyed import KeyedEvent, events_at
 from pipeline.collect.letters import Refusal
 from pipeline.core.calendar import SECOND, Instant, instant_text, parse_instant
 from pipeline.core.identity import Json, batch_digest, pass_digest
@@ -55,6 +57,14 @@ def usage(
 def keyed(*events: UsageEvent) -> UsageBatch:
     """A batch whose events have ids."""
     return pack_events(events, Mode.KEYED, "", "", 0)
+
+
+def named(event: UsageEvent) -> KeyedEvent:
+    """An event under its own key."""
+    batch = keyed(event)
+    columns = read_columns(batch)
+    assert isinstance(columns, Columns)
+    return next(events_at(batch, columns, [0], 0))
 
 
 def sequenced(
@@ -341,8 +351,10 @@ class Books:
         """Open the partition anew from what was saved, as a new worker does."""
         cursor = self.partition.cursor
         sequences = {key: state for flush in self.booked for key, state in flush.sequences.items()}
-        catalog = self.facts.at(cursor.tick.fact_position)
-        self.partition = Partition(cursor, catalog, sequences, self.cuts)
+        catalog, before = self.facts.at(cursor.tick.fact_position), self.partition.reversals
+        waiting = dict(before.waiting)
+        self.partition = Partition(cursor, catalog, sequences, self.cuts, waiting)
+        self.partition.reversals.known |= before.known  # the books are asked for every key
 
     @property
     def cuts(self) -> list[Cut]:
@@ -359,6 +371,7 @@ class Books:
                     if (series.customer, series.meter) == (request.customer, request.meter)
                     and request.start <= window < request.end
                     and cut < before_cut
+                    and part.count
                     and request.grain in (Grain.TOTALS, Grain.WINDOWS)
                 ),
                 *(point for _, point in self.points.asked(request, before_cut)),

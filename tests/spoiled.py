@@ -129,8 +129,8 @@ SPOILED: dict[str, tuple[Spoil, Code, str]] = {
         Code.BAD_BATCH,
         "event_count",
     ),
-    "a reversal": (
-        lambda b: encode_batch(replace(b, reversals=[Reversal(0, 1)])),
+    "a reversal of nothing": (
+        lambda b: encode_batch(replace(b, reversals=[Reversal(-1, 1)])),
         Code.BAD_BATCH,
         "reversals",
     ),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from pipeline.agents.recorder import Recorder
-from pipeline.collect.event import UsageEvent, as_billed, parse_cloudevent
+from pipeline.collect.event import UsageEvent, parse_cloudevent
 from pipeline.collect.limits import LINE_BYTES_MAX
 from pipeline.core.errors import Rejection
 
@@ -47,8 +47,8 @@ def read_lines(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def parse_line(line: bytes) -> UsageEvent | Rejection:
-    """Return the event of one line as this version bills it, or why it is refused."""
-    return as_billed(parse_cloudevent(line.rstrip(b"\r\n")))
+    """Return the event of one line, or why it is refused."""
+    return parse_cloudevent(line.rstrip(b"\r\n"))
 
 
 def check_lines(

@@ -81,21 +81,23 @@ class Intake:
                         Code.BAD_FIELD, "source", "source is kept only for an event with an id"
                     )
                 )
-            return home, customer, meter, instant, mantissa, scale, pairs, "", ""
+            return home, customer, meter, instant, mantissa, scale, pairs, "", "", None
         event_id = _text(event_id, "id", ID_CHARS_MAX)
         source = self._producer if source is None else _text(source, "source", ID_CHARS_MAX)
-        return home, customer, meter, instant, mantissa, scale, pairs, source, event_id
+        return home, customer, meter, instant, mantissa, scale, pairs, source, event_id, None
 
     def entry_of(self, event: UsageEvent) -> Entry:
         """Return an event that was checked before (parse_cloudevent, the host agent)."""
-        if event.reversed_at is not None:
+        back = event.reversed_at
+        if back is not None and not event.id:
             raise RefusedUsage(
-                Rejection(Code.BAD_FIELD, "kind", "kind: reversals are not billed yet")
+                Rejection(Code.MISSING_FIELD, "id", "id: a reversal has its original's")
             )
         mantissa, scale = mantissa_scale(event.value)
         pairs = tuple(sorted(event.dimensions.items()))
         who, what, when = event.customer, event.meter, event.time
-        return self._home(who), who, what, when, mantissa, scale, pairs, event.source, event.id
+        home, source, event_id = self._home(who), event.source, event.id
+        return home, who, what, when, mantissa, scale, pairs, source, event_id, back
 
     def _home(self, customer: str) -> int:
         home = self._homes.get(customer) if type(customer) is str else None

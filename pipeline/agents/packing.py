@@ -75,10 +75,10 @@ class Packing:
 
     def place(self, entry: Entry) -> tuple[Sealed | None, bool]:
         """Take one event; return the batch it filled, and whether it is the first of one."""
-        home, customer, meter, instant, mantissa, scale, pairs, source, event_id = entry
+        home, customer, meter, instant, mantissa, scale, pairs, source, event_id, back = entry
         lane = (self._keyed if event_id else self._sequenced)[home]
         packer = lane.packer
-        packer.append(customer, meter, instant, mantissa, scale, pairs, source, event_id)
+        packer.append(customer, meter, instant, mantissa, scale, pairs, source, event_id, back)
         count = len(packer)
         if count >= self._batch_events or packer.bytes_bound > PACKED_BYTES_MAX:
             return self._seal(lane), False

@@ -10,15 +10,19 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from pipeline.book.reversing import Reversals, Settled
 from pipeline.book.series import SeriesIndex, names_of
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.cuts import CutSchedule, Due
+from pipeline.catalog.matches import EventPlace
 from pipeline.collect.columns import Indexes, Longs
+from pipeline.collect.limits import BATCH_EVENTS_MAX
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.dedupe.claims import Verdict
 from pipeline.dedupe.sequences import SequenceRange, SequenceState, judge_range
-from pipeline.meter.slices import Counts, Points, Rows, Slice
+from pipeline.meter.minus import rows_of
+from pipeline.meter.slices import Counts, Minus, Points, Rows, Slice
 from pipeline.meter.ticks import NO_TICK, Tick
 
 SequenceKey = tuple[str, str]
@@ -80,7 +84,7 @@ class BookedRows:
     """Rows of one slice under their cuts: the series of row i is `index.keys[series[i]]`.
 
     `wide` maps a row to its (sum, minimum, maximum) where these do not fit int64; `points` is
-    None where no meter of the slice keeps any.
+    None where no meter of the slice keeps any. `minus`: each row takes one event off.
     """
 
     index: SeriesIndex
@@ -93,6 +97,7 @@ class BookedRows:
     maximum: Longs
     wide: Mapping[int, tuple[int, int, int]]
     points: BookedPoints | None = None
+    minus: bool = False
 
 
 class Gap(Exception):
@@ -121,6 +126,8 @@ class Booked:
     dirty: set[str] = field(default_factory=set)
     repeated: int = 0
     skipped: set[int] = field(default_factory=set)
+    reversals: dict[EventPlace, Minus] = field(default_factory=dict)
+    settled: list[Settled] = field(default_factory=list)
 
 
 class Partition:
@@ -128,7 +135,7 @@ class Partition:
 
     `catalog_at(position)` gives the catalog of a tick; `cut_serials` holds each payer's latest
     cut, `known_cuts` every (payer, currency, instant) that was cut, `skips` the offsets that
-    facts skip.
+    facts skip; `waiting` the reversals that nothing matched yet.
     """
 
     def __init__(
@@ -137,9 +144,11 @@ class Partition:
         catalog: Catalog,
         sequences: MutableMapping[SequenceKey, SequenceState],
         cuts: Iterable[Cut],
+        waiting: Mapping[EventPlace, Minus] | None = None,
     ) -> None:
         """Go on where `cursor` stands; `catalog` is the one at its tick."""
         self.cursor = cursor
+        self.reversals = Reversals.of(waiting or {})
         self.skips: Collection[int] = ()
         self._sequences = sequences
         self._series = SeriesIndex()
@@ -174,8 +183,12 @@ class Partition:
         counts = self._judge(piece, into)
         if not counts.closed:
             raise BrokenInvariant(f"slice {piece.offset}: outcomes do not add up: {counts}")
-        if counts.fresh:
+        if counts.fresh and piece.rows.count:
             into.rows.append(self._rows(piece.rows, into))
+        if piece.minuses:
+            counts = self._reverse(piece, counts, into)
+        if piece.tick is not None:
+            counts = self._settle(piece.tick, catalog, counts, into)
         self.cursor = Cursor(
             partition=self.cursor.partition,
             offset=piece.offset,
@@ -212,6 +225,26 @@ class Partition:
     def _range(self, seen: SequenceRange, log_time: Instant) -> tuple[Verdict, SequenceState]:
         known = self._sequences.get((seen.producer, seen.epoch), SequenceState())
         return judge_range(known, seen, log_time)
+
+    def _reverse(self, piece: Slice, counts: Counts, into: Booked) -> Counts:
+        """Let reversals wait; return the counts: of one original the second is a duplicate."""
+        new = self.reversals.come(piece.offset, piece.minuses)
+        into.reversals |= new
+        repeated = len(piece.minuses) - len(new)
+        return replace(counts, fresh=counts.fresh - repeated, duplicate=counts.duplicate + repeated)
+
+    def _settle(self, tick: Tick, catalog: Catalog, counts: Counts, into: Booked) -> Counts:
+        """Take off what matches name for the first time; return the counts, conflicts told."""
+        named = catalog.matches_between(self.cursor.partition, self.cursor.tick, tick)
+        if not named:
+            return counts
+        settled, minuses = self.reversals.settle(named)
+        into.settled += settled
+        for start in range(0, len(minuses), BATCH_EVENTS_MAX):
+            rows = self._rows(rows_of(minuses[start : start + BATCH_EVENTS_MAX]), into)
+            into.rows.append(replace(rows, minus=True))
+        conflicts = len(settled) - len(minuses)
+        return replace(counts, fresh=counts.fresh - conflicts, conflict=counts.conflict + conflicts)
 
     def _rows(self, rows: Rows, into: Booked) -> BookedRows:
         customers = np.frombuffer(rows.customer_index, "<u2")

@@ -17,10 +17,12 @@ from pipeline.catalog.documents import (
     Subscription,
 )
 from pipeline.catalog.facts import Fact, FactKind
+from pipeline.catalog.matches import Match, Matches, named_between, told_by
 from pipeline.collect.gate import GatePass
 from pipeline.core.errors import BrokenInvariant
 from pipeline.meter.meters import Meter
 from pipeline.meter.sift import Ground
+from pipeline.meter.ticks import Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Catalog:
     subscriptions: Mapping[str, Subscription] = field(default_factory=dict)
     gate_passes: Mapping[str, GatePass] = field(default_factory=dict)
     """By the id of their fact."""
+    matches: Mapping[int, Sequence[Matches]] = field(default_factory=dict)
+    """By partition, in the order of their facts."""
     _owned: Mapping[str, Sequence[Subscription]] = field(default_factory=dict, compare=False)
 
     def ground(self, partition: int) -> Ground:
@@ -68,6 +72,11 @@ class Catalog:
             raise BrokenInvariant(f"no rules among the facts up to {self.position}")
         return self.rules
 
+    def matches_between(self, partition: int, before: Tick, tick: Tick) -> list[Match]:
+        """Return the matches that `tick` is the first of a partition to name."""
+        told = self.matches.get(partition, ())
+        return named_between(told, before.fact_position, tick.fact_position)
+
     def subscriptions_of(self, customer: str) -> list[Subscription]:
         """Return a customer's subscriptions, by id."""
         return list(self._owned.get(customer, ()))
@@ -83,7 +92,7 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
     position, log, rules = catalog.position, catalog.log, catalog.rules
     issuers, meters, plans = dict(catalog.issuers), dict(catalog.meters), dict(catalog.plans)
     customers, subscriptions = dict(catalog.customers), dict(catalog.subscriptions)
-    gate_passes = dict(catalog.gate_passes)
+    gate_passes, matches = dict(catalog.gate_passes), dict(catalog.matches)
     touched: set[str] = set()
     for fact in facts:
         if fact.serial != position + 1:
@@ -112,11 +121,24 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
                 gate_passes[fact.id] = documents.gate_pass(fact.body)
             case FactKind.SKIP:
                 pass  # in force by position, not from a tick on: facts.skips_of
-            case FactKind.REDRIVE | FactKind.WAIVER:
-                pass  # of dead letters: nothing is priced or judged by them
+            case FactKind.MATCH:
+                partition, told = told_by(position, fact.body)
+                matches[partition] = (*matches.get(partition, ()), told)
+            case FactKind.REDRIVE | FactKind.WAIVER | FactKind.AMENDMENT:
+                pass  # who did what and why: nothing is priced or judged by them
     owned = _owned_after(catalog, subscriptions, touched)
     return Catalog(
-        position, log, rules, issuers, meters, plans, customers, subscriptions, gate_passes, owned
+        position,
+        log,
+        rules,
+        issuers,
+        meters,
+        plans,
+        customers,
+        subscriptions,
+        gate_passes,
+        matches,
+        owned,
     )
 
 

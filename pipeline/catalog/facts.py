@@ -31,6 +31,10 @@ class FactKind(StrEnum):
     """Rejected events were sent again."""
     WAIVER = "waiver"
     """Rejected events will not be billed."""
+    MATCH = "match"
+    """Reversals met their originals, or others than they say."""
+    AMENDMENT = "amendment"
+    """Usage was voided or amended: who, why, which events."""
     SKIP = "skip"
     """Go on without one message of the usage log: acts by position, whatever the tick."""
 

@@ -40,6 +40,7 @@ _COMMANDS = {
     "audit": _Command("pipeline.cli.audit", "audit", "Check that every event has one outcome."),
     "skip": _Command("pipeline.cli.pauses", "skip", "Go on without a message nobody can get past."),
     "resume": _Command("pipeline.cli.pauses", "resume", "Let a paused partition go on."),
+    "usage": _Command("pipeline.cli.usage", "app", "Take usage back: void, amend, list."),
     "rejected": _Command(
         "pipeline.cli.rejected", "app", "What was not billed: list, show, redrive, waive."
     ),

@@ -32,10 +32,11 @@ from pipeline.core.quantity import mantissa_scale
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 """The dimensions of an event, sorted by name."""
 
-Entry: TypeAlias = tuple[int, str, str, Instant, int, int, Pairs, str, str]
+Entry: TypeAlias = tuple[int, str, str, Instant, int, int, Pairs, str, str, Instant | None]
 """A checked event and its partition: what `Packer.append` takes, without an object.
 
-Partition, customer, meter, time, mantissa, scale, dimensions, source, id (or "").
+Partition, customer, meter, time, mantissa, scale, dimensions, source, id (or ""), and a
+reversal's own time.
 """
 
 COLUMN_BYTES = 43

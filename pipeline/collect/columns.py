@@ -6,7 +6,7 @@ Law: a batch that lies about itself is refused whole, never read past its end.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.collect import limits
 from pipeline.collect.batch import Mode, UsageBatch
 from pipeline.collect.event import Refused, checked_dimensions, checked_text
-from pipeline.core.calendar import EARLIEST, LATEST
+from pipeline.core.calendar import EARLIEST, LATEST, Instant
 from pipeline.core.errors import Code, Rejection
 from pipeline.core.identity import FINGERPRINT_BYTES, KEY_BYTES
 from pipeline.core.quantity import SCALE_MAX
@@ -29,7 +29,8 @@ Mask = NDArray[np.bool_]
 class Columns:
     """The columns of one batch: `customer`, `meter`, `dimensions` index its dictionaries.
 
-    `wide` holds the mantissas that do not fit `mantissa` (0 there), by event index.
+    `wide` holds the mantissas that do not fit `mantissa` (0 there), by event index;
+    `reversed_at` the own times of reversals.
     """
 
     customer: Indexes
@@ -38,6 +39,16 @@ class Columns:
     time: Longs
     mantissa: Longs
     wide: Mapping[int, int]
+    reversed_at: Mapping[int, Instant] = field(default_factory=dict)
+
+    @property
+    def gate_time(self) -> Longs:
+        """By what the gate judges each event: its time, or a reversal's own."""
+        if not self.reversed_at:
+            return self.time
+        times = self.time.copy()
+        times[list(self.reversed_at)] = list(self.reversed_at.values())
+        return times
 
     def __len__(self) -> int:
         """Return the number of events."""
@@ -72,6 +83,7 @@ def read_columns(batch: UsageBatch) -> Columns | Rejection:
             time=_longs(batch, "time"),
             mantissa=_longs(batch, "mantissa"),
             wide=_wide(batch),
+            reversed_at=_reversed_at(batch),
         )
         _check_keys(batch)
         _check_mantissas(columns)
@@ -94,8 +106,8 @@ def _check_header(batch: UsageBatch) -> None:
             raise _refuse(Code.BAD_BATCH, "first_sequence", "a sequence starts at 0")
     elif batch.event_count == 0 or batch.end:
         raise _refuse(Code.BAD_BATCH, "event_count", "only a sequence has heartbeats")
-    if batch.reversals:
-        raise _refuse(Code.BAD_BATCH, "reversals", "reversals are not booked by this version")
+    if batch.reversals and batch.mode is Mode.SEQUENCED:
+        raise _refuse(Code.BAD_BATCH, "reversals", "a reversal has its original's key, no sequence")
 
 
 def _check_keys(batch: UsageBatch) -> None:
@@ -146,6 +158,15 @@ def _wide(batch: UsageBatch) -> dict[int, int]:
     return wide
 
 
+def _reversed_at(batch: UsageBatch) -> dict[int, Instant]:
+    found: dict[int, Instant] = {}
+    for each in batch.reversals:
+        if not 0 <= each.index < batch.event_count or each.index in found:
+            raise _refuse(Code.BAD_BATCH, "reversals", f"entry {each.index} is none, or twice")
+        found[each.index] = each.time
+    return found
+
+
 def _check_mantissas(columns: Columns) -> None:
     limit = limits.MANTISSA_MAX
     if len(columns) and not -limit < columns.mantissa.min() <= columns.mantissa.max() < limit:
@@ -181,4 +202,8 @@ def _check_names(names: Sequence[str], path: str, chars_max: int) -> None:
 
 def outside_calendar(columns: Columns) -> Mask:
     """Return which events have a time outside the years we bill."""
-    return (columns.time < EARLIEST) | (columns.time >= LATEST)
+    outside = (columns.time < EARLIEST) | (columns.time >= LATEST)
+    if columns.reversed_at:
+        own = columns.gate_time
+        outside |= (own < EARLIEST) | (own >= LATEST)
+    return outside

@@ -242,13 +242,6 @@ def event_of_record(record: Mapping[str, object]) -> UsageEvent | Rejection:
         return refused.rejection
 
 
-def as_billed(parsed: UsageEvent | Rejection) -> UsageEvent | Rejection:
-    """Return an event as this version bills it, or why it is refused."""
-    if isinstance(parsed, UsageEvent) and parsed.reversed_at is not None:
-        return Rejection(Code.BAD_FIELD, "data.kind", "data.kind: reversals are not billed yet")
-    return parsed
-
-
 def _checked_micros(value: object, path: str) -> Instant:
     if type(value) is not int:
         raise Refused(Code.BAD_TIME, path, f"{path} must count microseconds")

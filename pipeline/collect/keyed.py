@@ -17,6 +17,7 @@ from pipeline.core.identity import (
     KEY_BYTES,
     event_key,
     fingerprint,
+    reversal_key,
     sequenced_key,
 )
 
@@ -36,6 +37,30 @@ class KeyedEvent:
     reversed_at: Instant | None = None
     epoch: tuple[str, str] | None = None
 
+    @property
+    def gate_time(self) -> Instant:
+        """By what the gate judges it."""
+        return self.time if self.reversed_at is None else self.reversed_at
+
+    @property
+    def least(self) -> tuple[int, int]:
+        """Mantissa and scale of its value in their smallest form."""
+        return _smallest(self.mantissa, self.scale)
+
+    @property
+    def payload_print(self) -> bytes:
+        """The fingerprint of the payload alone: a reversal's is its original's."""
+        least, scale = self.least
+        return fingerprint(self.meter, self.time, least, scale, dict(self.dimensions))
+
+    @property
+    def claims(self) -> tuple[bytes, bytes]:
+        """Key and fingerprint that it claims: a reversal has a claim of its own."""
+        if self.reversed_at is None:
+            return self.key, self.fingerprint
+        print_ = self.payload_print
+        return reversal_key(self.key, print_), print_
+
 
 def keyed_event(
     customer: str,
@@ -46,24 +71,24 @@ def keyed_event(
     pairs: Pairs,
     source: str,
     event_id: str,
+    reversed_at: Instant | None = None,
 ) -> KeyedEvent:
     """Return an event of the edge, value in its smallest form, under its own key."""
-    own_print = fingerprint(meter, time, mantissa, scale, dict(pairs))
+    own_print = fingerprint(meter, time, mantissa, scale, dict(pairs), reversed_at)
     key = event_key(customer, source, event_id)
-    return KeyedEvent(customer, meter, time, mantissa, scale, pairs, key, own_print)
+    return KeyedEvent(customer, meter, time, mantissa, scale, pairs, key, own_print, reversed_at)
 
 
 def events_at(
     batch: UsageBatch, columns: Columns, indexes: Iterable[int], partition: int
 ) -> Iterator[KeyedEvent]:
     """Yield the events of a readable batch of `partition` at these places."""
-    reversals = {reversal.index: reversal.time for reversal in batch.reversals}
     for index in indexes:
         entry = batch.meters[int(columns.meter[index])]
         dimensions = batch.dimensions[int(columns.dimensions[index])]
         time = int(columns.time[index])
         mantissa = columns.wide.get(index, int(columns.mantissa[index]))
-        back = reversals.get(index)
+        back = columns.reversed_at.get(index)
         if batch.mode is Mode.KEYED:
             own_print = batch.fingerprint[
                 index * FINGERPRINT_BYTES : (index + 1) * FINGERPRINT_BYTES
@@ -85,6 +110,19 @@ def events_at(
             back,
             epoch,
         )
+
+
+def claimed_columns(batch: UsageBatch, columns: Columns, partition: int) -> tuple[bytes, bytes]:
+    """Return the keys and fingerprints that the events of a keyed batch claim, as columns."""
+    if not columns.reversed_at:
+        return batch.key, batch.fingerprint
+    keys, prints = bytearray(batch.key), bytearray(batch.fingerprint)
+    places = sorted(columns.reversed_at)
+    for at, event in zip(places, events_at(batch, columns, places, partition), strict=True):
+        key, own_print = event.claims
+        keys[at * KEY_BYTES : (at + 1) * KEY_BYTES] = key
+        prints[at * FINGERPRINT_BYTES : (at + 1) * FINGERPRINT_BYTES] = own_print
+    return bytes(keys), bytes(prints)
 
 
 def key_at(batch: UsageBatch, index: int, partition: int) -> bytes:

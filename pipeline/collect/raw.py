@@ -19,7 +19,6 @@ from pipeline.collect.batch import Entry, Pairs
 from pipeline.collect.event import (
     Refused,
     UsageEvent,
-    as_billed,
     checked_dimensions,
     checked_text,
     event_of_record,
@@ -100,7 +99,7 @@ class RawReader:
                     return entry
             except (ValueError, LookupError, TypeError, AttributeError, RecursionError, Refused):
                 pass  # the slow way says what it is
-        parsed = as_billed(self._parse(value, headers or ()))
+        parsed = self._parse(value, headers or ())
         if isinstance(parsed, Rejection):
             return parsed
         mantissa, scale = mantissa_scale(parsed.value)
@@ -114,6 +113,7 @@ class RawReader:
             tuple(sorted(parsed.dimensions.items())),
             parsed.source,
             parsed.id,
+            parsed.reversed_at,
         )
 
     def customer(self, value: bytes | None, headers: Headers | None) -> str:
@@ -217,7 +217,7 @@ class RawReader:
         value = data["value"]
         digits = value[0] if isinstance(value, tuple) else value
         mantissa, scale = self._values.get(digits) or self._value(digits)
-        return home, customer, meter, instant, mantissa, scale, pairs, source, event_id
+        return home, customer, meter, instant, mantissa, scale, pairs, source, event_id, None
 
     def _home(self, customer: str) -> int:
         home = self._homes.get(customer)

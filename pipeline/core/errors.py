@@ -56,6 +56,8 @@ class Code(StrEnum):
     """The idempotency key was used before, with another payload."""
     SKIPPED = "skipped"
     """A person decided to go on without the message, which the worker could not get past."""
+    NOT_REVERSIBLE = "not_reversible"
+    """A reversal of usage whose meter keeps only its minimum or maximum."""
     NEGATIVE_VALUE = "negative_value"
     """A negative value where the meter allows none."""
 

@@ -53,6 +53,11 @@ def sequenced_keys(producer: str, epoch: str, partition: int, places: Iterable[i
     return b"".join(found)
 
 
+def reversal_key(key: bytes, payload_print: bytes) -> bytes:
+    """Return the 16-byte key that a reversal claims: of its original's key and payload."""
+    return _blake(b"talea.revkey.1", KEY_BYTES, (key, payload_print))
+
+
 def value_key(value: str) -> bytes:
     """Return the 16-byte key that stands for a value where distinct values are counted."""
     return _blake(b"talea.value.1", KEY_BYTES, (value.encode(),))

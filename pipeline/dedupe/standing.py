@@ -8,14 +8,14 @@ first one could lie in.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
 from pipeline.collect.batch import Mode, UsageBatch
 from pipeline.collect.columns import Columns, Mask
-from pipeline.collect.keyed import KeyedEvent, events_at, key_at
+from pipeline.collect.keyed import KeyedEvent, claimed_columns, events_at, key_at
 from pipeline.core.calendar import Instant
 
 
@@ -42,7 +42,7 @@ class Wanted:
     def of(cls, events: Sequence[KeyedEvent]) -> "Wanted":
         """Return what to look for so that these events are not counted twice."""
         epochs = {event.epoch for event in events if event.epoch is not None}
-        return cls({event.key for event in events}, epochs)
+        return cls({event.claims[0] for event in events}, epochs)
 
     def met(
         self, batch: UsageBatch, columns: Columns, claimable: Mask, partition: int
@@ -51,7 +51,9 @@ class Wanted:
         if batch.mode is Mode.SEQUENCED and (batch.producer, batch.epoch) not in self.epochs:
             return
         places = np.flatnonzero(claimable).tolist()
-        found = [at for at in places if key_at(batch, at, partition) in self.keys]
+        keys, _ = claimed_columns(batch, columns, partition)
+        claimed = replace(batch, key=keys)
+        found = [at for at in places if key_at(claimed, at, partition) in self.keys]
         yield from events_at(batch, columns, found, partition)
 
 
@@ -66,12 +68,13 @@ def outcomes(
     owners = dict(standing)
     found = []
     for event in events:
-        owner = owners.get(event.key)
+        key, own_print = event.claims
+        owner = owners.get(key)
         if owner is not None:
-            found.append(Outcome.STANDING if owner == event.fingerprint else Outcome.CONFLICT)
-        elif event.time < proven_from:
+            found.append(Outcome.STANDING if owner == own_print else Outcome.CONFLICT)
+        elif event.gate_time < proven_from:
             found.append(Outcome.UNPROVEN)
         else:
-            owners[event.key] = event.fingerprint
+            owners[key] = own_print
             found.append(Outcome.SENT)
     return found

@@ -58,9 +58,11 @@ class Aggregation(StrEnum):
         """The parameter it may have."""
         if self is Aggregation.TIME_WEIGHTED:
             return "per"
-        return "points" if self is Aggregation.SUM else None
+        return "points" if self is Aggregation.SUM or self in EXTREMES else None
 
 
+EXTREMES = frozenset({Aggregation.MIN, Aggregation.MAX})
+"""What columns cannot give back: the second greatest value is in none."""
 _GRAINS = {
     Aggregation.LATEST: Grain.POINTS,
     Aggregation.UNIQUE_COUNT: Grain.POINTS,
@@ -80,7 +82,8 @@ class Meter:
     """A meter in force. `window_us`: length of its windows, aligned to 1970-01-01T00:00Z.
 
     `of` is the dimension whose distinct values are counted: usage is not kept apart by it.
-    `points`: keep single events beside their sum, for prices that look at each of them.
+    `points`: keep single events beside their sum, for prices that look at each of them; or
+    beside the least and the greatest, so that these can be taken back.
     `percent` is that of a percentile; `per_us` the time a level is counted in (None: averaged).
     """
 
@@ -103,3 +106,8 @@ class Meter:
     def grain(self) -> Grain:
         """What its aggregation folds."""
         return Grain.POINTS if self.points else self.aggregation.grain
+
+    @property
+    def reversible(self) -> bool:
+        """Whether a reversal can take usage off again."""
+        return self.points or self.aggregation not in EXTREMES

@@ -16,6 +16,7 @@ import numpy as np
 from pipeline.collect.batch import Mode, UsageBatch
 from pipeline.collect.columns import Columns, Mask, outside_calendar
 from pipeline.collect.gate import Gate, GatePass
+from pipeline.collect.keyed import claimed_columns
 from pipeline.collect.letters import Refusal
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import Code, Rejection
@@ -24,7 +25,8 @@ from pipeline.dedupe.claims import Delivery, Judged, Verdict, conflict_text
 from pipeline.dedupe.sequences import SequenceRange
 from pipeline.meter.fold import fold
 from pipeline.meter.meters import Meter
-from pipeline.meter.slices import Counts, Slice
+from pipeline.meter.minus import parted, pick_minuses
+from pipeline.meter.slices import Counts, Minus, Slice
 from pipeline.meter.ticks import Tick
 
 _TOLD_CHARS = 40
@@ -102,7 +104,7 @@ def ticked(arrival: Arrival, seen: Tick) -> Slice:
 
 def needs_next_tick(columns: Columns, arrival: Arrival, gate: Gate) -> bool:
     """Return whether an event is ahead of log time, so that the next tick's row must judge."""
-    return bool(len(columns)) and bool(gate.future(columns.time, arrival.log_time).any())
+    return bool(len(columns)) and bool(gate.future(columns.gate_time, arrival.log_time).any())
 
 
 def sift(
@@ -127,8 +129,9 @@ def sift(
         if hit.any():
             refusals.append(_refusal(rejection, hit))
             claimable &= ~hit
-    late_mask = claimable & ground.gate.late(columns.time, log_time) & (not batch.gate_pass)
-    ahead = claimable & ground.gate.future(columns.time, log_time)
+    times = columns.gate_time
+    late_mask = claimable & ground.gate.late(times, log_time) & (not batch.gate_pass)
+    ahead = claimable & ground.gate.future(times, log_time)
     claimable &= ~(late_mask | ahead)
     if ahead.any():
         refusals.append(
@@ -187,6 +190,13 @@ def _wrong_events(
     outside = outside_calendar(columns)
     if outside.any():
         wrong.append((Rejection(Code.BAD_TIME, "time", "outside the years 2000 to 2099"), outside))
+    if columns.reversed_at:
+        kept = [meter is None or meter.reversible for meter in meters]
+        firm = ~np.array(kept)[columns.meter] & np.isin(
+            np.arange(len(columns)), list(columns.reversed_at)
+        )
+        text = "a meter of least or greatest values is not reversible"
+        wrong.append((Rejection(Code.NOT_REVERSIBLE, "meter", text), firm))
     return wrong
 
 
@@ -194,7 +204,7 @@ def delivery(sifted: Sifted, arrival: Arrival, after: int, gate: Gate) -> Delive
     """Return the claim that a keyed batch makes, or None where there is nothing to claim."""
     if sifted.batch.mode is not Mode.KEYED or not sifted.claimable.any():
         return None
-    keys, prints = sifted.batch.key, sifted.batch.fingerprint
+    keys, prints = claimed_columns(sifted.batch, sifted.columns, sifted.partition)
     indexes: Sequence[int] = range(len(sifted.columns))
     if not sifted.claimable.all():
         indexes = np.flatnonzero(sifted.claimable).tolist()
@@ -240,8 +250,13 @@ def contribution(
             arrival.digest,
             batch.end,
         )
+    minuses: tuple[Minus, ...] = ()
+    if sifted.columns.reversed_at:
+        fresh, back = parted(sifted.columns, fresh)
+        minuses = tuple(pick_minuses(batch, sifted.columns, back, sifted.meters, sifted.partition))
     rows = fold(batch, sifted.columns, fresh, sifted.meters, sifted.partition)
-    return Slice(arrival.offset, sifted.log_time, None, counts, sequence, rows), refusals
+    piece = Slice(arrival.offset, sifted.log_time, None, counts, sequence, rows, minuses)
+    return piece, refusals
 
 
 def customer_of(sifted: Sifted, refusals: Sequence[Refusal]) -> str:

@@ -97,6 +97,28 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
+class Minus:
+    """What one fresh reversal takes off, once its original is known to count.
+
+    `index` is its place in its message; `key` and `payload_print` are its original's, `time` is
+    its original's event time. `point_key` is empty where the meter keeps no points.
+    """
+
+    index: int
+    key: bytes
+    payload_print: bytes
+    customer: str
+    meter: str
+    scale: int
+    dimensions: tuple[tuple[str, str], ...]
+    window_start: Instant
+    time: Instant
+    mantissa: int
+    point_key: bytes = b""
+    point_time: Instant = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Slice:
     """The contribution of the message at `offset` of one partition of the usage log."""
 
@@ -106,6 +128,7 @@ class Slice:
     counts: Counts
     sequence: SequenceRange | None = None
     rows: Rows = field(default_factory=Rows)
+    minuses: tuple[Minus, ...] = ()
 
     @property
     def refused_whole(self) -> bool:

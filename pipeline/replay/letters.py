@@ -148,6 +148,7 @@ ADVICE: Mapping[Code, str] = {
     Code.LATE: "redrive it: it goes through the gate by a pass, if it is not in the log already",
     Code.UNKNOWN_PASS: "redrive it: the job gives it a new pass",
     Code.CONFLICT: "its key is another event's: send it again under an id of its own, or waive it",
+    Code.NOT_REVERSIBLE: "never billed: the meter's columns cannot give it back; waive it",
     Code.NEGATIVE_VALUE: "never billed as it is: the meter takes no negative value",
 }
 
@@ -171,12 +172,12 @@ def why_not(rejected: RejectedEvent, now: Now) -> str | None:
         return "its place in the sequence is still open: let its producer send it again"
     if event.meter not in now.meters:
         return f"no meter {event.meter!r} is in force: {ADVICE[Code.UNKNOWN_METER]}"
-    if event.time > now.latest:
+    if event.gate_time > now.latest:
         return f"its time is still ahead: {ADVICE[Code.FUTURE]}"
     return None
 
 
-_NEVER = (Code.CONFLICT, Code.BAD_TIME)
+_NEVER = (Code.CONFLICT, Code.BAD_TIME, Code.NOT_REVERSIBLE)
 
 
 # ---- which ones ------------------------------------------------------------------------------

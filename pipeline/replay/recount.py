@@ -14,14 +14,28 @@ from typing import cast
 import numpy as np
 
 from pipeline.core.calendar import EARLIEST, LATEST, SECOND, Instant, parse_instant
-from pipeline.core.identity import KEY_BYTES, Json, canonical, partition_of, pass_digest
+from pipeline.core.identity import (
+    KEY_BYTES,
+    Json,
+    partition_of,
+    pass_digest,
+    sequenced_key,
+)
+from pipeline.replay.recount_back import Payload, Place, TakenBack, Told, told_by
+from pipeline.replay.recount_batch import (
+    Record,
+    claim_of,
+    dictionaries,
+    event_places,
+    in_calendar,
+    own_times,
+    payload_print,
+    well_formed,
+)
 
-Record = Mapping[str, object]
 Fact = tuple[int, str, str, Mapping[str, Json]]
 """(serial, id, kind, body) as the fact log has it."""
 
-_EVENTS_MAX, _ENTRIES_MAX, _SCALE_MAX, _WIDE_DIGITS_MAX = 2000, 2000, 18, 38
-_NAME_MAX, _METER_MAX, _DIMENSIONS_MAX, _DIMENSIONS_BYTES_MAX = 256, 128, 32, 1024
 _RECENT = 64
 Stretch = tuple[Instant, Instant, Mapping[str, frozenset[str]]]
 """Paid for from, to, and only under these values of dimensions (none: whatever they are)."""
@@ -39,6 +53,8 @@ class KnownFacts:
     passes: dict[str, tuple[int, Instant, frozenset[str]]] = field(default_factory=dict)
     paid: dict[tuple[str, str], list[Stretch]] = field(default_factory=dict)
     skipped: set[tuple[int, int]] = field(default_factory=set)
+    firm: set[str] = field(default_factory=set)
+    matches: list[Told] = field(default_factory=list)
 
     @classmethod
     def of(cls, facts: Iterable[Fact]) -> "KnownFacts":
@@ -56,6 +72,10 @@ class KnownFacts:
                     name = cast(str, body["id"])
                     since = known.meters.get(name, (serial, 0))[0]
                     known.meters[name] = since, cast(int, body["window_s"]) * SECOND
+                    if body["aggregation"] in ("min", "max") and not body.get("points"):
+                        known.firm.add(name)
+                case "match":
+                    known.matches += told_by(serial, body)
                 case "gate_pass":
                     batches = frozenset(cast(list[str], body["batches"]))
                     known.passes[fact_id] = serial, parse_instant(body["until"]), batches
@@ -97,8 +117,10 @@ class Tally:
     rejected: int = 0
 
 
-_Event = tuple[int, str, str, Instant, Mapping[str, str]]
-"""(place in its batch, customer, meter, time, dimensions)."""
+_Usage = tuple[str, str, Instant, Mapping[str, str]]
+"""(customer, meter, time, dimensions)."""
+_Event = tuple[int, _Usage]
+"""(place in its batch, what was used)."""
 
 
 @dataclass(slots=True)
@@ -157,11 +179,17 @@ class Recount:
     ticks: Mapping[int, tuple[Instant, int]]
     tally: Tally = field(default_factory=Tally)
     disagreeing: int = 0
+    _back: TakenBack = field(init=False)
+    _reversed: dict[Place, _Usage] = field(default_factory=dict)
     _serial: int = 0
     _position: int = 1
     _log_time: Instant = 0
     _claims: dict[int, dict[bytes, tuple[int, int, bytes]]] = field(default_factory=dict)
     _sequences: dict[tuple[str, str], Places] = field(default_factory=lambda: defaultdict(Places))
+
+    def __post_init__(self) -> None:
+        """Begin, knowing what facts say of originals."""
+        self._back = TakenBack.of(self.facts.matches, self.partition)
 
     def feed(
         self, offset: int, header: int | None, name: str, record: Record | None, digest: bytes
@@ -184,13 +212,28 @@ class Recount:
             self.disagreeing += bool(offers)
             self.tally.rejected += offers
         elif tick["serial"] > self._serial:
-            self._serial, self._position = tick["serial"], max(told[1], 1)
-            self._log_time = max(self._log_time, told[0])
+            before, self._position = self._position, max(told[1], 1)
+            self._serial, self._log_time = tick["serial"], max(self._log_time, told[0])
+            self._match(before)
+
+    def _match(self, before: int) -> None:
+        """Count what the facts that a tick names first say of reversals, where it is so."""
+        for serial, of, back, original, same in self.facts.matches:
+            if of != self.partition or not before < serial <= self._position:
+                continue
+            if not self._back.believed(back, original, same=same):
+                continue
+            self.tally.unpaid -= 1
+            if same:
+                self._count_fresh(self._reversed.pop(back))
+            else:
+                self.tally.conflict += 1
 
     def _batch(self, batch: Record, offset: int, offers: int, digest: bytes) -> None:
         count = cast(int, batch["event_count"])
         times = np.frombuffer(cast(bytes, batch["time"]), "<i8").tolist()
-        judged_at = self._judged_at(times)
+        own = own_times(batch)
+        judged_at = self._judged_at([own.get(at, time) for at, time in enumerate(times)])
         if self._serial == 0 or offers != count or not self._admitted(batch, judged_at):
             self.disagreeing += offers != count
             self.tally.rejected += offers
@@ -198,7 +241,7 @@ class Recount:
         self._log_time = judged_at
         counting = list(self._countable(batch, times, judged_at))
         if batch["mode"] == "sequenced":
-            self._sequenced(batch, counting, digest)
+            self._sequenced(batch, counting, offset, digest)
         else:
             self._keyed(batch, counting, offset, judged_at)
 
@@ -221,19 +264,24 @@ class Recount:
     def _countable(self, batch: Record, times: Sequence[Instant], at: Instant) -> Iterator[_Event]:
         """Yield the events that nothing speaks against but what came before them."""
         facts, tally = self.facts, self.tally
-        customers, meters, dimensions = _dictionaries(batch)
+        customers, meters, dimensions = dictionaries(batch)
         here = [partition_of(who, facts.partitions) == self.partition for who in customers]
         known = [facts.meters.get(m, (_FOR_EVER, 0))[0] <= self._position for m in meters]
         oldest = EARLIEST if batch["gate_pass"] else at - facts.horizon
-        newest = min(LATEST - 1, at + facts.tolerance)
-        for index, (who, what, how) in enumerate(_places(batch)):
-            time = times[index]
-            if not (here[who] and known[what] and EARLIEST <= time <= newest):
+        newest, own = min(LATEST - 1, at + facts.tolerance), own_times(batch)
+        for index, (who, what, how) in enumerate(event_places(batch)):
+            time = own.get(index, times[index])
+            firm = index in own and meters[what] in facts.firm
+            if (
+                not (here[who] and known[what] and EARLIEST <= time <= newest)
+                or firm
+                or not in_calendar(times[index])
+            ):
                 tally.rejected += 1
             elif time < oldest:
                 tally.late += 1
             else:
-                yield index, customers[who], meters[what], time, dimensions[how]
+                yield index, (customers[who], meters[what], times[index], dimensions[how])
 
     def _keyed(self, batch: Record, events: list[_Event], offset: int, at: Instant) -> None:
         generation = at // (self.facts.horizon + self.facts.tolerance)
@@ -242,33 +290,55 @@ class Recount:
         before = self._claims.get(generation - 1, {})
         own = self._claims.setdefault(generation, {}) if events else {}
         keys, prints = cast(bytes, batch["key"]), cast(bytes, batch["fingerprint"])
-        for index, who, what, time, dimensions in events:
-            key = keys[index * KEY_BYTES : (index + 1) * KEY_BYTES]
-            me = offset, index, prints[index * 4 : (index + 1) * 4]
+        backs = own_times(batch)
+        for index, usage in events:
+            original = keys[index * KEY_BYTES : (index + 1) * KEY_BYTES]
+            key, own_print = original, prints[index * 4 : (index + 1) * 4]
+            if index in backs:
+                key, own_print = claim_of(batch, index)
+            me = offset, index, own_print
             first = own.setdefault(key, me)
             owner = before.get(key, first)
             if owner is me:
-                self._count_fresh(who, what, time, dimensions)
+                payload = usage[0], original, own_print
+                self._take((offset, index), usage, payload, batch, back=index in backs)
             elif owner[2] == me[2]:
                 self.tally.duplicate += 1
             else:
                 self.tally.conflict += 1
 
-    def _sequenced(self, batch: Record, events: list[_Event], digest: bytes) -> None:
+    def _take(
+        self, place: Place, usage: _Usage, payload: Payload, batch: Record, *, back: bool
+    ) -> None:
+        """Count a keyed event that nobody came before."""
+        if not back:
+            self._count_fresh(usage)
+            if place in self._back.wanted:
+                self._back.counted(place, (*payload[:2], payload_print(batch, place[1])))
+        elif self._back.came(place, payload):
+            self.tally.unpaid += 1
+            self._reversed[place] = usage
+        else:
+            self.tally.duplicate += 1
+
+    def _sequenced(self, batch: Record, events: list[_Event], offset: int, digest: bytes) -> None:
         name = cast(str, batch["producer"]), cast(str, batch["epoch"])
         first, count = cast(int, batch["first_sequence"]), cast(int, batch["event_count"])
         verdict = self._sequences[name].verdict(first, count, digest)
         if verdict == "fresh":
-            for _, who, what, time, dimensions in events:
-                self._count_fresh(who, what, time, dimensions)
+            for index, usage in events:
+                self._count_fresh(usage)
+                if (offset, index) in self._back.wanted:
+                    key = sequenced_key(*name, self.partition, first + index)
+                    payload = usage[0], key, payload_print(batch, index)
+                    self._back.counted((offset, index), payload)
         elif verdict == "duplicate":
             self.tally.duplicate += len(events)
         else:
             self.tally.conflict += len(events)
 
-    def _count_fresh(
-        self, who: str, what: str, time: Instant, dimensions: Mapping[str, str]
-    ) -> None:
+    def _count_fresh(self, usage: _Usage) -> None:
+        who, what, time, dimensions = usage
         if any(
             first <= time < last and all(dimensions.get(n) in values for n, values in where.items())
             for first, last, where in self.facts.paid.get((who, what), ())
@@ -276,84 +346,3 @@ class Recount:
             self.tally.billed += 1
         else:
             self.tally.unpaid += 1
-
-
-def _dictionaries(batch: Record) -> tuple[list[str], list[str], list[dict[str, str]]]:
-    """Return customers, meters and dimensions, as the columns name them."""
-    meters = [cast(str, entry["meter"]) for entry in cast(list[Record], batch["meters"])]
-    dimensions = cast(list[dict[str, str]], batch["dimensions"])
-    return cast(list[str], batch["customers"]), meters, dimensions
-
-
-def _places(batch: Record) -> Iterator[tuple[int, int, int]]:
-    """Yield where customer, meter and dimensions of every event stand."""
-    names = ("customer_index", "meter_index", "dimensions_index")
-    return zip(
-        *(np.frombuffer(cast(bytes, batch[name]), "<u2").tolist() for name in names), strict=True
-    )
-
-
-def well_formed(batch: Record) -> bool:
-    """Return whether a batch says nothing about itself that cannot be."""
-    count, keyed = cast(int, batch["event_count"]), batch["mode"] == "keyed"
-    if not 0 <= count <= _EVENTS_MAX or batch["reversals"]:
-        return False
-    if keyed and (count == 0 or batch["end"]):
-        return False
-    if not keyed and not (
-        _clean(cast(str, batch["producer"]), _NAME_MAX)
-        and _clean(cast(str, batch["epoch"]), _NAME_MAX)
-        and 0 <= cast(int, batch["first_sequence"]) < 1 << 62
-    ):
-        return False
-    widths = {"customer_index": 2, "meter_index": 2, "dimensions_index": 2, "time": 8}
-    widths |= {"mantissa": 8, "key": KEY_BYTES * keyed, "fingerprint": 4 * keyed}
-    if any(len(cast(bytes, batch[name])) != count * width for name, width in widths.items()):
-        return False
-    return _dictionaries_hold(batch) and _values_hold(batch, count)
-
-
-def _dictionaries_hold(batch: Record) -> bool:
-    customers, meters = cast(list[str], batch["customers"]), cast(list[Record], batch["meters"])
-    dimensions = cast(list[dict[str, str]], batch["dimensions"])
-    sized = (("customer", customers), ("meter", meters), ("dimensions", dimensions))
-    for name, entries in sized:
-        used = np.frombuffer(cast(bytes, batch[f"{name}_index"]), "<u2")
-        if len(entries) > _ENTRIES_MAX or (len(used) and int(used.max()) >= len(entries)):
-            return False
-    return (
-        all(_clean(name, _NAME_MAX) for name in customers)
-        and all(_clean(cast(str, entry["meter"]), _METER_MAX) for entry in meters)
-        and all(0 <= cast(int, entry["scale"]) <= _SCALE_MAX for entry in meters)
-        and all(_dimensions_hold(entry) for entry in dimensions)
-    )
-
-
-def _dimensions_hold(entry: dict[str, str]) -> bool:
-    return (
-        len(entry) <= _DIMENSIONS_MAX
-        and all(_clean(n, _NAME_MAX) and (not v or _clean(v, _NAME_MAX)) for n, v in entry.items())
-        and len(canonical(dict(entry))) <= _DIMENSIONS_BYTES_MAX
-    )
-
-
-def _values_hold(batch: Record, count: int) -> bool:
-    mantissas = np.frombuffer(cast(bytes, batch["mantissa"]), "<i8")
-    if count and not -(1 << 52) < int(mantissas.min()) <= int(mantissas.max()) < 1 << 52:
-        return False
-    places = set()
-    for entry in cast(list[Record], batch["wide"]):
-        index, digits = cast(int, entry["index"]), cast(str, entry["mantissa"]).removeprefix("-")
-        if not 0 <= index < count or index in places or int(mantissas[index]):
-            return False
-        if not (digits.isascii() and digits.isdigit()) or len(digits) > _WIDE_DIGITS_MAX:
-            return False
-        places.add(index)
-    return True
-
-
-def _clean(text: str, most: int) -> bool:
-    """Whether a name is there, not over-long, without control characters or surrogates."""
-    if not 0 < len(text) <= most:
-        return False
-    return not any(c < " " or "\x7f" <= c <= "\x9f" or "\ud800" <= c <= "\udfff" for c in text)

@@ -159,7 +159,7 @@ class Refold:
             for request in asked:
                 if not _answers(request, key, start):
                     continue
-                if request.grain in (Grain.TOTALS, Grain.WINDOWS):
+                if window.count and request.grain in (Grain.TOTALS, Grain.WINDOWS):
                     part = UsagePart(key.scale, *figures, start, key.dimensions)
                     used.setdefault(request, []).append(part)
                 evidence[key, start, b""] = [*_told(key), start, *figures]

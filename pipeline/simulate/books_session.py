@@ -3,12 +3,22 @@
 Law: one contract suite runs these and the real ones.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from pipeline.book.booking import BookedPoints, BookedRows, Cursor, Cut, SequenceKey, TickPassed
+from pipeline.book.booking import (
+    Booked,
+    BookedPoints,
+    BookedRows,
+    Cursor,
+    Cut,
+    SequenceKey,
+    TickPassed,
+)
+from pipeline.book.reversing import ReversalState, Reversed
 from pipeline.book.series import SeriesKey
+from pipeline.catalog.matches import EventPlace
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import KEY_BYTES, Json, canonical
@@ -18,8 +28,9 @@ from pipeline.ledger.seal import point_evidence, windows_digest
 from pipeline.meter.meters import Grain
 from pipeline.meter.points import UsagePoint
 from pipeline.meter.scope import Pairs
+from pipeline.meter.slices import Minus
 from pipeline.meter.ticks import NO_TICK, Tick
-from pipeline.simulate.database import CutRow
+from pipeline.simulate.database import CutRow, ReversalRow
 from pipeline.simulate.facts_session import FactSession
 from pipeline.stores.postgres.books import Anchor, Flush
 from pipeline.stores.postgres.usage import NO_CUT
@@ -71,6 +82,29 @@ class BookSession(FactSession):
             kept = tables.dirty.get(payer, (partition, 0))[0]
             tables.dirty[payer] = (kept, flush.after.offset)
         tables.cursors[partition] = (flush.after, flush.anchor)
+        self._write_reversals(partition, booked)
+
+    def _write_reversals(self, partition: int, booked: Booked) -> None:
+        table = self.tables.reversals
+        for place, minus in booked.reversals.items():
+            insert(table, (partition, (minus.key, minus.payload_print)), ReversalRow(place, minus))
+        for each in booked.settled:
+            for key, row in list(table.items()):
+                if (key[0], row.place) == (partition, each.place):
+                    table[key] = replace(row, state=each.state)
+
+    def load_waiting(self, partition: int) -> dict[EventPlace, Minus]:
+        """Return the reversals of a partition that wait for a match."""
+        self.effect("read reversals")
+        rows = [row for (number, _), row in self.tables.reversals.items() if number == partition]
+        waiting = [row for row in rows if row.state == ReversalState.WAITING]
+        return {row.place: row.minus for row in sorted(waiting, key=lambda row: row.place)}
+
+    def reversed_already(self, partition: int, keys: Iterable[bytes]) -> Mapping[Reversed, str]:
+        """Return which of these originals have a reversal in the books, and its state."""
+        self.effect("read reversals")
+        wanted, found = set(keys), self.tables.reversals.items()
+        return {k: row.state for (n, k), row in found if n == partition and k[0] in wanted}
 
     def add_usage(self, rows: BookedRows) -> None:
         """Merge usage rows into those that are there."""
@@ -81,6 +115,8 @@ class BookSession(FactSession):
             key = (series, int(rows.window_start[i]), int(rows.cut[i]))
             part = UsagePart(series.scale, int(rows.count[i]), total, low, high)
             _add(self.tables.usage, key, part)
+            if rows.minus:
+                self.tables.reversed[key] = self.tables.reversed.get(key, 0) + 1
         if rows.points is not None:
             self._add_points(rows, rows.points)
 
@@ -154,8 +190,10 @@ class BookSession(FactSession):
             request: [
                 replace(part, window=group[1], dimensions=group[2])
                 for group, part in sorted(groups.items())
+                if part.count
             ]
             for request, groups in parts.items()
+            if any(part.count for part in groups.values())
         }
         for request, series, point in self._points(asked, below_cut):
             found.setdefault(request, []).append(replace(point, dimensions=series.dimensions))

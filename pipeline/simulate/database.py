@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 
 from pipeline.book.booking import Cursor, SequenceKey, TickPassed
+from pipeline.book.reversing import ReversalState, Reversed
 from pipeline.book.series import SeriesKey
 from pipeline.catalog.facts import Fact
+from pipeline.catalog.matches import EventPlace
 from pipeline.core.calendar import SECOND, Instant
 from pipeline.core.errors import ServerFailed
 from pipeline.dedupe.sequences import SequenceState
 from pipeline.invoice.usage import UsagePart
+from pipeline.meter.slices import Minus
 from pipeline.meter.ticks import Tick
 from pipeline.simulate.world import SESSION_S, Runner, World
 from pipeline.stores.postgres.books import Anchor
@@ -36,6 +39,15 @@ class CutRow:
     prepared: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class ReversalRow:
+    """A booked reversal."""
+
+    place: EventPlace
+    minus: Minus
+    state: str = ReversalState.WAITING
+
+
 @dataclass(slots=True)
 class Tables:
     """All rows, by their primary keys."""
@@ -50,6 +62,8 @@ class Tables:
     points: dict[tuple[SeriesKey, Instant, bytes, int], tuple[int, int]] = field(
         default_factory=dict
     )
+    reversals: dict[tuple[int, Reversed], ReversalRow] = field(default_factory=dict)
+    reversed: dict[tuple[SeriesKey, Instant, int], int] = field(default_factory=dict)
     cuts: dict[CutKey, CutRow] = field(default_factory=dict)
     dirty: dict[str, tuple[int, int]] = field(default_factory=dict)
     drafts: dict[str, Draft] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from pipeline.collect.limits import READ_BYTES_MAX
 from pipeline.core.errors import Code, Rejection
 from pipeline.dedupe.sequences import SequenceRange
 from pipeline.meter.place import SKIPPED, Opened
-from pipeline.meter.slices import NO_POINTS, Counts, Points, Rows, Slice, WideRow
+from pipeline.meter.slices import NO_POINTS, Counts, Minus, Points, Rows, Slice, WideRow
 from pipeline.meter.ticks import Tick
 from pipeline.stores.codec import Decode, Record, Unreadable, batch_of, decode, encode
 from pipeline.topology import USAGE_EVENTS
@@ -75,7 +75,7 @@ def encode_tick(tick: Tick, partitions: int) -> bytes:
     )
 
 
-SLICES = ("MeteredSlices.v1", "MeteredSlices.v2")
+SLICES = ("MeteredSlices.v1", "MeteredSlices.v2", "MeteredSlices.v3")
 """The records that hold slices."""
 _COUNTS = ("offered", "fresh", "duplicate", "conflict", "late", "rejected")
 
@@ -83,20 +83,27 @@ _COUNTS = ("offered", "fresh", "duplicate", "conflict", "late", "rejected")
 def encode_slices(slices: Sequence[Slice]) -> bytes:
     """Return the record of slices of consecutive messages of one partition.
 
-    Slices without points travel as they did before there were any.
+    Slices without points, and without reversals, travel as they did before there were any.
     """
-    pointed = any(piece.rows.points.row for piece in slices)
-    name = "MeteredSlices.v2" if pointed else "MeteredSlices.v1"
-    return encode(name, {"slices": [_slice_record(piece, pointed) for piece in slices]})
+    version = max((_version(piece) for piece in slices), default=1)
+    records = [_slice_record(piece, version) for piece in slices]
+    return encode(f"MeteredSlices.v{version}", {"slices": records})
+
+
+def _version(piece: Slice) -> int:
+    if piece.minuses:
+        return 3
+    return 2 if piece.rows.points.row else 1
 
 
 _ROW_COLUMNS = tuple(name for name in Rows.__slots__ if name != "points")
 
 
-def _slice_record(piece: Slice, pointed: bool) -> Record:
+def _slice_record(piece: Slice, version: int) -> Record:
     rows, tick, seen = piece.rows, piece.tick, piece.sequence
     return {
-        **(_point_columns(rows.points) if pointed else {}),
+        **(_point_columns(rows.points) if version > 1 else {}),
+        **({"minuses": [_minus_record(minus) for minus in piece.minuses]} if version > 2 else {}),
         "offset": piece.offset,
         "log_time": piece.log_time,
         "tick": tick
@@ -107,6 +114,11 @@ def _slice_record(piece: Slice, pointed: bool) -> Record:
         "meters": [{"meter": m.meter, "scale": m.scale} for m in rows.meters],
         "wide": [{name: getattr(w, name) for name in WideRow.__slots__} for w in rows.wide],
     }
+
+
+def _minus_record(minus: Minus) -> Record:
+    fields = {name: getattr(minus, name) for name in Minus.__slots__}
+    return {**fields, "dimensions": dict(minus.dimensions), "mantissa": str(minus.mantissa)}
 
 
 def _point_columns(points: Points) -> Record:
@@ -152,7 +164,13 @@ def _slice_of(fields: dict[str, Any]) -> Slice:
         counts=Counts(*(fields[name] for name in _COUNTS)),
         sequence=fields["sequence"] and SequenceRange(**fields["sequence"]),
         rows=rows,
+        minuses=tuple(_minus_of(minus) for minus in fields.get("minuses", ())),
     )
+
+
+def _minus_of(fields: dict[str, Any]) -> Minus:
+    dimensions = tuple(sorted(fields["dimensions"].items()))
+    return Minus(**{**fields, "dimensions": dimensions, "mantissa": int(fields["mantissa"])})
 
 
 def _points_of(fields: dict[str, Any]) -> Points:

@@ -37,12 +37,16 @@ def conservation(around: Surroundings, progress: Progress) -> dict[int, Conserva
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """What the books say at one moment: cursors, events booked and covered, by partition."""
+    """What the books say at one moment: cursors, events booked and covered, by partition.
+
+    `waiting` are reversals that nothing matched yet: in no usage row.
+    """
 
     cursors: Mapping[int, Cursor]
     booked: Mapping[int, int]
     covered: Mapping[int, int]
     fact_head: int
+    waiting: Mapping[int, int] = field(default_factory=dict)
 
     def cursor(self, partition: int) -> Cursor:
         """Return where a partition's books stand."""
@@ -60,7 +64,10 @@ class Stock:
             conflict=counts.conflict,
             late=counts.late,
             rejected=counts.rejected,
-            pending=beyond + self.booked.get(partition, 0) - covered,
+            pending=beyond
+            + self.booked.get(partition, 0)
+            - covered
+            + self.waiting.get(partition, 0),
         )
 
 
@@ -150,6 +157,7 @@ class Audit:
                 booked_counts(connection, partitions),
                 covered_counts(connection, stretches, partitions),
                 head,
+                connection.waiting_counts(),
             )
 
     def close(self) -> None:

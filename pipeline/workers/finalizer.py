@@ -43,6 +43,7 @@ from pipeline.stores.postgres.documents import Prepared, Registrar
 from pipeline.workers.conserving import watch_conservation
 from pipeline.workers.drafting import UsageSource
 from pipeline.workers.knowledge import Knowledge
+from pipeline.workers.matching import run_matching
 from pipeline.workers.surroundings import Surroundings
 
 _log = structlog.get_logger()
@@ -197,7 +198,8 @@ def run_finalizer(around: Surroundings, clock: Callable[[], Instant], stop: Even
     connection = around.database.connect(name="finalizer", autocommit=True)
     facts = around.database.connect(name="finalizer facts", autocommit=True)
     finalizer = Finalizer(connection, Knowledge(facts), clock)
-    Thread(target=watch_conservation, args=(around, stop), name="audit", daemon=True).start()
+    for name, beside in (("audit", watch_conservation), ("matching", run_matching)):
+        Thread(target=beside, args=(around, stop), name=name, daemon=True).start()
     while not stop.is_set():
         while not stop.is_set() and finalizer.prepare():
             pass

@@ -6,7 +6,7 @@ books say where to read on.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
@@ -14,10 +14,13 @@ from threading import Event
 from typing import Protocol
 
 from pipeline.book.booking import Booked, Cursor, Cut, Gap, Partition, SequenceKey
+from pipeline.book.reversing import Reversed
 from pipeline.catalog.facts import Skips
+from pipeline.catalog.matches import EventPlace
 from pipeline.core.calendar import SECOND, Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.dedupe.sequences import SequenceState
+from pipeline.meter.slices import Minus
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.codec import Unreadable
 from pipeline.stores.kafka import KafkaLog, usage_log
@@ -39,6 +42,10 @@ class BookStore(DraftStore, Protocol):
     def load_cuts(self, partition: int) -> list[Cut]: ...
 
     def read_skips(self) -> Skips: ...
+
+    def load_waiting(self, partition: int) -> dict[EventPlace, Minus]: ...
+
+    def reversed_already(self, partition: int, keys: Iterable[bytes]) -> Mapping[Reversed, str]: ...
 
 
 class BookKeeper(Protocol):
@@ -94,7 +101,8 @@ class PricingWorker:
         number = cursor.partition
         catalog = self._known.catalog(cursor.tick.fact_position)
         sequences = self._store.load_sequences(number)
-        return Partition(cursor, catalog, sequences, self._store.load_cuts(number))
+        cuts, waiting = self._store.load_cuts(number), self._store.load_waiting(number)
+        return Partition(cursor, catalog, sequences, cuts, waiting)
 
     def _check_anchor(self, cursor: Cursor, anchor: Anchor) -> None:
         """Notice a topic that was recreated or truncated under the books."""
@@ -182,6 +190,10 @@ class PricingWorker:
         except Unreadable as error:
             raise BrokenInvariant(f"{self._metered}: record {offset} is broken: {error}") from None
         for piece in pieces:
+            if piece.minuses:
+                keys = [minus.key for minus in piece.minuses]
+                standing = self._store.reversed_already(partition.cursor.partition, keys)
+                partition.reversals.known |= standing.keys()
             position = (piece.tick or partition.cursor.tick).fact_position
             partition.book(piece, offset, self._known.catalog(position), into)
         partition.cursor = replace(partition.cursor, metered_offset=offset)

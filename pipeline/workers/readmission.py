@@ -23,8 +23,8 @@ from pipeline.core.calendar import EARLIEST, Instant, instant_text
 from pipeline.core.errors import BadInput, ServerFailed
 from pipeline.core.identity import Json, partition_of, pass_digest
 from pipeline.dedupe.standing import Outcome, Wanted, outcomes
-from pipeline.meter.place import Place
-from pipeline.meter.sift import Sifted
+from pipeline.meter.place import Place, Told
+from pipeline.meter.sift import Arrival, Sifted
 from pipeline.meter.ticks import Tick
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.codec import encode_batch
@@ -120,11 +120,31 @@ class Readmission:
         late_before = tick.time - gate.horizon + gate.tolerance  # late now, or soon
         found = self._outcomes(events, late_before, gate, progress)
         coming = [e for e, outcome in zip(events, found, strict=True) if outcome is Outcome.SENT]
-        in_time = self._prepare(event for event in coming if event.time >= late_before)
-        late = self._prepare(event for event in coming if event.time < late_before)
+        in_time = self._prepare(event for event in coming if event.gate_time >= late_before)
+        late = self._prepare(event for event in coming if event.gate_time < late_before)
         admitted = self._admit(late, tick.time + gate.generation_width, author)
         self._send([*in_time, *admitted])
         return Readmitted(found, sorted({batch.gate_pass for _, batch in admitted}))
+
+    def send(self, events: Iterable[KeyedEvent]) -> None:
+        """Send events that are in time, whatever stands in the log: claims know repeats."""
+        self._send(self._prepare(events))
+
+    def stretch(self, partition: int, start: Instant | None) -> tuple[Place, int]:
+        """Return where to read usage of event time `start` on from (None: all), and the end."""
+        first, end = log_ends(
+            self.around.kafka, usage_log(self.around.stack), self.around.partitions
+        )[partition]
+        if start is not None:
+            tolerance = self.catalog(self.last_tick()).parameters.gate.tolerance
+            first = max(first, self.connection.offset_at(partition, start - tolerance))
+        return self._start(partition, first), end
+
+    def walk(
+        self, partition: int, place: Place, end: int
+    ) -> Iterator[tuple[Arrival, Told | Sifted]]:
+        """Tell each message up to an offset as it was judged."""
+        return self._reader.walk(partition, place, end)
 
     def _outcomes(
         self, events: Sequence[KeyedEvent], late_before: Instant, gate: Gate, progress: Progress
@@ -137,7 +157,7 @@ class Readmission:
         for at, event in enumerate(events):
             home = partition_of(event.customer, self.around.partitions)
             homes.setdefault(home, []).append(at)
-            if event.epoch is not None or event.time < late_before:  # claims do not know them
+            if event.epoch is not None or event.gate_time < late_before:  # claims do not know them
                 doubted.setdefault(home, []).append(event)
         read, total = 0, sum(ends[home][1] - ends[home][0] for home in doubted)
         found: dict[int, Outcome] = {}
@@ -174,7 +194,7 @@ class Readmission:
             if isinstance(looked, Sifted):
                 met = wanted.met(looked.batch, looked.columns, looked.claimable, partition)
                 for event in met:
-                    standing.setdefault(event.key, event.fingerprint)
+                    standing.setdefault(*event.claims)
         return standing
 
     def _prepare(self, events: Iterable[KeyedEvent]) -> list[Prepared]:

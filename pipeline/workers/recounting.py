@@ -20,7 +20,8 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
 from pipeline.replay.audit import Conservation
-from pipeline.replay.recount import KnownFacts, Record, Recount
+from pipeline.replay.recount import KnownFacts, Recount
+from pipeline.replay.recount_batch import Record
 from pipeline.stores.codec import Unreadable
 from pipeline.stores.kafka import LogRecord, read_range, usage_log
 from pipeline.stores.registry import is_foreign, message_decoder

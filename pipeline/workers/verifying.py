@@ -131,7 +131,21 @@ class Verifier:
             start = 0
         serial = max(document.cut_serial for document in documents)
         end = self._archive.last_tick_offset(partition, serial)
+        start = min(start, self._first_reversal(partition, start, serial))
         return _Stretch(partition, start, end + 1, documents)
+
+    def _first_reversal(self, partition: int, start: int, serial: int) -> int:
+        """Return the offset of the first reversal that a tick matches from `start` to a cut.
+
+        It may stand before its original, however long, and the refold must have met it.
+        """
+        before, _ = self._archive.tick_before(partition, start)
+        until = self._rows.get(serial)
+        if until is None:
+            return start
+        catalog = self._known.catalog(until.fact_position)
+        named = catalog.matches_between(partition, before, until)
+        return min((match.reversal.offset for match in named), default=start)
 
     def _has_levels(self, document: Document) -> bool:
         """Whether a document rests on what held before its period."""

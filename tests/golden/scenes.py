@@ -86,6 +86,23 @@ def pointed_slices() -> list[Slice]:
     return line.slices
 
 
+def reversed_slices() -> list[Slice]:
+    """A reversal of a wide value with dimensions, one of a level, one of a user counted."""
+    line = Line(
+        fact_log(
+            log_of(),
+            meter_of("bytes", dimensions=["region"]),
+            meter_of("level", "time_weighted"),
+            meter_of("users", "unique_count", of="user"),
+        )
+    )
+    line.tick(Tick(1, T0 + MINUTE, 4))
+    level = usage("café", "2.5", meter="level", id="evt-1", time=T0)
+    user = usage(meter="users", id="evt-2", time=T0 + 3, user="ann")
+    line.send(keyed(undone(THIRD), level, undone(level), undone(user)))
+    return line.slices
+
+
 def decisions() -> FactLog:
     """One customer on one plan with a day's cycle, another without a plan."""
     return fact_log(

@@ -33,6 +33,7 @@ from pipeline.core.identity import (
     murmur2,
     partition_of,
     pass_digest,
+    reversal_key,
     sequenced_key,
     value_key,
 )
@@ -88,6 +89,13 @@ NAMES: list[tuple[str, bytes, str, int, str]] = [
         "talea.seqkey.1",
         16,
         "00000006 686f73742d31  00000002 6531  0000000c 00000003 0000000000000029",
+    ),
+    (
+        "f0fb87fd3d983e795f03a570766c7f70",  # of a key, a print
+        reversal_key(bytes(range(16)), bytes.fromhex("848a5266")),
+        "talea.revkey.1",
+        16,
+        "00000010 000102030405060708090a0b0c0d0e0f  00000004 848a5266",
     ),
     (
         "62a6443ef74b791fd5978726a7fa9c3e",
@@ -213,6 +221,7 @@ def test_the_oracle_knows_avros_own_fingerprints(schema: str, golden: int) -> No
         ("Tick.v1", "c30122bcbd7e0f82a44b"),
         ("MeteredSlices.v1", "c301c62d99f8aa258294"),
         ("MeteredSlices.v2", "c301aec4c5bce857da4b"),
+        ("MeteredSlices.v3", "c30139cf698bf254c120"),
         ("RejectedUsage.v1", "c301469abbaf1fdb86b1"),
         ("RejectedUsage.v2", "c301bee9e1bfdc0b68a2"),
     ],
@@ -228,6 +237,7 @@ MESSAGES: list[tuple[str, Callable[[], bytes]]] = [
     ("tick.hex", lambda: encode_tick(Tick(300, T0, 12), 8)),
     ("metered_slices.hex", lambda: encode_slices(scenes.line().slices[:4])),
     ("metered_slices_v2.hex", lambda: encode_slices(scenes.pointed_slices())),
+    ("metered_slices_v3.hex", lambda: encode_slices(scenes.reversed_slices())),
     ("usage_event.hex", lambda: encode_usage_event(scenes.THIRD)),
     ("usage_event_reversal.hex", lambda: encode_usage_event(scenes.undone(scenes.FIRST))),
     ("rejected_usage_v2.hex", lambda: encode_letter(scenes.LETTER)),

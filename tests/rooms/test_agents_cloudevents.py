@@ -70,10 +70,10 @@ def test_checking_sends_nothing(usage: Recorder) -> None:
     assert spooled_events(usage) == 0
 
 
-def test_a_reversal_is_refused_by_line_for_now(usage: Recorder) -> None:
+def test_a_reversal_is_sent_as_any_line(usage: Recorder) -> None:
     report = send_lines([line(kind="reversal", reversed_at="2026-02-01T00:00:00Z")], usage)
-    assert [(n, why.path) for n, why in report.refused] == [(1, "data.kind")]
-    assert spooled_events(usage) == 0
+    assert (report.sent, report.refused) == (1, [])
+    assert spooled_events(usage) == 1
 
 
 def test_refusals_are_all_counted_but_not_all_kept(usage: Recorder) -> None:

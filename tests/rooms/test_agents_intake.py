@@ -1,6 +1,7 @@
 """Validation in the SDK: what is refused, naming the field, before anything is sent."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -37,9 +38,9 @@ def entry(intake: Intake | None = None, **fields: object) -> Entry:
 def test_an_event_with_an_id_is_keyed_and_its_source_is_the_producer_unless_given() -> None:
     home = partition_of("acme", 8)
     at = parse_instant("2026-01-31T11:00:00.00025Z")
-    assert entry() == (home, "acme", "calls", at, 1, 0, (), "", "")
-    assert entry(event_id="7") == (home, "acme", "calls", at, 1, 0, (), "me", "7")
-    assert entry(event_id="7", source="gw")[-2:] == ("gw", "7")
+    assert entry() == (home, "acme", "calls", at, 1, 0, (), "", "", None)
+    assert entry(event_id="7") == (home, "acme", "calls", at, 1, 0, (), "me", "7", None)
+    assert entry(event_id="7", source="gw")[-3:] == ("gw", "7", None)
 
 
 def test_dimensions_are_sorted_whatever_their_order() -> None:
@@ -191,10 +192,11 @@ def test_a_checked_event_is_the_same_entry() -> None:
     )
 
 
-def test_a_reversal_is_refused_before_it_spoils_its_batch() -> None:
-    event = UsageEvent("acme", "calls", EARLIEST, Decimal(1), "7", "gw", {}, EARLIEST)
-    with pytest.raises(RefusedUsage, match="kind: reversals are not billed yet"):
-        Intake("me", 8).entry_of(event)
+def test_a_reversal_keeps_its_own_time_and_needs_the_id_of_its_original() -> None:
+    event = UsageEvent("acme", "calls", EARLIEST, Decimal(1), "7", "gw", {}, EARLIEST + 5)
+    assert Intake("me", 8).entry_of(event)[-3:] == ("gw", "7", EARLIEST + 5)
+    with pytest.raises(RefusedUsage, match="id: a reversal has its original's"):
+        Intake("me", 8).entry_of(replace(event, id=""))
 
 
 anything = (

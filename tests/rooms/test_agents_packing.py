@@ -29,7 +29,8 @@ def packing(batch_events: int = 1000, first_id: int = 1, clock: Clock | None = N
 
 def entry(home: int = 0, event_id: str = "", customer: str = "acme", filler: str = "") -> Entry:
     pairs = (("filler", filler),) if filler else ()
-    return home, customer, "calls", EARLIEST, 1, 0, pairs, "gw" if event_id else "", event_id
+    source = "gw" if event_id else ""
+    return home, customer, "calls", EARLIEST, 1, 0, pairs, source, event_id, None
 
 
 @pytest.mark.parametrize("batch_events", [1, 2, 999, BATCH_EVENTS_MAX])

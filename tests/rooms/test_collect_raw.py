@@ -50,7 +50,8 @@ def entry_of(event: UsageEvent) -> Entry:
     pairs = tuple(sorted(event.dimensions.items()))
     home = partition_of(event.customer, PARTITIONS)
     names = event.customer, event.meter
-    return home, *names, event.time, mantissa, scale, pairs, event.source, event.id
+    keys = event.source, event.id, event.reversed_at
+    return home, *names, event.time, mantissa, scale, pairs, *keys
 
 
 def read(value: bytes | None, headers: Headers | None = None) -> Entry | Rejection:
@@ -203,15 +204,8 @@ REFUSED: list[tuple[str, bytes | None, Headers, Code, str]] = [
         Code.TOO_LARGE,
         "dimensions",
     ),
-    ("Avro, a reversal", avro(reversed_at=T0), (), Code.BAD_FIELD, "data.kind"),
     ("Avro, reversed in 1970", avro(reversed_at=0), (), Code.BAD_TIME, "reversed_at"),
-    (
-        "a reversal",
-        line({"kind": "reversal", "reversed_at": "2026-02-01T00:00:00Z"}),
-        (),
-        Code.BAD_FIELD,
-        "data.kind",
-    ),
+    ("a reversal, no time", line({"kind": "reversal"}), (), Code.MISSING_FIELD, "data.reversed_at"),
     (
         "an escaped key twice",
         STRUCTURED.replace(b'"data":', b'"\\u0064ata":{},"data":'),
@@ -288,8 +282,6 @@ def slowly(value: bytes) -> Entry | Rejection:
     parsed = parse_cloudevent(value)
     if isinstance(parsed, Rejection):
         return parsed
-    if parsed.reversed_at is not None:
-        return Rejection(Code.BAD_FIELD, "data.kind", "data.kind: reversals are not billed yet")
     return entry_of(parsed)
 
 

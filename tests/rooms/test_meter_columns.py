@@ -98,7 +98,9 @@ LIES: list[tuple[Mapping[str, object], Code, str]] = [
     ({"dimensions": [{str(n): "" for n in range(33)}, {}]}, Code.TOO_LARGE, "dimensions"),
     # what the header says of itself
     ({"end": True}, Code.BAD_BATCH, "event_count"),
-    ({"reversals": [Reversal(0, T0)]}, Code.BAD_BATCH, "reversals"),
+    ({"reversals": [Reversal(-1, T0)]}, Code.BAD_BATCH, "reversals"),
+    ({"reversals": [Reversal(9, T0)]}, Code.BAD_BATCH, "reversals"),
+    ({"reversals": [Reversal(0, T0)] * 2}, Code.BAD_BATCH, "reversals"),
     ({"mode": Mode.SEQUENCED}, Code.MISSING_FIELD, "producer"),
     ({"mode": Mode.SEQUENCED, "producer": "p"}, Code.MISSING_FIELD, "epoch"),
     ({"mode": Mode.SEQUENCED, "producer": "p", "epoch": "e\n"}, Code.MISSING_FIELD, "epoch"),
@@ -106,6 +108,7 @@ LIES: list[tuple[Mapping[str, object], Code, str]] = [
 ]
 
 SEQUENCED_LIES: list[tuple[Mapping[str, object], Code, str]] = [
+    ({"reversals": [Reversal(0, T0)]}, Code.BAD_BATCH, "reversals"),
     ({"producer": ""}, Code.MISSING_FIELD, "producer"),
     ({"producer": "p" * 257}, Code.MISSING_FIELD, "producer"),
     ({"epoch": "\0"}, Code.MISSING_FIELD, "epoch"),

@@ -146,8 +146,8 @@ BROKEN = r"""
 * rate_percent: "2.9" => free_events: "3"
   line 29: plans[0].prices[2].meter: the price looks at single events, and turnover keeps none: make
       a new meter with points: true
-* aggregation: sum, unit: EUR => aggregation: max, points: true, unit: EUR
-  line 4: meters[1].points: max has no use for it, only sum: remove points
+* aggregation: sum, unit: EUR => aggregation: latest, points: true, unit: EUR
+  line 4: meters[1].points: latest has no use for it, only sum and min and max: remove points
 * aggregation: sum, unit: EUR => aggregation: sum, points: always, unit: EUR
   line 4: meters[1].points: 'always': use true or false
 * rate_percent: "2.9" => rate_percent: "-2.9"

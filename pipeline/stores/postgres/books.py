@@ -27,6 +27,7 @@ from pipeline.stores.postgres.connection import Connection, one
 from pipeline.stores.postgres.copying import copy_columns
 from pipeline.stores.postgres.facts import read_skips
 from pipeline.stores.postgres.points import STAGED, write_points
+from pipeline.stores.postgres.reversals import count_reversed, write_reversals
 
 COUNT_NAMES = tuple(field.name for field in fields(Counts))
 """The outcomes, in the order they are stored in."""
@@ -238,6 +239,7 @@ class Books:
             for row in (*wide, *merged.wide):  # one by one: rows of one key may repeat in a flush
                 cursor.execute(_UPSERT_WIDE, row)
         write_points(self._connection, booked)
+        count_reversed(self._connection, booked)
 
     def _write_rest(self, flush: Flush) -> None:
         booked, partition = flush.booked, flush.after.partition
@@ -273,6 +275,7 @@ class Books:
                     [partition, flush.after.offset, sorted(booked.dirty)],
                 )
             cursor.execute(_UPSERT_CURSOR, _cursor_row(flush))
+        write_reversals(self._connection, partition, booked)
 
 
 _MERGE = (

@@ -17,6 +17,7 @@ from pipeline.stores.postgres import (
     facts,
     pauses,
     publishing,
+    reversals,
     standstill,
     usage,
 )
@@ -64,6 +65,11 @@ class Session(psycopg.Connection[TupleRow]):
 
     hold_metering = standstill.hold_metering
     metering_held = standstill.metering_held
+
+    list_reversals = reversals.list_reversals
+    load_waiting = reversals.load_waiting
+    reversed_already = reversals.reversed_already
+    waiting_counts = reversals.waiting_counts
 
     digest_of_usage = usage.digest_of_usage
     read_usage = usage.read_usage

@@ -16,6 +16,8 @@ from pipeline.stores.postgres.points import pairs, read_points
 NO_CUT = 1 << 62
 """Above every tick serial: usage under any cut."""
 
+_EVENTS = "sum(u.count + 2 * u.reversed)::bigint"
+"""Usage and reversals, each as the one event that it was."""
 _REQUESTED = (
     " FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[])"
     " WITH ORDINALITY AS r (customer, meter, start_us, end_us, place)"
@@ -62,7 +64,7 @@ def _read_parts(
         f"SELECT r.place, s.scale, {window} AS window_us, {dimensions} AS dimensions,"
         " sum(u.count)::bigint, sum(u.sum), min(u.minimum), max(u.maximum)"
         + _REQUESTED
-        + " GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4",
+        + " GROUP BY 1, 2, 3, 4 HAVING sum(u.count) <> 0 ORDER BY 1, 2, 3, 4",
         [*_columns(asked), below_cut],
     )
     for place, scale, start, text, count, *mantissas in rows:
@@ -99,7 +101,7 @@ def digest_of_usage(
 def booked_counts(connection: Connection, partitions: int) -> dict[int, int]:
     """Return the events that usage rows hold, by partition of their customer."""
     rows = connection.execute(
-        "SELECT s.customer, sum(u.count)::bigint FROM usage u JOIN series s ON s.id = u.series_id"
+        f"SELECT s.customer, {_EVENTS} FROM usage u JOIN series s ON s.id = u.series_id"
         " GROUP BY s.customer"
     )
     return _by_partition(rows, partitions)
@@ -116,7 +118,7 @@ def covered_counts(
     plain = [each for each in stretches if (each.customer, each.meter) not in chosen]
     filtered = [each for each in stretches if (each.customer, each.meter) in chosen]
     rows = connection.execute(
-        "SELECT s.customer, sum(u.count)::bigint" + _REQUESTED + " GROUP BY s.customer",
+        f"SELECT s.customer, {_EVENTS}" + _REQUESTED + " GROUP BY s.customer",
         [*_columns(plain), NO_CUT],
     ).fetchall()
     if filtered:
@@ -126,7 +128,7 @@ def covered_counts(
 
 
 _COVERED = (
-    "SELECT s.customer, sum(u.count)::bigint FROM series s JOIN usage u ON u.series_id = s.id"
+    f"SELECT s.customer, {_EVENTS} FROM series s JOIN usage u ON u.series_id = s.id"
     " WHERE EXISTS (SELECT FROM"
     " unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[])"
     " AS r (customer, meter, start_us, end_us, wanted)"
