@@ -22,7 +22,7 @@ from pipeline.workers.supervisor import default_workers
 SPAN_US = 3600 * SECOND
 """What stretch of event time the backlog covers: five windows, in order."""
 _WINDOWS = 24
-_FLUSHES_SEEN = 3
+_FLUSHES_SEEN = 2
 """A steady load lasts for at least so many flushes."""
 
 

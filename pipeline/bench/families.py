@@ -56,47 +56,44 @@ def _mode(mode: Mode, events: int) -> Plan:
     return replace(BASE, shape=replace(_SHAPE, mode=mode), events=events)
 
 
+_KEYED = replace(BASE, latency_s=_LATENCY_S, loads=(HALF / 2, HALF, HALF * 3 / 2), baseline=True)
+"""Of every family a point: where all are measured, it is run once."""
 _MODES = (
-    Point(
-        "keyed",
-        replace(BASE, latency_s=_LATENCY_S, loads=(HALF / 2, HALF, HALF * 3 / 2), baseline=True),
-    ),
+    Point("keyed", _KEYED),
     Point("sequenced", _mode(Mode.SEQUENCED, 2_000_000)),
     Point("raw", replace(BASE, events=200_000, collectors=1)),
 )
+_EVENTS = (
+    Point(10**5, replace(BASE, events=10**5)),
+    Point(BASE.events, _KEYED),
+    Point(10**7, replace(BASE, events=10**7)),
+)
 _SERIES = (
-    *(Point(count, _series(count, _AFFINE_CUSTOMERS), "affine") for count in (100, 5_000, 100_000)),
-    *(Point(count, _series(count), "random") for count in (5_000, 100_000)),
+    Point(100, _series(100, _AFFINE_CUSTOMERS), "affine"),
+    Point(100_000, _series(100_000, _AFFINE_CUSTOMERS), "affine"),
+    Point(_SHAPE.series, _KEYED, "random"),
+    Point(100_000, _series(100_000), "random"),
+)
+_PARTITIONS = (
+    Point(1, _partitions(1)),
+    Point(_SHAPE.partitions, _KEYED),
+    Point(16, _partitions(16)),
+)
+_WORKERS = (
+    Point(1, replace(BASE, metering=1)),
+    Point(BASE.metering, _KEYED),
+    Point(4, replace(BASE, metering=4)),
 )
 FLUSH = "flush"
+_AFFINE, _RANDOM = ("affine", 100, 100_000), ("random", _SHAPE.series, 100_000)
 FAMILIES = {
     family.name: family
     for family in (
         Family("modes", "mode", _MODES),
-        Family(
-            "events",
-            "events",
-            tuple(Point(count, replace(BASE, events=count)) for count in (10**5, 10**6, 10**7)),
-            (("", 10**5, 10**7),),
-        ),
-        Family(
-            "series",
-            "series",
-            _SERIES,
-            (("affine", 100, 100_000), ("random", 5_000, 100_000)),
-        ),
-        Family(
-            "partitions",
-            "partitions",
-            tuple(Point(count, _partitions(count)) for count in (1, 4, 16)),
-            (("", 1, 16),),
-        ),
-        Family(
-            "workers",
-            "metering workers",
-            tuple(Point(count, replace(BASE, metering=count)) for count in (1, 2, 4)),
-            (("", 1, 4),),
-        ),
+        Family("events", "events", _EVENTS, (("", 10**5, 10**7),)),
+        Family("series", "series", _SERIES, (_AFFINE, _RANDOM)),
+        Family("partitions", "partitions", _PARTITIONS, (("", 1, 16),)),
+        Family("workers", "metering workers", _WORKERS, (("", 1, 4),)),
         Family(FLUSH, "flush interval, s", ()),
     )
 }

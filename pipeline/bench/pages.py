@@ -42,9 +42,8 @@ def write_pages(results: Mapping[str, Result], folder: Path, readme: Path | None
 
 def family_page(result: Result) -> str:
     """Return one family as Markdown."""
-    steady = result.family.points == ()
-    rows = [_steady_row(one) if steady else _drained_row(one) for one in result.points]
-    heads = _STEADY_HEADS if steady else _DRAINED_HEADS
+    rows = [_steady_row(one) if result.steady else _drained_row(one) for one in result.points]
+    heads = _STEADY_HEADS if result.steady else _DRAINED_HEADS
     words = [f"# By {result.family.axis}", f"On {result.machine.words}. Totals were checked."]
     words.append(_table([result.family.axis, *heads], rows))
     ratios = [f"- {name}: {ratio:.2f} times the cost" for name, ratio in result.ratios().items()]

@@ -4,10 +4,9 @@ Owns: drawing.  Does not own: the figures (results.py).
 Matplotlib is asked for only when something is drawn: it comes with the dev extra.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.bench.results import Found, Result
+from pipeline.bench.results import Result
 from pipeline.core.errors import ServerFailed
 
 _SIZE_INCHES, _DOTS = (9.0, 3.6), 110
@@ -29,20 +28,19 @@ def plot(result: Result, path: Path) -> None:
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     numbers = all(not isinstance(one.x, str) for one in result.points)
-    steady = "latency_s" in result.points[0].figures and "seconds" in result.points[0].figures
     for line in dict.fromkeys(one.line for one in result.points):
         points = [one for one in result.points if one.line == line]
         xs = [one.x for one in points]
-        if steady and result.family.points == ():
+        if result.steady:
             for name in ("p50", "p95", "p99"):
                 seconds = [one.figures["latency_s"][name] for one in points]
                 left.plot(xs, seconds, marker="o", label=name)
         else:
             rates = [one.figures["events_per_s"] / 1000 for one in points]
             left.plot(xs, rates, marker="o", label=line)
-        right.plot(xs, _costs(points), marker="o", label=f"{line} all".strip())
+        right.plot(xs, [one.cost for one in points], marker="o", label=f"{line} all".strip())
         right.plot(xs, [one.own_cost for one in points], marker="o", label=f"{line} ours".strip())
-    left.set_ylabel("event to draft, s" if result.family.points == () else "thousand events/s")
+    left.set_ylabel("event to draft, s" if result.steady else "thousand events/s")
     right.set_ylabel("CPU s a million events")
     for axes in (left, right):
         axes.set_xlabel(result.family.axis)
@@ -53,7 +51,3 @@ def plot(result: Result, path: Path) -> None:
         if len(axes.get_legend_handles_labels()[1]) > 1:
             axes.legend()
     figure.savefig(path, metadata={"Software": None})
-
-
-def _costs(points: Sequence[Found]) -> list[float]:
-    return [one.cost for one in points]

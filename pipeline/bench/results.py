@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from pipeline.bench.families import FAMILIES, Family
+from pipeline.bench.families import FAMILIES, FLUSH, Family
 from pipeline.bench.report import WORKERS
 from pipeline.core.errors import BadInput
 
@@ -78,6 +78,11 @@ class Result:
     family: Family
     machine: Machine
     points: tuple[Found, ...]
+
+    @property
+    def steady(self) -> bool:
+        """Whether its points are steady loads, not drains."""
+        return self.family.name == FLUSH
 
     def point(self, x: int | float | str, line: str = "") -> Found | None:
         """Return one point."""

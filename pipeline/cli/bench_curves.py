@@ -44,6 +44,9 @@ def bench_curves(
     for name in wanted:
         if name not in FAMILIES:
             raise BadInput(f"no family is called {name!r}: {', '.join(FAMILIES)}")
+        known = {str(point.x) for point in FAMILIES[name].points} or set(map(str, FLUSHES_S))
+        if points and not known & set(points):
+            raise BadInput(f"{name} has no point {points[0]!r}: {', '.join(sorted(known))}")
     with steps("bench") as tell:
         made: dict[Plan, Figures] = {}
         machine = this_machine()  # before the first run: later the load is our own

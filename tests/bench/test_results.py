@@ -1,5 +1,6 @@
 """Pages say what the results say; the cost model is arithmetic that anybody can do again."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from pipeline.bench import costs
 from pipeline.bench.families import FAMILIES, FLUSH
 from pipeline.bench.pages import BEGIN, END, cost_page, family_page, how_fast, write_pages
 from pipeline.bench.results import Found, Machine, Result, read_results
+from pipeline.cli.app import run
 from pipeline.core.errors import BadInput
 
 ROOT = Path(__file__).parents[2]
@@ -176,6 +178,32 @@ def test_without_claims_redis_is_no_wall() -> None:
     found = replace(costs.measured(MODES.points[0]), claim_bytes=0.0)
 
     assert not [one for one in costs.walls(found) if "Redis" in one.what]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("speed", "no family is called 'speed': modes, events"),
+        ("flush --point 7", "flush has no point '7': 0.1, 0.3"),
+        ("modes --point 7", "modes has no point '7': keyed, raw"),
+    ],
+)
+def test_what_cannot_be_measured_is_said(
+    arguments: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["bench-curves", *arguments.split(), "--folder", str(tmp_path)]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_pages_are_written_anew_without_measuring(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    EVENTS.write(tmp_path)
+
+    assert run(["bench-curves", "--pages", "--folder", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [EVENTS.json()]
+    assert (tmp_path / "events.md").read_text("utf-8") == family_page(EVENTS)
 
 
 def test_the_pages_that_are_kept_are_those_of_the_results() -> None:
