@@ -77,6 +77,7 @@ class Needs:
     series: int
     usage_rows: int
     usage_gb: float
+    usage_kept_tb: float
     drafts_gb: float
     sealed_gb_a_month: float
 
@@ -96,6 +97,7 @@ def needs(found: Measured, events: int) -> Needs:
         series=series,
         usage_rows=rows,
         usage_gb=rows * found.usage_row_bytes / _GB,
+        usage_kept_tb=rows * found.usage_row_bytes * LOG_DAYS / _TB,
         drafts_gb=series * found.line_bytes / _GB,
         sealed_gb_a_month=series * found.sealed_line_bytes / _GB,
     )

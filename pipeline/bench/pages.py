@@ -197,10 +197,11 @@ def _mode_costs(mode: str, found: costs.Measured) -> str:
         ["series", *(f"{day.series:,}" for day in days)],
         ["Postgres: usage rows a day", *(f"{day.usage_rows:,}" for day in days)],
         ["Postgres: usage, GB a day", *(f"{day.usage_gb:,.1f}" for day in days)],
+        ["Postgres: usage as long as the log, TB", *(f"{day.usage_kept_tb:,.1f}" for day in days)],
         ["Postgres: drafts, GB", *(f"{day.drafts_gb:,.1f}" for day in days)],
         ["sealed line items, GB a month", *(f"{day.sealed_gb_a_month:,.1f}" for day in days)],
     ]
-    heads = ["a day of", *(f"{events:.0e}".replace("e+", "e") for events in _DAYS_OF_EVENTS)]
+    heads = ["a day of", *(f"10^{len(str(events)) - 1} events" for events in _DAYS_OF_EVENTS)]
     basis = (
         f"Measured: {found.log_bytes:.1f} B an event in the log, {found.slice_bytes:.1f} B of"
         f" slices, {found.claim_bytes:.1f} B a claim, {found.usage_row_bytes:.0f} B a usage row,"

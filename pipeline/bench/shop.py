@@ -42,12 +42,18 @@ def sheet(customers: Sequence[str], start: Instant) -> Sheet:
     found = parse_sheet(_CATALOG)
     if not isinstance(found, Sheet):
         raise BrokenInvariant(f"the bench's own catalog: {found[0]}")
+    subscriptions = tuple(
+        Subscription(f"of-{name}", name, _PLAN, start, None) for name in customers
+    )
+    places = {  # as if they stood in the file, which would take a minute to read
+        "customers": {name: f"customers[{place}]" for place, name in enumerate(customers)},
+        "subscriptions": {one.id: f"subscriptions[{i}]" for i, one in enumerate(subscriptions)},
+    }
     return replace(
         found,
         customers=tuple(CustomerEntry(name, "UTC", {}) for name in customers),
-        subscriptions=tuple(
-            Subscription(f"of-{name}", name, _PLAN, start, None) for name in customers
-        ),
+        subscriptions=subscriptions,
+        places={**found.places, **places},
     )
 
 

@@ -6,9 +6,13 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from builders import facts
 from pipeline.bench.expected import Expected
 from pipeline.bench.load import Load, Made, Shape
-from pipeline.bench.shop import METER, WINDOW_US, cost_minor, customer_names
+from pipeline.bench.shop import METER, WINDOW_US, cost_minor, customer_names, sheet
+from pipeline.catalog.catalog import Catalog, extend
+from pipeline.catalog.changes import Changes, changes, first_facts
+from pipeline.catalog.facts import NewFact
 from pipeline.collect.batch import Mode, UsageBatch
 from pipeline.collect.columns import Columns, read_columns
 from pipeline.core.errors import CheckFailed
@@ -158,6 +162,25 @@ def test_every_difference_is_seen(spoil: str) -> None:
 @pytest.mark.parametrize(("quantity", "cents"), [(0, 0), (49, 0), (50, 1), (149, 1), (150, 2)])
 def test_half_a_cent_is_rounded_up(quantity: int, cents: int) -> None:
     assert cost_minor(quantity) == cents
+
+
+def in_force(*decisions: NewFact) -> Catalog:
+    return extend(Catalog(), facts(*((one.kind, one.subject, dict(one.body)) for one in decisions)))
+
+
+def test_every_customer_is_put_on_the_plan_and_only_once() -> None:
+    customers = customer_names(SERIES)
+    first = first_facts(PARTITIONS, 60, 60, 60, "2026a")
+    catalog = in_force(*first)
+    shop = sheet(customers, START)
+
+    found = changes(shop, catalog, {}, lambda: bytes(16), "2026a")
+    assert isinstance(found, Changes), found
+    billed = in_force(*first, *found.facts)
+    assert {one.customer for one in billed.subscriptions.values()} == set(customers)
+    again = changes(shop, billed, {}, lambda: bytes(16), "2026a")
+    assert isinstance(again, Changes)
+    assert again.facts == ()
 
 
 def test_the_same_load_twice() -> None:
