@@ -20,11 +20,13 @@ from pipeline.meter.scope import Scope
 from pipeline.rate import (
     NO_TERMS,
     TERMS_KEYS,
+    DynamicPrice,
     Fault,
     FaultCode,
     FixedDiscount,
     FlatPrice,
     GraduatedPercentagePrice,
+    MatrixPrice,
     PercentagePrice,
     Price,
     Terms,
@@ -33,7 +35,7 @@ from pipeline.rate import (
     quantity_max,
 )
 
-_OF_MONEY = (PercentagePrice, GraduatedPercentagePrice)
+_OF_MONEY = (PercentagePrice, GraduatedPercentagePrice, DynamicPrice)
 _MEND = {
     FaultCode.MISSING: "add it",
     FaultCode.UNKNOWN_KEY: "remove it, or use another type",
@@ -47,6 +49,8 @@ _MEND = {
     FaultCode.TIER_MIXED: "remove it, or the block",
     FaultCode.MINIMUM_ABOVE_MAXIMUM: "lower it, or raise the maximum",
     FaultCode.EVENTS_FORBIDDEN: "remove it",
+    FaultCode.CELL_SIZE: "write one for each",
+    FaultCode.DUPLICATE_KEY: "remove one",
     FaultCode.UNFIT: "remove it",
     FaultCode.UNREACHABLE: "remove it",
 }
@@ -74,6 +78,8 @@ def read_card(
         entry.note("meter", "required, because this type of price bills usage: add meter")
     if price is None:
         return None
+    if isinstance(price, MatrixPrice):
+        scope = Scope(scope.where, tuple(sorted({*scope.group_by, *price.dimensions})))
     card = PlanPrice(name, label, meter_id, price, configured, scope, terms)
     for key, fault in _apart_faults(card):
         entry.note(key, fault)
@@ -93,11 +99,16 @@ def meter_faults(
         yield "meter", fault
     if isinstance(card.price, _OF_MONEY) and meter.unit != currency and is_currency(meter.unit):
         told = f"{meter.id} counts {meter.unit}, and the plan is in {currency}"
-        yield "meter", f"{told}: a percentage is of the plan's currency, use another meter"
+        yield "meter", f"{told}: this price is of the plan's currency, use another meter"
     if isinstance(card.price, PercentagePrice):
         yield from _event_faults(meter, card.price)
     kept, scope = ", ".join(meter.dimensions) or "none", card.scope
-    for key, names in (("filter", [name for name, _ in scope.where]), ("group_by", scope.group_by)):
+    matrix = card.price.dimensions if isinstance(card.price, MatrixPrice) else ()
+    for key, names in (
+        ("filter", [name for name, _ in scope.where]),
+        ("group_by", [name for name in scope.group_by if name not in matrix]),
+        ("price.dimensions", matrix),
+    ):
         for name in names:
             if name not in meter.dimensions:
                 told = f"{meter.id} does not keep dimension {shown(name)}, it keeps {kept}"
@@ -149,7 +160,8 @@ def _apart_faults(card: PlanPrice) -> Iterator[tuple[str, str]]:
     ):
         if given:
             what = "a fixed discount" if key == "discounts" else f"the {key}".replace("_", " ")
-            yield key, f"{what} would count for each group by itself: remove it, or group_by"
+            mend = "remove it, or what tells groups apart"
+            yield key, f"{what} would count for each group by itself: {mend}"
 
 
 def _check_currency(entry: Entry, currency: str) -> None:

@@ -23,7 +23,14 @@ from pipeline.core.identity import Json
 from pipeline.meter.meters import Aggregation
 from pipeline.rate import package
 from pipeline.rate.conversion import Operation, Rounding
-from pipeline.rate.limits import DISCOUNTS_MAX, NUMBER_DIGITS_MAX, REASON_CHARS_MAX, TIERS_MAX
+from pipeline.rate.limits import (
+    CELLS_MAX,
+    DISCOUNTS_MAX,
+    MATRIX_DIMENSIONS_MAX,
+    NUMBER_DIGITS_MAX,
+    REASON_CHARS_MAX,
+    TIERS_MAX,
+)
 from pipeline.rate.terms import Duration, PaymentTerm
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -163,6 +170,17 @@ PERCENTAGE_TIER = Shape(
     },
     (),
 )
+CELL = Shape(
+    {
+        "values": _list(
+            "A value for each dimension, in their order.",
+            {"type": "string", "maxLength": DIMENSION_CHARS_MAX},
+            minItems=1,
+        ),
+        "unit_amount": _decimal("Of each unit."),
+    },
+    ("values", "unit_amount"),
+)
 _TIERS = _list("Sorted by up_to.", TIER.schema(), minItems=1, maxItems=TIERS_MAX)
 
 
@@ -197,6 +215,21 @@ PRICES: Mapping[str, Shape] = {
         "graduated_percentage",
         ("tiers",),
         tiers=_list("Sorted by up_to.", PERCENTAGE_TIER.schema(), minItems=1, maxItems=TIERS_MAX),
+    ),
+    "dynamic": _price(
+        "dynamic", (), multiplier=_decimal("Times the money that events tell; 1 if left out.", "")
+    ),
+    "matrix": _price(
+        "matrix",
+        ("dimensions", "cells", "default_unit_amount"),
+        dimensions=_list(
+            "What the price depends on.",
+            _text("", _READ),
+            minItems=1,
+            maxItems=MATRIX_DIMENSIONS_MAX,
+        ),
+        cells=_list("One for each combination.", CELL.schema(), minItems=1, maxItems=CELLS_MAX),
+        default_unit_amount=_decimal("Of each unit of any other usage."),
     ),
 }
 """The price models that are booked, by type."""

@@ -285,7 +285,7 @@ class Entry:
 
     def note(self, key: str, message: str) -> None:
         """Note a problem at a path below, on the line of its value or the nearest above it."""
-        line = line_at(self._at, key) if self.value(key.partition("[")[0]) else self.line
+        line = line_at(self._at, key) if self.value(_STEP.findall(key)[0][0]) else self.line
         self.problems.append(Problem(joined(self.path, key), line, message))
 
     def close(self, *known: str) -> None:

@@ -21,7 +21,17 @@ from pipeline.core.money import minor_digits
 from pipeline.invoice.lines import Line, LineKey, flat_line, usage_line
 from pipeline.invoice.totals import Totals
 from pipeline.invoice.usage import Usage, UsageRequest, events_for, groups, quantity
-from pipeline.rate import Events, Fault, Position, Rated, RatingInput, looks_at_events, rate
+from pipeline.meter.scope import Pairs
+from pipeline.rate import (
+    Events,
+    Fault,
+    MatrixPrice,
+    Position,
+    Rated,
+    RatingInput,
+    looks_at_events,
+    rate,
+)
 
 FORMAT = "talea.invoice.1"
 
@@ -215,7 +225,7 @@ def _lines(
     for group, rows in groups(line.request, usage.get(line.request, ())):
         key, total = replace(line.key, group=group), quantity(meter, line.request, rows)
         before = quantity(meter, line.past, past.get(group, ())) if line.past else Fraction(0)
-        asked = _asked(line, currency, (total, before), events_for(card.price, rows))
+        asked = _asked(line, currency, group, (total, before), events_for(card.price, rows))
         source = (line.key.subscription, line.key.price)
         if not line.opens and card.terms.bounded:
             earlier = Fraction(billed.get(source, 0), 10 ** minor_digits(currency))
@@ -228,7 +238,11 @@ def _lines(
 
 
 def _asked(
-    line: PlannedLine, currency: str, totals: tuple[Fraction, Fraction], events: Events
+    line: PlannedLine,
+    currency: str,
+    group: Pairs,
+    totals: tuple[Fraction, Fraction],
+    events: Events,
 ) -> RatingInput:
     """Return what is asked of rating for a total, less what was rated of it before.
 
@@ -253,6 +267,7 @@ def _asked(
         total - rest,
         pre_line_quantity=rest,
         line_position=position,
+        dimensions=dict(group) if isinstance(line.card.price, MatrixPrice) else {},
     )
 
 

@@ -20,7 +20,7 @@ from pipeline.core.quantity import quantity_text
 from pipeline.invoice.totals import Totals
 from pipeline.meter.meters import Meter
 from pipeline.meter.scope import Pairs
-from pipeline.rate import Kind, Rated, RatedLine
+from pipeline.rate import Kind, PercentagePrice, Rated, RatedLine
 
 Line = dict[str, Json]
 
@@ -226,21 +226,25 @@ def usage_line(
         quantity=quantity_text(used),
         metered_quantity=quantity_text(used),
         pre_line_quantity=quantity_text(before),
-        **_money_fields(_unit_of(rated, used, totals), rated.currency, totals),
+        **_money_fields(_unit_of(card, rated, used, totals), rated.currency, totals),
         **_source_fields(key, served, card),
         children=children,
     )
     return line, totals
 
 
-def _unit_of(rated: Rated, used: Fraction, totals: Totals) -> Fraction:
+def _unit_of(card: PlanPrice, rated: Rated, used: Fraction, totals: Totals) -> Fraction:
     """Return one unit amount for the whole line.
 
     That of its only detailed line, or amount / quantity where there are several (0 at
-    quantity 0).
+    quantity 0), or where the one counts something else: events, or units converted. Packages and
+    blocks are told as they always were.
     """
     if len(rated.lines) == 1:
-        return rated.lines[0].unit_amount
+        (only,) = rated.lines
+        alike = not card.terms.configured and not isinstance(card.price, PercentagePrice)
+        if alike or only.quantity == used:
+            return only.unit_amount
     if used == 0:
         return Fraction(0)
     scale: int = 10 ** minor_digits(rated.currency)

@@ -11,11 +11,13 @@ room are those of RATING.md.
 from pipeline.rate.adjustments import Discount, FixedDiscount, PercentageDiscount
 from pipeline.rate.commands import answer_allocate, answer_rate, explain_rate
 from pipeline.rate.conversion import Operation, Rounding, UnitConversion
+from pipeline.rate.dynamic import DynamicPrice
 from pipeline.rate.faults import Fault, FaultCode
 from pipeline.rate.flat import FlatPrice
 from pipeline.rate.graduated import GraduatedPrice
 from pipeline.rate.graduated_percentage import GraduatedPercentagePrice, PercentageTier
 from pipeline.rate.lines import Component, Kind, Rated, RatedLine
+from pipeline.rate.matrix import Cell, MatrixPrice
 from pipeline.rate.package import PackagePrice, PackageRounding
 from pipeline.rate.percentage import Events, PercentagePrice
 from pipeline.rate.price import (
@@ -45,8 +47,10 @@ __all__ = [
     "NO_TERMS",
     "TERMS_KEYS",
     "BlockTier",
+    "Cell",
     "Component",
     "Discount",
+    "DynamicPrice",
     "Events",
     "Fault",
     "FaultCode",
@@ -55,6 +59,7 @@ __all__ = [
     "GraduatedPercentagePrice",
     "GraduatedPrice",
     "Kind",
+    "MatrixPrice",
     "Operation",
     "PackagePrice",
     "PackageRounding",

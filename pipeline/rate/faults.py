@@ -39,6 +39,8 @@ class FaultCode(StrEnum):
     """Bounds that do not ascend, or an open tier before the last (rule 16)."""
     TIER_MIXED = "tier_mixed"
     """Block and unit amounts in one tier (rule 18)."""
+    CELL_SIZE = "cell_size"
+    """A matrix cell without a value for each dimension."""
     BEYOND_LAST_TIER = "beyond_last_tier"
     """A quantity above a bounded last tier (rule 16)."""
     MINIMUM_ABOVE_MAXIMUM = "minimum_above_maximum"

@@ -99,6 +99,11 @@ class Fields:
         """Tell whether a key is there and not null."""
         return self._members.get(key) is not None
 
+    @property
+    def names(self) -> Iterable[str]:
+        """Every key there is."""
+        return self._members.keys()
+
     def value(self, key: str) -> object:
         """Return whatever stands at a key; None where absent."""
         return self._members.get(key)
@@ -191,6 +196,16 @@ class Fields:
             Fields(item, f"{self.at(key)}[{index}]", self.faults)
             for index, item in enumerate(self.items(key, count_max))
         ]
+
+    def texts(self, key: str, count_max: int) -> tuple[str, ...]:
+        """Return an optional list of strings."""
+        found = []
+        for index, item in enumerate(self.items(key, count_max)):
+            if isinstance(item, str):
+                found.append(item)
+            else:
+                self.note(FaultCode.WRONG_TYPE, f"{key}[{index}]", f"{shown(item)} is no string")
+        return tuple(found)
 
     def numbers(self, key: str, count_max: int) -> tuple[Fraction, ...]:
         """Return an optional list of numbers from 0."""

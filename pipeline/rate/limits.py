@@ -12,6 +12,10 @@ TIERS_MAX = 1000
 """Tiers of one price."""
 DISCOUNTS_MAX = 100
 """Discounts on one line."""
+CELLS_MAX = 10_000
+"""Cells of one matrix."""
+MATRIX_DIMENSIONS_MAX = 16
+"""Dimensions of one matrix, and of one request."""
 CYCLES_MAX = 1200
 """Cycles that a discount may be repeated for."""
 REASON_CHARS_MAX = 256

@@ -10,14 +10,17 @@ from fractions import Fraction
 from typing import TypeAlias, assert_never
 
 from pipeline.rate import (
+    dynamic,
     flat,
     graduated,
     graduated_percentage,
+    matrix,
     package,
     percentage,
     unit,
     volume,
 )
+from pipeline.rate.dynamic import DynamicPrice
 from pipeline.rate.faults import Fault, FaultCode
 from pipeline.rate.fields import Fields
 from pipeline.rate.flat import FlatPrice
@@ -25,6 +28,7 @@ from pipeline.rate.graduated import GraduatedPrice
 from pipeline.rate.graduated_percentage import GraduatedPercentagePrice
 from pipeline.rate.limits import PRICE_CHARS_MAX, PRICES_MAX
 from pipeline.rate.lines import Part
+from pipeline.rate.matrix import MatrixPrice
 from pipeline.rate.package import PackagePrice
 from pipeline.rate.percentage import Events, PercentagePrice
 from pipeline.rate.unit import UnitPrice
@@ -38,6 +42,8 @@ Price: TypeAlias = (
     | PackagePrice
     | PercentagePrice
     | GraduatedPercentagePrice
+    | DynamicPrice
+    | MatrixPrice
 )
 
 MODELS: Mapping[str, tuple[frozenset[str], Callable[[Fields], Price]]] = {
@@ -48,6 +54,8 @@ MODELS: Mapping[str, tuple[frozenset[str], Callable[[Fields], Price]]] = {
     "package": (package.KEYS, package.read),
     "percentage": (percentage.KEYS, percentage.read),
     "graduated_percentage": (graduated_percentage.KEYS, graduated_percentage.read),
+    "dynamic": (dynamic.KEYS, dynamic.read),
+    "matrix": (matrix.KEYS, matrix.read),
 }
 _ALL_KEYS = frozenset[str]().union(*(keys for keys, _ in MODELS.values()))
 
@@ -116,12 +124,21 @@ def price_json(price: Price) -> dict[str, object]:
             return percentage.to_json(price)
         case GraduatedPercentagePrice():
             return graduated_percentage.to_json(price)
+        case DynamicPrice():
+            return dynamic.to_json(price)
+        case MatrixPrice():
+            return matrix.to_json(price)
         case _:
             assert_never(price)
 
 
-def price_parts(price: Price, quantity: Fraction, events: Events) -> list[Part]:
-    """Return the exact lines of a quantity from 0 on, in the order of rule 17."""
+def price_parts(
+    price: Price, quantity: Fraction, events: Events, told: Mapping[str, str]
+) -> list[Part]:
+    """Return the exact lines of a quantity from 0 on, in the order of rule 17.
+
+    `told` are the dimensions of the usage.
+    """
     match price:
         case FlatPrice():
             return flat.parts(price, quantity)
@@ -137,6 +154,10 @@ def price_parts(price: Price, quantity: Fraction, events: Events) -> list[Part]:
             return percentage.parts(price, quantity, events)
         case GraduatedPercentagePrice():
             return graduated_percentage.parts(price, quantity)
+        case DynamicPrice():
+            return dynamic.parts(price, quantity)
+        case MatrixPrice():
+            return matrix.parts(price, quantity, told)
         case _:
             assert_never(price)
 
@@ -151,7 +172,14 @@ def quantity_max(price: Price) -> Fraction | None:
     match price:
         case GraduatedPrice() | VolumePrice() | GraduatedPercentagePrice():
             return price.tiers[-1].up_to
-        case FlatPrice() | UnitPrice() | PackagePrice() | PercentagePrice():
+        case (
+            FlatPrice()
+            | UnitPrice()
+            | PackagePrice()
+            | PercentagePrice()
+            | DynamicPrice()
+            | MatrixPrice()
+        ):
             return None
         case _:
             assert_never(price)

@@ -125,7 +125,7 @@ def _side(request: RatingInput, raw: Fraction, scale: int, path: str) -> Side | 
     if bound is not None and quantity > bound:
         message = "the running total is beyond the bound of the last tier"
         return Fault(FaultCode.BEYOND_LAST_TIER, path, message)
-    parts = price_parts(request.price, quantity, line_events(request))
+    parts = price_parts(request.price, quantity, line_events(request), request.dimensions)
     amounts = [part_minor(part, request.proration, scale) for part in parts]
     if request.discounts:
         shares = discounted(amounts, request.discounts, scale)

@@ -5,12 +5,14 @@ Readings: `id` may be any JSON value. A key of the request or of a sibling price
 null counts as absent; any other unknown key is an error, null or not.
 """
 
+from collections.abc import Mapping
+
 from pipeline.core.money import minor_digits
 from pipeline.rate.adjustments import read_discounts
 from pipeline.rate.conversion import read_conversion
 from pipeline.rate.faults import Fault, FaultCode
 from pipeline.rate.fields import Fields, shown
-from pipeline.rate.limits import EVENTS_MAX
+from pipeline.rate.limits import EVENTS_MAX, MATRIX_DIMENSIONS_MAX
 from pipeline.rate.lines import ZERO
 from pipeline.rate.price import remembered_price
 from pipeline.rate.proration import read_factor
@@ -33,6 +35,7 @@ _KEYS = frozenset(
         "proration",
         "event_count",
         "per_event_amounts",
+        "dimensions",
     }
 )
 
@@ -70,9 +73,21 @@ def parse_input(value: object) -> RatingInput | tuple[Fault, ...]:
             if proration is None
             else read_factor(Fields(proration, "proration", faults)),
             event_count=fields.count("event_count"),
+            dimensions=_read_dimensions(fields),
             per_event_amounts=amounts if fields.has("per_event_amounts") else None,
         )
     return tuple(faults) if request is None or faults else request
+
+
+def _read_dimensions(fields: Fields) -> Mapping[str, str]:
+    value = fields.value("dimensions")
+    if value is None:
+        return {}
+    told = Fields(value, "dimensions", fields.faults)
+    if isinstance(value, dict) and len(value) > MATRIX_DIMENSIONS_MAX:
+        message = f"{len(value)} entries; at most {MATRIX_DIMENSIONS_MAX}"
+        fields.note(FaultCode.TOO_LARGE, "dimensions", message)
+    return {name: told.text(name) or "" for name in told.names if told.has(name)}
 
 
 def read_currency(fields: Fields) -> str:

@@ -10,7 +10,8 @@ Readings:
 - `event_count` 1 beside a negative quantity is an error, as `per_event_amounts` of it would be.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 
@@ -20,6 +21,7 @@ from pipeline.rate.conversion import UnitConversion
 from pipeline.rate.faults import Fault, FaultCode
 from pipeline.rate.flat import FlatPrice
 from pipeline.rate.lines import ONE, ZERO
+from pipeline.rate.matrix import MatrixPrice
 from pipeline.rate.percentage import Events, PercentagePrice
 from pipeline.rate.price import Price
 
@@ -57,6 +59,8 @@ class RatingInput:
     proration: Fraction | None = None
     event_count: int | None = None
     per_event_amounts: tuple[Fraction, ...] | None = None
+    dimensions: Mapping[str, str] = field(default_factory=dict)
+    """What the usage was told apart by, for a matrix price."""
 
     @property
     def continues(self) -> bool:
@@ -99,6 +103,8 @@ def line_events(request: RatingInput) -> Events:
 
 def fault_in(request: RatingInput, scale: int) -> Fault | None:
     """Return the first thing wrong with a request, apart from its price and quantity."""
+    if request.dimensions and not isinstance(request.price, MatrixPrice):
+        return Fault(FaultCode.UNFIT, "dimensions", "only a matrix price looks at dimensions")
     return _sign_fault(request) or _commitment_fault(request, scale) or _event_fault(request)
 
 

@@ -200,3 +200,83 @@ TERMS = Story(
 # exports: 17 x 0.25 = 4.25, topped up by 5.75 to 10.00
 # seats, April's, since March's were due on March 1: 3 x 12.00 = 36.00
 # amount 16.50 + 4.25 + 36.00 = 56.75; charges 5.75; discounts 3.98; total 58.52
+
+PERCENTAGE = Story(
+    facts=[
+        meter_of("payments", unit="EUR", points=True),
+        meter_of("compute", unit="EUR"),
+        plan_of(
+            "pay",
+            price_of(
+                "payments",
+                {
+                    "type": "percentage",
+                    "rate_percent": "1.5",
+                    "fixed_per_event": "0.25",
+                    "free_events": "2",
+                    "per_event_minimum": "0.40",
+                    "per_event_maximum": "9",
+                },
+                "payments",
+            ),
+            price_of("compute", {"type": "dynamic", "multiplier": "1.2"}, "compute"),
+        ),
+        customer_of("acme"),
+        subscription_of("sub-acme", "acme", "pay", "2026-03-01T00:00:00Z"),
+    ],
+    events=[
+        usage(value="1000", meter="payments", id="p4", time=at("20")),
+        usage(value="80", meter="payments", id="p2", time=at("05")),  # the second: free
+        usage(value="5000", meter="payments", id="p1", time=at("04")),  # the first: free
+        usage(value="5", meter="payments", id="p3", time=at("06")),
+        usage(value="100", meter="payments", id="p5", time=at("20", "12:00:01")),
+        usage(value="-30", meter="payments", id="p6", time=at("21")),  # pays nothing
+        usage(value="12.345", meter="compute", id="c1", time=at("08")),
+        usage(value="0.0005", meter="compute", id="c2", time=at("09")),
+    ],
+    closed_at="2026-04-01T00:00:00Z",
+)
+# payments in the order of time: 5000 and 80 are free
+#    5 x 1.5 % + 0.25 = 0.325 -> at least 0.40
+# 1000 x 1.5 % + 0.25 = 15.25 -> at most 9.00
+#  100 x 1.5 % + 0.25 = 1.75
+# one line: 11.15
+# compute: (12.345 + 0.0005) x 1.2 = 14.8146 -> 14.81
+# total 25.96
+
+MATRIX = Story(
+    facts=[
+        meter_of("egress", unit="GB", dimensions=["region", "tier"]),
+        plan_of(
+            "cdn",
+            price_of(
+                "egress",
+                {
+                    "type": "matrix",
+                    "dimensions": ["region", "tier"],
+                    "cells": [
+                        {"values": ["eu", "edge"], "unit_amount": "0.05"},
+                        {"values": ["us", "edge"], "unit_amount": "0.04"},
+                    ],
+                    "default_unit_amount": "0.125",
+                },
+                "egress",
+                group_by=["region", "tier"],
+                discounts=[{"type": "percentage", "percent": "20"}],
+            ),
+        ),
+        customer_of("acme"),
+        subscription_of("sub-acme", "acme", "cdn", "2026-03-01T00:00:00Z"),
+    ],
+    events=[
+        usage(value="100.5", meter="egress", id="e1", time=at("02"), region="eu", tier="edge"),
+        usage(value="10", meter="egress", id="e2", time=at("03"), region="us", tier="edge"),
+        usage(value="7", meter="egress", id="e3", time=at("04"), region="eu", tier="core"),
+        usage(value="3.25", meter="egress", id="e4", time=at("05"), region="eu"),
+        usage(value="0.5", meter="egress", id="e5", time=at("06"), region="eu", tier="edge"),
+    ],
+    closed_at="2026-04-01T00:00:00Z",
+)
+# eu, edge: 101 x 0.05 = 5.05 less 1.01; us, edge: 10 x 0.04 = 0.40 less 0.08
+# eu, core: 7 x 0.125 = 0.875 -> 0.88 less 0.18; eu alone: 3.25 x 0.125 = 0.40625 -> 0.41 less 0.08
+# total 4.04 + 0.32 + 0.70 + 0.33 = 5.39

@@ -22,6 +22,8 @@ STORIES = [
     ("graduated", stories.GRADUATED, 1239573140),
     ("prorated", stories.PRORATED, 4832),
     ("terms", stories.TERMS, 5852),
+    ("percentage", stories.PERCENTAGE, 2596),
+    ("matrix", stories.MATRIX, 539),
 ]
 
 

@@ -15,12 +15,15 @@ from pipeline.core.money import allocate
 from pipeline.core.quantity import quantity_text
 from pipeline.rate import (
     BlockTier,
+    Cell,
     Discount,
+    DynamicPrice,
     Fault,
     FixedDiscount,
     FlatPrice,
     GraduatedPercentagePrice,
     GraduatedPrice,
+    MatrixPrice,
     Operation,
     PackagePrice,
     PackageRounding,
@@ -86,10 +89,17 @@ progressive_prices: st.SearchStrategy[Price] = st.one_of(
     st.builds(PackagePrice, above_zero, amounts, quantities, st.sampled_from(PackageRounding)),
     st.builds(PercentagePrice, amounts, free_amount=st.one_of(st.none(), amounts)),
     st.builds(GraduatedPercentagePrice, percentage_tiers()),
+    st.builds(DynamicPrice, amounts),
 )
 all_prices: st.SearchStrategy[Price] = st.one_of(
     progressive_prices,
     st.builds(FlatPrice, decimals("-50", "50")),
+    st.builds(
+        MatrixPrice,
+        st.just(("region",)),
+        st.tuples(st.builds(Cell, st.just(("eu",)), amounts)),
+        amounts,
+    ),
     st.builds(
         PercentagePrice,
         amounts,

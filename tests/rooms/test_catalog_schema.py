@@ -11,9 +11,21 @@ from json_schema import faults
 from pipeline.catalog import shape
 from pipeline.catalog.sheet import parse_sheet
 from pipeline.catalog.yaml import as_json, compose
-from pipeline.rate import flat, graduated, package, unit, volume
+from pipeline.rate import (
+    MODELS,
+    dynamic,
+    flat,
+    graduated,
+    graduated_percentage,
+    matrix,
+    package,
+    percentage,
+    unit,
+    volume,
+)
 from rooms.test_sheet_changes import sheets
 from rooms.test_sheet_problems import SHEET, cases, edited
+from rooms.test_sheet_terms import SHEET as TERMS
 
 CATALOGS = sorted((Path(__file__).parents[2] / "deploy/catalogs").glob("*.yaml"))
 SCHEMA: Any = shape.sheet_schema()
@@ -40,7 +52,7 @@ def test_the_schema_names_its_dialect() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", SHEET, *(path.read_text() for path in CATALOGS)], ids=lambda text: text[:12]
+    "text", ["", SHEET, TERMS, *(path.read_text() for path in CATALOGS)], ids=lambda text: text[:12]
 )
 def test_a_good_sheet_passes_in_an_editor_too(text: str) -> None:
     assert CATALOGS
@@ -77,6 +89,10 @@ def test_what_an_editor_underlines(old: str, new: str, fault: str) -> None:
     assert as_told(edited((old, new))) == [fault]
 
 
+def test_every_price_has_a_shape() -> None:
+    assert set(shape.PRICES) == set(MODELS)
+
+
 @pytest.mark.parametrize(
     ("name", "keys"),
     [
@@ -85,6 +101,10 @@ def test_what_an_editor_underlines(old: str, new: str, fault: str) -> None:
         ("graduated", graduated.KEYS),
         ("volume", volume.KEYS),
         ("package", package.KEYS),
+        ("percentage", percentage.KEYS),
+        ("graduated_percentage", graduated_percentage.KEYS),
+        ("dynamic", dynamic.KEYS),
+        ("matrix", matrix.KEYS),
     ],
 )
 def test_a_price_has_the_keys_that_its_model_reads(name: str, keys: frozenset[str]) -> None:

@@ -226,3 +226,81 @@ def test_the_start_has_a_draft_until_it_is_cut() -> None:
         ("EUR", instant(FEB)),
     ]
     assert open_closings(books, "acme", begun, begun, ()) == [("EUR", instant(FEB))]
+
+
+def changed(new: dict[str, Json], **terms: Json) -> Catalog:
+    """Calls at 1 EUR; from 16 January on at another price; the same terms throughout."""
+    revision = plan_of("pro", price_of("calls", new, "calls", **terms))
+    dated = (revision[0], revision[1], {**revision[2], "effective": "2026-01-16T00:00:00Z"})
+    return catalog_of(
+        log_of(),
+        rules_of(),
+        issuer_of(),
+        meter_of("calls", unit="call", window_s=3600),
+        plan_of("pro", price_of("calls", per_unit("1"), "calls", **terms)),
+        customer_of("acme"),
+        subscription_of("s", "acme", "pro", JAN),
+        dated,
+    )
+
+
+def halves(books: Catalog, first: int, whole: int) -> list[int]:
+    """What the lines before and behind the change come to, and all of both."""
+    lines = planned_lines(books, "acme", "EUR", instant(FEB))
+    middle = instant("2026-01-16T00:00:00Z")
+    used = {
+        request: [UsagePart(0, 1, first if request.end <= middle else whole, 0, 0)]
+        for line in lines
+        for request in (line.request, line.past)
+        if request
+    }
+    content: Any = compose(books, "acme", "EUR", instant(FEB), lines, used)[0].content
+    totals = [line["total_minor"] for line in content["lines"]]
+    assert sum(totals) == content["totals"]["total_minor"]
+    return totals
+
+
+def test_a_minimum_is_that_of_the_whole_period_where_the_price_changed_within_it() -> None:
+    # 10 x 1 EUR before; 5 x 2 EUR behind it: 20 in all, whatever 10 calls would cost now
+    books = changed(per_unit("2"), minimum="25")
+
+    assert halves(books, 10, 15) == [1000, 1500]
+    assert halves(books, 10, 40) == [1000, 6000]
+
+
+def test_a_maximum_is_that_of_the_whole_period_where_the_price_changed_within_it() -> None:
+    assert halves(changed(per_unit("2"), maximum="25"), 10, 40) == [1000, 1500]
+
+
+def test_a_percentage_discount_is_taken_of_both_halves() -> None:
+    assert halves(changed(per_unit("2"), discounts=[PERCENT]), 10, 15) == [900, 900]
+
+
+def test_a_fixed_discount_is_taken_once() -> None:
+    assert sum(halves(changed(per_unit("2"), discounts=[FIXED]), 10, 15)) == 1000 + 1000 - 300
+
+
+def test_free_usage_is_used_up_once() -> None:
+    assert halves(changed(per_unit("2"), usage_discount="12"), 10, 15) == [0, 600]
+
+
+def test_a_fee_per_event_counts_the_events_of_each_half() -> None:
+    fee: dict[str, Json] = {"type": "percentage", "rate_percent": "10", "fixed_per_event": "1"}
+    lines = planned_lines(changed(fee), "acme", "EUR", instant(FEB))
+
+    assert [(line.past, line.request.end if line.request else None) for line in lines] == [
+        (None, instant("2026-01-16T00:00:00Z")),
+        (None, instant(FEB)),
+    ]
+    assert lines[1].request
+    assert lines[1].request.start == instant("2026-01-16T00:00:00Z")
+
+
+def test_events_are_counted_where_each_pays_a_fee_and_money_below_zero_pays_none() -> None:
+    fee: dict[str, Json] = {"type": "percentage", "rate_percent": "10", "fixed_per_event": "0.5"}
+    books = catalog(price_of("calls", fee, "calls"))
+    (line,) = document(books, FEB, 80, events=4)["lines"]
+
+    assert figures(line) == [("usage", "80", 800, 800), ("flat", "4", 200, 200)]
+    assert line["unit_amount"] == "0.125"
+    assert document(books, FEB, -80, events=1)["totals"]["total_minor"] == 50

@@ -210,7 +210,7 @@ BROKEN = r"""
   line 18: plans[0].prices[0].price: must be a mapping: write `key: value` here
 * type: flat, => type: fixed,
   line 18: plans[0].prices[0].price.type: 'fixed' is no type of price: use one of flat, unit,
-      graduated, volume, package, percentage, graduated_percentage
+      graduated, volume, package, percentage, graduated_percentage, dynamic, matrix
 * type: flat,  => (nothing)
   line 18: plans[0].prices[0].price.type: required, but absent or empty: add type
 * type: flat,  => type: flat, currency: EUR, 

@@ -48,6 +48,7 @@ plans:
       - {id: cut, name: Cut, meter: turnover, price: {type: percentage, rate_percent: "2.9"}}
 """
 
+# ruff: noqa: E501
 # After *: what stands in SHEET => what stands there instead. Below: the problems that makes.
 BROKEN = r"""
 * quantity: "12" => quantity: "0"
@@ -130,15 +131,15 @@ BROKEN = r"""
   line 17: plans[0].prices[0].discounts[0].reason: not printable, or above 256 characters
 * meter: calls\n        price => meter: calls\n        group_by: [region]\n        price
   line 24: plans[0].prices[1].usage_discount: the usage discount would count for each group by
-      itself: remove it, or group_by
+      itself: remove it, or what tells groups apart
   line 25: plans[0].prices[1].maximum: the maximum would count for each group by itself: remove it,
-      or group_by
+      or what tells groups apart
   line 26: plans[0].prices[1].minimum: the minimum would count for each group by itself: remove it,
-      or group_by
+      or what tells groups apart
   line 28: plans[0].prices[1].discounts: a fixed discount would count for each group by itself:
-      remove it, or group_by
+      remove it, or what tells groups apart
 * unit: EUR => unit: USD
-  line 29: plans[0].prices[2].meter: turnover counts USD, and the plan is in EUR: a percentage is
+  line 29: plans[0].prices[2].meter: turnover counts USD, and the plan is in EUR: this price is
       of the plan's currency, use another meter
 * rate_percent: "2.9"} => rate_percent: "2.9", fixed_per_event: "1"}, usage_discount: "1"
   line 29: plans[0].prices[2].usage_discount: a price that looks at single events cannot have one:
@@ -150,6 +151,18 @@ BROKEN = r"""
   line 4: meters[1].points: latest has no use for it, only sum and min and max: remove points
 * aggregation: sum, unit: EUR => aggregation: sum, points: always, unit: EUR
   line 4: meters[1].points: 'always': use true or false
+* price: {type: percentage, rate_percent: "2.9"} => price: {type: dynamic, multiplier: "-1"}
+  line 29: plans[0].prices[2].price.multiplier: '-1' is below zero: write 0 or more
+* price: {type: unit, unit_amount: "0.5"} => price: {type: matrix}
+  line 21: plans[0].prices[1].price.dimensions: there must be at least one: add it
+  line 21: plans[0].prices[1].price.cells: there must be at least one: add it
+  line 21: plans[0].prices[1].price.default_unit_amount: required, but absent or null: add it
+* price: {type: unit, unit_amount: "0.5"} => price: {type: matrix, dimensions: [region, region], default_unit_amount: "1", cells: [{values: [eu, us], unit_amount: "1"}]}
+  line 21: plans[0].prices[1].price.dimensions: one stands twice: remove one
+* price: {type: unit, unit_amount: "0.5"} => price: {type: matrix, dimensions: [region], default_unit_amount: "1", cells: [{values: [eu, us], unit_amount: "1"}]}
+  line 21: plans[0].prices[1].price.cells[0].values: 2 values for 1 dimensions: write one for each
+* price: {type: unit, unit_amount: "0.5"} => price: {type: matrix, dimensions: [region], default_unit_amount: "1", cells: [{values: [eu], unit_amount: "1"}, {values: [eu], unit_amount: "2"}]}
+  line 21: plans[0].prices[1].price.cells[1].values: another cell has them: remove one
 * rate_percent: "2.9" => rate_percent: "-2.9"
   line 29: plans[0].prices[2].price.rate_percent: '-2.9' is below zero: write 0 or more
 """
@@ -216,6 +229,45 @@ def test_a_usage_price_s_terms_percentages_first() -> None:
 @pytest.mark.parametrize(("cycle", "reductions"), [(0, 2), (2, 2), (3, 1), (99, 1)])
 def test_a_discount_lasts_as_many_cycles_as_it_says(cycle: int, reductions: int) -> None:
     assert len(cards()["calls"].terms.reductions(cycle)) == reductions
+
+
+MATRIX = """\
+  - id: m
+    name: M
+    issuer: shop
+    currency: EUR
+    cycle: P1M
+    prices:
+      - id: calls
+        name: Calls
+        meter: calls
+        group_by: [zone]
+        price:
+          type: matrix
+          dimensions: [region]
+          cells: [{values: [eu], unit_amount: "1"}]
+          default_unit_amount: "2"
+"""
+
+
+def test_a_matrix_tells_usage_apart_by_its_dimensions() -> None:
+    sheet = parse_sheet(SHEET.replace("[region]", "[region, zone]") + MATRIX)
+    assert isinstance(sheet, Sheet), sheet
+
+    assert sheet.plans[1].prices[0].scope.group_by == ("region", "zone")
+
+
+def test_a_matrix_of_a_dimension_that_the_meter_does_not_keep() -> None:
+    text = SHEET + MATRIX.replace("dimensions: [region]", "dimensions: [colour]").replace(
+        "        group_by: [zone]\n", ""
+    )
+    found = parse_sheet(text)
+
+    assert isinstance(found, list)
+    assert [str(problem) for problem in found] == [
+        "line 41: plans[1].prices[0].price.dimensions: calls does not keep dimension 'colour', it"
+        " keeps region: use one of these, or make a new meter"
+    ]
 
 
 def test_without_terms_there_are_none() -> None:
