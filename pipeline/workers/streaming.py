@@ -124,7 +124,6 @@ async def _meter(
 
     try:
         claims = RedisClaims(around.redis, around.stack)
-        await claims.open()
         producer = await app.maybe_start_producer()
         reading = around.database.connect(name="metering", autocommit=True)
         polling = around.database.connect(name="metering cursor", autocommit=True)
@@ -132,9 +131,10 @@ async def _meter(
         pauses = around.database.connect(name="metering pauses", autocommit=True)
         holding, machine = Holding(pauses, around.settings), Machine(forget=forget)
         line = MeteringLine(around, FaustSender(producer), claims, catchup, holding, machine)
+        start_watching(partial(watch, around, Progress(app, line, holding), stop), die)
+        await claims.open()
         await line.start(stream)
         watching = asyncio.create_task(leave_when_held(polling, die))
-        start_watching(partial(watch, around, Progress(app, line, holding), stop), die)
         async for event in stream.noack().events():
             await line.take(event)
         watching.cancel()

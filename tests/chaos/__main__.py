@@ -18,7 +18,7 @@ from time import monotonic
 from rich.console import Console
 from rich.table import Table
 
-from chaos.course import Report, Tell, close, plan, run
+from chaos.course import Report, Row, Tell, close, plan, run
 from chaos.faults import FAULTS, WORKERS, Fault
 from chaos.scene import OwnServers, Scene
 from integration.own_redis import OwnRedis
@@ -80,11 +80,23 @@ def _run(folder: Path, seed: int, faults: list[Fault], seconds: float, tell: Tel
         story = open_shop(stack, seed, cycle_s=CYCLE_S, grace_s=GRACE_S)
         scene = held.enter_context(Scene.of(stack, story, chance, OwnServers(own, redis)))
         blows = plan(faults, chance, lambda: monotonic() - started > seconds - CLOSING_S)
-        rows = run(scene, blows, tell)
-        tell("drain, invoices, audit, verify")
-        wrong = close(scene)
-        events = story.traffic.oracle.offered
-        return Report(seed, monotonic() - started, events, len(stack.documents()), rows, wrong)
+        rows: dict[str, Row] = {}
+        wrong = []
+        try:
+            run(scene, blows, rows, tell)
+            tell("drain, invoices, audit, verify")
+            wrong += close(scene)
+        except AssertionError as stuck:
+            wrong.append(str(stuck))
+        return Report(
+            seed=seed,
+            seconds=round(monotonic() - started, 1),
+            events=story.traffic.oracle.offered,
+            documents=len(stack.documents()),
+            restarts=sum(stack.supervisor(kind).restarts for kind in WORKERS),
+            rows=sorted(rows.values(), key=lambda row: row.fault),
+            wrong=wrong,
+        )
 
 
 def _made(folder: Path) -> Path:
@@ -100,8 +112,9 @@ def _show(report: Report) -> None:
     console = Console(highlight=False)
     console.print(table)
     console.print(
-        f"{report.events:,} events, {report.documents} invoices in {report.seconds:.0f} s, seed"
-        f" {report.seed}: {'nothing lost, doubled or wrong' if report.well else 'NOT WELL'}"
+        f"{report.events:,} events, {report.documents} invoices, {report.restarts} restarts of"
+        f" workers in {report.seconds:.0f} s, seed {report.seed}:"
+        f" {'nothing lost, doubled or wrong' if report.well else 'NOT WELL'}"
     )
     for line in report.wrong:
         console.print(f"- {line}", soft_wrap=True)

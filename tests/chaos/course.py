@@ -5,7 +5,7 @@ conservation equation and every seal are held too.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -55,9 +55,9 @@ class Report:
     seconds: float
     events: int
     documents: int
+    restarts: int
     rows: Sequence[Row]
-    wrong: list[str] = field(default_factory=list)
-    restarts: int = 0
+    wrong: Sequence[str]
 
     @property
     def well(self) -> bool:
@@ -105,9 +105,10 @@ def plan(
             yield [left.pop() for _ in range(min(len(left), 1 + (chance.random() < _TWO_AT_ONCE)))]
 
 
-def run(scene: Scene, blows: Iterator[list[Fault]], tell: Tell) -> list[Row]:
-    """Strike under load; return a row a kind of fault."""
-    rows: dict[str, Row] = {}
+def run(
+    scene: Scene, blows: Iterator[list[Fault]], rows: dict[str, Row], tell: Tell = print
+) -> None:
+    """Strike under load; a row a kind of fault says what came of it."""
     with scene.story.load as load, Stalls(scene.stack) as stalls:
         scene.stack.await_booked()
         for struck in blows:
@@ -124,12 +125,11 @@ def run(scene: Scene, blows: Iterator[list[Fault]], tell: Tell) -> list[Row]:
             for fault in struck:
                 row = rows.setdefault(fault.name, Row(fault.name))
                 row.times += 1
-                row.longest_stall_s = max(row.longest_stall_s, longest_s)
+                row.longest_stall_s = max(row.longest_stall_s, round(longest_s, 1))
             rows[struck[0].name] += found
             if not found.well:
                 tell(f"WRONG after {name}: {found}")
                 break
-    return sorted(rows.values(), key=lambda row: row.fault)
 
 
 def close(scene: Scene) -> list[str]:
@@ -145,7 +145,15 @@ def close(scene: Scene) -> list[str]:
         *_wrong_commands(stack),
         *(f"paused: {one}" for one in paused(stack.around)),
         *stack.defects(),
+        *_tracebacks(stack),
     ]
+
+
+def _tracebacks(stack: RunningStack) -> Iterator[str]:
+    """A server that goes away is told in a line; a page of code tells an operator nothing."""
+    for log in sorted((stack.around.settings.home / "logs").glob("*.log")):
+        if count := log.read_text("utf-8", "replace").count("Traceback (most recent"):
+            yield f"{log.name} has {count} tracebacks"
 
 
 def _wrong_invoices(stack: RunningStack, story: Story) -> Iterator[str]:

@@ -68,6 +68,9 @@ class SpoolingProgram:
             self._program.stdin.close()
         status = self._program.wait(_PATIENCE_S)
         self._listening.join()
+        for pipe in (self._program.stdout, self._program.stderr):
+            assert pipe is not None
+            pipe.close()
         assert error is not None or status == 0, self.said()
 
     def record(self, events: Sequence[UsageEvent]) -> None:
