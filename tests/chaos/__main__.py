@@ -30,14 +30,14 @@ from pipeline.embedded import EmbeddedServers
 TUNING = {"session_s": SESSION_S, "horizon_s": 60, "tolerance_s": 30, "stall_s": 20.0}
 CYCLE_S, GRACE_S = 30, 45
 """A period is cut so late that usage which an outage held up is in time."""
-CLOSING_S = 90
+CLOSING_S = 120
 """What ending, draining and proving take."""
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=8.0, help="in all, at most")
+    parser.add_argument("--minutes", type=float, default=10.0, help="in all, at most")
     parser.add_argument("--seed", type=int, default=None, help="of a run to be seen again")
     parser.add_argument("--only", default="", help="faults with this in their name")
     parser.add_argument("--json", action="store_true", help="the report as one JSON document")

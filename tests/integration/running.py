@@ -216,7 +216,9 @@ class RunningStack:
     def members(self) -> int:
         """How many metering workers have partitions."""
         group = self.around.stack.metering_group
-        client = AdminClient({"bootstrap.servers": self.around.kafka})  # must outlive its answers
+        client = AdminClient(
+            {"bootstrap.servers": self.around.kafka, "log_level": 2}
+        )  # must outlive its answers
         described = client.describe_consumer_groups([group])[group].result(20)
         return sum(bool(member.assignment.topic_partitions) for member in described.members)
 
@@ -323,7 +325,7 @@ def erase(around: Surroundings) -> None:
         schema = sql.Identifier(around.database.schema)
         connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(schema))
     wipe_claims(around)
-    client = AdminClient({"bootstrap.servers": around.kafka})
+    client = AdminClient({"bootstrap.servers": around.kafka, "log_level": 2})
     own = [name for name in partition_counts(client) if name.startswith(around.stack.prefix)]
     for deleted in client.delete_topics(own).values() if own else ():
         deleted.result(20)
