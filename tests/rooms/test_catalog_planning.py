@@ -164,6 +164,16 @@ def test_a_new_customer_s_drafts_have_no_before() -> None:
     ]
 
 
+def test_a_new_subscription_s_fee_in_advance_is_due_at_its_start() -> None:
+    fee = 'price: {type: flat, amount: "5.00"}'
+    text = SHEET.replace("id: standard", "id: ahead").replace("plan: standard", "plan: ahead")
+    text = text.replace(fee, f"payment_term: in_advance, {fee}").replace("acme-1", "acme-2")
+
+    found = euros(foreseen(text, Books(used=0), ["acme"]))
+
+    assert found[0] == ("acme", "2026-11-01", None, 500, 500)
+
+
 def test_an_end_that_is_moved_makes_another_document_of_it() -> None:
     text = edited(("end: null", "end: 2026-11-16T00:00:00Z"))
 
