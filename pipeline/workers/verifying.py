@@ -22,7 +22,7 @@ from pipeline.replay.refold import Message, Refold
 from pipeline.stores.kafka import usage_log
 from pipeline.stores.postgres.documents import Document
 from pipeline.stores.records import open_at
-from pipeline.stores.registry import message_decoder
+from pipeline.stores.registry import COMMAND_TRIES, message_decoder
 from pipeline.workers.catchup import BookSource
 from pipeline.workers.knowledge import Knowledge
 from pipeline.workers.seams import Log
@@ -31,7 +31,6 @@ from pipeline.workers.surroundings import Surroundings
 Progress = Callable[[int, int], None]
 """Called with (records read, records to read)."""
 
-_REGISTRY_TRIES = 5
 _ALL_TICKS = 1 << 40
 
 
@@ -74,7 +73,7 @@ class Verifier:
         }
         self._documents = archive.read_documents()
         self._skips = archive.read_skips()
-        self._decode = message_decoder(around.settings.registry, _REGISTRY_TRIES)
+        self._decode = message_decoder(around.settings.registry, COMMAND_TRIES)
 
     @property
     def numbers(self) -> frozenset[str]:
