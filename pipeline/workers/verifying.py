@@ -72,6 +72,9 @@ class Verifier:
             tick.serial: tick for tick in archive.ticks_from(1, _ALL_TICKS)
         }
         self._documents = archive.read_documents()
+        self._of_payer = defaultdict[tuple[str, str], list[Document]](list)
+        for document in self._documents:
+            self._of_payer[document.payer, document.currency].append(document)
         self._skips = archive.read_skips()
         self._decode = message_decoder(around.settings.registry, COMMAND_TRIES)
 
@@ -196,10 +199,8 @@ class Verifier:
         here = (document.cut_serial, document.instant)
         return carried_by_all(
             other.content
-            for other in self._documents
-            if other.payer == document.payer
-            and other.currency == document.currency
-            and (other.cut_serial, other.instant) < here
+            for other in self._of_payer[document.payer, document.currency]
+            if (other.cut_serial, other.instant) < here
         )
 
 
