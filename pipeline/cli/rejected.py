@@ -151,9 +151,9 @@ def rejected_table(rows: Sequence[Mapping[str, Json]]) -> Table:
     """Return rows of a list as a table for a person."""
     table = Table(box=None, pad_edge=False)
     for name in ("id", "reason", "customer", "meter", "time", "value", "state"):
-        # Ids are copied from here: on a narrow screen names of others give way, over lines.
+        # Ids are copied from here: on a narrow screen the rest gives way, over lines.
         justify: JustifyMethod = "right" if name == "value" else "left"
-        gives_way = name in ("customer", "meter")
+        gives_way = name in ("customer", "meter", "time")
         table.add_column(name, no_wrap=not gives_way, overflow="fold", justify=justify)
     for each in rows:
         table.add_row(*(str(each[str(column.header)]) for column in table.columns))
