@@ -11,6 +11,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "null": (type(None),),
     "integer": (int,),
     "number": (int, float),
+    "boolean": (bool,),
 }
 _TOLD = {"$schema", "title", "description"}
 

@@ -86,13 +86,17 @@ def quantity_text(quantity: Fraction) -> str:
     while denominator % 5 == 0:
         denominator, fives = denominator // 5, fives + 1
     scale = max(twos, fives) if denominator == 1 else REPEATING_DIGITS
-    return decimal_text(round_half_away(quantity * 10**scale), scale)
+    return decimal_text(rounded_ratio(quantity.numerator * 10**scale, quantity.denominator), scale)
 
 
 def decimal_text(mantissa: int, scale: int, *, keep_zeros: bool = False) -> str:
     """Return mantissa x 10^-scale in plain digits; trailing zeros go unless kept."""
-    digits = str(abs(mantissa)).rjust(scale + 1, "0")
-    whole, decimals = digits[: len(digits) - scale], digits[len(digits) - scale :]
+    digits = str(mantissa if mantissa >= 0 else -mantissa)
+    if not scale:
+        return f"-{digits}" if mantissa < 0 else digits
+    if len(digits) <= scale:
+        digits = digits.rjust(scale + 1, "0")
+    whole, decimals = digits[:-scale], digits[-scale:]
     if not keep_zeros:
         decimals = decimals.rstrip("0")
     sign = "-" if mantissa < 0 else ""
@@ -101,9 +105,14 @@ def decimal_text(mantissa: int, scale: int, *, keep_zeros: bool = False) -> str:
 
 def round_half_away(value: Fraction) -> int:
     """Round to the nearest integer, halves away from zero: the house's only rounding."""
-    doubled = abs(value.numerator) * 2 + value.denominator
-    rounded = doubled // (2 * value.denominator)
-    return -rounded if value < 0 else rounded
+    return rounded_ratio(value.numerator, value.denominator)
+
+
+def rounded_ratio(numerator: int, denominator: int) -> int:
+    """Round numerator / denominator, whose denominator is above zero, in the same way."""
+    if numerator < 0:
+        return -((denominator - 2 * numerator) // (2 * denominator))
+    return (denominator + 2 * numerator) // (2 * denominator)
 
 
 def exact(text: str) -> Fraction:

@@ -40,25 +40,33 @@ def answer_rate(line: str | bytes) -> str:
 def _rated_text(identity: str, rated: Rated) -> str:
     """Return an answer; only digits, points and words of ours need no escaping."""
     digits = minor_digits(rated.currency)
-    lines = ",".join(
-        f'{{"kind":"{line.kind.value}","quantity":"{_plain(line.quantity)}",'
-        f'"unit_amount":"{_plain(line.unit_amount)}",'
-        f'"amount":"{decimal_text(line.amount_minor, digits, keep_zeros=True)}",'
-        f'"discount":"{decimal_text(line.discount_minor, digits, keep_zeros=True)}",'
-        f'"total":"{decimal_text(line.total_minor, digits, keep_zeros=True)}"}}'
-        for line in rated.lines
-    )
-    return f'{{"id":{identity},"amount":"{rated.amount.text}","lines":[{lines}]}}'
+    nothing = decimal_text(0, digits, keep_zeros=True)
+    lines, whole = [], nothing
+    for line in rated.lines:
+        amount = whole = decimal_text(line.amount_minor, digits, keep_zeros=True)
+        discount = nothing
+        if line.discount_minor:
+            discount = decimal_text(line.discount_minor, digits, keep_zeros=True)
+            whole = decimal_text(line.total_minor, digits, keep_zeros=True)
+        lines.append(
+            f'{{"kind":"{line.component.kind._value_}","quantity":"{_plain(line.quantity)}",'
+            f'"unit_amount":"{_plain(line.unit_amount)}",'
+            f'"amount":"{amount}","discount":"{discount}","total":"{whole}"}}'
+        )
+    if len(lines) > 1:
+        whole = decimal_text(rated.amount_minor, digits, keep_zeros=True)
+    return f'{{"id":{identity},"amount":"{whole}","lines":[{",".join(lines)}]}}'
 
 
 def _plain(value: Fraction) -> str:
     """Return the decimal form of a quantity; whole numbers take the short way."""
-    return str(value.numerator) if value.denominator == 1 else _decimal(value)
+    numerator, denominator = value.numerator, value.denominator
+    return str(numerator) if denominator == 1 else _decimal(numerator, denominator)
 
 
-@lru_cache(maxsize=4096)
-def _decimal(value: Fraction) -> str:
-    return quantity_text(value)
+@lru_cache(maxsize=4096)  # of whole numbers: the hash of a fraction costs more than its text
+def _decimal(numerator: int, denominator: int) -> str:
+    return quantity_text(Fraction(numerator, denominator))
 
 
 def answer_allocate(line: str | bytes) -> str:

@@ -81,11 +81,18 @@ def parse_object(line: str | bytes) -> Document:
         message = "the line is JSON, but no object"
         return Document("null", None, Fault(FaultCode.NOT_AN_OBJECT, "", message))
     identity: object = value.get("id")
-    if _shallow(value):
+    if _opened(line) <= DEPTH_MAX or _shallow(value):
         return Document(json_text(identity), value)
     text = json_text(identity) if _shallow(identity) else "null"
     message = f"objects and lists nest deeper than {DEPTH_MAX}"
     return Document(text, None, Fault(FaultCode.TOO_LARGE, "", message))
+
+
+def _opened(line: str | bytes) -> int:
+    """Return how often something opens in a line: it nests no deeper."""
+    if isinstance(line, bytes):
+        return line.count(b"{") + line.count(b"[")
+    return line.count("{") + line.count("[")
 
 
 def _shallow(value: object) -> bool:

@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import cache
 
 from pipeline.core.money import Money
-from pipeline.core.quantity import round_half_away
+from pipeline.core.quantity import rounded_ratio
 
 ZERO = Fraction(0)
 ONE = Fraction(1)
@@ -74,7 +74,7 @@ class Part:
 def part_minor(part: Part, factor: Fraction | None, scale: int) -> int:
     """Return a part in minor units: the line's single rounding (rules 7, 34).
 
-    `scale` is minor units per major unit. What needs no rounding makes no fraction.
+    `scale` is minor units per major unit. No fraction is made for it.
     """
     quantity, unit = part.quantity, part.unit_amount
     numerator = quantity.numerator * unit.numerator * scale
@@ -82,10 +82,7 @@ def part_minor(part: Part, factor: Fraction | None, scale: int) -> int:
     if factor is not None:
         numerator *= factor.numerator
         denominator *= factor.denominator
-    whole, rest = divmod(numerator, denominator)
-    if not rest:
-        return whole
-    return round_half_away(Fraction(numerator, denominator))
+    return rounded_ratio(numerator, denominator)
 
 
 @dataclass(frozen=True, slots=True)

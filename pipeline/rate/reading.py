@@ -7,17 +7,18 @@ null counts as absent; any other unknown key is an error, null or not.
 
 from collections.abc import Mapping
 
-from pipeline.core.money import minor_digits
+from pipeline.core.money import is_currency, minor_digits
 from pipeline.rate.adjustments import read_discounts
 from pipeline.rate.conversion import read_conversion
 from pipeline.rate.faults import Fault, FaultCode
-from pipeline.rate.fields import Fields, shown
+from pipeline.rate.fields import Fields, plain_number, shown
 from pipeline.rate.limits import EVENTS_MAX, MATRIX_DIMENSIONS_MAX
 from pipeline.rate.lines import ZERO
-from pipeline.rate.price import remembered_price
+from pipeline.rate.price import known_price, remembered_price
 from pipeline.rate.proration import read_factor
 from pipeline.rate.request import Position, RatingInput
 
+_PLAIN_KEYS = frozenset({"id", "currency", "price", "quantity"})
 _KEYS = frozenset(
     {
         "id",
@@ -42,6 +43,9 @@ _KEYS = frozenset(
 
 def parse_input(value: object) -> RatingInput | tuple[Fault, ...]:
     """Return the request that a JSON object makes, or every fault in it."""
+    plain = _plain_request(value)
+    if plain is not None:
+        return plain
     faults: list[Fault] = []
     fields = Fields(value, "", faults)
     fields.close(_KEYS)
@@ -77,6 +81,19 @@ def parse_input(value: object) -> RatingInput | tuple[Fault, ...]:
             per_event_amounts=amounts if fields.has("per_event_amounts") else None,
         )
     return tuple(faults) if request is None or faults else request
+
+
+def _plain_request(value: object) -> RatingInput | None:
+    """Return what most lines are, a quantity at a price seen before; None for any other."""
+    if type(value) is not dict or not value.keys() <= _PLAIN_KEYS:
+        return None
+    currency, quantity = value.get("currency"), value.get("quantity")
+    if type(currency) is not str or type(quantity) is not str or not is_currency(currency):
+        return None
+    price, number = known_price(value.get("price")), plain_number(quantity)
+    if price is None or number is None:
+        return None
+    return RatingInput(currency, price, number)
 
 
 def _read_dimensions(fields: Fields) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.catalog.documents import PlanPrice
+from pipeline.catalog.shape import PRICES
 from pipeline.catalog.sheet import Sheet, parse_sheet
 from pipeline.core.calendar import DAY, SECOND, Duration, parse_instant
 from pipeline.meter.meters import Aggregation, Meter
@@ -34,9 +35,7 @@ def test_the_example_is_a_sheet_with_a_price_of_every_type_that_is_booked() -> N
     example = sheet(EXAMPLE.read_text())
 
     (plan,) = example.plans
-    assert {price.configured["type"] for price in plan.prices} == {
-        *("flat", "graduated", "unit", "volume", "package"),
-    }
+    assert {price.configured["type"] for price in plan.prices} == set(PRICES)
     assert {meter.aggregation for meter in example.meters} == set(Aggregation)
     assert example.grace_us == 600 * SECOND
     assert [subscription.end for subscription in example.subscriptions] == [None, None]
