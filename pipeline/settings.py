@@ -49,6 +49,8 @@ class Settings(BaseSettings):
     """Seconds between ticks."""
     metering_lead: int = Field(2_000, ge=1)
     """Messages that metering may lead the books by, per partition."""
+    books_wait_s: float = Field(30.0, gt=0)
+    """Seconds that a partition's books may stand still at that lead before it is held, alone."""
     flush_s: float = Field(0.3, gt=0)
     """How long the pricing worker gathers slices when idle."""
     flush_records: int = Field(500, ge=1)

@@ -15,14 +15,16 @@ from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.changes import Changes, changes
 from pipeline.catalog.checking import check
 from pipeline.catalog.facts import Fact, NewFact
+from pipeline.catalog.fields import parse_moment
+from pipeline.catalog.history import KINDS, fact_json, in_force, known_at
 from pipeline.catalog.shape import sheet_schema
 from pipeline.catalog.sheet import Sheet, parse_sheet
 from pipeline.catalog.yaml import Problem
+from pipeline.cli.catalog_plan import Outlook
 from pipeline.cli.screen import err, out, print_json
 from pipeline.cli.stack import any_stack, running_stack
-from pipeline.core.calendar import instant_text
+from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.errors import BadInput, CheckFailed
-from pipeline.core.identity import Json
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.postgres import facts as fact_store
 from pipeline.stores.postgres.database import Connection
@@ -165,30 +167,92 @@ def schema() -> None:
     print_json(sheet_schema())
 
 
+@app.command("plan")
+def plan(
+    file: Annotated[Path, typer.Argument(help="The catalog, YAML.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+) -> None:
+    """Tell what a catalog would change, whom it touches, and what open drafts would come to."""
+    sheet = read_sheet(file)
+    with any_stack() as around, around.database.session("catalog plan") as session:
+        facts = session.read_facts(0)
+        found = _changes(session, extend(Catalog(), facts), sheet)
+        if isinstance(found, list):
+            raise _refused(str(file), found)
+        planned = Outlook(session, facts, sheet, found)
+    if json:
+        print_json({"file": str(file), **planned.json()})
+    else:
+        planned.tell()
+
+
 @app.command("log")
 def log(
     json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
     """List every decision: who put what in force, when, and why."""
-    with any_stack() as around, around.database.session("catalog log") as connection:
-        facts = fact_store.read_facts(connection, 0)
+    with any_stack() as around, around.database.session("catalog log") as session:
+        facts = session.read_facts(0)
     if json:
-        print_json([_fact_json(fact) for fact in facts])
+        print_json([fact_json(fact) for fact in facts])
+    else:
+        out.print(_fact_table(facts))
+
+
+@app.command("show")
+def show(
+    kind: Annotated[str | None, typer.Argument(help="Only these: meter, plan, ...")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="ID", help="Only this one.")] = None,
+    as_of: Annotated[
+        str | None, typer.Option(help="In force at this instant; now if left out.")
+    ] = None,
+    known: Annotated[
+        str | None, typer.Option(help="As recorded up to a fact's serial, or an instant.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+) -> None:
+    """Show what is in force at one time, as it was known at another."""
+    if kind is not None and kind not in KINDS:
+        raise BadInput(f"{kind} is no kind: use one of {', '.join(KINDS)}")
+    instant = wall_clock() if as_of is None else _instant("--as-of", as_of)
+    with any_stack() as around, around.database.session("catalog show") as session:
+        facts = _known(session.read_facts(0), known)
+    found = [
+        fact
+        for fact in in_force(facts, instant)
+        if kind in (None, fact.kind) and name in (None, fact.subject)
+    ]
+    if name is not None and not found:
+        head = facts[-1].serial if facts else 0
+        when = f"in force at {instant_text(instant)}, as known at fact {head}"
+        raise BadInput(f"no {kind} {name} {when}: `talea catalog log` lists what was decided")
+    if json:
+        print_json([{**fact_json(fact), "document": dict(fact.body)} for fact in found])
         return
+    out.print(_fact_table(found))
+    if name is not None:
+        print_json(found[0].body)
+
+
+def _known(facts: Sequence[Fact], known: str | None) -> Sequence[Fact]:
+    if known is None:
+        return facts
+    if known.isascii() and known.isdigit():
+        return facts[: int(known)]
+    return known_at(facts, _instant("--known", known))
+
+
+def _instant(option: str, text: str) -> Instant:
+    try:
+        return parse_moment(text)
+    except ValueError as error:
+        raise BadInput(f"{option}: {error}") from None
+
+
+def _fact_table(facts: Sequence[Fact]) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("serial", "time", "kind", "subject", "actor", "reason"):
         table.add_column(name, no_wrap=name in ("serial", "time", "kind"))
     for fact in facts:
-        table.add_row(*(Text(str(value)) for value in _fact_json(fact).values()))
-    out.print(table)
-
-
-def _fact_json(fact: Fact) -> dict[str, Json]:
-    return {
-        "serial": fact.serial,
-        "time": instant_text(fact.recorded_at),
-        "kind": fact.kind.value,
-        "subject": fact.subject,
-        "actor": fact.actor,
-        "reason": fact.reason,
-    }
+        table.add_row(*(Text(str(value)) for value in fact_json(fact).values()))
+    return table

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
+from rich.console import JustifyMethod
 from rich.table import Table
 
 from pipeline.cli.screen import counted, out, print_json
@@ -139,19 +140,21 @@ def list_rejected(
         )
         return
     if rows:
-        out.print(_table(rows))
+        out.print(rejected_table(rows))
     told = ", ".join(f"{count:,} {name}" for name, count in by_reason.most_common())
     states = ", ".join(f"{count:,} {name}" for name, count in by_state.most_common())
     shown = f" ({limit:,} of {found:,} rows shown)" if found > limit else ""
     out.print(f"{told}: {states}{shown}" if found else "nothing was rejected", soft_wrap=True)
 
 
-def _table(rows: Sequence[Mapping[str, Json]]) -> Table:
+def rejected_table(rows: Sequence[Mapping[str, Json]]) -> Table:
+    """Return rows of a list as a table for a person."""
     table = Table(box=None, pad_edge=False)
-    for name in ("id", "reason", "customer", "meter", "time"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("state", no_wrap=True)
+    for name in ("id", "reason", "customer", "meter", "time", "value", "state"):
+        # Ids are copied from here: on a narrow screen the rest gives way, over lines.
+        justify: JustifyMethod = "right" if name == "value" else "left"
+        gives_way = name in ("customer", "meter", "time")
+        table.add_column(name, no_wrap=not gives_way, overflow="fold", justify=justify)
     for each in rows:
         table.add_row(*(str(each[str(column.header)]) for column in table.columns))
     return table

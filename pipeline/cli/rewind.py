@@ -53,7 +53,7 @@ def rewind(
 
 def _place(to: str) -> tuple[int | None, Instant | None]:
     """Return (offset, None) or (None, time)."""
-    if to.isdigit():
+    if to.isascii() and to.isdigit():
         return int(to), None
     try:
         return None, parse_instant(to)

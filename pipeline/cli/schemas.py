@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from pipeline.cli.screen import counted, out, print_json
-from pipeline.core.errors import BadInput, CheckFailed
+from pipeline.core.errors import BadInput, CheckFailed, ServerFailed
 from pipeline.settings import read_settings
 from pipeline.stores.codec import OurSchema, our_schemas
 from pipeline.stores.evolution import broken_promises
@@ -49,7 +49,12 @@ def check(
         with counted("asking the registry") as tell:
             for done, schema in enumerate(ours):
                 tell(done, len(ours))
-                told, faults = fits_registered(registry, schema)
+                try:
+                    told, faults = fits_registered(registry, schema)
+                except Refusal as refusal:
+                    raise ServerFailed(
+                        f"the registry will not say what stands under {schema.subject}: {refusal}"
+                    ) from None
                 lines.append(_Line(schema, told, faults))
     _show(lines, json)
     if wrong := [line for line in lines if line.faults]:

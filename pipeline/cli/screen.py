@@ -28,7 +28,7 @@ def steps(title: str) -> Iterator[Callable[[str, float | None], None]]:
         def tell_line(text: str, fraction: float | None) -> None:
             if fraction in (None, 1.0) and text not in said:
                 said.add(text)
-                err.print(f"{title}: {text}", soft_wrap=True)
+                err.print(text if text.startswith(title) else f"{title}: {text}", soft_wrap=True)
 
         yield tell_line
         return

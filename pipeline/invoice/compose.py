@@ -106,7 +106,7 @@ def _lines_of_price(catalog: Catalog, served: ServicePeriod, price: str) -> list
     found = []
     for place, (part, card) in enumerate(parts):
         key = LineKey(served.subscription.id, price, part.period.start)
-        start, end = served.period.start, part.period.end
+        start, end = parts[0][0].period.start, part.period.end
         last = place == len(parts) - 1
         past, position = None, Position.SINGLE
         if card.meter is not None and looks_at_events(card.price):

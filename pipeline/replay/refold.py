@@ -7,6 +7,7 @@ Law: from two generations before a window on, refolding it gives what was booked
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from pipeline.book.booking import Booked, BookedRows, Cursor, Cut, Partition, TickPassed
 from pipeline.book.series import SeriesKey
@@ -81,7 +82,10 @@ class Refold:
     catalog_at: CatalogAt
     ticks: dict[int, TickPassed] = field(default_factory=dict)
     _claims: ClaimBook = field(default_factory=ClaimBook)
-    _windows: dict[tuple[SeriesKey, Instant, int], _Window] = field(default_factory=dict)
+    _windows: dict[tuple[str, str], dict[tuple[SeriesKey, Instant, int], _Window]] = field(
+        default_factory=dict
+    )
+    """By customer and meter, so that a document is proved by a look at its own usage."""
     _points: FoldedPoints = field(default_factory=FoldedPoints)
     _partition: Partition | None = None
 
@@ -132,7 +136,8 @@ class Refold:
     def _add(self, rows: BookedRows) -> None:
         for row, number in enumerate(rows.series.tolist()):
             key = rows.index.keys[number]
-            window = self._windows.setdefault(
+            own = self._windows.setdefault((key.customer, key.meter), {})
+            window = own.setdefault(
                 (key, int(rows.window_start[row]), int(rows.cut[row])), _Window()
             )
             values = rows.wide.get(row) or (
@@ -148,7 +153,9 @@ class Refold:
         """Return the usage of requests under a cut, and the windows and points it lies in."""
         asked = sorted(set(requests))
         merged: dict[tuple[SeriesKey, Instant], _Window] = {}
-        for (key, start, cut), window in self._windows.items():
+        whose = {(request.customer, request.meter) for request in asked}
+        own = (self._windows.get(each, {}).items() for each in sorted(whose))
+        for (key, start, cut), window in chain.from_iterable(own):
             if cut < below_cut and window.minimum is not None and window.maximum is not None:
                 into = merged.setdefault((key, start), _Window())
                 into.add(window.count, window.sum, window.minimum, window.maximum)

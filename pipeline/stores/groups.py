@@ -7,12 +7,15 @@ comes partition by partition, inside an answer that succeeded.
 
 from collections.abc import Callable, Iterable, Mapping
 from time import monotonic, sleep
+from typing import TypeVar
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as Place
 
 from pipeline.core.errors import ServerFailed
 from pipeline.stores.kafka import admin
+
+T = TypeVar("T")
 
 _ANSWER_S = 20.0
 _RETRY_S = 0.25
@@ -27,6 +30,18 @@ _PASSING = (
 )
 
 
+def answered(ask: Callable[[], T], pause: Callable[[float], None] = sleep) -> T:
+    """Return an answer about a group; of a broker that just started it may take a few questions."""
+    deadline = monotonic() + _ANSWER_S
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if error.args[0].code() not in _PASSING or monotonic() > deadline:
+                raise
+        pause(_RETRY_S)
+
+
 def group_members(bootstrap: str, group: str) -> int:
     """Return how many members a group has; 0 where there is no such group.
 
@@ -36,7 +51,9 @@ def group_members(bootstrap: str, group: str) -> int:
     """
     client = admin(bootstrap)  # must outlive its answers
     try:
-        described = client.describe_consumer_groups([group])[group].result(_ANSWER_S)
+        described = answered(
+            lambda: client.describe_consumer_groups([group])[group].result(_ANSWER_S)
+        )
     except KafkaException as error:
         if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
             return 0
@@ -56,12 +73,14 @@ def group_offsets(
     client = admin(bootstrap)
     asked = ConsumerGroupTopicPartitions(group, [Place(topic, number) for number in partitions])
     try:
-        answered = client.list_consumer_group_offsets([asked])[group].result(_ANSWER_S)
+        found = answered(
+            lambda: client.list_consumer_group_offsets([asked])[group].result(_ANSWER_S)
+        )
     except KafkaException as error:
         if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
             return dict.fromkeys((place.partition for place in asked.topic_partitions or ()), -1)
         raise ServerFailed(f"Kafka does not say where group {group} stands ({error})") from None
-    return {place.partition: max(place.offset, -1) for place in answered.topic_partitions or ()}
+    return {place.partition: max(place.offset, -1) for place in found.topic_partitions or ()}
 
 
 def set_group_offsets(

@@ -44,10 +44,13 @@ def forget_claims(url: str, stack: Stack, partitions: Iterable[int]) -> int:
     claimed = 0
     with _client(url) as client:
         for number in partitions:
-            client.delete(stack.watermark_key(number))  # first: without it nothing is "known"
-            for name in client.scan_iter(match=stack.claims_pattern(number), count=1000):
-                claimed += int(client.hlen(name))
-                client.unlink(name)
+            names = list(client.scan_iter(match=stack.claims_pattern(number), count=1000))
+            with client.pipeline(transaction=True) as at_once:
+                # A worker that began to make them again in between would lose some, unnoticed.
+                for name in names:
+                    at_once.hlen(name)
+                at_once.unlink(stack.watermark_key(number), *names)
+                claimed += sum(at_once.execute()[:-1])
     return claimed
 
 

@@ -10,11 +10,12 @@ import json
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from io import BytesIO
 from time import sleep
 from typing import cast
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 from urllib.request import Request, urlopen
 
 import structlog
@@ -32,17 +33,20 @@ _ANSWER_S = 10.0
 _ANSWER_BYTES_MAX = 1 << 20
 _REMEMBERED_MAX = 1024
 _PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+COMMAND_TRIES = 5
+"""Silences after which a command gives up; a worker never does."""
 _MEDIA = "application/vnd.schemaregistry.v1+json"
-_UNKNOWN = 404
+_NO_ID, _NO_SUBJECT, _NO_VERSION = 40403, 40401, 40402
+"""A registry's own words for "not there"; a bare 404 may be of a proxy whose registry is away."""
 
 
 class Refusal(Exception):
-    """The registry answered, and said no: an HTTP status and its own words."""
+    """The registry answered, and said no: its error code, or the HTTP status, and its words."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, code: int, message: str) -> None:
         """Keep both."""
-        super().__init__(f"{message} ({status})")
-        self.status = status
+        super().__init__(f"{message} ({code})")
+        self.code = code
 
 
 class Registry:
@@ -56,7 +60,7 @@ class Registry:
 
         """
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname or not _has_port(parts):
             raise BadInput(f"TALEA_REGISTRY: {url!r} is no URL such as http://host:8081")
         user, _, host = parts.netloc.rpartition("@")
         self.address = parts._replace(netloc=host, query="", fragment="").geturl().rstrip("/")
@@ -74,12 +78,12 @@ class Registry:
         try:
             answer = self._ask("GET", f"/schemas/ids/{schema_id}")
         except Refusal as refusal:
-            if refusal.status == _UNKNOWN:
+            if refusal.code == _NO_ID:
                 return None
             raise
         if answer.get("schemaType", "AVRO") != "AVRO" or answer.get("references"):
             return ""
-        return str(answer.get("schema", ""))
+        return self._field(answer, "schema")
 
     def register(self, subject: str, schema: str) -> int:
         """Register a schema under a subject that promises full compatibility; return its id.
@@ -90,17 +94,18 @@ class Registry:
         """
         place = quote(subject, safe="")
         self._ask("PUT", f"/config/{place}", {"compatibility": "FULL_TRANSITIVE"})
-        return int(str(self._ask("POST", f"/subjects/{place}/versions", {"schema": schema})["id"]))
+        answer = self._ask("POST", f"/subjects/{place}/versions", {"schema": schema})
+        return int(self._field(answer, "id"))
 
     def newest(self, subject: str) -> str | None:
         """Return the newest schema under a subject, None where there is none."""
         try:
             answer = self._ask("GET", f"/subjects/{quote(subject, safe='')}/versions/latest")
         except Refusal as refusal:
-            if refusal.status == _UNKNOWN:
+            if refusal.code in (_NO_SUBJECT, _NO_VERSION, _NO_ID):
                 return None
             raise
-        return str(answer["schema"])
+        return self._field(answer, "schema")
 
     def _ask(
         self, method: str, path: str, body: Mapping[str, str] | None = None
@@ -118,10 +123,17 @@ class Registry:
             with error:
                 if error.code >= 500 or error.code in (408, 429):
                     raise self._away(f"it says {error.code}") from None
-                told = self._read(error.read(_ANSWER_BYTES_MAX)).get("message", error.reason)
-                raise Refusal(error.code, str(told)) from None
-        except (URLError, OSError, ValueError) as error:
+                told = self._read(error.read(_ANSWER_BYTES_MAX))
+                code, why = told.get("error_code"), told.get("message", error.reason)
+                raise Refusal(code if isinstance(code, int) else error.code, str(why)) from None
+        except (URLError, HTTPException, OSError, ValueError) as error:
             raise self._away(str(getattr(error, "reason", error))) from None
+
+    def _field(self, answer: Mapping[str, object], name: str) -> str:
+        """Return what an answer must have; without it somebody else answered."""
+        if name not in answer:
+            raise self._away(f"its answer has no {name}: is that a registry?")
+        return str(answer[name])
 
     def _read(self, answer: bytes) -> dict[str, object]:
         try:
@@ -212,6 +224,14 @@ class ForeignReader:
                 self.pause(_PAUSES_S[min(tried, len(_PAUSES_S)) - 1])
 
 
+def _has_port(parts: SplitResult) -> bool:
+    """Return whether a URL's port is one, or left out."""
+    try:
+        return parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+
+
 def message_decoder(url: str | None, tries_max: int | None = None) -> Decode:
     """Return what decodes messages: ours alone, or with a registry those of outsiders too."""
     return ForeignReader(Registry(url), tries_max=tries_max).decode if url else decode
@@ -252,7 +272,10 @@ def fits_registered(registry: Registry, schema: OurSchema) -> tuple[str, list[st
     newest = registry.newest(schema.subject)
     if newest is None:
         return "not registered", []
-    parsed = parse_schema(json.loads(newest), named_schemas={})
+    try:
+        parsed = parse_schema(json.loads(newest), named_schemas={})
+    except Exception as error:  # whatever stands in a registry
+        return "", [f"what is registered is no Avro schema: {type(error).__name__}"]
     faults = [f"registered data, our reader: {why}" for why in misfits(parsed, schema.parsed)]
     faults += [f"our data, registered reader: {why}" for why in misfits(schema.parsed, parsed)]
     return "fits what is registered", faults

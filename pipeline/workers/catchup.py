@@ -59,7 +59,7 @@ class Catchup:
     ) -> None:
         """Begin with what the books say when they are first asked.
 
-        `decode` is for tests that need a message nobody can get past.
+        `decode` is for those who cannot wait for a registry as long as a worker.
         """
         self._around, self._log, self._books, self._polling = around, log, books, polling
         self._decode = decode or message_decoder(around.settings.registry)

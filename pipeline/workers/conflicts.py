@@ -10,7 +10,7 @@ from pipeline.dedupe.claims import owner_in
 from pipeline.replay.letters import USAGE, LetterId, RejectedEvent
 from pipeline.stores.kafka import log_ends, read_range, usage_log
 from pipeline.stores.records import open_message
-from pipeline.stores.registry import message_decoder
+from pipeline.stores.registry import COMMAND_TRIES, message_decoder
 from pipeline.workers.surroundings import Surroundings
 
 
@@ -33,8 +33,9 @@ def first_delivery(
     first, end = log_ends(around.kafka, name, around.partitions)[number]
     if not first <= offset < end:
         return where, None
+    decode = message_decoder(around.settings.registry, COMMAND_TRIES)
     for record in read_range(around.kafka, name, number, offset, offset + 1):
-        batch = open_message(record.value, message_decoder(around.settings.registry))
+        batch = open_message(record.value, decode)
         columns = read_columns(batch) if isinstance(batch, UsageBatch) else None
         if isinstance(batch, UsageBatch) and isinstance(columns, Columns) and index < len(columns):
             return where, next(iter(events_at(batch, columns, [index], number)))

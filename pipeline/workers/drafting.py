@@ -4,7 +4,7 @@ Owns: load -> compose -> store, in bites.  Does not own: composing (invoice), ra
 Law: everything a draft rests on is read in one snapshot, so its position is exact.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,6 +27,7 @@ from pipeline.invoice.compose import (
 from pipeline.invoice.drafts import Closing, open_closings
 from pipeline.invoice.published import DraftPosition
 from pipeline.invoice.usage import Usage, UsageRequest, Used
+from pipeline.stores.postgres.books import Anchor
 from pipeline.stores.postgres.connection import Overtaken
 from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.usage import NO_CUT
@@ -47,16 +48,14 @@ class UsageSource(Protocol):
     ) -> Mapping[UsageRequest, Sequence[Used]]: ...
 
 
-class DraftStore(CursorSource, UsageSource, Protocol):
-    """Drafts, the marks of payers to rate anew, and all that a draft rests on."""
+class OpenBooks(UsageSource, Protocol):
+    """All that a draft rests on."""
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Run a transaction that sees one state of everything, or is Overtaken."""
         ...
 
-    def dirty_payers(
-        self, partitions: Iterable[int], count_max: int
-    ) -> list[tuple[str, int, int]]: ...
+    def load_cursors(self) -> dict[int, tuple[Cursor, Anchor]]: ...
 
     def closings_cut(
         self, payers: Sequence[str], after: Instant
@@ -68,6 +67,14 @@ class DraftStore(CursorSource, UsageSource, Protocol):
         self, payers: Sequence[str]
     ) -> Mapping[tuple[str, str], Sequence[tuple[Instant, int]]]: ...
 
+
+class DraftStore(CursorSource, OpenBooks, Protocol):
+    """Drafts, and the marks of payers to rate anew."""
+
+    def dirty_payers(
+        self, partitions: Iterable[int], count_max: int
+    ) -> list[tuple[str, int, int]]: ...
+
     def drop_drafts(self, payers: Sequence[str], keep: Sequence[Draft]) -> None: ...
 
     def store_drafts(self, drafts: Iterable[Draft]) -> None: ...
@@ -76,7 +83,7 @@ class DraftStore(CursorSource, UsageSource, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Payer:
+class Payer:
     """Who is rated, where the books of their partition stand, up to when periods were cut."""
 
     name: str
@@ -86,8 +93,18 @@ class _Payer:
 
 
 @dataclass(frozen=True, slots=True)
+class Unrated:
+    """A would-be document that cannot be rated, and why."""
+
+    payer: str
+    currency: str
+    instant: Instant
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Plan:
-    payer: _Payer
+    payer: Payer
     closing: Closing
     lines: Sequence[PlannedLine]
 
@@ -108,19 +125,31 @@ def _rate_bite(store: DraftStore, known: Knowledge, partitions: Sequence[int], b
         dirty = store.dirty_payers(partitions, bite)
         if not dirty:
             return 0
-        plans = _plans(store, known, _payers(store, known, dirty))
-        requests = requests_of(line for plan in plans for line in plan.lines)
-        usage = store.read_usage(requests)
-        drafts = [draft for plan in plans for draft in _drafts(plan, usage)]
+        drafts = []
+        for rated in would_be(store, known.catalog, _payers(store, known, dirty)):
+            if isinstance(rated, Unrated):
+                _log.error("a draft cannot be rated", payer=rated.payer, why=rated.why)
+            else:
+                drafts.append(rated)
         store.drop_drafts([payer for payer, _, _ in dirty], drafts)
         store.store_drafts(drafts)
         store.clean(dirty)
         return len(dirty)
 
 
+def would_be(
+    books: OpenBooks, catalog_at: Callable[[int], Catalog], payers: Sequence[Payer]
+) -> Iterator[Draft | Unrated]:
+    """Yield the documents of payers whose cut is still ahead; call it within a snapshot."""
+    plans = _plans(books, catalog_at, payers)
+    usage = books.read_usage(requests_of(line for plan in plans for line in plan.lines))
+    for plan in plans:
+        yield from _drafts(plan, usage)
+
+
 def _payers(
     store: DraftStore, known: Knowledge, dirty: Iterable[tuple[str, int, int]]
-) -> list[_Payer]:
+) -> list[Payer]:
     """Return the dirty payers that are customers by now."""
     cursors = store.load_cursors()
     payers = []
@@ -128,17 +157,19 @@ def _payers(
         cursor, _anchor = cursors[partition]
         catalog = known.catalog(cursor.tick.fact_position)
         if name in catalog.customers:
-            payers.append(_Payer(name, cursor, catalog, horizon_at(catalog, cursor.tick)))
+            payers.append(Payer(name, cursor, catalog, horizon_at(catalog, cursor.tick)))
     return payers
 
 
-def _plans(store: DraftStore, known: Knowledge, payers: Sequence[_Payer]) -> list[_Plan]:
+def _plans(
+    books: OpenBooks, catalog_at: Callable[[int], Catalog], payers: Sequence[Payer]
+) -> list[_Plan]:
     """Return the open closings of payers with the lines that each would carry."""
     if not payers:
         return []
     names = [payer.name for payer in payers]
-    closed = store.closings_cut(names, min(payer.passed for payer in payers))
-    carried_by, unprepared = store.carried_by(names), store.unprepared_cuts(names)
+    closed = books.closings_cut(names, min(payer.passed for payer in payers))
+    carried_by, unprepared = books.carried_by(names), books.unprepared_cuts(names)
     plans = []
     for payer in payers:
         catalog, name = payer.catalog, payer.name
@@ -150,7 +181,7 @@ def _plans(store: DraftStore, known: Knowledge, payers: Sequence[_Payer]) -> lis
             # What the finalizer is about to make of booked cuts is carried by then: by the facts
             # that were in force at each cut, for an end may have been moved since.
             for instant, position in unprepared.get((name, currency), ()):
-                lines = planned_lines(known.catalog(position), name, currency, instant, carried)
+                lines = planned_lines(catalog_at(position), name, currency, instant, carried)
                 carried = with_lines(carried, lines)
             for closing in open_ones:
                 if closing[0] == currency:
@@ -160,15 +191,14 @@ def _plans(store: DraftStore, known: Knowledge, payers: Sequence[_Payer]) -> lis
     return plans
 
 
-def _drafts(plan: _Plan, usage: Usage) -> list[Draft]:
-    """Return the would-be documents of a plan; none where a line cannot be rated."""
+def _drafts(plan: _Plan, usage: Usage) -> Sequence[Draft | Unrated]:
+    """Return the would-be documents of a plan."""
     payer, (currency, instant) = plan.payer, plan.closing
     position = DraftPosition(payer.cursor.partition, payer.cursor.offset, payer.cursor.log_time)
     try:
         documents = compose(payer.catalog, payer.name, currency, instant, plan.lines, usage)
     except RatingFailed as failed:
-        _log.error("a draft cannot be rated", payer=payer.name, why=str(failed))
-        return []
+        return [Unrated(payer.name, currency, instant, str(failed))]
     return [
         Draft(payer.name, currency, instant, position, document.content) for document in documents
     ]

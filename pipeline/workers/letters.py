@@ -15,7 +15,7 @@ from pipeline.replay.letters import RAW, USAGE, RejectedEvent, rejected_events
 from pipeline.stores.codec import Unreadable
 from pipeline.stores.kafka import log_ends, read_range
 from pipeline.stores.records import letter_of, open_message, open_usage_event
-from pipeline.stores.registry import message_decoder
+from pipeline.stores.registry import COMMAND_TRIES, message_decoder
 from pipeline.topology import USAGE_EVENTS, USAGE_REJECTED
 from pipeline.workers.surroundings import Surroundings
 
@@ -57,16 +57,23 @@ class LetterReader:
     """Reads what letters refuse, with what reads their messages on the way in."""
 
     def __init__(self, around: Surroundings) -> None:
-        """Read as the workers of this stack do."""
-        self._decode = message_decoder(around.settings.registry)
+        """Read as the workers of this stack do, though not for ever where a registry is away."""
+        self._decode = message_decoder(around.settings.registry, COMMAND_TRIES)
         read_record = partial(open_usage_event, decoded=self._decode)
         self._raw = RawReader(around.partitions, read_record)
 
     def events(self, letter: DeadLetter) -> list[RejectedEvent]:
-        """Return what a letter refuses, event by event."""
+        """Return what a letter refuses, event by event.
+
+        Raises:
+            ServerFailed: the schema registry is silent.
+
+        """
         origin = USAGE if letter.topic == USAGE_EVENTS.name else RAW
         try:
             return rejected_events(letter, origin, self._opened(letter, origin))
+        except ServerFailed:
+            raise
         except Exception as error:  # a worker may have died of it; it is told
             fault = Rejection(Code.UNREADABLE, "", f"{type(error).__name__}: {error}"[:200])
             return rejected_events(letter, origin, fault)

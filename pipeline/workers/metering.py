@@ -88,6 +88,8 @@ class MeteringLine:
         )
         self._needed: dict[int, int] = {}
         self._patient = 0
+        self.stalled: dict[int, int] = {}
+        """Partitions held alone, by where their books stood still."""
 
     @property
     def waits_for_others(self) -> bool:
@@ -133,10 +135,9 @@ class MeteringLine:
             self._places.pop(partition, None)
             await self._looked.put(_Looked(event, b"", partition, _NOWHERE, None))
             return
-        if self._holding.holds(partition, offset):
+        if self._holding.holds(partition, offset) or await self._stalls(partition, offset):
             self._machine.forget(event)
             return
-        await self._hold_back(partition, offset)
         place = self._places.get(partition)
         if place is None or place.offset != offset:
             with self._patiently():
@@ -178,12 +179,26 @@ class MeteringLine:
                 )
         return looked
 
-    async def _hold_back(self, partition: int, offset: int) -> None:
-        """Wait while metering leads the books too far: that is the backpressure."""
-        lead = self._around.settings.metering_lead
-        with self._patiently():
-            while offset - self._catchup.cursor(partition).offset > lead:
+    async def _stalls(self, partition: int, offset: int) -> bool:
+        """Wait while metering leads the books too far: that is the backpressure.
+
+        Return whether these books stand still: then their partition is held, and others go on.
+        """
+        settings, waited_s = self._around.settings, 0.0
+        stood = self._catchup.cursor(partition).offset
+        while partition not in self.stalled:
+            booked = self._catchup.cursor(partition).offset
+            if offset - booked <= settings.metering_lead:
+                return False
+            waited_s = waited_s + _POLL_S if booked == stood else 0.0
+            stood = booked
+            if waited_s > settings.books_wait_s:
+                self.stalled[partition] = booked
+                _log.error("books stand still: held alone", partition=partition, booked=booked)
+                break
+            with self._patiently():
                 await asyncio.sleep(_POLL_S)
+        return True
 
     async def _or_die(self, tail: Awaitable[None]) -> None:
         """Run a tail of the line; its end is the end of the process."""
@@ -297,6 +312,9 @@ class MeteringLine:
         """Learn where the books stand; forget claims that nothing can ask for any more."""
         await self._machine.blocking(self._holding.poll)
         await self._machine.blocking(self._catchup.poll)  # skips last: whose pause is gone is known
+        for partition, stood in self.stalled.items():
+            if self._catchup.cursor(partition).offset > stood:
+                raise Resumed(f"partition {partition} is booked again: this worker begins anew")
         for partition in list(self._places):
             needed = self._catchup.generation_of_cursor(partition) - 1
             if self._needed.get(partition) != needed:

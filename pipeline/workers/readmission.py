@@ -33,6 +33,7 @@ from pipeline.stores.postgres import facts
 from pipeline.stores.postgres.connection import one
 from pipeline.stores.postgres.facts import Author
 from pipeline.stores.postgres.session import Session
+from pipeline.stores.registry import COMMAND_TRIES, message_decoder
 from pipeline.workers.announcing import await_named
 from pipeline.workers.catchup import Catchup
 from pipeline.workers.surroundings import Surroundings
@@ -85,9 +86,10 @@ class Readmission:
     _reader: Catchup = field(init=False)
 
     def __post_init__(self) -> None:
-        """Read as the metering worker does."""
-        log = KafkaLog(self.around.kafka)
-        self._reader = Catchup(self.around, log, self.connection, self.connection)
+        """Read as the metering worker does, though not for ever where a registry is away."""
+        log, own = KafkaLog(self.around.kafka), self.connection
+        decode = message_decoder(self.around.settings.registry, COMMAND_TRIES)
+        self._reader = Catchup(self.around, log, own, own, decode=decode)
         self._reader.poll()  # the skips too: nobody opens what is skipped
 
     def catalog(self, tick: Tick) -> Catalog:

@@ -24,7 +24,7 @@ from pipeline.replay.recount import KnownFacts, Recount
 from pipeline.replay.recount_batch import Record
 from pipeline.stores.codec import Unreadable
 from pipeline.stores.kafka import LogRecord, read_range, usage_log
-from pipeline.stores.registry import is_foreign, message_decoder
+from pipeline.stores.registry import COMMAND_TRIES, is_foreign, message_decoder
 from pipeline.stores.schemas import schema_folder
 from pipeline.workers.auditing import Audit, Progress
 from pipeline.workers.surroundings import Surroundings
@@ -65,7 +65,7 @@ class Schemas:
 
     def __init__(self, registry: str | None) -> None:
         """Read them."""
-        self._foreign = message_decoder(registry) if registry else None
+        self._foreign = message_decoder(registry, COMMAND_TRIES) if registry else None
         self._known: dict[bytes, tuple[str, dict[str, object]]] = {}
         for path in sorted((schema_folder() / "avro").glob("*.avsc")):
             raw = json.loads(path.read_text("utf-8"))

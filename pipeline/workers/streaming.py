@@ -39,7 +39,9 @@ class Progress:
 
     def excused(self) -> set[int]:
         """Return those that are held; all of them while the line waits for others."""
-        return self.partitions() if self.line.waits_for_others else self.holding.partitions
+        if self.line.waits_for_others:
+            return self.partitions()
+        return {*self.holding.partitions, *self.line.stalled}
 
     def fetcher_death(self) -> str | None:
         """Return what aiokafka's fetch routine ended of, unless it was closed."""

@@ -22,7 +22,7 @@ from pipeline.replay.refold import Message, Refold
 from pipeline.stores.kafka import usage_log
 from pipeline.stores.postgres.documents import Document
 from pipeline.stores.records import open_at
-from pipeline.stores.registry import message_decoder
+from pipeline.stores.registry import COMMAND_TRIES, message_decoder
 from pipeline.workers.catchup import BookSource
 from pipeline.workers.knowledge import Knowledge
 from pipeline.workers.seams import Log
@@ -31,7 +31,6 @@ from pipeline.workers.surroundings import Surroundings
 Progress = Callable[[int, int], None]
 """Called with (records read, records to read)."""
 
-_REGISTRY_TRIES = 5
 _ALL_TICKS = 1 << 40
 
 
@@ -73,8 +72,11 @@ class Verifier:
             tick.serial: tick for tick in archive.ticks_from(1, _ALL_TICKS)
         }
         self._documents = archive.read_documents()
+        self._of_payer = defaultdict[tuple[str, str], list[Document]](list)
+        for document in self._documents:
+            self._of_payer[document.payer, document.currency].append(document)
         self._skips = archive.read_skips()
-        self._decode = message_decoder(around.settings.registry, _REGISTRY_TRIES)
+        self._decode = message_decoder(around.settings.registry, COMMAND_TRIES)
 
     @property
     def numbers(self) -> frozenset[str]:
@@ -197,10 +199,8 @@ class Verifier:
         here = (document.cut_serial, document.instant)
         return carried_by_all(
             other.content
-            for other in self._documents
-            if other.payer == document.payer
-            and other.currency == document.currency
-            and (other.cut_serial, other.instant) < here
+            for other in self._of_payer[document.payer, document.currency]
+            if (other.cut_serial, other.instant) < here
         )
 
 

@@ -15,6 +15,7 @@ from pipeline.core.identity import event_key
 from pipeline.dedupe.claims import Behind, ClaimBook, Delivery, Judged, Verdict
 from pipeline.embedded import Servers
 from pipeline.stores.claims import RedisClaims
+from pipeline.stores.kept_claims import forget_claims
 from pipeline.topology import Stack
 
 pytestmark = pytest.mark.servers
@@ -240,3 +241,26 @@ def test_a_redis_that_refuses_is_told_not_waited_for(redis_claims: OverRedis) ->
     with pytest.raises(ServerFailed, match="No matching script"):
         redis_claims.claim(delivered(0, "a"))
     assert redis_claims.run("PING")
+
+
+def test_claims_are_forgotten_at_once(servers: Servers) -> None:
+    """A worker that makes claims again meanwhile finds all of them, or none."""
+    stack = Stack(prefix=f"c{token_hex(4)}.")
+    names = [stack.claims_key(PARTITION, generation) for generation in range(3)]
+    with redis.Redis.from_url(servers.redis) as client, client.monitor() as seen:
+        for name in names:
+            client.hset(name, mapping={"a": "1", "b": "2"})
+        client.set(stack.watermark_key(PARTITION), 7)
+
+        assert forget_claims(servers.redis, stack, [PARTITION]) == 6
+
+        client.echo("the end")
+        told: list[str] = []
+        while "the end" not in " ".join(told[-1:]):
+            told.append(str(seen.next_command()["command"]))
+        left = client.keys(f"{stack.prefix}*")
+    gone = [at for at, line in enumerate(told) if line.startswith(("DEL", "UNLINK"))]
+    begun, done = told.index("MULTI"), told.index("EXEC")
+    assert gone
+    assert all(begun < at < done for at in gone)
+    assert left == []

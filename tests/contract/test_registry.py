@@ -7,6 +7,9 @@ import json
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from io import BytesIO
+from pathlib import Path
+from socketserver import BaseRequestHandler, TCPServer
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -14,9 +17,13 @@ from fastavro import parse_schema, schemaless_writer
 
 from builders import keyed, usage
 from contract.registries import FakeRegistry, serving
+from pipeline.bootstrap import surroundings
 from pipeline.cli.app import run
 from pipeline.collect.batch import UsageBatch
+from pipeline.collect.letters import DeadLetter
+from pipeline.collect.letters import Refusal as Refused
 from pipeline.core.errors import BadInput, Code, Rejection, ServerFailed
+from pipeline.settings import Settings
 from pipeline.stores.codec import Unreadable, batch_of, decode, encode_batch, our_schemas
 from pipeline.stores.records import open_message
 from pipeline.stores.registry import (
@@ -26,6 +33,7 @@ from pipeline.stores.registry import (
     fits_registered,
     message_decoder,
 )
+from pipeline.workers.letters import LetterReader
 
 BATCH = keyed(usage(id="1", region="eu"), usage("bob", "2.5", id="2"))
 (OURS,) = (each for each in our_schemas() if each.name == "UsageBatch.v1")
@@ -224,7 +232,7 @@ def test_ids_remembered_are_bounded() -> None:
     assert 0 < len(reader._known) <= 1024
 
 
-@pytest.mark.parametrize("status", [500, 503, 429, 401])
+@pytest.mark.parametrize("status", [500, 503, 429, 401, 404, 200])  # also of a proxy before it
 def test_a_registry_that_will_not_say_makes_usage_wait(status: int) -> None:
     fake, waited = FakeRegistry({7: OURS.text}, fail_with=status), list[float]()
 
@@ -308,10 +316,52 @@ def test_a_user_and_password_travel_in_a_header() -> None:
     assert registry._headers["Authorization"] == "Basic YWRhOnBAc3M="
 
 
-@pytest.mark.parametrize("url", ["host:8081", "ftp://host", "http://", "http:///x"])
+@pytest.mark.parametrize(
+    "url", ["host:8081", "ftp://host", "http://", "http:///x", "http://host:port"]
+)
 def test_a_url_that_is_none_is_told(url: str) -> None:
     with pytest.raises(BadInput, match="TALEA_REGISTRY"):
         Registry(url)
+
+
+def test_who_speaks_no_http_is_away() -> None:
+    class Garbage(BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1 << 16)
+            self.request.sendall(b"-ERR unknown command\r\n")
+
+    with TCPServer(("127.0.0.1", 0), Garbage) as server:
+        Thread(target=server.handle_request, daemon=True).start()
+        with pytest.raises(ServerFailed, match="does not answer"):
+            Registry(f"http://127.0.0.1:{server.server_address[1]}").schema(7)
+
+
+@pytest.mark.parametrize(("fail_with", "text", "status"), [(401, "", 3), (0, "{", 1)])
+def test_a_registry_that_helps_nobody_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fail_with: int,
+    text: str,
+    status: int,
+) -> None:
+    with serving(FakeRegistry({1: text}, {OURS.subject: [1]}, fail_with=fail_with)) as url:
+        monkeypatch.setenv("TALEA_REGISTRY", url)
+        assert run(["schemas", "check"]) == status
+
+    assert "defect" not in capsys.readouterr().err
+
+
+def test_a_dead_letter_is_not_called_unreadable_for_a_registry_that_is_away(
+    tmp_path: Path,
+) -> None:
+    settings = Settings(home=tmp_path, registry="http://127.0.0.1:1")
+    around = surroundings(settings, "nowhere:1", "redis://nowhere", "host=nowhere")
+    message = framed(7, json.loads(OURS.text), FIELDS)
+    why = Refused(Rejection(Code.UNKNOWN_METER, "meter", "no such meter"), 2, [0, 1])
+    letter = DeadLetter("usage.events.v1", 0, 5, 0, [why], message)
+
+    with pytest.raises(ServerFailed, match="does not answer"):
+        LetterReader(around).events(letter)
 
 
 def test_an_error_of_the_server_is_no_answer() -> None:

@@ -30,7 +30,7 @@ from builders import (
 from pipeline.collect.event import UsageEvent
 from pipeline.core.calendar import SECOND
 from pipeline.core.identity import Json
-from pipeline.invoice.compose import Carried, compose, planned_lines, with_lines
+from pipeline.invoice.compose import Carried, compose, planned_lines, requests_of, with_lines
 from pipeline.meter.ticks import Tick
 
 HALF_A_DAY = 12 * 3600 * SECOND
@@ -66,7 +66,7 @@ class Story:
             lines = planned_lines(catalog, each.payer, each.currency, each.instant, carried)
             carried = with_lines(carried, lines)
         lines = planned_lines(catalog, cut.payer, cut.currency, cut.instant, carried)
-        used = books.used([each.request for each in lines if each.request], cut.serial)
+        used = books.used(requests_of(lines), cut.serial)
         (document,) = compose(catalog, cut.payer, cut.currency, cut.instant, lines, used)
         return document.content
 
@@ -280,3 +280,39 @@ MATRIX = Story(
 # eu, edge: 101 x 0.05 = 5.05 less 1.01; us, edge: 10 x 0.04 = 0.40 less 0.08
 # eu, core: 7 x 0.125 = 0.875 -> 0.88 less 0.18; eu alone: 3.25 x 0.125 = 0.40625 -> 0.41 less 0.08
 # total 4.04 + 0.32 + 0.70 + 0.33 = 5.39
+
+PRICE_CHANGE = Story(
+    facts=[
+        meter_of("api-calls", unit="calls"),
+        plan_of(
+            "starter",
+            price_of(
+                "api-calls", graduated(("1000", "0.01", "0"), (None, "0.005", "0")), "api-calls"
+            ),
+            price_of("platform-fee", flat("31.00")),
+            price_of("support", flat("5.00")),
+        ),
+        plan_of(
+            "starter",
+            price_of(
+                "api-calls", graduated(("1000", "0.02", "0"), (None, "0.01", "0")), "api-calls"
+            ),
+            price_of("platform-fee", flat("62.00")),
+            price_of("support", flat("5.00")),
+            effective="2026-03-16T12:00:00Z",
+        ),
+        customer_of("acme"),
+        subscription_of("sub-acme", "acme", "starter", "2026-03-01T00:00:00Z"),
+    ],
+    events=[
+        usage(value="800", meter="api-calls", id="p1", time=at("02")),
+        usage(value="700", meter="api-calls", id="p2", time=at("20")),
+    ],
+    closed_at="2026-04-01T00:00:00Z",
+)
+# api-calls until the 16th, noon: 800 x 0.01                        =  8.00
+# after it, 700 on top of 800: 200 left of tier 1 x 0.02            =  4.00
+#                              500 in tier 2 x 0.01                 =  5.00
+# platform fee: half a month of 31.00, half a month of 62.00        = 15.50 + 31.00
+# support did not change, so it is one line                         =  5.00
+# total                                                               68.50 EUR

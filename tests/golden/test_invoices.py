@@ -24,6 +24,7 @@ STORIES = [
     ("terms", stories.TERMS, 5852),
     ("percentage", stories.PERCENTAGE, 2596),
     ("matrix", stories.MATRIX, 539),
+    ("price_change", stories.PRICE_CHANGE, 6850),
 ]
 
 

@@ -187,8 +187,85 @@ def test_what_goes_wrong_is_told_in_one_line(
     assert word in one_line(talea(stack, *arguments, **environment), status)
 
 
-def test_in_the_end_the_books_close(stack: RunningStack) -> None:
+def test_once_workers_run_the_books_close(stack: RunningStack) -> None:
     stack.start()
     stack.await_drained()
 
     assert stack.close_the_books()["billed"] == 2
+
+
+GIGABYTES = 'unit_amount: "0.1275"'
+
+
+def written(stack: RunningStack) -> int:
+    return len(json.loads(talea(stack, "catalog", "log", "--json").stdout))
+
+
+def draft_total(stack: RunningStack, customer: str) -> int:
+    contents: list[Any] = [draft.content for draft in stack.drafts(customer)]
+    return sum(content["totals"]["total_minor"] for content in contents)
+
+
+def test_a_plan_tells_what_the_drafts_come_to_once_it_is_applied(
+    stack: RunningStack, catalog: Path, tmp_path: Path
+) -> None:
+    """Two events of 1.25 GB at 0.1275 are 0.32 beside the fee, at 1.00 they are 2.50."""
+    path = tmp_path / "dearer.yaml"
+    path.write_text(catalog.read_text().replace(GIGABYTES, 'unit_amount: "1.00"'))
+    before = written(stack)
+
+    ran = talea(stack, "catalog", "plan", str(path), "--json")
+
+    told: Any = json.loads(ran.stdout)
+    assert (ran.returncode, written(stack)) == (0, before), ran.stderr
+    assert ([e["id"] for e in told["changed"]], told["added"]) == (["shop"], [])
+    assert (told["customers"], told["unrated"]) == (["ann", "bob"], [])
+    assert [
+        (each["customer"], each["before_minor"], each["after_minor"]) for each in told["drafts"]
+    ] == [("ann", 1032, 1250), ("bob", 1000, 1000)]
+    assert [total["difference_minor"] for total in told["totals"]] == [218]
+    assert draft_total(stack, "ann") == 1032
+
+    assert talea(stack, "catalog", "apply", str(path)).returncode == 0
+    stack.until(lambda: draft_total(stack, "ann") == 1250, "the draft is what the plan said")
+
+
+def test_what_was_in_force_is_shown_as_it_was_known(stack: RunningStack) -> None:
+    def amounts(*options: str) -> list[str]:
+        ran = talea(stack, "catalog", "show", "plan", "shop", "--json", *options)
+        (plan,) = json.loads(ran.stdout)
+        return [p["price"].get("unit_amount") for p in plan["document"]["prices"]][2:3]
+
+    assert amounts() == ["1.00"]
+    assert amounts("--known", str(written(stack) - 1)) == ["0.1275"]
+    assert "no plan shop" in one_line(
+        talea(stack, "catalog", "show", "plan", "shop", "--known", "2"), 2
+    )
+
+
+def test_a_price_that_changes_at_a_date_splits_the_invoice_s_line(
+    stack: RunningStack, catalog: Path, tmp_path: Path
+) -> None:
+    date = (wall_clock() // SECOND + 2) * SECOND
+    text = catalog.read_text().replace(GIGABYTES, 'unit_amount: "2.00"')
+    text = text.replace("cycle:", f"effective: {instant_text(date)}\n    cycle:")
+    path = tmp_path / "dated.yaml"
+    path.write_text(text)
+    assert talea(stack, "catalog", "apply", str(path)).returncode == 0
+    stack.until(lambda: wall_clock() > date + SECOND, "the date is behind")
+    assert talea(stack, "send", "-", given=event(10)).returncode == 0
+    end = f"end: {instant_text((wall_clock() // SECOND + 1) * SECOND)}"
+    path.write_text(text.replace("end: null", end, 1))
+    assert talea(stack, "catalog", "apply", str(path)).returncode == 0
+
+    (document,) = stack.await_documents(1)
+
+    lines: Any = [x for x in document.content["lines"] if x["meter"] == "gigabytes"]  # type: ignore[index,union-attr,call-overload]
+    assert [
+        (x["pre_line_quantity"], x["quantity"], x["total_minor"], x["rate_card"]["price"])
+        for x in lines
+    ] == [
+        ("0", "2.5", 250, {"type": "unit", "unit_amount": "1.00"}),
+        ("2.5", "1.25", 250, {"type": "unit", "unit_amount": "2.00"}),
+    ]
+    assert stack.close_the_books()["billed"] == 3

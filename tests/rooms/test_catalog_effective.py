@@ -114,7 +114,10 @@ def test_which_revision_s_prices_are_in_force(
         for number, date in enumerate(dates)
     ]
     plan = books(*revisions).plans["p"]
+    starts, ends = zip(*((start, end) for start, end, _ in plan.spans()), strict=True)
 
+    assert (ends, starts[-1]) == ((None, *starts[:-1]), None)  # they tile time
+    assert list(starts[:-1]) == sorted(starts[:-1], reverse=True)
     for date, number in in_force.items():
         (price,) = plan.at(instant(day(date))).prices
         assert price.configured["unit_amount"] == str(number), date
@@ -198,6 +201,19 @@ def test_a_price_that_goes_at_a_date_bills_what_was_used_before() -> None:
         ("s/fee", 100),
     ]
     assert [(s.start, s.end) for s in covered_stretches(catalog)] == [(instant(JAN), instant(MID))]
+
+
+def test_a_price_that_comes_at_a_date_bills_and_covers_what_is_used_from_then_on() -> None:
+    catalog = books(
+        plan_of("p", price_of("fee", flat("1"))),
+        plan_of("p", price_of("calls", per_unit("1"), "calls"), effective=MID),
+    )
+
+    assert shape(billed(catalog, [("calls", day(3), 100), ("calls", day(20), 7)]))[0][3:] == (
+        "7",
+        700,
+    )
+    assert [s.start for s in covered_stretches(catalog)] == [instant(MID)]
 
 
 def test_three_prices_in_one_period() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.catalog.catalog import Catalog, extend
+from pipeline.catalog.catalog import Catalog, FactLog
 from pipeline.catalog.changes import Changes, PersonalValue, changes, first_facts
 from pipeline.catalog.documents import Customer, Rules
 from pipeline.catalog.facts import Fact, NewFact
@@ -27,10 +27,15 @@ class Desk:
 
     def __init__(self) -> None:
         """Stand before the first fact."""
-        self.catalog = Catalog()
+        self.facts = FactLog()
         self.known: dict[str, str] = {}
         self._salts = count(1)
         self.write(first_facts(4, 3600, 300, 60, TZDATA))
+
+    @property
+    def catalog(self) -> Catalog:
+        """What is in force."""
+        return self.facts.at(self.facts.head)
 
     def salt(self) -> bytes:
         """A new salt each time."""
@@ -39,10 +44,10 @@ class Desk:
     def write(self, facts: Iterable[NewFact]) -> None:
         """Add facts as the log does."""
         for new in facts:
-            serial = self.catalog.position + 1
+            serial = self.facts.head + 1
             canonical(dict(new.body))
             fact = Fact(serial, "", new.kind, new.subject, new.body, "me", "test", 0)
-            self.catalog = extend(self.catalog, [fact])
+            self.facts.append([fact])
 
     def ask(self, text: str, tzdata: str = TZDATA) -> Changes | list[Problem]:
         """What a sheet would change."""
