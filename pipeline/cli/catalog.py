@@ -149,16 +149,17 @@ def _in_force(*, needed: bool) -> Catalog | None:
     """Return the catalog at the head of the fact log; None where no stack runs or none is set up.
 
     Raises:
-        BadInput: it is needed, and no stack runs.
+        BadInput: it is needed, and no stack runs, or none is set up.
 
     """
     there = running_stack()
-    if there is None:
-        if needed:
-            raise BadInput("--live: no stack runs here: start one (talea up) or name its servers")
-        return None
-    with there.database.session("catalog check") as connection:
-        return extend(Catalog(), fact_store.read_facts(connection, 0))
+    if there is not None:
+        with there.database.session("catalog check", owner=True) as session:
+            if fact_store.has_log(session):
+                return extend(Catalog(), session.read_facts(0))
+    if needed:
+        raise BadInput("--live: no stack runs here: start one (talea up) or name its servers")
+    return None
 
 
 @app.command("schema")
@@ -196,7 +197,7 @@ def log(
     if json:
         print_json([fact_json(fact) for fact in facts])
     else:
-        out.print(_fact_table(facts))
+        out.print(fact_table(facts))
 
 
 @app.command("show")
@@ -229,7 +230,7 @@ def show(
     if json:
         print_json([{**fact_json(fact), "document": dict(fact.body)} for fact in found])
         return
-    out.print(_fact_table(found))
+    out.print(fact_table(found))
     if name is not None:
         print_json(found[0].body)
 
@@ -249,7 +250,8 @@ def _instant(option: str, text: str) -> Instant:
         raise BadInput(f"{option}: {error}") from None
 
 
-def _fact_table(facts: Sequence[Fact]) -> Table:
+def fact_table(facts: Sequence[Fact]) -> Table:
+    """Return facts as a table for a person."""
     table = Table(box=None, pad_edge=False)
     for name in ("serial", "time", "kind", "subject", "actor", "reason"):
         table.add_column(name, no_wrap=name in ("serial", "time", "kind"))

@@ -22,7 +22,7 @@ from pipeline.core.calendar import instant_text
 from pipeline.core.identity import Json
 from pipeline.core.money import Money
 from pipeline.invoice.effect import Effect, sums
-from pipeline.stores.postgres.session import Session
+from pipeline.workers.drafting import OpenBooks
 from pipeline.workers.foreseeing import Foreseen, foresee
 
 _EFFECTS_SHOWN = 20
@@ -32,7 +32,7 @@ class Outlook:
     """What follows from a sheet's changes."""
 
     def __init__(
-        self, session: Session, facts: Sequence[Fact], sheet: Sheet, found: Changes
+        self, books: OpenBooks, facts: Sequence[Fact], sheet: Sheet, found: Changes
     ) -> None:
         """Work it out; the drafts of whoever is touched are rated twice."""
         log = FactLog()
@@ -44,7 +44,7 @@ class Outlook:
         self._touched: list[Subscription] = touched(after, found.facts)
         self._customers = sorted({subscription.customer for subscription in self._touched})
         with counted("rating drafts") as tell:
-            self._foreseen: Foreseen = foresee(session, log, after, self._customers, tell)
+            self._foreseen: Foreseen = foresee(books, log, after, self._customers, tell)
 
     def json(self) -> dict[str, Json]:
         """Return all of it."""

@@ -73,6 +73,16 @@ def test_a_used_meter_that_was_edited_fails_the_check(
     assert talea(stack, "catalog", "check", str(edited), "--no-live").returncode == 0
 
 
+def test_a_check_needs_no_log_on_the_servers(stack: RunningStack, catalog: Path) -> None:
+    nowhere = {"TALEA_TENANT_SCHEMA": "nowhere"}
+    ran = talea(stack, "catalog", "check", str(catalog), "--json", **nowhere)
+
+    assert (ran.returncode, json.loads(ran.stdout)["fact_position"]) == (0, None)
+    assert "--live" in one_line(
+        talea(stack, "catalog", "check", str(catalog), "--live", **nowhere), 2
+    )
+
+
 def test_the_log_tells_who_decided_what_and_why(stack: RunningStack) -> None:
     ran = talea(stack, "catalog", "log", "--json")
 

@@ -1,13 +1,20 @@
-"""`talea catalog` as far as it needs no server: check and schema."""
+"""`talea catalog` as far as it needs no server: check, schema, and what the others print."""
 
 import json
 from pathlib import Path
 
 import pytest
 
+from pipeline.catalog.changes import Changes
 from pipeline.catalog.shape import sheet_schema
 from pipeline.cli.app import run
-from rooms.test_sheet_problems import SHEET
+from pipeline.cli.catalog import fact_table
+from pipeline.cli.catalog_plan import Outlook
+from pipeline.cli.screen import out
+from rooms.test_catalog_history import decided
+from rooms.test_catalog_planning import Books, desk
+from rooms.test_sheet_problems import SHEET, edited
+from rooms.test_sheet_yaml import sheet
 
 
 @pytest.fixture(autouse=True)
@@ -80,3 +87,56 @@ def test_what_cannot_be_checked_is_bad_input(
 def test_the_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["catalog", "schema"]) == 0
     assert json.loads(capsys.readouterr().out) == sheet_schema()
+
+
+def outlook(text: str) -> Outlook:
+    found = desk()
+    changes = found.ask(text)
+    assert isinstance(changes, Changes)
+    return Outlook(Books(used=300), found.written, sheet(text), changes)
+
+
+def test_a_plan_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
+    outlook(edited(("0.005", "0.004"), ("meters:\n", GPU))).tell()
+
+    told = capsys.readouterr().out
+    assert told.splitlines()[:3] == [
+        "+ meter gpu",
+        "~ plan standard: prices",
+        "5 entries unchanged; 2 subscriptions of 2 customers touched",
+    ]
+    assert "acme      2026-12-01T00:00:00Z    7.00   6.80       -0.20  EUR" in told
+    assert told.endswith("all of them: 14.00 -> 13.60 (-0.40 EUR)\n")
+
+
+GPU = "meters:\n  - {id: gpu, aggregation: sum, unit: s}\n"
+
+
+def test_a_plan_that_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    outlook(SHEET).tell()
+
+    assert capsys.readouterr().out == (
+        "6 entries unchanged; 0 subscriptions of 0 customers touched\n"
+    )
+
+
+def test_a_plan_as_json_names_both_sides() -> None:
+    told = outlook(edited(("0.005", "0.004"))).json()
+
+    assert told.keys() == {
+        *("fact_position", "added", "changed", "unchanged", "customers", "subscriptions"),
+        *("drafts", "totals", "unrated"),
+    }
+    assert told["totals"] == [
+        {"currency": "EUR", "before_minor": 1400, "after_minor": 1360, "difference_minor": -40}
+    ]
+
+
+def test_decisions_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
+    out.print(fact_table(decided()[4:6]))
+
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["serial", "time", "kind", "subject", "actor", "reason"],
+        ["5", "2026-01-05T00:00:00Z", "plan", "p", "ada", "test"],
+        ["6", "2026-01-06T00:00:00Z", "plan", "p", "ada", "test"],
+    ]

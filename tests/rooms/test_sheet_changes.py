@@ -28,6 +28,7 @@ class Desk:
     def __init__(self) -> None:
         """Stand before the first fact."""
         self.facts = FactLog()
+        self.written: list[Fact] = []
         self.known: dict[str, str] = {}
         self._salts = count(1)
         self.write(first_facts(4, 3600, 300, 60, TZDATA))
@@ -48,6 +49,7 @@ class Desk:
             canonical(dict(new.body))
             fact = Fact(serial, "", new.kind, new.subject, new.body, "me", "test", 0)
             self.facts.append([fact])
+            self.written.append(fact)
 
     def ask(self, text: str, tzdata: str = TZDATA) -> Changes | list[Problem]:
         """What a sheet would change."""

@@ -107,6 +107,11 @@ def read_skips(connection: Connection) -> Skips:
     return skips_of(cast(dict[str, Json], json.loads(body)) for (body,) in rows)
 
 
+def has_log(connection: Connection) -> bool:
+    """Tell whether a log was set up here at all; ask as the owner, for a role may lack too."""
+    return one(connection, "SELECT to_regclass('fact') IS NOT NULL") == (True,)
+
+
 def fact_head(connection: Connection) -> tuple[int, int]:
     """Return (highest serial, highest serial mirrored)."""
     head, mirrored = one(connection, "SELECT serial, mirrored FROM fact_head")
