@@ -42,10 +42,11 @@ def write_pages(results: Mapping[str, Result], folder: Path, readme: Path | None
 
 def family_page(result: Result) -> str:
     """Return one family as Markdown."""
-    rows = [_steady_row(one) if result.steady else _drained_row(one) for one in result.points]
+    columns = [_steady(one) if result.steady else _drained(one) for one in result.points]
     heads = _STEADY_HEADS if result.steady else _DRAINED_HEADS
     words = [f"# By {result.family.axis}", f"On {result.machine.words}. Totals were checked."]
-    words.append(_table([result.family.axis, *heads], rows))
+    names, *rows = zip((result.family.axis, *heads), *columns, strict=True)
+    words.append(_table(names, rows))
     ratios = [f"- {name}: {ratio:.2f} times the cost" for name, ratio in result.ratios().items()]
     words += ["\n".join(ratios)] if ratios else []
     return "\n\n".join(words) + "\n"
@@ -54,21 +55,21 @@ def family_page(result: Result) -> str:
 _DRAINED_HEADS = (
     "events/s",
     "CPU s/M, all",
-    "CPU s/M, ours",
+    "our workers",
     "metering",
     "pricing",
     "publisher",
     "Redis",
     "Kafka",
     "Postgres",
-    "log B/event",
-    "slices B/event",
-    "metering MB, first/last third",
+    "log, B/event",
+    "slices, B/event",
+    "metering, MB, first / last third",
 )
-_STEADY_HEADS = ("events/s", "p50 s", "p95 s", "p99 s", "CPU s/M, all", "ours", "Postgres")
+_STEADY_HEADS = ("events/s", "p50 s", "p95 s", "p99 s", "CPU s/M, all", "our workers", "Postgres")
 
 
-def _drained_row(one: Found) -> list[str]:
+def _drained(one: Found) -> list[str]:
     cpu, broker = one.cpu_s, one.figures["broker_bytes_per_event"]
     kinds = ("metering", "pricing", "publisher", *_SERVERS)
     return [
@@ -83,7 +84,7 @@ def _drained_row(one: Found) -> list[str]:
     ]
 
 
-def _steady_row(one: Found) -> list[str]:
+def _steady(one: Found) -> list[str]:
     latency = one.figures["latency_s"]
     return [
         _x(one),
@@ -122,8 +123,9 @@ def how_fast(results: Mapping[str, Result]) -> str:
             BEGIN,
             "## How fast",
             "",
-            f"Measured on {modes.machine.words}, everything on it: Kafka, Redis, Postgres and all",
-            "workers, the full path to priced drafts, totals held against an oracle of its own:",
+            f"Measured on {modes.machine.words}.",
+            "Kafka, Redis, Postgres and all workers ran on it; the full path to priced drafts,",
+            "totals held against an oracle of its own:",
             "",
             _table(heads, rows),
             "",
@@ -219,10 +221,11 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 _COST_INTRO = """# What a day of events needs
 
-Worked out from `modes.json`, measured on {words}. Assumed: the busiest hour has {peak} times the
-mean; a core is planned {busy} busy; a series has {series} events a day in {windows} windows; topics
-are kept {replicas} times, the log for {log_days} days, slices for {slice_days}; claims of
-{generations} generations of {generation} s."""
+Worked out from `modes.json`, measured on {words}.
+
+Assumed: the busiest hour has {peak} times the mean; a core is planned {busy} busy; a series has
+{series} events a day in {windows} windows; topics are kept {replicas} times, the log for {log_days}
+days, slices for {slice_days}; claims of {generations} generations of {generation} s."""
 
 _SCALES_OUT = """## How each part scales out
 
