@@ -6,8 +6,10 @@ Law: a match names positions alone; what stands there is the log's to say.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import NamedTuple, cast
 
 from pipeline.catalog.facts import FactKind, NewFact
@@ -94,4 +96,5 @@ def told_by(serial: int, body: Mapping[str, Json]) -> tuple[int, Matches]:
 
 def named_between(told: Sequence[Matches], after: int, until: int) -> list[Match]:
     """Return the matches of facts with after < serial <= until, in order."""
-    return [match for serial, text in told if after < serial <= until for match in matches_in(text)]
+    first, end = (bisect_right(told, serial, key=itemgetter(0)) for serial in (after, until))
+    return [match for _, text in told[first:end] for match in matches_in(text)]

@@ -59,6 +59,7 @@ class _Report:
     pauses: Sequence[Pause]
     raw: Mapping[int, Collection] | None = None
     recounted: Sequence[Recounted] | None = None
+    waiting: int = 0
 
     @property
     def open(self) -> list[Conservation]:
@@ -87,6 +88,7 @@ class _Report:
             "gaps": [gap.json() for gap in self.gaps],
             "producers": [one.json() for one in self.producers],
             "partitions": [p.json() for p in self.partitions.values()],
+            "reversals_waiting": self.waiting,
             "paused": [_paused_json(pause) for pause in self.pauses],
         }
         if self.raw is not None:
@@ -159,7 +161,8 @@ def _look(
     with around.database.session("audit producers") as connection:
         producers = list(incomplete(connection.load_incomplete()))
     raw = collection(around, tell) if whole else None
-    return _Report(gaps, partitions, producers, paused(around), raw, recounted)
+    waiting = sum(looking.stock.waiting.values())
+    return _Report(gaps, partitions, producers, paused(around), raw, recounted, waiting)
 
 
 def _watch(around: Surroundings, looking: Audit, every_s: float, json: bool) -> None:
@@ -209,6 +212,9 @@ def _tell_troubles(report: _Report) -> None:
         out.print(told(pause), markup=False, soft_wrap=True)
     for one in report.producers:
         out.print(f"incomplete: {one}", soft_wrap=True, markup=False)
+    if report.waiting:
+        told_of = "`talea usage list --state waiting` names them"
+        out.print(f"{report.waiting:,} reversals wait for their originals: {told_of}")
 
 
 def _check(report: _Report) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.catalog.matches import EventPlace, Match
 from pipeline.collect.batch import Mode
@@ -25,6 +26,10 @@ from pipeline.meter.slices import Minus
 
 Epoch = tuple[str, str]
 """(producer, epoch)."""
+
+
+Heads = NDArray[np.uint64]
+"""The first half of each key: enough to leave nearly all others out at once."""
 
 
 class _Met(NamedTuple):
@@ -44,15 +49,25 @@ class Search:
     waiting: dict[EventPlace, Minus]
     sure_from: int = 0
     proven_from: Instant = 0
+    _keys: set[bytes] = field(init=False)
+    _heads: Heads = field(init=False)
+    _customers: set[str] = field(init=False)
     _seen: dict[bytes, set[int]] = field(default_factory=dict)
     _met: dict[bytes, list[_Met]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Know what to look for."""
+        minuses = self.waiting.values()
+        self._keys = {minus.key for minus in minuses}
+        self._customers = {minus.customer for minus in minuses}
+        self._heads = np.unique(_heads_of(b"".join(self._keys)))
 
     def keep(self, waiting: Collection[EventPlace]) -> None:
         """Forget what waits no more."""
         self.waiting = {place: m for place, m in self.waiting.items() if place in waiting}
-        keys = {minus.key for minus in self.waiting.values()}
-        self._seen = {key: seen for key, seen in self._seen.items() if key in keys}
-        self._met = {key: met for key, met in self._met.items() if key in keys}
+        self.__post_init__()
+        self._seen = {key: seen for key, seen in self._seen.items() if key in self._keys}
+        self._met = {key: met for key, met in self._met.items() if key in self._keys}
 
     def absorb(self, other: "Search") -> None:
         """Go on for another search, which has come as far as this one."""
@@ -61,17 +76,18 @@ class Search:
             self._seen[key] = self._seen.get(key, set()) | seen
         for key, met in other._met.items():
             self._met.setdefault(key, met)
+        self.__post_init__()
 
     def feed(self, sifted: Sifted, arrival: Arrival, generation: int) -> None:
         """Look at the next message."""
-        keys = {minus.key for minus in self.waiting.values()}
         usage = sifted.claimable.copy()
         usage[list(sifted.columns.reversed_at)] = False
         if sifted.batch.mode is Mode.KEYED:
-            places = _keyed_places(sifted, np.flatnonzero(usage), keys)
+            usage &= np.isin(_heads_of(sifted.batch.key), self._heads)
+            places = _keyed_places(sifted, np.flatnonzero(usage), self._keys)
         else:
-            customers = {minus.customer for minus in self.waiting.values()}
-            places = _sequenced_places(sifted, np.flatnonzero(usage), keys, customers)
+            found = np.flatnonzero(usage)
+            places = _sequenced_places(sifted, found, self._keys, self._customers)
         events = events_at(sifted.batch, sifted.columns, places, self.partition)
         for place, event in zip(places, events, strict=True):
             if event.epoch is not None:
@@ -114,6 +130,10 @@ def _same(event: KeyedEvent, minus: Minus) -> bool:
         == minus.mantissa * 10 ** (scale - minus.scale)
         and set(minus.dimensions) <= set(event.dimensions)
     )
+
+
+def _heads_of(keys: bytes) -> Heads:
+    return np.frombuffer(keys, "<u8")[::2]
 
 
 def _keyed_places(sifted: Sifted, places: Longs, keys: Collection[bytes]) -> list[int]:

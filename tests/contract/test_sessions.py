@@ -32,13 +32,15 @@ from builders import (
     usage,
 )
 from pipeline.book.booking import Booked, Cursor, Cut
-from pipeline.catalog.facts import Fact, NewFact
+from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
+from pipeline.core.identity import Json
 from pipeline.embedded import Servers
 from pipeline.invoice.published import DraftPosition
 from pipeline.invoice.usage import UsageRequest
 from pipeline.meter.meters import Grain
+from pipeline.meter.slices import Counts
 from pipeline.meter.ticks import NO_TICK, Tick
 from pipeline.simulate.database import MemoryDatabase
 from pipeline.simulate.papers_session import WorkerSession
@@ -495,3 +497,33 @@ def test_the_third_death_at_one_message_pauses_its_partition(side: Side) -> None
     assert session.record_death(1, 7, "why") == 3
     session.pause(1, 9, "rejects", "more")
     assert [(p.partition, p.offset, p.reason) for p in session.read_pauses()] == [(1, 7, "poison")]
+
+
+def test_reversals_wait_are_matched_and_take_off(side: Side) -> None:
+    """Of two reversals one meets its original, one another than it says; a third waits on."""
+    event = usage(id="r", meter="level", value="3", time=T0)
+    wrong, lost = replace(event, value=event.value + 1), replace(event, id="lost")
+    body: dict[str, Json] = {"partition": 0, "matches": "2:0=1:0*0 2:1!1:0*0"}
+    log = fact_log(*DECISIONS, (FactKind.MATCH, "0/2:0", body))
+    line, books = Line(log), Books(log)
+    line.tick(Tick(1, T0, log.head - 1))
+    line.send(keyed(event))
+    line.send(keyed(*(replace(each, reversed_at=T0) for each in (event, wrong, lost))))
+    line.tick(Tick(2, T0 + 1, log.head))
+    session, keeper = side.session(), side.books()
+    states = []
+    for piece in ([0, 1, 2], [3]):
+        before = books.partition.cursor
+        booked = books.book([line.slices[at] for at in piece])
+        keeper.save([Flush(before, books.partition.cursor, ANCHOR, booked)])
+        assert session.load_waiting(0) == books.partition.reversals.waiting
+        keys = {minus.key for minus in books.partition.reversals.waiting.values()}
+        keys |= {key for key, _ in books.partition.reversals.known}
+        states.append(sorted(session.reversed_already(0, keys).values()))
+        assert session.reversed_already(1, keys) == {}
+    assert states == [["waiting"] * 3, ["conflict", "matched", "waiting"]]
+    used = [
+        UsageRequest("acme", "level", T0, T0 + 1, grain) for grain in (Grain.TOTALS, Grain.POINTS)
+    ]
+    assert session.read_usage(used) == {}
+    assert session.load_cursors()[0][0].counts == Counts(4, fresh=3, conflict=1)

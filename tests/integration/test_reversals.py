@@ -21,10 +21,12 @@ from pipeline.collect.event import UsageEvent
 from pipeline.collect.keyed import pack_again
 from pipeline.core.calendar import DAY, SECOND, Instant, instant_text
 from pipeline.core.identity import partition_of, sequenced_key
+from pipeline.replay.amending import Change, Chosen
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.codec import encode_batch
-from pipeline.stores.postgres.facts import read_facts
+from pipeline.stores.postgres.facts import Author, read_facts
 from pipeline.stores.postgres.reversals import waiting_counts
+from pipeline.workers.amending import Amended, amend
 from pipeline.workers.auditing import Audit
 from pipeline.workers.recounting import recount
 from pipeline.workers.rewinding import rewind, targets
@@ -37,6 +39,21 @@ def quiet(_done: int, _of: int) -> None:
     """Show no progress."""
 
 
+OPEN_S = 10
+CREST = """
+meters: [{{id: crest, aggregation: max, unit: m, window: PT1S, points: true}}]
+plans:
+  - id: crest
+    name: Crest
+    issuer: shop
+    currency: EUR
+    cycle: P20D
+    prices: [{{id: crest, name: Crest, meter: crest, price: {{type: unit, unit_amount: "1"}}}}]
+subscriptions:
+  - {{id: w-{customer}, customer: {customer}, plan: crest, start: {start}, end: {end}}}
+"""
+
+
 @pytest.fixture(scope="module")
 def now() -> Instant:
     return wall_clock() // SECOND * SECOND
@@ -45,11 +62,15 @@ def now() -> Instant:
 @pytest.fixture(scope="module")
 def stack(make_shared_stack: StackMaker, now: Instant) -> RunningStack:
     """A shop open for 22 days, that issued its invoices of the first 20."""
-    stack = make_shared_stack()
+    stack = make_shared_stack(session_s=6.0)
     stack.start()
     customers = customers_everywhere(stack.around.partitions)
     stack.apply(shop.catalog(customers, now - 22 * DAY, None, "P20D"))
     stack.await_documents(len(customers))
+    ends = wall_clock() + OPEN_S * SECOND
+    stack.apply(CREST.format(customer=customers[0], start=instant_text(now - DAY), end="null"))
+    start, end = instant_text(now - DAY), instant_text(ends // SECOND * SECOND)
+    stack.apply(CREST.format(customer=customers[1], start=start, end=end))
     return stack
 
 
@@ -102,6 +123,22 @@ def total_minor(stack: RunningStack, customer: str) -> Sequence[int]:
     stack.await_drained()
     totals = [draft.content["totals"] for draft in stack.drafts(customer)]
     return [total["total_minor"] for total in totals if isinstance(total, dict)]  # type: ignore[misc]
+
+
+@pytest.fixture
+def closing(stack: RunningStack) -> str:
+    """A customer whose subscription ends soon."""
+    return customers_everywhere(stack.around.partitions)[1]
+
+
+def test_before_the_cut_what_is_voided_is_not_invoiced(
+    stack: RunningStack, closing: str, now: Instant
+) -> None:
+    """Whether it is: see the last test, which finds the invoice sealed, and proves it."""
+    events = [usage(closing, v, meter="crest", time=now, id=f"v{v}") for v in ("3", "9", "12")]
+    send(stack, back(events[2], at=now), keyed(*events), back(events[1], at=now))
+    settled(stack)
+    assert crest(stack, closing) == [300]
 
 
 def test_voided_usage_leaves_the_draft_whichever_came_first(
@@ -201,44 +238,42 @@ def test_a_rewind_without_claims_changes_nothing(
 
 def test_the_commands(stack: RunningStack, customer: str, now: Instant) -> None:
     """Usage by key and in a sequence is put right, then voided; twice is once."""
-    stack.apply(CREST.format(customer=customer, start=instant_text(now - DAY)))
     crests = [usage(customer, v, meter="crest", time=now, id=f"c{v}") for v in ("3", "9")]
     unnamed = usage(customer, "4", meter="crest", time=now)
     send(stack, keyed(*crests), pack_events([unnamed], Mode.SEQUENCED, "host", "crests", 0))
     assert crest(stack, customer) == [900]
 
-    by_id = ("--customer", customer, "--source", "shop", "--id", "c9")
-    plan = talea(stack, "amend", *by_id, "--value", "5", "--dry-run")
+    nine = Chosen(customer, "shop", ("c9",))
+    by_id = ("--customer", customer, "--source", "shop", "--id", "c9", "--value", "5")
+    plan = talea(stack, "amend", *by_id, *AUTHOR, "--dry-run")
     assert [(each["value"], each["meter"]) for each in plan["events"]] == [("9", "crest")]
     assert crest(stack, customer) == [900]
-    assert talea(stack, "amend", *by_id, "--value", "5")["states"] == {"matched": 1}
+    assert did(stack, nine, FIVE).states == {"matched": 1}
     assert crest(stack, customer) == [500]
-    again = talea(stack, "amend", "--meter", "crest", "--from", instant_text(now), "--value", "5")
-    assert (len(again["events"]), again["reversed_before"], again["already_so"]) == (2, 1, 1)
-    assert again["states"] == {"matched": 2}
+
+    all_of_it = Chosen(customer, meter="crest", start=now)
+    some = did(stack, all_of_it, FIVE)
+    assert (len(some.coming), some.reversed_before, some.alike) == (2, 1, 1)
     facts = read_facts(stack.connection, 0)
-    again = talea(stack, "amend", "--meter", "crest", "--from", instant_text(now), "--value", "5")
-    assert (again["events"], again["reversed_before"], again["already_so"]) == ([], 3, 3)
-    voided = talea(stack, "void", "--meter", "crest", "--customer", customer)
+    again = did(stack, all_of_it, FIVE)
+    assert (again.coming, again.reversed_before, again.alike) == ([], 3, 3)
+    assert read_facts(stack.connection, facts[-1].serial) == []
+
+    voided = talea(stack, "void", "--meter", "crest", "--customer", customer, *AUTHOR)
     assert (voided["states"], voided["reversed_before"]) == ({"matched": 3}, 3)
     assert crest(stack, customer) == [0]
     new = read_facts(stack.connection, facts[-1].serial)
     assert [(f.actor, f.reason) for f in new if f.kind is FactKind.AMENDMENT] == [("ada", "test")]
-    listed = talea(stack, "list", "--customer", customer, "--state", "matched", author=False)
+    listed = talea(stack, "list", "--customer", customer, "--state", "matched")
     assert {each["original"] != "" for each in listed["reversals"]} == {True}
 
 
-CREST = """
-meters: [{{id: crest, aggregation: max, unit: m, window: PT1S, points: true}}]
-plans:
-  - id: crest
-    name: Crest
-    issuer: shop
-    currency: EUR
-    cycle: P20D
-    prices: [{{id: crest, name: Crest, meter: crest, price: {{type: unit, unit_amount: "1"}}}}]
-subscriptions: [{{id: w-{customer}, customer: {customer}, plan: crest, start: {start}, end: null}}]
-"""
+AUTHOR = ("--actor", "ada", "--reason", "test")
+FIVE = Change((5, 0))
+
+
+def did(stack: RunningStack, chosen: Chosen, change: Change) -> Amended:
+    return amend(stack.around, chosen, change, Author("ada", "test"), quiet)
 
 
 def crest(stack: RunningStack, customer: str) -> list[int]:
@@ -252,10 +287,9 @@ def unheard(_text: str, _fraction: float | None) -> None:
     """Tell nobody."""
 
 
-def talea(stack: RunningStack, *arguments: str, author: bool = True) -> Any:
-    who = ("--actor", "ada", "--reason", "test") if author else ()
+def talea(stack: RunningStack, *arguments: str) -> Any:
     ran = subprocess.run(
-        [sys.executable, "-m", "pipeline", "usage", *arguments, *who, "--json"],
+        [sys.executable, "-m", "pipeline", "usage", *arguments, "--json"],
         env={**os.environ, **worker_environment(stack.around)},
         capture_output=True,
         text=True,
@@ -278,7 +312,10 @@ def test_what_cannot_be_given_back_is_refused_and_the_rest_waits(
     settled(stack, waiting=1)
 
 
-def test_in_the_end_both_accounts_close(stack: RunningStack) -> None:
+def test_in_the_end_both_accounts_close(stack: RunningStack, closing: str) -> None:
+    documents: list[Any] = [each.content for each in stack.documents(closing)]
+    lines = [line for document in documents for line in document["lines"]]
+    assert [line["total_minor"] for line in lines if line["meter"] == "crest"] == [300]
     counted = stack.close_the_books()
     assert (counted["pending"], counted["conflict"]) == (1, 1)
     audit = Audit(stack.around)

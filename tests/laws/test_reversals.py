@@ -10,6 +10,7 @@ from fractions import Fraction
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,13 +39,14 @@ from pipeline.collect.event import UsageEvent
 from pipeline.collect.keyed import pack_again
 from pipeline.core.identity import batch_digest, sequenced_key
 from pipeline.invoice.usage import UsageRequest, quantity
-from pipeline.meter.place import NeedsTick, Opened, look
+from pipeline.meter.place import NeedsTick, Opened, Place, look
 from pipeline.meter.sift import Arrival, Sifted
 from pipeline.meter.slices import Slice
 from pipeline.meter.ticks import Tick
 from pipeline.replay.matching import Search, Sequences
 from pipeline.replay.recount import KnownFacts, Recount
-from pipeline.stores.codec import decode, encode_batch
+from pipeline.replay.refold import Message, Refold
+from pipeline.stores.codec import batch_of, decode, encode_batch
 from pipeline.stores.records import encode_slices, read_slices
 
 METERS: dict[str, dict[str, Any]] = {
@@ -91,17 +93,20 @@ class World:
     messages: list[tuple[int | None, bytes, Tick | None]] = field(default_factory=list)
     told: list[Fact] = field(default_factory=list)
     serial: int = 0
+    time: int = T0 + MINUTE
 
     def __post_init__(self) -> None:
         self.line, self.books = Told(self.log), Books(self.log)
 
-    def tick(self) -> None:
+    def tick(self, after: int = 1) -> Tick:
         """The next tick, which names all facts so far; everything is booked."""
         self.serial += 1
-        tick = Tick(self.serial, T0 + MINUTE + self.serial, self.log.head)
+        self.time += after
+        tick = Tick(self.serial, self.time, self.log.head)
         self.line.tick(tick)
         self.messages.append((0, b"", tick))
         self.book()
+        return tick
 
     def send(self, batch: UsageBatch) -> None:
         self.line.send(batch)
@@ -260,3 +265,39 @@ def test_a_second_look_and_a_second_match_change_nothing(
 
     assert world.books.store == before
     assert world.books.points == points
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["reversal first", "original first"])
+def test_a_refold_of_a_part_of_the_log_sees_the_same(first: bool) -> None:
+    """From two generations before a period on, or from a reversal before that which it needs."""
+    world = World()
+    world.tick()
+    long_ago = usage(value="5", meter="sum", time=T0, id="long ago")
+    world.send(keyed(long_ago))
+    world.tick(5 * GATE.generation_width)
+    begun = world.tick()
+    start = len(world.messages)
+    now = world.time
+    event = usage(value="7", meter="sum", time=now + MINUTE, id="new")
+    reversal = batch_of_reversals((event, None), at=now)
+    if first:
+        world.send(reversal)
+        world.tick(4 * MINUTE)
+    world.send(batch_of_reversals((long_ago, None), at=now))
+    world.send(keyed(event, usage(value="1", meter="sum", time=now, id="stays")))
+    if not first:
+        world.send(reversal)
+    world.match()
+    world.tick()
+
+    rows = {t.serial: t for _, _, t in world.messages if t}
+    refold = Refold(0, Place(start, start, begun, begun.time), rows, world.log.at)
+    for header, message, tick in world.messages[start:]:
+        opened = tick if tick is not None else batch_of(decode(message)[1])
+        refold.feed(Message(opened, header, batch_digest(message)))
+    request = UsageRequest("acme", "sum", now - now % (15 * MINUTE), now + HOUR)
+    used, _ = refold.usage([request], 1 << 62)
+    meter = world.log.at(world.log.head).meters["sum"]
+    lived = world.books.used([request], 1 << 62)[request]
+    assert quantity(meter, request, used[request]) == quantity(meter, request, lived) == 1
+    assert not world.books.partition.reversals.waiting
