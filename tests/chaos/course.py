@@ -178,4 +178,5 @@ def _wrong_commands(stack: RunningStack) -> Iterator[str]:
     for words in (["audit"], ["audit", "--deep"], ["verify", "--all"]):
         ran = talea(stack, *words, "--json")
         if ran.returncode:
-            yield f"talea {' '.join(words)}: status {ran.returncode}: {ran.stdout}{ran.stderr}"
+            last = ran.stderr.rstrip().rpartition("\n")[2]
+            yield f"talea {' '.join(words)} leaves with {ran.returncode}: {last}"
