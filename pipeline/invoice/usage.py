@@ -118,7 +118,7 @@ def events_for(price: Price, used: Iterable[Used]) -> Events:
     rows = list(used)
     if not price.needs_amounts:
         counts = (row.multiplicity if isinstance(row, UsagePoint) else row.count for row in rows)
-        return Events(sum(counts))
+        return Events(max(0, sum(counts)))  # a reversal may stand without its original here
     points = in_order(row for row in rows if isinstance(row, UsagePoint))
     amounts = (point.value for point in points for _ in range(point.multiplicity))
     return Events(amounts=tuple(amount for amount in amounts if amount >= 0))

@@ -304,3 +304,4 @@ def test_events_are_counted_where_each_pays_a_fee_and_money_below_zero_pays_none
     assert figures(line) == [("usage", "80", 800, 800), ("flat", "4", 200, 200)]
     assert line["unit_amount"] == "0.125"
     assert document(books, FEB, -80, events=1)["totals"]["total_minor"] == 50
+    assert document(books, FEB, -80, events=-1)["totals"]["total_minor"] == 0
