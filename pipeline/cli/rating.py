@@ -2,12 +2,15 @@
 
 import sys
 from collections.abc import Callable
+from io import BufferedReader
 from time import process_time
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 from pipeline.rate.commands import answer_allocate, answer_rate, explain_rate
+
+_BLOCK_BYTES = 1 << 16
 
 
 def rate(
@@ -28,10 +31,22 @@ def allocate() -> None:
 
 
 def _answer(answer: Callable[[bytes], str]) -> int:
-    """Answer every non-blank line, in order; return how many there were."""
-    count = 0
-    for line in sys.stdin.buffer:
-        if line.strip():
-            print(answer(line), flush=True)
-            count += 1
+    """Answer every non-blank line, in order; return how many there were.
+
+    What has come in is answered in one go, and whoever waits for an answer has it at once.
+    """
+    source = cast(BufferedReader, sys.stdin.buffer)
+    count, begun, more = 0, list[bytes](), True
+    while more:
+        block = source.read1(_BLOCK_BYTES)
+        more = bool(block)
+        begun.append(block)
+        if more and b"\n" not in block:
+            continue
+        lines = b"".join(begun).split(b"\n")
+        begun = [lines.pop()] if more else []
+        answers = [answer(line) for line in lines if line.strip()]
+        if answers:
+            print(*answers, sep="\n", flush=True)
+            count += len(answers)
     return count

@@ -31,7 +31,7 @@ from pipeline.rate.faults import Fault, FaultCode
 from pipeline.rate.flat import FlatPrice
 from pipeline.rate.lines import MINIMUM, ONE, ZERO, Part, Rated, RatedLine, part_minor
 from pipeline.rate.price import price_parts, quantity_max
-from pipeline.rate.request import RatingInput, fault_in, line_events, line_quantity
+from pipeline.rate.request import NO_EVENTS, RatingInput, fault_in, line_events, line_quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,30 @@ class Working:
 
 def rate(request: RatingInput) -> Rated | Fault:
     """Rate one line; a fault is data (its path names the field of the request)."""
+    if request.bare:
+        lines = _bare_lines(request)
+        if lines is not None:
+            return Rated(request.currency, lines)
     working = work(request)
     return working if isinstance(working, Fault) else working.rated
+
+
+def _bare_lines(request: RatingInput) -> tuple[RatedLine, ...] | None:
+    """Return the lines of a bare request, as `work` has them; None beyond the last tier.
+
+    Most requests are bare: no past, nothing taken off, nothing to reach.
+    """
+    quantity = request.quantity
+    if quantity is None or quantity.numerator < 0:
+        quantity = ZERO
+    bound = quantity_max(request.price)
+    if bound is not None and quantity > bound:
+        return None
+    scale = 10 ** minor_digits(request.currency)
+    return tuple(
+        RatedLine(each.component, each.quantity, each.unit_amount, part_minor(each, None, scale), 0)
+        for each in price_parts(request.price, quantity, NO_EVENTS, request.dimensions)
+    )
 
 
 def work(request: RatingInput) -> Working | Fault:

@@ -25,7 +25,7 @@ from pipeline.rate.matrix import MatrixPrice
 from pipeline.rate.percentage import Events, PercentagePrice
 from pipeline.rate.price import Price
 
-_NO_EVENTS = Events()
+NO_EVENTS = Events()
 
 
 class Position(StrEnum):
@@ -63,6 +63,25 @@ class RatingInput:
     """What the usage was told apart by, for a matrix price."""
 
     @property
+    def bare(self) -> bool:
+        """Whether it is but a quantity at a price: nothing to check, no past, no adjustment."""
+        return (
+            self.quantity is not None
+            and self.line_position is Position.SINGLE
+            and not self.discounts
+            and self.maximum is None
+            and self.minimum is None
+            and self.proration is None
+            and self.unit_conversion is None
+            and self.usage_discount is ZERO
+            and self.pre_line_quantity is ZERO
+            and self.event_count is None
+            and self.per_event_amounts is None
+            and not self.dimensions
+            and not (isinstance(self.price, PercentagePrice) and self.price.looks_at_events)
+        )
+
+    @property
     def continues(self) -> bool:
         """Whether the line stands after others of its period."""
         return self.line_position is Position.MID or self.line_position is Position.LAST
@@ -94,7 +113,7 @@ def line_quantity(request: RatingInput) -> Fraction | Fault:
 def line_events(request: RatingInput) -> Events:
     """Return the event data; one counted event is known by the quantity (rule 20)."""
     if request.event_count is None and request.per_event_amounts is None:
-        return _NO_EVENTS
+        return NO_EVENTS
     amounts = request.per_event_amounts
     if amounts is None and request.event_count == 1 and request.quantity is not None:
         amounts = (request.quantity,)

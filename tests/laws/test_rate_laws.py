@@ -44,10 +44,12 @@ from pipeline.rate import (
     answer_allocate,
     answer_rate,
     explain_rate,
+    looks_at_events,
     parse_price,
     price_json,
     rate,
 )
+from pipeline.rate.rating import work
 
 ZERO = Fraction(0)
 
@@ -461,3 +463,14 @@ def test_rating_answers_or_says_why(request: RatingInput) -> None:
     answer = rate(request)
     if isinstance(answer, Fault):
         assert answer.code.value in {"events_needed"}
+
+
+@given(all_prices, decimals("-5", "60", 2), st.sampled_from(["EUR", "JPY", "KWD"]))
+def test_a_bare_request_is_rated_as_any_other(
+    price: Price, quantity: Fraction, currency: str
+) -> None:
+    request = RatingInput(currency, price, quantity)
+    working = work(request)
+
+    assert request.bare is not looks_at_events(price)
+    assert rate(request) == (working if isinstance(working, Fault) else working.rated)
