@@ -22,7 +22,7 @@ from pipeline.simulate.world import Crashed, Runner, World
 from pipeline.workers.catchup import Catchup
 from pipeline.workers.finalizer import Finalizer
 from pipeline.workers.healing import GapKeeper
-from pipeline.workers.holding import Holding
+from pipeline.workers.holding import Holding, Resumed
 from pipeline.workers.knowledge import Knowledge
 from pipeline.workers.metering import Machine, MeteringLine
 from pipeline.workers.pricing import PricingWorker
@@ -76,9 +76,9 @@ class Stage:
         return MemoryLog(self.world, process, self.topics)
 
     def died(self, process: Runner, error: BaseException | None) -> None:
-        """Note why a process ended: a fault is the world's, anything else is ours."""
+        """Note why a process ended: a fault is the world's, a new beginning its own choice."""
         self.world.note(process.name, "died of", type(error).__name__)
-        expected = isinstance(error, Crashed | ServerFailed) or _FENCED in str(error)
+        expected = isinstance(error, Crashed | ServerFailed | Resumed) or _FENCED in str(error)
         if process.alive and not expected:
             self.faults.append(("sound", f"{process.name}: {type(error).__name__}: {error}"))
         process.die()
