@@ -44,7 +44,9 @@ class Relay(FakeRegistry):
         if self.fail_with:
             return self.fail_with, {}
         text = self.to.schema(int(path.rpartition("/")[2]))
-        return (404, {}) if text is None else (200, {"schema": text})
+        if text is None:  # in a registry's own words: a bare 404 may be of a proxy
+            return 404, {"error_code": 40403, "message": "not found"}
+        return 200, {"schema": text}
 
 
 @pytest.fixture

@@ -171,6 +171,12 @@ EVENTS: dict[str, tuple[Callable[[RunningStack, str], UsageBatch], Code]] = {
     "late": (lambda s, c: batch(c, 1, wall_clock() - 100 * HOUR), Code.LATE),
     "future": (lambda s, c: batch(c, 1, wall_clock() + 100 * HOUR), Code.FUTURE),
     "before our time": (lambda s, c: batch(c, 1, SECOND), Code.BAD_TIME),
+    "taken back from a maximum": (
+        lambda s, c: keyed(
+            replace(usage(c, meter="seats", time=wall_clock(), id="r"), reversed_at=wall_clock())
+        ),
+        Code.NOT_REVERSIBLE,
+    ),
 }
 
 
