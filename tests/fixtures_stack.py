@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipeline.embedded import Servers
 
 pytest.register_assert_rewrite(
-    "integration.published", "integration.running", "integration.traffic"
+    "integration.published", "integration.running", "integration.story", "integration.traffic"
 )
 
 NAMES = ("kafka", "redis", "postgres")

@@ -1,10 +1,12 @@
 """One suite over the database in memory and Postgres: so that the simulation does not lie."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from secrets import token_hex
+from time import monotonic, sleep
 from typing import Protocol
 
 import pytest
@@ -124,9 +126,7 @@ def _sides(name: str, servers: Servers) -> Iterator[Side]:
 
         yield Side(open_session, open_session)
         return
-    real = Database(servers.postgres, f"c{token_hex(4)}")
-    real.migrate()
-    with ExitStack() as held:
+    with _postgres(servers) as real, ExitStack() as held:
 
         def connect(*, autocommit: bool = True) -> Session:
             session = real.connect(name="contract", autocommit=autocommit)
@@ -134,6 +134,14 @@ def _sides(name: str, servers: Servers) -> Iterator[Side]:
             return session
 
         yield Side(connect, lambda: PostgresBooks(connect(autocommit=False)))
+
+
+@contextmanager
+def _postgres(servers: Servers) -> Iterator[Database]:
+    """A schema of its own, as long as it is needed."""
+    real = Database(servers.postgres, f"c{token_hex(4)}")
+    real.migrate()
+    yield real
     with real.session("erase", owner=True) as connection:
         schema = sql.Identifier(real.schema)
         connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(schema))
@@ -309,6 +317,39 @@ def test_a_second_worker_is_refused_and_writes_nothing(side: Side) -> None:
     (calls,) = session.read_usage(REQUESTS[:1])[REQUESTS[0]]
     assert getattr(calls, "count", None) == 3
     assert session.load_cursors()[0][0] == model.partition.cursor
+
+
+def test_of_two_first_saves_at_once_one_is_refused(servers: Servers) -> None:
+    """Where no cursor stands yet there is no row to lock: the second one waits all the same."""
+    with ExitStack() as held:
+        real = held.enter_context(_postgres(servers))
+        workers = [real.connect(name="contract") for _ in range(2)]
+        for worker in workers:
+            held.callback(worker.close)
+        holder = held.enter_context(real.session("contract holder", owner=True))
+        (flush,) = flushes()
+        pool = held.enter_context(ThreadPoolExecutor(len(workers)))
+        with holder.transaction():  # holds both up in the midst of their transactions
+            holder.execute("LOCK TABLE partition_tick IN EXCLUSIVE MODE")
+            saved = [pool.submit(PostgresBooks(worker).save, [flush]) for worker in workers]
+            deadline = monotonic() + 20
+            while _held_up(holder) < len(workers) and monotonic() < deadline:
+                sleep(0.01)
+        told = [error for future in saved if (error := future.exception(20))]
+
+        assert [type(error) for error in told] == [BrokenInvariant]
+        assert "another worker books it" in str(told[0])
+        assert holder.execute("SELECT source_offset FROM cursor").fetchall() == [
+            (flush.after.offset,)
+        ]
+
+
+def _held_up(session: Session) -> int:
+    rows = session.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        " AND application_name = 'talea contract'"
+    ).fetchall()
+    return int(rows[0][0])
 
 
 def test_a_flush_that_repeats_a_row_leaves_nothing_behind(side: Side) -> None:

@@ -150,7 +150,7 @@ class Books:
         booked = [rows for flush in flushes for rows in flush.booked.rows]
         with self._connection.transaction():
             for flush in flushes:
-                self._fence(flush.before)
+                self._fence(flush)
             self._obey_skips(flushes)
             ids = self._interned(booked)
             self._write_usage([(rows, ids[rows.index][rows.series]) for rows in booked])
@@ -158,12 +158,15 @@ class Books:
                 self._write_rest(flush)
         self._ids.update(ids)
 
-    def _fence(self, before: Cursor) -> None:
+    def _fence(self, flush: Flush) -> None:
+        before = flush.before
+        if before.offset < 0:  # perhaps no row to lock yet: of two workers one waits here
+            self._connection.execute(_PLANT_CURSOR, _cursor_row(before, flush.anchor))
         row = self._connection.execute(
             "SELECT source_offset FROM cursor WHERE partition_no = %s FOR UPDATE",
             [before.partition],
         ).fetchone()
-        stands = row[0] if row else -1
+        stands = row[0] if row else None
         if stands != before.offset:
             raise BrokenInvariant(
                 f"partition {before.partition}: the cursor stands at {stands}, this worker"
@@ -274,7 +277,7 @@ class Books:
                     " ON CONFLICT (payer) DO UPDATE SET version = excluded.version",
                     [partition, flush.after.offset, sorted(booked.dirty)],
                 )
-            cursor.execute(_UPSERT_CURSOR, _cursor_row(flush))
+            cursor.execute(_UPSERT_CURSOR, _cursor_row(flush.after, flush.anchor))
         write_reversals(self._connection, partition, booked)
 
 
@@ -298,10 +301,14 @@ _UPSERT_SEQUENCE = (
     " recent = excluded.recent"
 )
 _CURSOR_NAMES = [name.strip() for name in _CURSOR.split(",")]
-_UPSERT_CURSOR = (
+_INSERT_CURSOR = (
     f"INSERT INTO cursor (partition_no, topic_id, metered_digest, {_CURSOR})"
     f" VALUES ({', '.join(['%s'] * (3 + len(_CURSOR_NAMES)))})"
-    " ON CONFLICT (partition_no) DO UPDATE SET topic_id = excluded.topic_id,"
+    " ON CONFLICT (partition_no) DO "
+)
+_PLANT_CURSOR = f"{_INSERT_CURSOR} NOTHING"
+_UPSERT_CURSOR = (
+    f"{_INSERT_CURSOR} UPDATE SET topic_id = excluded.topic_id,"
     " metered_digest = excluded.metered_digest, "
     + ", ".join(f"{name} = excluded.{name}" for name in _CURSOR_NAMES)
 )
@@ -311,19 +318,18 @@ def _count_list(counts: Counts) -> list[int]:
     return [getattr(counts, name) for name in COUNT_NAMES]
 
 
-def _cursor_row(flush: Flush) -> list[object]:
-    after = flush.after
+def _cursor_row(cursor: Cursor, anchor: Anchor) -> list[object]:
     return [
-        after.partition,
-        flush.anchor.topic_id,
-        flush.anchor.metered_digest,
-        after.offset,
-        after.metered_offset,
-        after.tick.serial,
-        after.tick.time,
-        after.tick.fact_position,
-        after.log_time,
-        *_count_list(after.counts),
+        cursor.partition,
+        anchor.topic_id,
+        anchor.metered_digest,
+        cursor.offset,
+        cursor.metered_offset,
+        cursor.tick.serial,
+        cursor.tick.time,
+        cursor.tick.fact_position,
+        cursor.log_time,
+        *_count_list(cursor.counts),
     ]
 
 
