@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from math import inf
 from random import Random
 from time import monotonic
 from types import TracebackType
@@ -24,6 +25,8 @@ from pipeline.stores.clock import wall_clock
 AHEAD_S = 3
 """Usage is sent so long before its time: a slow machine keeps it before its period's cut."""
 REPEAT_WITHIN_S = 6.0
+HOLD_BACK_S = 2.0
+"""A gap is filled so soon that what was held back still finds its period open."""
 _HOUR = 3600 * SECOND
 _BATCH, _BESIDE = 150, 20
 _PAUSE_S = 0.1
@@ -41,7 +44,7 @@ class Load:
     """What sends a few fresh events more in each round, on a way of its own."""
     _number: int = 0
     _sequences: dict[int, int] = field(default_factory=dict)
-    _held_back: dict[int, tuple[int, list[UsageEvent]]] = field(default_factory=dict)
+    _held_back: dict[int, tuple[float, int, list[UsageEvent]]] = field(default_factory=dict)
     _events: deque[tuple[float, UsageEvent]] = field(default_factory=deque)
     _messages: deque[tuple[float, Sent]] = field(default_factory=deque)
     _sending: threading.Lock = field(default_factory=threading.Lock)
@@ -68,8 +71,9 @@ class Load:
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
-        """Send nothing for the time of a block; what was sent, the broker has."""
+        """Send nothing for the time of a block; the broker has everything, no gap is open."""
         with self._sending:
+            self._release_all()
             yield
         if self._failed:
             raise self._failed[0]
@@ -82,12 +86,11 @@ class Load:
             while not self._stop.wait(_PAUSE_S):
                 with self._sending:
                     for partition, names in homes.items():
+                        self._release(partition, HOLD_BACK_S)
                         self._send(partition, names)
                     self.beside(self._fresh(self.customers)[:_BESIDE])
                     self.traffic.flush()
-            for partition in homes:
-                self._release(partition)
-            self.traffic.flush()
+            self._release_all()
         except BaseException as error:
             self._failed.append(error)
 
@@ -120,16 +123,22 @@ class Load:
         first = self._sequences.get(partition, 0)
         self._sequences[partition] = first + len(events)
         if partition not in self._held_back and self.chance.random() < 0.1:
-            self._held_back[partition] = (first, events)
+            self._held_back[partition] = (monotonic(), first, events)
             return
         one = self.traffic.sequenced(first, *events, producer="load")
         self._messages.append((monotonic(), one))
 
-    def _release(self, partition: int) -> None:
-        """Fill the gap that was left in a sequence."""
-        if partition in self._held_back:
-            first, events = self._held_back.pop(partition)
+    def _release(self, partition: int, after_s: float = 0.0) -> None:
+        """Fill the gap that was left in a sequence, if it is that old."""
+        since, first, events = self._held_back.get(partition, (inf, 0, []))
+        if monotonic() - since >= after_s:
+            del self._held_back[partition]
             self.traffic.sequenced(first, *events, producer="load")
+
+    def _release_all(self) -> None:
+        for partition in list(self._held_back):
+            self._release(partition)
+        self.traffic.flush()
 
     def _send_bad(self, names: list[str]) -> None:
         one, other = self._fresh(names)[:2]
