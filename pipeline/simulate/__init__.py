@@ -1,5 +1,5 @@
 """Simulate: the real worker loops over servers in memory, one seed deciding everything.
 
-story (facts, usage) ─> log, database in memory <─ the real workers <─ faults
+decisions, story (facts, usage) ─> log, database in memory <─ the real workers <─ faults
 └──────────> auditor, which shares no code with them
 """

@@ -13,11 +13,11 @@ from hashlib import sha256
 from random import Random
 from typing import cast
 
-from pipeline.core.calendar import SECOND, Instant, instant_text
+from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.identity import Json
-from pipeline.simulate.billing import Billing, ExpectedLine
+from pipeline.simulate.billing import Billing, ExpectedLine, minor
 from pipeline.simulate.database import Tables
-from pipeline.simulate.story import METERS
+from pipeline.simulate.quantities import point_of, width_us
 from pipeline.simulate.witness import Witness
 from pipeline.stores.postgres.drafts import Draft
 
@@ -77,7 +77,7 @@ class Auditor:
             sums[1] += Fraction(part.sum, 10**series.scale)
         must: dict[tuple[str, str, Instant], list[Fraction]] = {}
         for each in self.witness.counted:
-            event, width = each.event, METERS[each.event.meter][1] * SECOND
+            event, width = each.event, width_us(each.event.meter)
             place = (event.customer, event.meter, event.time // width * width)
             sums = must.setdefault(place, [Fraction(0)] * 2)
             sums[0] += 1
@@ -85,6 +85,19 @@ class Auditor:
         for place in sorted(kept.keys() | must.keys()):
             if kept.get(place) != must.get(place):
                 yield "once", f"{place}: kept {kept.get(place)}, counted {must.get(place)}"
+        yield from self._points()
+
+    def _points(self) -> Iterator[Fault]:
+        """Whatever single events are kept for stands as often as it was told."""
+        kept, must = Counter[object](), Counter[object]()
+        for (series, time, _, _), (value, told) in self.tables.points.items():
+            kept[series.customer, series.meter, time, Fraction(value, 10**series.scale)] += told
+        for each in self.witness.counted:
+            place = point_of(each.event)
+            if place is not None:
+                must[each.event.customer, each.event.meter, *place] += 1
+        for point in sorted((kept - must).keys() | (must - kept).keys(), key=str):
+            yield "once", f"point {point}: kept {kept[point]} times, told {must[point]}"
 
     def _cuts(self) -> Iterator[Fault]:
         kept = {place: row.serial for place, row in self.tables.cuts.items()}
@@ -140,7 +153,7 @@ class Auditor:
         found = {}
         for partition, (cursor, _) in self.tables.cursors.items():
             book = self.billing.book(cursor.tick.fact_position)
-            for kind, payer in sorted(book):
+            for kind, payer in sorted(book.latest):
                 if kind != "customer" or self.witness.home(payer) != partition:
                     continue
                 ahead = self.billing.open(book, payer, cursor.log_time, cursor.tick.serial)
@@ -200,11 +213,23 @@ def _line_fault(told: Mapping[str, Json], must: ExpectedLine) -> str:
         ("total", told["total_minor"], must.total_minor),
     ]
     if must.quantity is not None:
-        pairs.append(("quantity", Fraction(str(told["quantity"])), must.quantity))
+        pairs.append(("quantity", str(told["quantity"]), _text(must.quantity)))
         children = cast(list[dict[str, int]], told["children"])
         pairs.append(("children", sum(c["total_minor"] for c in children), must.total_minor))
     wrong = [f"{name} {is_} for {due}" for name, is_, due in pairs if is_ != due]
     return f"{must.source} from {must.start}: {', '.join(wrong)}" if wrong else ""
+
+
+def _text(quantity: Fraction) -> str:
+    """Return a quantity as it is printed: to 12 decimals where it has no end."""
+    rest = quantity.denominator
+    for prime in (2, 5):
+        while rest % prime == 0:
+            rest //= prime
+    places = 12 if rest > 1 else quantity.denominator.bit_length()
+    whole = minor(abs(quantity), places)
+    text = f"{whole // 10**places}.{whole % 10**places:0{places}d}".rstrip("0").rstrip(".")
+    return f"-{text}" if quantity < 0 and whole else text
 
 
 def _differences(

@@ -1,7 +1,7 @@
 """The billing of the auditor: what each document must say, from facts and counted events.
 
 Owns: periods, cuts, lines and amounts, in fractions, from the bodies of facts.
-Does not own: which events count (witness.py), comparing (auditor.py).
+Does not own: which events count (witness.py), quantities (quantities.py), comparing (auditor.py).
 Law: it shares no step with the pipeline.
 """
 
@@ -12,18 +12,25 @@ from fractions import Fraction
 from functools import cache, partial
 from typing import cast
 
-from pipeline.catalog.facts import Fact
+from pipeline.catalog.facts import Fact, FactKind
 from pipeline.core.calendar import SECOND, Instant, instant_text, parse_instant
-from pipeline.core.identity import Json
-from pipeline.simulate.story import METERS
+from pipeline.simulate.decisions import Body
+from pipeline.simulate.quantities import Stretch, quantity
 from pipeline.simulate.witness import Counted, Witness
 
-Body = Mapping[str, Json]
-Book = Mapping[tuple[str, str], Body]
-"""The latest body of every subject, by (kind, subject)."""
+Revision = tuple[Instant, Body]
+"""From when on a plan's prices are these."""
 Closing = tuple[str, Instant]
 """(currency, instant)."""
 DIGITS = {"EUR": 2, "JPY": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """What is in force: the latest body of every (kind, subject), each plan's revisions."""
+
+    latest: Mapping[tuple[str, str], Body]
+    plans: Mapping[str, Sequence[Revision]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,7 @@ class Billing:
             self._used.setdefault((each.event.customer, each.event.meter), []).append(each)
         for serial, tick in sorted(self.witness.ticks.items()):
             book = self.book(tick.fact_position)
-            grace = cast(int, book["rules", "rules"]["grace_s"]) * SECOND
+            grace = cast(int, book.latest["rules", "rules"]["grace_s"]) * SECOND
             for payer, currency, end in _ends(book, tick.time - grace):
                 self.cuts.setdefault((payer, currency, end), serial)
 
@@ -75,7 +82,12 @@ class Billing:
         """Return what is in force at a fact position."""
         if position not in self._books:
             until = self.facts[:position]
-            self._books[position] = {(str(f.kind.value), f.subject): f.body for f in until}
+            plans: dict[str, list[Revision]] = {}
+            for fact in until:
+                if fact.kind is FactKind.PLAN:
+                    plans[fact.subject] = _revised(plans.get(fact.subject, []), fact.body)
+            latest = {(str(f.kind.value), f.subject): f.body for f in until}
+            self._books[position] = Book(latest, plans)
         return self._books[position]
 
     def issued(self, payer: str, currency: str, until: int) -> "Issued":
@@ -130,18 +142,21 @@ class Billing:
         currency, instant = closing
         found = []
         for name, subscription in _subscriptions(book, payer):
-            plan = book["plan", str(subscription["plan"])]
-            if plan["currency"] != currency:
+            plan = str(subscription["plan"])
+            if book.latest["plan", plan]["currency"] != currency:
                 continue
-            for card in cast(Sequence[Body], plan["prices"]):
-                until = carried.get((name, str(card["id"])), -1)
-                for cycle, end in _periods(plan, subscription, instant):
+            revisions = book.plans[plan]
+            for card in sorted({str(card["id"]) for _, body in revisions for card in _cards(body)}):
+                until = carried.get((name, card), -1)
+                for cycle, end in _periods(book, subscription, instant):
                     if cycle[0] >= instant or end > instant or end <= until:
                         continue
-                    served = (max(cycle[0], until), end)
-                    share = Fraction(served[1] - served[0], cycle[1] - cycle[0])
-                    found.append(self._line(name, payer, card, currency, served, share, inside))
-                    carried[name, str(card["id"])] = end
+                    parts = _parts(revisions, card, (max(cycle[0], until), end))
+                    for part, body in parts:
+                        whole = (parts[0][0][0], part[1])
+                        spans = _Spans(cycle, whole, part)
+                        found.append(self._line(name, payer, body, currency, spans, inside))
+                        carried[name, card] = part[1]
         return sorted(found, key=lambda line: (line.source, line.start))
 
     def _line(
@@ -150,42 +165,64 @@ class Billing:
         payer: str,
         card: Body,
         currency: str,
-        served: tuple[Instant, Instant],
-        share: Fraction,
+        spans: "_Spans",
         inside: Callable[[Counted], bool],
     ) -> ExpectedLine:
         price, digits = cast(Body, card["price"]), DIGITS[currency]
-        used = None
+        (start, end), used = spans.part, None
         if card["meter"] is None:
+            share = Fraction(end - start, spans.cycle[1] - spans.cycle[0])
             total = minor(Fraction(str(price["amount"])) * share, digits)
         else:
-            used = self._quantity(payer, str(card["meter"]), served, inside)
+            meter = str(card["meter"])
+            counted = [each for each in self._used.get((payer, meter), ()) if inside(each)]
+            used = quantity(meter, counted, spans.whole)
             total = _usage_total(price, used, digits)
-        source, (start, end) = f"{subscription}/{card['id']}", served
+            if spans.whole[0] != start:  # tiers carry over from the part that is billed already
+                before = quantity(meter, counted, (spans.whole[0], start))
+                total -= _usage_total(price, before, digits)
+                used -= before
+        source = f"{subscription}/{card['id']}"
         return ExpectedLine(source, instant_text(start), instant_text(end), used, total)
 
-    def _quantity(
-        self,
-        payer: str,
-        meter: str,
-        served: tuple[Instant, Instant],
-        inside: Callable[[Counted], bool],
-    ) -> Fraction:
-        """Return what was used in the windows that begin in a period."""
-        aggregation, window_s = METERS[meter]
-        width = window_s * SECOND
-        values = [
-            Fraction(each.event.value)
-            for each in self._used.get((payer, meter), ())
-            if served[0] <= each.event.time // width * width < served[1] and inside(each)
-        ]
-        match aggregation:
-            case "count":
-                return Fraction(len(values))
-            case "sum":
-                return sum(values, Fraction(0))
-            case _:
-                return max(values, default=Fraction(0))
+
+@dataclass(frozen=True, slots=True)
+class _Spans:
+    """The cycle a line is of, the stretch whose usage its tiers count, and what it bills."""
+
+    cycle: Stretch
+    whole: Stretch
+    part: Stretch
+
+
+def _revised(before: Sequence[Revision], body: Body) -> list[Revision]:
+    """Return a plan's revisions after one more: with a date it replaces what was to come then."""
+    if not before or "effective" not in body:
+        return [(_EVER, body)]
+    since = parse_instant(body["effective"])
+    return [before[0], *(each for each in before[1:] if each[0] < since), (since, body)]
+
+
+def _cards(plan: Body) -> Sequence[Body]:
+    return cast(Sequence[Body], plan["prices"])
+
+
+def _parts(revisions: Sequence[Revision], card: str, served: Stretch) -> list[tuple[Stretch, Body]]:
+    """Return the parts of a period in which a card says the same, and what it says there."""
+    found: list[tuple[Stretch, Body]] = []
+    ends = [since for since, _ in revisions[1:]] + [served[1]]
+    for (since, plan), until in zip(revisions, ends, strict=True):
+        start, end = max(since, served[0]), min(until, served[1])
+        for body in _cards(plan):
+            if body["id"] != card or start >= end:
+                continue
+            if found and found[-1][1] == body and found[-1][0][1] == start:
+                start = found.pop()[0][0]
+            found.append(((start, end), body))
+    return found
+
+
+_EVER: Instant = -1
 
 
 def minor(amount: Fraction, digits: int) -> int:
@@ -195,8 +232,8 @@ def minor(amount: Fraction, digits: int) -> int:
 
 def _usage_total(price: Body, used: Fraction, digits: int) -> int:
     if price["type"] == "unit":
-        return minor(used * Fraction(str(price["unit_amount"])), digits)
-    total, below = 0, Fraction(0)
+        return minor(max(used, Fraction(0)) * Fraction(str(price["unit_amount"])), digits)
+    total, below, used = 0, Fraction(0), max(used, Fraction(0))
     for place, tier in enumerate(cast(Sequence[Body], price["tiers"])):
         top = tier["up_to"]
         end = used if top is None else min(used, Fraction(str(top)))
@@ -209,15 +246,16 @@ def _usage_total(price: Body, used: Fraction, digits: int) -> int:
 
 
 def _subscriptions(book: Book, payer: str) -> Iterator[tuple[str, Body]]:
-    for (kind, name), body in sorted(book.items(), key=lambda entry: entry[0]):
+    for (kind, name), body in sorted(book.latest.items(), key=lambda entry: entry[0]):
         if kind == "subscription" and body["customer"] == payer:
             yield name, body
 
 
 def _periods(
-    plan: Body, subscription: Body, until: Instant
+    book: Book, subscription: Body, until: Instant
 ) -> Iterator[tuple[tuple[Instant, Instant], Instant]]:
     """Yield each cycle that begins by `until`, and where it is cut off."""
+    plan = book.latest["plan", str(subscription["plan"])]
     width = _seconds(str(plan["cycle"])) * SECOND
     start = parse_instant(subscription["start"])
     stop = subscription["end"]
@@ -233,10 +271,10 @@ def _ends(
 ) -> set[tuple[str, str, Instant]]:
     """Return (payer, currency, end) of periods that end by `until` and began by `began`."""
     found = set()
-    for (kind, _), body in book.items():
+    for (kind, _), body in book.latest.items():
         if kind == "subscription":
-            plan = book["plan", str(body["plan"])]
-            for cycle, end in _periods(plan, body, until if began is None else began):
+            plan = book.latest["plan", str(body["plan"])]
+            for cycle, end in _periods(book, body, until if began is None else began):
                 if end <= until and (began is None or cycle[0] <= began):
                     found.add((str(body["customer"]), str(plan["currency"]), end))
     return found

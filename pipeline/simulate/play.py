@@ -17,10 +17,11 @@ from pipeline.simulate import roles
 from pipeline.simulate.auditor import Auditor, Violation
 from pipeline.simulate.billing import Billing
 from pipeline.simulate.database import MemoryDatabase
+from pipeline.simulate.decisions import HORIZON_S, TOLERANCE_S
 from pipeline.simulate.group import Group
 from pipeline.simulate.log import Kept, MemoryTopics
 from pipeline.simulate.roles import Parts, Role, Stage
-from pipeline.simulate.story import HORIZON_S, TOLERANCE_S, Story
+from pipeline.simulate.story import Story
 from pipeline.simulate.witness import Witness
 from pipeline.simulate.world import Chances, Crashed, World
 from pipeline.stores.kafka import usage_log
@@ -109,7 +110,7 @@ class _Play:
     def run(self) -> None:
         """Play: set up, faults, calm, the end."""
         world = self.world
-        self._write_facts(lambda _: self.story.first())
+        self._write_facts(lambda _: self.story.decisions.first())
         for role in self.roles.values():
             role.launch()
         world.run_until(world.now + 3 * SECOND)
@@ -161,7 +162,7 @@ class _Play:
             self.stage.topics.append(usage_log(self.stage.around.stack), partition, kept)
 
     def _decide(self) -> None:
-        self._write_facts(lambda known: self.story.decide(known, self.world.now))
+        self._write_facts(lambda known: self.story.decisions.next(known, self.world.now))
 
     def _write_facts(self, decide: Callable[[Sequence[Fact]], Sequence[NewFact]]) -> None:
         process = self.world.start("operator")
@@ -218,7 +219,7 @@ class _Play:
         ticks = {serial: tick for serial, (tick, _) in tables.ticks.items()}
         partitions, name = stage.around.partitions, usage_log(stage.around.stack)
         messages = {encode_tick(tick, partitions): serial for serial, tick in ticks.items()}
-        witness = Witness(partitions, ticks, messages, self.story.sent)
+        witness = Witness(partitions, ticks, messages, self.story.sent, self.story.decisions.meters)
         for number in range(partitions):
             witness.hear(number, stage.topics.records[name, number])
         faults = [*stage.faults, *self._ack_faults()]

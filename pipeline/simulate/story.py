@@ -1,7 +1,8 @@
-"""The story of one seed: what people decide, and what agents and strangers send.
+"""The story of one seed: what agents and strangers send.
 
-Owns: a catalog of half-minute cycles that keeps changing, usage that comes in every order.
-Does not own: when (play.py), what must become of it (auditor.py).
+Owns: usage that comes in every order, twice, under another's key, and noise.
+Does not own: what people decide (decisions.py), when anything is sent (play.py), what must become
+of it (auditor.py).
 """
 
 from collections.abc import Sequence
@@ -10,20 +11,21 @@ from decimal import Decimal
 from random import Random
 from typing import cast
 
-from pipeline.catalog.changes import first_facts
-from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.collect.batch import Mode, pack_events
 from pipeline.collect.event import UsageEvent
-from pipeline.core.calendar import SECOND, Instant, instant_text
-from pipeline.core.identity import Json, partition_of
+from pipeline.core.calendar import SECOND, Instant
+from pipeline.core.identity import partition_of
+from pipeline.simulate.decisions import (
+    CUSTOMERS,
+    DIMENSIONS,
+    HORIZON_S,
+    METERS,
+    TOLERANCE_S,
+    Decisions,
+    Names,
+)
 from pipeline.simulate.log import Kept
-from pipeline.simulate.world import BEGIN
 from pipeline.stores.codec import encode_batch
-
-CUSTOMERS = ("acme", "globex", "hooli", "initech", "stark", "umbrella")
-METERS = {"calls": ("count", 10), "gigabytes": ("sum", 15), "peak": ("max", 30)}
-"""Aggregation and window in seconds, by meter."""
-HORIZON_S, TOLERANCE_S = 60, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,121 +48,12 @@ class Story:
     _events: list[UsageEvent] = field(default_factory=list)
     _records: list[tuple[int, Kept]] = field(default_factory=list)
     _places: dict[tuple[str, str, int], int] = field(default_factory=dict)
-    _named: int = 0
+    names: Names = field(default_factory=Names)
+    decisions: Decisions = field(init=False)
 
-    # --- facts ---
-
-    def first(self) -> list[NewFact]:
-        """Return the facts that open the log, with something to sell."""
-        grace_s = self.random.randint(2, 12)
-        return [
-            *first_facts(self.partitions, HORIZON_S, TOLERANCE_S, grace_s, "2026.1"),
-            _fact(FactKind.ISSUER, id="talea", name="Talea", number_prefix="T-"),
-            *(self._meter(name) for name in METERS),
-            self._plan("gold"),
-            self._plan("silver"),
-            *(self._customer(name) for name in CUSTOMERS[:4]),
-            *(self._subscription(name, BEGIN) for name in CUSTOMERS[:3]),
-        ]
-
-    def decide(self, known: Sequence[Fact], now: Instant) -> list[NewFact]:
-        """Return what somebody decides next."""
-        latest = {(fact.kind, fact.subject): fact.body for fact in known}
-        subscribed = [body for (kind, _), body in latest.items() if kind is FactKind.SUBSCRIPTION]
-        match self.random.randrange(7):
-            case 0:
-                name = self.random.choice(CUSTOMERS)
-                there = (FactKind.CUSTOMER, name) in latest
-                back = now + self.random.randint(-50, 20) * SECOND
-                return [*([] if there else [self._customer(name)]), self._subscription(name, back)]
-            case 1 | 2:
-                body = dict(self.random.choice(subscribed))
-                end = now + self.random.randint(-40, 60) * SECOND
-                start = cast(str, body["start"])
-                ended = None if self.random.random() < 0.2 else instant_text(end)
-                body["end"] = ended if ended is None or ended > start else None
-                return [NewFact(FactKind.SUBSCRIPTION, str(body["id"]), body)]
-            case 3 | 4:
-                plans = sorted(name for kind, name in latest if kind is FactKind.PLAN)
-                return [self._repriced(latest[FactKind.PLAN, self.random.choice(plans)])]
-            case 5:
-                rules = dict(latest[FactKind.RULES, "rules"], grace_s=self.random.randint(0, 15))
-                return [NewFact(FactKind.RULES, "rules", rules)]
-            case _:
-                plan = self._plan(self._name("plan"))
-                name = self.random.choice(CUSTOMERS[:4])
-                return [plan, self._subscription(name, now, plan.subject)]
-
-    def _name(self, stem: str) -> str:
-        self._named += 1
-        return f"{stem}-{self._named}"
-
-    def _amount(self) -> str:
-        return f"{self.random.randint(0, 9)}.{self.random.randint(0, 9999):04d}"
-
-    def _meter(self, name: str) -> NewFact:
-        aggregation, window_s = METERS[name]
-        dimensions: list[Json] = ["region"] if name == "gigabytes" else []
-        return _fact(
-            FactKind.METER,
-            id=name,
-            aggregation=aggregation,
-            unit="unit",
-            window_s=window_s,
-            dimensions=dimensions,
-        )
-
-    def _plan(self, name: str) -> NewFact:
-        tiers: list[Json] = [
-            {"up_to": "7.5", "unit_amount": self._amount(), "flat_amount": self._amount()},
-            {"up_to": "20", "unit_amount": self._amount(), "flat_amount": "0"},
-            {"up_to": None, "unit_amount": self._amount(), "flat_amount": self._amount()},
-        ]
-        prices: list[Json] = [
-            _price("base", None, type="flat", amount=self._amount()[:4]),
-            _price("calls", "calls", type="unit", unit_amount=self._amount()),
-            _price("traffic", "gigabytes", type="graduated", tiers=tiers),
-            _price("peak", "peak", type="unit", unit_amount=self._amount()),
-        ]
-        return _fact(
-            FactKind.PLAN,
-            id=name,
-            name=name.title(),
-            issuer="talea",
-            currency=self.random.choice(["EUR", "EUR", "JPY"]),
-            cycle=self.random.choice(["PT30S", "PT45S", "PT1M"]),
-            payment_days=14,
-            prices=self.random.sample(prices, self.random.randint(2, 4)),
-        )
-
-    def _repriced(self, before: object) -> NewFact:
-        """Return a plan with other amounts, perhaps with a price fewer."""
-        body = dict(cast(dict[str, Json], before))
-        prices = [dict(price) for price in cast(list[dict[str, Json]], body["prices"])]
-        if len(prices) > 1 and self.random.random() < 0.2:
-            prices.pop(self.random.randrange(len(prices)))
-        for each in prices:
-            price = dict(cast(dict[str, Json], each["price"]))
-            if price["type"] == "unit":
-                price["unit_amount"] = self._amount()
-            each["price"] = price
-        return NewFact(FactKind.PLAN, str(body["id"]), {**body, "prices": list(prices)})
-
-    def _customer(self, name: str) -> NewFact:
-        return _fact(FactKind.CUSTOMER, id=name, time_zone="UTC", profile={})
-
-    def _subscription(self, customer: str, start: Instant, plan: str = "") -> NewFact:
-        name = self._name("sub")
-        return _fact(
-            FactKind.SUBSCRIPTION,
-            id=name,
-            customer=customer,
-            plan=plan or self.random.choice(["gold", "silver"]),
-            start=instant_text(start + self.random.randint(-9_000_000, 9_000_000)),
-            end=None,
-        )
-
-    # --- usage ---
+    def __post_init__(self) -> None:
+        """Begin with what is sold."""
+        self.decisions = Decisions(self.random, self.partitions, self.names)
 
     def message(self, now: Instant) -> tuple[int, Kept]:
         """Return the next record of the usage log and its partition."""
@@ -200,18 +93,24 @@ class Story:
     def _event(self, partition: int, now: Instant, source: str = "shop") -> UsageEvent:
         own = [name for name in CUSTOMERS if partition_of(name, self.partitions) == partition]
         customer = self.random.choice(own or CUSTOMERS)  # without own: of the wrong partition
-        meter = self.random.choice(sorted(METERS))
-        dimensions = {"region": self.random.choice("ab")} if meter == "gigabytes" else {}
+        meter = self.random.choice(self.decisions.meters)
+        told = [name for name in told_by(meter) if self.random.random() < 0.9]
+        dimensions = {name: self.random.choice(DIMENSIONS[name]) for name in told}
         value = Decimal(self.random.randint(0, 9_999)).scaleb(-self.random.randint(0, 3))
         return UsageEvent(
             customer,
             meter if self.random.random() < 0.98 else "unheard-of",
-            now + self._lateness(),
+            self._time(now),
             value,
-            self._name("event") if source else "",
+            self.names.new("event") if source else "",
             source,
             dimensions,
         )
+
+    def _time(self, now: Instant) -> Instant:
+        """Return an event's time: now and then of a whole second, as many another's."""
+        time = now + self._lateness()
+        return time - time % SECOND if self.random.random() < 0.3 else time
 
     def _lateness(self) -> Instant:
         """Return how far event time lies from now: mostly near, now and then at an edge."""
@@ -257,9 +156,7 @@ class Story:
                 return (home + 1) % self.partitions, kept
 
 
-def _fact(kind: FactKind, **body: Json) -> NewFact:
-    return NewFact(kind, str(body["id"]), body)
-
-
-def _price(name: str, meter: str | None, **price: Json) -> dict[str, Json]:
-    return {"id": name, "name": name.title(), "meter": meter, "price": price}
+def told_by(meter: str) -> Sequence[str]:
+    """Return the dimensions that usage of a meter may tell."""
+    own, of = METERS[meter].get("dimensions", []), METERS[meter].get("of")
+    return [*cast(list[str], own), *([of] if isinstance(of, str) else [])]

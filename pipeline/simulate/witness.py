@@ -1,31 +1,33 @@
 """The witness: what became of every event of the log, worked out the plainest way.
 
 Owns: the gate, repeats by key and by sequence, over sets and dictionaries.
-Does not own: money (ledger_audit.py).
+Does not own: money (billing.py).
 Law: it shares no step with the pipeline; it knows what senders meant, not what bytes say.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.collect.event import UsageEvent
 from pipeline.core.calendar import SECOND, Instant
-from pipeline.core.identity import partition_of
+from pipeline.core.identity import event_key, partition_of, sequenced_key
 from pipeline.meter.ticks import Tick
+from pipeline.simulate.decisions import HORIZON_S, TOLERANCE_S
 from pipeline.simulate.log import Kept
-from pipeline.simulate.story import HORIZON_S, METERS, TOLERANCE_S, Sent
+from pipeline.simulate.story import Sent
 
 _HORIZON, _TOLERANCE = HORIZON_S * SECOND, TOLERANCE_S * SECOND
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """An event that counts, and where it stands."""
+    """An event that counts, where it stands, and what tells it from others of its time."""
 
     partition: int
     offset: int
     event: UsageEvent
+    key: bytes
 
 
 @dataclass(slots=True)
@@ -39,6 +41,7 @@ class Witness:
     ticks: Mapping[int, Tick]
     tick_messages: Mapping[bytes, int]
     sent: Mapping[bytes, Sent]
+    meters: Collection[str]
     counted: list[Counted] = field(default_factory=list)
     outcomes: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     tick_places: dict[tuple[int, int], int] = field(default_factory=dict)
@@ -93,10 +96,12 @@ class _Walk:
             return
         if any(event.time > self.log_time + _TOLERANCE for event in sent.events):
             self.log_time = max(self.log_time, self.witness.ticks[self.serial + 1].time)
-        for event, outcome in zip(sent.events, self._outcomes(sent, record.value), strict=True):
+        outcomes = self._outcomes(sent, record.value)
+        for at, (event, outcome) in enumerate(zip(sent.events, outcomes, strict=True)):
             told[outcome] += 1
             if outcome == "fresh":
-                self.witness.counted.append(Counted(self.partition, offset, event))
+                key = self._key(sent, at)
+                self.witness.counted.append(Counted(self.partition, offset, event, key))
                 self._twice(event)
 
     def _outcomes(self, sent: Sent, message: bytes) -> list[str]:
@@ -107,9 +112,15 @@ class _Walk:
         pairs = zip(sent.events, by_time, strict=True)
         return [outcome or self._by_key(event) for event, outcome in pairs]
 
+    def _key(self, sent: Sent, at: int) -> bytes:
+        event = sent.events[at]
+        if sent.producer:
+            return sequenced_key(sent.producer, sent.epoch, self.partition, sent.first + at)
+        return event_key(event.customer, event.source, event.id)
+
     def _by_time(self, event: UsageEvent) -> str:
         home = partition_of(event.customer, self.witness.partitions)
-        if event.meter not in METERS or home != self.partition:
+        if event.meter not in self.witness.meters or home != self.partition:
             return "rejected"
         if event.time > self.log_time + _TOLERANCE:
             return "rejected"

@@ -1,21 +1,24 @@
 """Planted defects: each is a stack with one part put in another way, as others have built it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from pipeline.book.booking import BookedRows
+from pipeline.catalog.facts import Fact
 from pipeline.collect.batch import UsageBatch
 from pipeline.dedupe.claims import Behind, Claim, Delivery, Judged, Verdict
+from pipeline.invoice.usage import UsagePart, UsageRequest, Used
 from pipeline.meter.slices import Counts, Rows, Slice
 from pipeline.simulate.claims import MemoryClaims, MemoryRedis
 from pipeline.simulate.log import MemorySender
 from pipeline.simulate.papers_session import WorkerSession
 from pipeline.simulate.roles import Parts
 from pipeline.stores.postgres.books import Flush
+from pipeline.stores.postgres.usage import NO_CUT
 from pipeline.stores.records import encode_slices, open_message, read_slices
 from pipeline.topology import USAGE_METERED
 from pipeline.workers.metering import MeteringLine
@@ -201,6 +204,39 @@ def _joined(one: Rows, other: Rows) -> Rows:
     )
 
 
+class ForgetsLevels(WorkerSession):
+    """Of a level knows only what was told within the period."""
+
+    def read_usage(
+        self, requests: Iterable[UsageRequest], below_cut: int = NO_CUT
+    ) -> dict[UsageRequest, list[Used]]:
+        found = super().read_usage(requests, below_cut)
+        return {
+            request: [u for u in used if isinstance(u, UsagePart) or u.time >= request.start]
+            for request, used in found.items()
+        }
+
+
+class OnePointATime(WorkerSession):
+    """Keeps one point of each time: of two events of one instant the second replaces the first."""
+
+    def write_flush(self, flush: Flush) -> None:
+        super().write_flush(flush)
+        last = {place[:2]: place for place in self.tables.points}
+        for place in list(self.tables.points):
+            if last[place[:2]] != place:
+                del self.tables.points[place]
+
+
+class AtOnce(WorkerSession):
+    """Takes a price that is dated for in force at once."""
+
+    def read_facts(self, after: int, until: int | None = None) -> list[Fact]:
+        found = super().read_facts(after, until)
+        undated = [{k: v for k, v in f.body.items() if k != "effective"} for f in found]
+        return [replace(f, body=body) for f, body in zip(found, undated, strict=True)]
+
+
 DEFECTS = {
     "acks before the broker has the slice": (Parts(line=AcksFirst), 8),
     "claims without an owner": (Parts(redis=SetNx), 4),
@@ -210,5 +246,8 @@ DEFECTS = {
     "a claim for a refused event": (Parts(claims=ClaimsEverything, line=Remembers), 12),
     "claims in two round trips": (Parts(redis=ReadThenWrite, claims=TwoTrips), 12),
     "slices merged across messages": (Parts(sender=Merges), 8),
+    "a level that forgets what held before": (Parts(session=ForgetsLevels), 12),
+    "one point of each instant": (Parts(session=OnePointATime), 12),
+    "a dated price in force at once": (Parts(session=AtOnce), 8),
 }
 """The part that is wrong, and within how many seeds that must be seen."""
