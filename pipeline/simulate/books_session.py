@@ -79,8 +79,7 @@ class BookSession(FactSession):
             row = CutRow(cut.serial, partition)
             insert(tables.cuts, (cut.payer, cut.currency, cut.instant), row)
         for payer in sorted(booked.dirty):
-            kept = tables.dirty.get(payer, (partition, 0))[0]
-            tables.dirty[payer] = (kept, flush.after.offset)
+            tables.dirty.setdefault(payer, partition)
         tables.cursors[partition] = (flush.after, flush.anchor)
         self._write_reversals(partition, booked)
 

@@ -65,7 +65,8 @@ class Tables:
     reversals: dict[tuple[int, Reversed], ReversalRow] = field(default_factory=dict)
     reversed: dict[tuple[SeriesKey, Instant, int], int] = field(default_factory=dict)
     cuts: dict[CutKey, CutRow] = field(default_factory=dict)
-    dirty: dict[str, tuple[int, int]] = field(default_factory=dict)
+    dirty: dict[str, int] = field(default_factory=dict)
+    """The partition of each marked payer, in the order in which they were first marked."""
     drafts: dict[str, Draft] = field(default_factory=dict)
     carried: dict[tuple[str, str, str, str], Instant] = field(default_factory=dict)
     prepared: dict[tuple[str, str, Instant, str, int], Prepared] = field(default_factory=dict)

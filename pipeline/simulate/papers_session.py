@@ -23,17 +23,13 @@ class WorkerSession(BookSession):
 
     # --- drafts ---
 
-    def dirty_payers(self, partitions: Iterable[int], count_max: int) -> list[tuple[str, int, int]]:
-        """Return (payer, partition, version) of payers to rate anew."""
+    def take_dirty(self, partitions: Iterable[int], count_max: int) -> list[tuple[str, int]]:
+        """Take off the marks that have waited longest; return (payer, partition) of each."""
         own = set(partitions)
-        found = [(p, *mark) for p, mark in self.tables.dirty.items() if mark[0] in own]
-        return sorted(found, key=lambda mark: mark[2])[:count_max]
-
-    def clean(self, rated: Sequence[tuple[str, int, int]]) -> None:
-        """Take off the marks that were there when the payers were rated."""
-        for payer, _, version in rated:
-            if self.tables.dirty.get(payer, (0, -1))[1] == version:
-                del self.tables.dirty[payer]
+        found = [mark for mark in self.tables.dirty.items() if mark[1] in own][:count_max]
+        for payer, _ in found:
+            del self.tables.dirty[payer]
+        return sorted(found)
 
     def drop_drafts(self, payers: Sequence[str], keep: Sequence[Draft]) -> None:
         """Delete the drafts of payers that are not among those kept."""

@@ -71,15 +71,13 @@ class OpenBooks(UsageSource, Protocol):
 class DraftStore(CursorSource, OpenBooks, Protocol):
     """Drafts, and the marks of payers to rate anew."""
 
-    def dirty_payers(
+    def take_dirty(
         self, partitions: Iterable[int], count_max: int
-    ) -> list[tuple[str, int, int]]: ...
+    ) -> Sequence[tuple[str, int]]: ...
 
     def drop_drafts(self, payers: Sequence[str], keep: Sequence[Draft]) -> None: ...
 
     def store_drafts(self, drafts: Iterable[Draft]) -> None: ...
-
-    def clean(self, rated: Sequence[tuple[str, int, int]]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +120,7 @@ def rate_dirty(
 
 def _rate_bite(store: DraftStore, known: Knowledge, partitions: Sequence[int], bite: int) -> int:
     with store.snapshot():
-        dirty = store.dirty_payers(partitions, bite)
+        dirty = store.take_dirty(partitions, bite)
         if not dirty:
             return 0
         drafts = []
@@ -131,9 +129,8 @@ def _rate_bite(store: DraftStore, known: Knowledge, partitions: Sequence[int], b
                 _log.error("a draft cannot be rated", payer=rated.payer, why=rated.why)
             else:
                 drafts.append(rated)
-        store.drop_drafts([payer for payer, _, _ in dirty], drafts)
+        store.drop_drafts([payer for payer, _ in dirty], drafts)
         store.store_drafts(drafts)
-        store.clean(dirty)
         return len(dirty)
 
 
@@ -147,13 +144,11 @@ def would_be(
         yield from _drafts(plan, usage)
 
 
-def _payers(
-    store: DraftStore, known: Knowledge, dirty: Iterable[tuple[str, int, int]]
-) -> list[Payer]:
+def _payers(store: DraftStore, known: Knowledge, dirty: Iterable[tuple[str, int]]) -> list[Payer]:
     """Return the dirty payers that are customers by now."""
     cursors = store.load_cursors()
     payers = []
-    for name, partition, _ in dirty:
+    for name, partition in dirty:
         cursor, _anchor = cursors[partition]
         catalog = known.catalog(cursor.tick.fact_position)
         if name in catalog.customers:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from secrets import token_hex
@@ -49,6 +49,7 @@ from pipeline.simulate.papers_session import WorkerSession
 from pipeline.simulate.world import Chances, World
 from pipeline.stores.postgres.books import Anchor, Flush
 from pipeline.stores.postgres.books import Books as PostgresBooks
+from pipeline.stores.postgres.connection import Overtaken
 from pipeline.stores.postgres.database import Database
 from pipeline.stores.postgres.documents import Prepared
 from pipeline.stores.postgres.drafts import Draft
@@ -332,9 +333,7 @@ def test_of_two_first_saves_at_once_one_is_refused(servers: Servers) -> None:
         with holder.transaction():  # holds both up in the midst of their transactions
             holder.execute("LOCK TABLE partition_tick IN EXCLUSIVE MODE")
             saved = [pool.submit(PostgresBooks(worker).save, [flush]) for worker in workers]
-            deadline = monotonic() + 20
-            while _held_up(holder) < len(workers) and monotonic() < deadline:
-                sleep(0.01)
+            _await_held_up(holder, len(workers))
         told = [error for future in saved if (error := future.exception(20))]
 
         assert [type(error) for error in told] == [BrokenInvariant]
@@ -350,6 +349,12 @@ def _held_up(session: Session) -> int:
         " AND application_name = 'talea contract'"
     ).fetchall()
     return int(rows[0][0])
+
+
+def _await_held_up(holder: Session, count: int) -> None:
+    deadline = monotonic() + 20
+    while _held_up(holder) < count and monotonic() < deadline:
+        sleep(0.01)
 
 
 def test_a_flush_that_repeats_a_row_leaves_nothing_behind(side: Side) -> None:
@@ -395,17 +400,80 @@ def test_sequences_and_cuts_come_back(side: Side) -> None:
     assert session.cut_before("acme", 2) is None
 
 
-def test_a_mark_made_meanwhile_stays(side: Side) -> None:
-    books, session = side.books(), side.session()
-    made = flushes(2)
-    books.save([made[0]])
-    rated = session.dirty_payers([0], 10)
-    books.save([made[1]])
-    session.clean(rated)
+def marking(*payers: set[str]) -> list[Flush]:
+    """Flushes of one partition, one after the other, that mark these payers and no more."""
+    stands = [Cursor(0), *(replace(Cursor(0), offset=offset) for offset in range(len(payers)))]
+    return [
+        Flush(before, after, ANCHOR, Booked(dirty=marked))
+        for (before, after), marked in zip(pairwise(stands), payers, strict=True)
+    ]
 
-    assert [payer for payer, _, _ in rated] == ["acme", "globex"]
-    assert [payer for payer, _, _ in session.dirty_payers([0], 10)] == ["acme"]
-    assert session.dirty_payers([1], 10) == []
+
+def test_a_mark_that_is_taken_is_gone_until_it_is_made_anew(side: Side) -> None:
+    books, session = side.books(), side.session()
+    first, second = marking({"acme", "globex"}, {"acme"})
+    books.save([first])
+
+    assert session.take_dirty([1], 10) == []
+    assert session.take_dirty([0], 10) == [("acme", 0), ("globex", 0)]
+    assert session.take_dirty([0], 10) == []
+    books.save([second])
+    assert session.take_dirty([0, 1], 10) == [("acme", 0)]
+
+
+def test_a_payer_that_every_flush_marks_is_rated_in_its_turn(side: Side) -> None:
+    """Neither does it wait for ever, nor do others wait for it."""
+    books, session = side.books(), side.session()
+    taken: list[tuple[str, int]] = []
+    for flush in marking(*({"busy", f"quiet {i}"} for i in range(6))):
+        books.save([flush])
+        taken += session.take_dirty([0], 1)
+
+    turns = [payer for payer, _ in taken]
+    assert turns == ["busy", "quiet 0", "busy", "quiet 1", "quiet 2", "busy"]
+
+
+def test_who_marks_a_payer_that_is_being_rated_waits_and_the_mark_stays(servers: Servers) -> None:
+    with ExitStack() as held:
+        real = held.enter_context(_postgres(servers))
+        session = held.enter_context(real.session("contract"))
+        watcher = held.enter_context(real.session("contract watcher", owner=True))
+        booking = held.enter_context(closing(real.connect(name="contract")))
+        pool = held.enter_context(ThreadPoolExecutor(1))
+        first, second = marking({"acme"}, {"acme"})
+        books = PostgresBooks(booking)
+        books.save([first])
+        with session.snapshot():
+            assert session.take_dirty([0], 10) == [("acme", 0)]
+            saved = pool.submit(books.save, [second])
+            _await_held_up(watcher, 1)
+        saved.result(20)
+
+        assert session.take_dirty([0], 10) == [("acme", 0)]
+
+
+def test_a_rating_that_does_not_see_what_marked_its_payer_is_overtaken(servers: Servers) -> None:
+    with ExitStack() as held:
+        real = held.enter_context(_postgres(servers))
+        session = held.enter_context(real.session("contract"))
+        watcher = held.enter_context(real.session("contract watcher", owner=True))
+        booking = held.enter_context(closing(real.connect(name="contract")))
+        pool = held.enter_context(ThreadPoolExecutor(1))
+        first, second = marking({"acme"}, {"acme"})
+        books = PostgresBooks(booking)
+        books.save([first])
+
+        def rate() -> list[tuple[str, int]]:
+            with session.snapshot():
+                return session.take_dirty([0], 10)
+
+        with booking.transaction():  # saved within it, so not committed yet
+            books.save([second])
+            rated = pool.submit(rate)
+            _await_held_up(watcher, 1)
+
+        assert isinstance(rated.exception(20), Overtaken)
+        assert rate() == [("acme", 0)]
 
 
 def draft(offset: int, *, instant: Instant = T0, name: str = "d1") -> Draft:

@@ -1,6 +1,7 @@
 """Drafts and dirty payers.
 
-Law: a draft is replaced only by one of the same or a later position.
+Law: a draft is replaced only by one of the same or a later position; of dirty payers the one that
+was marked first is rated first.
 """
 
 import json
@@ -30,24 +31,20 @@ class Draft:
         return cast(str, self.content["id"])
 
 
-def dirty_payers(
+def take_dirty(
     connection: Connection, partitions: Iterable[int], count_max: int
-) -> list[tuple[str, int, int]]:
-    """Return (payer, partition, version) of payers to rate anew."""
-    return connection.execute(
-        "SELECT payer, partition_no, version FROM dirty WHERE partition_no = ANY(%s)"
-        " ORDER BY version LIMIT %s",
+) -> list[tuple[str, int]]:
+    """Take off the marks that have waited longest; return (payer, partition) of each, by name.
+
+    Call it first in a snapshot. Whoever marks one of them meanwhile waits for its end, and then
+    makes a new mark behind all others; who did so just before this saw it has overtaken it.
+    """
+    taken = connection.execute(
+        "DELETE FROM dirty WHERE payer IN (SELECT payer FROM dirty WHERE partition_no = ANY(%s)"
+        " ORDER BY since LIMIT %s) RETURNING payer, partition_no",
         [list(partitions), count_max],
-    ).fetchall()
-
-
-def clean(connection: Connection, rated: Sequence[tuple[str, int, int]]) -> None:
-    """Take off the marks that were there when the payers were rated."""
-    connection.execute(
-        "DELETE FROM dirty USING unnest(%s::text[], %s::bigint[]) AS done (payer, version)"
-        " WHERE dirty.payer = done.payer AND dirty.version = done.version",
-        [[payer for payer, _, _ in rated], [version for _, _, version in rated]],
     )
+    return sorted(taken)
 
 
 def store_drafts(connection: Connection, drafts: Iterable[Draft]) -> None:

@@ -58,10 +58,9 @@ class Session(psycopg.Connection[TupleRow]):
     read_pauses = pauses.read_pauses
     record_death = pauses.record_death
 
-    clean = drafts.clean
-    dirty_payers = drafts.dirty_payers
     drop_drafts = drafts.drop_drafts
     store_drafts = drafts.store_drafts
+    take_dirty = drafts.take_dirty
 
     hold_metering = standstill.hold_metering
     metering_held = standstill.metering_held
