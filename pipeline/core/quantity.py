@@ -7,6 +7,7 @@ Law: parse(text(q)) == q; no float is ever accepted or made.
 import re
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from functools import lru_cache
 
 INTEGER_DIGITS_MAX = 20
 """Digits before the point that an event value may have."""
@@ -78,15 +79,22 @@ def quantity_text(quantity: Fraction) -> str:
     A fraction without a finite decimal form is rounded half away from zero to
     REPEATING_DIGITS decimals.
     """
-    denominator, twos, fives = quantity.denominator, 0, 0
+    numerator, denominator = quantity.numerator, quantity.denominator
     if denominator == 1:
-        return str(quantity.numerator)
-    while denominator % 2 == 0:
-        denominator, twos = denominator // 2, twos + 1
-    while denominator % 5 == 0:
-        denominator, fives = denominator // 5, fives + 1
-    scale = max(twos, fives) if denominator == 1 else REPEATING_DIGITS
-    return decimal_text(rounded_ratio(quantity.numerator * 10**scale, quantity.denominator), scale)
+        return str(numerator)
+    scale = _decimals(denominator)
+    return decimal_text(rounded_ratio(numerator * 10**scale, denominator), scale)
+
+
+@lru_cache(maxsize=1024)  # quantities differ, their denominators hardly do
+def _decimals(denominator: int) -> int:
+    """Return how many decimals a fraction is printed with."""
+    rest, twos, fives = denominator, 0, 0
+    while rest % 2 == 0:
+        rest, twos = rest // 2, twos + 1
+    while rest % 5 == 0:
+        rest, fives = rest // 5, fives + 1
+    return max(twos, fives) if rest == 1 else REPEATING_DIGITS
 
 
 def decimal_text(mantissa: int, scale: int, *, keep_zeros: bool = False) -> str:

@@ -4,9 +4,6 @@ Owns: the shape of the answers. Does not own: stdin, blank lines, exit status (c
 Law: every line gets one answer and nothing raises; equal lines get equal answers.
 """
 
-from fractions import Fraction
-from functools import lru_cache
-
 from pipeline.core.money import Money, allocate, minor_digits
 from pipeline.core.quantity import decimal_text, quantity_text
 from pipeline.rate.explain import explanation
@@ -15,8 +12,8 @@ from pipeline.rate.fields import Fields
 from pipeline.rate.jsonline import fault_text, parse_object
 from pipeline.rate.limits import EVENTS_MAX
 from pipeline.rate.lines import Rated
-from pipeline.rate.rating import rate, work
-from pipeline.rate.reading import parse_input, read_currency
+from pipeline.rate.rating import rate, rate_bare, work
+from pipeline.rate.reading import parse_input, plain_request, read_currency
 from pipeline.rate.request import RatingInput
 
 _ALLOCATE_KEYS = frozenset({"id", "currency", "amount", "weights"})
@@ -28,6 +25,10 @@ def answer_rate(line: str | bytes) -> str:
     identity = document.identity
     if document.fault is not None:
         return fault_text(identity, document.fault)
+    plain = plain_request(document.value)
+    bare = None if plain is None else rate_bare(*plain)
+    if bare is not None:
+        return _rated_text(identity, bare)
     request = parse_input(document.value)
     if not isinstance(request, RatingInput):
         return fault_text(identity, request[0])
@@ -49,24 +50,13 @@ def _rated_text(identity: str, rated: Rated) -> str:
             discount = decimal_text(line.discount_minor, digits, keep_zeros=True)
             whole = decimal_text(line.total_minor, digits, keep_zeros=True)
         lines.append(
-            f'{{"kind":"{line.component.kind._value_}","quantity":"{_plain(line.quantity)}",'
-            f'"unit_amount":"{_plain(line.unit_amount)}",'
+            f'{{"kind":"{line.component.kind._value_}","quantity":"{quantity_text(line.quantity)}",'
+            f'"unit_amount":"{quantity_text(line.unit_amount)}",'
             f'"amount":"{amount}","discount":"{discount}","total":"{whole}"}}'
         )
     if len(lines) > 1:
         whole = decimal_text(rated.amount_minor, digits, keep_zeros=True)
     return f'{{"id":{identity},"amount":"{whole}","lines":[{",".join(lines)}]}}'
-
-
-def _plain(value: Fraction) -> str:
-    """Return the decimal form of a quantity; whole numbers take the short way."""
-    numerator, denominator = value.numerator, value.denominator
-    return str(numerator) if denominator == 1 else _decimal(numerator, denominator)
-
-
-@lru_cache(maxsize=4096)  # of whole numbers: the hash of a fraction costs more than its text
-def _decimal(numerator: int, denominator: int) -> str:
-    return quantity_text(Fraction(numerator, denominator))
 
 
 def answer_allocate(line: str | bytes) -> str:

@@ -30,7 +30,7 @@ from pipeline.rate.conversion import converted
 from pipeline.rate.faults import Fault, FaultCode
 from pipeline.rate.flat import FlatPrice
 from pipeline.rate.lines import MINIMUM, ONE, ZERO, Part, Rated, RatedLine, part_minor
-from pipeline.rate.price import price_parts, quantity_max
+from pipeline.rate.price import Price, looks_at_events, price_parts, quantity_max
 from pipeline.rate.request import NO_EVENTS, RatingInput, fault_in, line_events, line_quantity
 
 
@@ -67,30 +67,31 @@ class Working:
 
 def rate(request: RatingInput) -> Rated | Fault:
     """Rate one line; a fault is data (its path names the field of the request)."""
-    if request.bare:
-        lines = _bare_lines(request)
-        if lines is not None:
-            return Rated(request.currency, lines)
+    if request.bare and request.quantity is not None:
+        rated = rate_bare(request.currency, request.price, request.quantity)
+        if rated is not None:
+            return rated
     working = work(request)
     return working if isinstance(working, Fault) else working.rated
 
 
-def _bare_lines(request: RatingInput) -> tuple[RatedLine, ...] | None:
-    """Return the lines of a bare request, as `work` has them; None beyond the last tier.
+def rate_bare(currency: str, price: Price, quantity: Fraction) -> Rated | None:
+    """Rate a quantity at a price, as `work` would: no past, nothing taken off, nothing to reach.
 
-    Most requests are bare: no past, nothing taken off, nothing to reach.
+    Most requests are that. None where only `work` can tell: beyond the last tier, or of a price
+    that looks at single events.
     """
-    quantity = request.quantity
-    if quantity is None or quantity.numerator < 0:
+    if quantity.numerator < 0:
         quantity = ZERO
-    bound = quantity_max(request.price)
-    if bound is not None and quantity > bound:
+    bound = quantity_max(price)
+    if (bound is not None and quantity > bound) or looks_at_events(price):
         return None
-    scale = 10 ** minor_digits(request.currency)
-    return tuple(
+    scale = 10 ** minor_digits(currency)
+    lines = [
         RatedLine(each.component, each.quantity, each.unit_amount, part_minor(each, None, scale), 0)
-        for each in price_parts(request.price, quantity, NO_EVENTS, request.dimensions)
-    )
+        for each in price_parts(price, quantity, NO_EVENTS, {})
+    ]
+    return Rated(currency, tuple(lines))
 
 
 def work(request: RatingInput) -> Working | Fault:

@@ -6,6 +6,8 @@ null counts as absent; any other unknown key is an error, null or not.
 """
 
 from collections.abc import Mapping
+from fractions import Fraction
+from typing import NamedTuple
 
 from pipeline.core.money import is_currency, minor_digits
 from pipeline.rate.adjustments import read_discounts
@@ -14,7 +16,7 @@ from pipeline.rate.faults import Fault, FaultCode
 from pipeline.rate.fields import Fields, plain_number, shown
 from pipeline.rate.limits import EVENTS_MAX, MATRIX_DIMENSIONS_MAX
 from pipeline.rate.lines import ZERO
-from pipeline.rate.price import known_price, remembered_price
+from pipeline.rate.price import Price, known_price, remembered_price
 from pipeline.rate.proration import read_factor
 from pipeline.rate.request import Position, RatingInput
 
@@ -43,9 +45,9 @@ _KEYS = frozenset(
 
 def parse_input(value: object) -> RatingInput | tuple[Fault, ...]:
     """Return the request that a JSON object makes, or every fault in it."""
-    plain = _plain_request(value)
+    plain = plain_request(value)
     if plain is not None:
-        return plain
+        return RatingInput(*plain)
     faults: list[Fault] = []
     fields = Fields(value, "", faults)
     fields.close(_KEYS)
@@ -83,8 +85,16 @@ def parse_input(value: object) -> RatingInput | tuple[Fault, ...]:
     return tuple(faults) if request is None or faults else request
 
 
-def _plain_request(value: object) -> RatingInput | None:
-    """Return what most lines are, a quantity at a price seen before; None for any other."""
+class PlainRequest(NamedTuple):
+    """What most lines are: a quantity at a price."""
+
+    currency: str
+    price: Price
+    quantity: Fraction
+
+
+def plain_request(value: object) -> PlainRequest | None:
+    """Return a quantity at a price seen before; None for any other request."""
     if type(value) is not dict or not value.keys() <= _PLAIN_KEYS:
         return None
     currency, quantity = value.get("currency"), value.get("quantity")
@@ -93,7 +103,7 @@ def _plain_request(value: object) -> RatingInput | None:
     price, number = known_price(value.get("price")), plain_number(quantity)
     if price is None or number is None:
         return None
-    return RatingInput(currency, price, number)
+    return PlainRequest(currency, price, number)
 
 
 def _read_dimensions(fields: Fields) -> Mapping[str, str]:

@@ -78,7 +78,6 @@ class RatingInput:
             and self.event_count is None
             and self.per_event_amounts is None
             and not self.dimensions
-            and not (isinstance(self.price, PercentagePrice) and self.price.looks_at_events)
         )
 
     @property
