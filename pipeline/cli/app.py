@@ -8,8 +8,8 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib import import_module
-from typing import NamedTuple
+from importlib import import_module, metadata
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -80,6 +80,7 @@ def _app(wanted: str | None) -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
+        callback=_talea,
     )
     for called, command in _COMMANDS.items():
         if called != wanted:
@@ -91,6 +92,21 @@ def _app(wanted: str | None) -> typer.Typer:
         else:
             app.command(called, hidden=command.hidden)(found)
     return app
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"talea {metadata.version('talea')}")
+        raise typer.Exit
+
+
+_VERSION = typer.Option(
+    "--version", help="Print the version and leave.", callback=_print_version, is_eager=True
+)
+
+
+def _talea(_version: Annotated[bool, _VERSION] = False) -> None:
+    """Stand before every command."""
 
 
 def _not_loaded() -> None:
