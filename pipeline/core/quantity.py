@@ -70,7 +70,7 @@ def plain_mantissa(text: str) -> tuple[int, int] | None:
 
 def from_mantissa(mantissa: int, scale: int) -> Fraction:
     """Return mantissa x 10^-scale, exactly."""
-    return Fraction(mantissa, 10**scale)
+    return Fraction(mantissa, 10**scale) if scale else Fraction(mantissa)
 
 
 def quantity_text(quantity: Fraction) -> str:

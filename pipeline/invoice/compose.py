@@ -9,6 +9,7 @@ document with the cut still ahead.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import cast
 
 from pipeline.catalog.catalog import Catalog
@@ -23,6 +24,7 @@ from pipeline.invoice.totals import Totals
 from pipeline.invoice.usage import Usage, UsageRequest, events_for, groups, quantity
 from pipeline.meter.scope import Pairs
 from pipeline.rate import (
+    ZERO,
     Events,
     Fault,
     MatrixPrice,
@@ -176,7 +178,7 @@ def compose(
     for ordinal, issuer in enumerate(sorted({line.served.plan.issuer for line in lines})):
         own = [line for line in lines if line.served.plan.issuer == issuer]
         cut = instant_text(instant)
-        document_id = derived_id("inv", payer, currency, cut, issuer)
+        document_id = _document_id(payer, currency, cut, issuer)
         billed: dict[tuple[str, str], int] = {}
         built = [
             made
@@ -199,6 +201,11 @@ def compose(
         }
         documents.append(Composed(issuer, "invoice", ordinal, content))
     return documents
+
+
+@lru_cache(maxsize=1 << 16)  # a draft is made again and again
+def _document_id(payer: str, currency: str, cut: str, issuer: str) -> str:
+    return derived_id("inv", payer, currency, cut, issuer)
 
 
 def _lines(
@@ -224,7 +231,7 @@ def _lines(
     past = dict(groups(line.past, usage.get(line.past, ()))) if line.past else {}
     for group, rows in groups(line.request, usage.get(line.request, ())):
         key, total = replace(line.key, group=group), quantity(meter, line.request, rows)
-        before = quantity(meter, line.past, past.get(group, ())) if line.past else Fraction(0)
+        before = quantity(meter, line.past, past.get(group, ())) if line.past else ZERO
         asked = _asked(line, currency, group, (total, before), events_for(card.price, rows))
         source = (line.key.subscription, line.key.price)
         if not line.opens and card.terms.bounded:
@@ -232,7 +239,7 @@ def _lines(
             asked = replace(asked, previously_billed_amount=earlier)
         rated = _rated(line, asked)
         billed[source] = rated.amount_minor + (0 if line.opens else billed.get(source, 0))
-        quantities = (total - before, before)
+        quantities = (total - before if before else total, before)
         made.append(usage_line(document_id, key, served, card, meter, quantities, rated))
     return made
 
@@ -251,7 +258,7 @@ def _asked(
     total, before = totals
     position = line.position
     if events.known:
-        quantity = None if events.amounts is not None else max(Fraction(0), total)
+        quantity = None if events.amounts is not None else max(ZERO, total)
         return RatingInput(
             currency,
             line.card.price,
@@ -260,11 +267,11 @@ def _asked(
             event_count=events.count,
             per_event_amounts=events.amounts,
         )
-    rest = max(Fraction(0), before)
+    rest = max(ZERO, before)
     return RatingInput(
         currency,
         line.card.price,
-        total - rest,
+        total - rest if rest else total,
         pre_line_quantity=rest,
         line_position=position,
         dimensions=dict(group) if isinstance(line.card.price, MatrixPrice) else {},

@@ -52,58 +52,62 @@ class LineKey:
         return cls(subscription, price, parse_instant(line["period_start"]), group)
 
 
+_BLANK: Line = {
+    "id": None,
+    "type": "charge",
+    "line_kind": None,
+    "category": "regular",
+    "name": None,
+    "description": None,
+    "status": "valid",
+    "managed_by": "subscription",
+    "source_type": "subscription_item",
+    "source_id": None,
+    "subscription": None,
+    "meter": None,
+    "sku": None,
+    "quantity": None,
+    "unit_amount": None,
+    "amount_minor": None,
+    "subtotal_minor": None,
+    "total_minor": None,
+    "currency": None,
+    "payment_term": "in_arrears",
+    "invoice_at": None,
+    "tax_amount_minor": None,
+    "tax_code": None,
+    "tax_jurisdiction": None,
+    "period_start": None,
+    "period_end": None,
+    "metered_quantity": None,
+    "pre_line_quantity": None,
+    "metadata": None,
+    "external_reference": None,
+    "reason_code": None,
+    "fx": None,
+    "rate_card": None,
+    "totals": None,
+}
+"""Every field but the lists: each line has lists of its own."""
+
+
 def _line(**known: Json) -> Line:
     """Return a line with every field; what is not known is null."""
-    line: Line = {
-        "id": None,
-        "type": "charge",
-        "line_kind": None,
-        "category": "regular",
-        "name": None,
-        "description": None,
-        "status": "valid",
-        "managed_by": "subscription",
-        "source_type": "subscription_item",
-        "source_id": None,
-        "subscription": None,
-        "meter": None,
-        "sku": None,
-        "quantity": None,
-        "unit_amount": None,
-        "amount_minor": None,
-        "subtotal_minor": None,
-        "total_minor": None,
-        "currency": None,
-        "payment_term": "in_arrears",
-        "invoice_at": None,
-        "tax_amount_minor": None,
-        "tax_code": None,
-        "tax_jurisdiction": None,
-        "period_start": None,
-        "period_end": None,
-        "metered_quantity": None,
-        "pre_line_quantity": None,
-        "discounts": [],
-        "resource_ids": [],
-        "metadata": None,
-        "external_reference": None,
-        "reason_code": None,
-        "fx": None,
-        "rate_card": None,
-        "totals": None,
-        "children": [],
-    }
-    unknown = known.keys() - line.keys()
-    if unknown:
-        raise KeyError(f"a line has no {sorted(unknown)}")
-    return {**line, **known}
+    line = {**_BLANK, "discounts": [], "resource_ids": [], "children": [], **known}
+    if len(line) != _FIELDS:
+        raise KeyError(f"a line has no {sorted(known.keys() - _BLANK.keys())}")
+    return line
+
+
+_FIELDS = len(_BLANK) + 3
 
 
 def _money_fields(unit_amount: Fraction, currency: str, totals: Totals) -> Line:
-    unit_minor = unit_amount * 10 ** minor_digits(currency)
+    scale = 10 ** minor_digits(currency)
+    unit_minor, rest = divmod(unit_amount.numerator * scale, unit_amount.denominator)
     return {
         "unit_amount": quantity_text(unit_amount),
-        "amount_minor": int(unit_minor) if unit_minor.denominator == 1 else None,
+        "amount_minor": None if rest else unit_minor,
         "subtotal_minor": totals.amount + totals.charges_total,
         "total_minor": totals.total,
         "currency": currency,
@@ -196,7 +200,8 @@ def usage_line(
     `quantities`: what it bills, and what earlier lines of its period did.
     """
     used, before = quantities
-    name = _named(card, key)
+    used_text, name = quantity_text(used), _named(card, key)
+    source = _source_fields(key, served, card)
     children: list[Json] = []
     parts = []
     for detailed in rated.lines:
@@ -213,7 +218,7 @@ def usage_line(
                 quantity=quantity_text(detailed.quantity),
                 discounts=_discounts(detailed, served, card),
                 **_money_fields(detailed.unit_amount, rated.currency, totals),
-                **_source_fields(key, served, card),
+                **source,
             )
         )
     totals = Totals.sum(parts)
@@ -221,13 +226,13 @@ def usage_line(
         id=_line_id(document_id, key, "usage"),
         line_kind="usage_based",
         name=name,
-        description=f"{name}, {quantity_text(used)} {meter.unit}",
+        description=f"{name}, {used_text} {meter.unit}",
         meter=meter.id,
-        quantity=quantity_text(used),
-        metered_quantity=quantity_text(used),
+        quantity=used_text,
+        metered_quantity=used_text,
         pre_line_quantity=quantity_text(before),
         **_money_fields(_unit_of(card, rated, used, totals), rated.currency, totals),
-        **_source_fields(key, served, card),
+        **source,
         children=children,
     )
     return line, totals

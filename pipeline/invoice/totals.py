@@ -6,6 +6,7 @@ seven, exactly.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from operator import attrgetter
 
 from pipeline.core.identity import Json
 
@@ -35,12 +36,13 @@ class Totals:
     @classmethod
     def sum(cls, parts: Iterable["Totals"]) -> "Totals":
         """Return the totals of a parent."""
-        columns = [[getattr(part, name) for name in _NAMES] for part in parts]
-        return cls(*(sum(column) for column in zip(*columns, strict=True))) if columns else cls()
+        rows = [_FIGURES(part) for part in parts]
+        return cls(*map(sum, zip(*rows, strict=True))) if rows else cls()
 
     def json(self) -> dict[str, Json]:
         """Return the totals under their names, each with its unit."""
-        return {f"{name}_minor": getattr(self, name) for name in _NAMES}
+        return dict(zip(_NAMES, _FIGURES(self), strict=True))
 
 
-_NAMES = tuple(field.name for field in fields(Totals))
+_FIGURES = attrgetter(*(field.name for field in fields(Totals)))
+_NAMES = tuple(f"{field.name}_minor" for field in fields(Totals))

@@ -67,6 +67,8 @@ def groups(request: UsageRequest, used: Iterable[Used]) -> list[tuple[Pairs, lis
     There is always one: a request without groups, or without usage, has the group of nothing.
     """
     scope = request.scope
+    if scope.whole:
+        return [((), [*used])]
     found: dict[Pairs, list[Used]] = {}
     for row in used:
         if scope.holds(row.dimensions):
@@ -135,7 +137,8 @@ def _count(parts: Iterable[UsagePart]) -> Fraction:
 
 
 def _sum(parts: Iterable[UsagePart]) -> Fraction:
-    return sum((from_mantissa(part.sum, part.scale) for part in parts), Fraction(0))
+    sums = [from_mantissa(part.sum, part.scale) for part in parts]
+    return sum(sums[1:], sums[0]) if sums else Fraction(0)
 
 
 def _percent(meter: Meter) -> Fraction:

@@ -16,7 +16,7 @@ from pipeline.rate.faults import Fault, FaultCode
 from pipeline.rate.flat import FlatPrice
 from pipeline.rate.graduated import GraduatedPrice
 from pipeline.rate.graduated_percentage import GraduatedPercentagePrice, PercentageTier
-from pipeline.rate.lines import Component, Kind, Rated, RatedLine
+from pipeline.rate.lines import ZERO, Component, Kind, Rated, RatedLine
 from pipeline.rate.matrix import Cell, MatrixPrice
 from pipeline.rate.package import PackagePrice, PackageRounding
 from pipeline.rate.percentage import Events, PercentagePrice
@@ -46,6 +46,7 @@ __all__ = [
     "MODELS",
     "NO_TERMS",
     "TERMS_KEYS",
+    "ZERO",
     "BlockTier",
     "Cell",
     "Component",

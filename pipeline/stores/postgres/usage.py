@@ -40,7 +40,7 @@ def read_usage(
     connection: Connection, requests: Iterable[UsageRequest], below_cut: int = NO_CUT
 ) -> dict[UsageRequest, list[Used]]:
     """Return the usage of each request, over rows and points with cut < `below_cut`."""
-    asked = sorted(set(requests))
+    asked = list(dict.fromkeys(requests))
     found: dict[UsageRequest, list[Used]] = {}
     for grain, apart in sorted({(each.grain, not each.scope.whole) for each in asked}):
         if grain in (Grain.TOTALS, Grain.WINDOWS):
