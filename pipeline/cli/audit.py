@@ -20,7 +20,7 @@ from pipeline.replay.completeness import Incomplete, incomplete
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.postgres.pauses import Pause
 from pipeline.workers.auditing import Audit, Progress
-from pipeline.workers.collected import collection
+from pipeline.workers.collected import RawAudit
 from pipeline.workers.healing import find_gaps
 from pipeline.workers.pausing import paused, told
 from pipeline.workers.recounting import Recounted, recount
@@ -48,16 +48,13 @@ def conservation_table(
 
 @dataclass(frozen=True, slots=True)
 class _Report:
-    """One look at everything that has to hold.
-
-    `raw` is the collector's part, None where nobody looked at it; so is `recounted`.
-    """
+    """One look at everything that has to hold; `recounted` is None where nobody did."""
 
     gaps: Sequence[ChainGap]
     partitions: Mapping[int, Conservation]
     producers: Sequence[Incomplete]
     pauses: Sequence[Pause]
-    raw: Mapping[int, Collection] | None = None
+    raw: Mapping[int, Collection]
     recounted: Sequence[Recounted] | None = None
     waiting: int = 0
 
@@ -69,7 +66,12 @@ class _Report:
     @property
     def uncollected(self) -> list[Collection]:
         """The partitions of raw usage in which the collector's equation does not close."""
-        return [p for p in (self.raw or {}).values() if p.missing]
+        return [p for p in self.raw.values() if p.missing]
+
+    @property
+    def collects(self) -> bool:
+        """Whether anybody ever wrote raw usage."""
+        return any(p.offered for p in self.raw.values())
 
     @property
     def closed(self) -> bool:
@@ -90,13 +92,12 @@ class _Report:
             "partitions": [p.json() for p in self.partitions.values()],
             "reversals_waiting": self.waiting,
             "paused": [_paused_json(pause) for pause in self.pauses],
-        }
-        if self.raw is not None:
-            found["collector"] = {
+            "collector": {
                 "closed": not self.uncollected,
                 "partitions": [p.json() for p in self.raw.values()],
                 **total(self.raw),
-            }
+            },
+        }
         if self.recounted is not None:
             found["deep"] = {
                 "equal": not self.differing,
@@ -137,7 +138,7 @@ def audit(
             if watch:
                 _watch(around, looking, every, json)
             with counted("counting the log") as tell:
-                report = _look(around, looking, tell, whole=True, deep=deep)
+                report = _look(around, looking, RawAudit(around), tell, deep=deep)
         finally:
             looking.close()
     if json:
@@ -150,9 +151,9 @@ def audit(
 def _look(
     around: Surroundings,
     looking: Audit,
+    collected: RawAudit,
     tell: Progress,
     *,
-    whole: bool = False,
     deep: bool = False,
 ) -> _Report:
     gaps = find_gaps(around)
@@ -160,17 +161,19 @@ def _look(
     recounted = recount(around, looking, partitions, tell) if deep else None
     with around.database.session("audit producers") as connection:
         producers = list(incomplete(connection.load_incomplete()))
-    raw = collection(around, tell) if whole else None
+    raw = collected.look(tell)
     waiting = sum(looking.stock.waiting.values())
     return _Report(gaps, partitions, producers, paused(around), raw, recounted, waiting)
 
 
 def _watch(around: Surroundings, looking: Audit, every_s: float, json: bool) -> None:
-    """Look until Ctrl-C; the first look reads the whole log."""
+    """Look until Ctrl-C; the first look reads both topics whole."""
+    collected = RawAudit(around)
     with counted("counting the log") as tell:
         looking.look(tell)
+        collected.look(tell)
     while True:
-        report = _look(around, looking, lambda _read, _of: None)
+        report = _look(around, looking, collected, lambda _read, _of: None)
         at = instant_text(wall_clock())
         if json:
             print(json_text.dumps({"at": at, **report.json()}, ensure_ascii=False), flush=True)
@@ -178,6 +181,10 @@ def _watch(around: Surroundings, looking: Audit, every_s: float, json: bool) -> 
             counts = total(report.partitions)
             figures = ", ".join(f"{count:,} {name}" for name, count in counts.items())
             out.print(f"{at}  {'OPEN' if report.open else 'closed'}: {figures}", soft_wrap=True)
+            if report.collects:
+                state = "OPEN" if report.uncollected else "closed"
+                raw = ", ".join(f"{count:,} {name}" for name, count in total(report.raw).items())
+                out.print(f"{at}  raw usage {state}: {raw}", soft_wrap=True)
             _tell_troubles(report)
         time.sleep(every_s)
 
@@ -185,8 +192,8 @@ def _watch(around: Surroundings, looking: Audit, every_s: float, json: bool) -> 
 def _tell(report: _Report) -> None:
     _tell_troubles(report)
     out.print(conservation_table(report.partitions.values()))
-    if any(p.offered for p in (report.raw or {}).values()):
-        out.print(conservation_table((report.raw or {}).values(), "raw usage"))
+    if report.collects:
+        out.print(conservation_table(report.raw.values(), "raw usage"))
     for one in report.recounted or ():
         for name, (ours, theirs) in one.differences.items():
             out.print(

@@ -4,7 +4,7 @@ Owns: what of the topic can be seen: what a transaction took back was never ther
 Does not own: what a message means (collect/raw.py), where we stand (stores/postgres/collecting).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from time import monotonic
 
 from confluent_kafka import KafkaError, Message
@@ -66,19 +66,16 @@ def raw_ends(bootstrap: str, name: str, partitions: int) -> list[tuple[int, int]
     return log_ends(bootstrap, name, partitions, isolation=_COMMITTED)
 
 
-def count_raw(
-    bootstrap: str, name: str, partition: int, start: int, end: int, stand: int
-) -> tuple[int, int]:
-    """Return how many messages lie in [start, end): up to offset `stand`, and beyond it.
+def raw_offsets(bootstrap: str, name: str, partition: int, start: int, end: int) -> Iterator[int]:
+    """Yield the offsets of the messages that lie in [start, end): some hold a marker, or nothing.
 
     Raises:
         ServerFailed: the broker stops answering.
 
     """
     if start >= end:
-        return 0, 0
+        return
     consumer = open_reader(bootstrap, {"isolation.level": _COMMITTED})
-    below = beyond = 0
     deadline = monotonic() + _ANSWER_S
     try:
         consumer.assign([Place(name, partition, start)])
@@ -88,11 +85,11 @@ def count_raw(
                 if error is not None and error.code() not in _PASSING:
                     raise ServerFailed(f"reading {name}[{partition}] failed: {error}")
                 if error is None and offset < end:
-                    below, beyond = below + (offset <= stand), beyond + (offset > stand)
+                    yield offset
                     deadline = monotonic() + _ANSWER_S
                 at_end = error is not None and error.code() == KafkaError._PARTITION_EOF
                 if at_end or (error is None and offset >= end - 1):
-                    return below, beyond
+                    return
             if monotonic() > deadline:
                 raise ServerFailed(f"{name}[{partition}] gives nothing: is the broker up?")
     finally:

@@ -22,6 +22,7 @@ from pipeline.stores.clock import wall_clock
 from pipeline.stores.kafka import log_ends, read_range
 from pipeline.stores.records import letter_of
 from pipeline.topology import USAGE_REJECTED
+from pipeline.workers.collected import RawAudit
 from pipeline.workers.supervisor import WorkerKind
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
@@ -72,6 +73,10 @@ def letters(stack: RunningStack) -> list[DeadLetter]:
         for partition, (first, end) in enumerate(log_ends(kafka, name, stack.around.partitions))
         for record in read_range(kafka, name, partition, first, end)
     ]
+
+
+def quiet(_read: int, _of: int) -> None:
+    """Count without telling."""
 
 
 def test_every_form_becomes_usage(stack: RunningStack, oracle: Oracle) -> None:
@@ -214,7 +219,7 @@ def test_sigkill_under_load_and_two_collectors(make_stack: StackMaker) -> None:
     two = [WorkerKind("collector", number, 2) for number in range(2)]
     stack.start(TICKER, METERING, PRICING)
     stack.apply(shop.meters())
-    oracle, client = Oracle(shop.METERS), raw.Client(stack)
+    oracle, client, watching = Oracle(shop.METERS), raw.Client(stack), RawAudit(stack.around)
     sent = events(stack, 30_000, "load")
     stack.start(COLLECTOR)
     for number, event in enumerate(sent):
@@ -226,6 +231,8 @@ def test_sigkill_under_load_and_two_collectors(make_stack: StackMaker) -> None:
             stack.start(*two)
         if number == 25_000:
             stack.kill(two[0])
+        if number % 6_000 == 0:
+            assert not any(counts.missing for counts in watching.look(quiet).values())
     client.flush()
     oracle.hears(sent)
 
@@ -233,6 +240,7 @@ def test_sigkill_under_load_and_two_collectors(make_stack: StackMaker) -> None:
     stack.await_drained()
 
     assert counts == {"offered": 30_000, "collected": 30_000, "rejected": 0, "pending": 0}
+    assert watching.look(quiet) == stack.collection()
     booked: Any = stack.counts()
     assert (booked.fresh, booked.conflict, booked.late, booked.rejected) == (30_000, 0, 0, 0)
     assert {k: (u.count, u.sum, u.maximum) for k, u in stack.used().items()} == oracle.used()
