@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from pipeline.book.conflicts import SequenceConflict
 from pipeline.book.reversing import Reversals, Settled
 from pipeline.book.series import SeriesIndex, names_of
 from pipeline.catalog.catalog import Catalog
@@ -20,7 +21,7 @@ from pipeline.collect.limits import BATCH_EVENTS_MAX
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.dedupe.claims import Verdict
-from pipeline.dedupe.sequences import SequenceRange, SequenceState, judge_range
+from pipeline.dedupe.sequences import SequenceState, judge_range
 from pipeline.meter.minus import rows_of
 from pipeline.meter.slices import Counts, Minus, Points, Rows, Slice
 from pipeline.meter.ticks import NO_TICK, Tick
@@ -128,6 +129,7 @@ class Booked:
     skipped: set[int] = field(default_factory=set)
     reversals: dict[EventPlace, Minus] = field(default_factory=dict)
     settled: list[Settled] = field(default_factory=list)
+    conflicts: list[SequenceConflict] = field(default_factory=list)
 
 
 class Partition:
@@ -214,17 +216,19 @@ class Partition:
         seen, counts = piece.sequence, piece.counts
         if seen is None:
             return counts
-        verdict, state = self._range(seen, piece.log_time)
         key = (seen.producer, seen.epoch)
+        known = self._sequences.get(key, SequenceState())
+        verdict, state = judge_range(known, seen, piece.log_time, piece.offset)
         self._sequences[key] = into.sequences[key] = state
         if verdict is Verdict.FRESH:
             return counts
+        if verdict is Verdict.CONFLICT and counts.fresh:
+            at = self.cursor
+            into.conflicts.append(
+                SequenceConflict(piece.offset, at.tick, at.log_time, seen, known.recent)
+            )
         moved = {"duplicate" if verdict is Verdict.DUPLICATE else "conflict": counts.fresh}
         return replace(counts, fresh=0, **moved)
-
-    def _range(self, seen: SequenceRange, log_time: Instant) -> tuple[Verdict, SequenceState]:
-        known = self._sequences.get((seen.producer, seen.epoch), SequenceState())
-        return judge_range(known, seen, log_time)
 
     def _reverse(self, piece: Slice, counts: Counts, into: Booked) -> Counts:
         """Let reversals wait; return the counts: of one original the second is a duplicate."""

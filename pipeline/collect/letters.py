@@ -2,7 +2,7 @@
 
 Owns: the record, and how much of a monster it keeps.
 Does not own: judging (event.py, meter/sift.py), Avro (stores/records.py), the topic.
-Law: told apart by (topic, partition, offset): written twice, it is one letter.
+Law: told apart by (topic, partition, offset) and who refused: written twice, it is one letter.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 from pipeline.collect.limits import LETTER_HEADERS_BYTES_MAX, READ_BYTES_MAX
 from pipeline.core.calendar import Instant
-from pipeline.core.errors import Rejection
+from pipeline.core.errors import Code, Rejection
+
+SEQUENCE_PATH = "first_sequence"
+"""Path of what only the books can refuse, a batch in conflict with another of its sequence."""
 
 Headers = Sequence[tuple[str, bytes | None]]
 """Record headers in their order; a name may come twice."""
@@ -40,6 +43,12 @@ class DeadLetter:
     message: bytes
     headers: Headers = ()
     customer: str = ""
+
+    @property
+    def by_books(self) -> bool:
+        """Whether booking refused these events: of a message there may be two letters then."""
+        told = {(each.rejection.code, each.rejection.path) for each in self.refusals}
+        return told == {(Code.CONFLICT, SEQUENCE_PATH)}
 
 
 def kept_message(message: bytes) -> bytes:

@@ -6,6 +6,7 @@ Law: whatever is resent, in whatever order, each place of a sequence is booked o
 """
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from pipeline.core.calendar import Instant
 from pipeline.dedupe.claims import Verdict
@@ -29,24 +30,37 @@ class SequenceRange:
     end: bool = False
 
 
+class Remembered(NamedTuple):
+    """A batch that was booked: its range and digest, the offset it came at (-1: not known)."""
+
+    first: int
+    event_count: int
+    digest: bytes
+    offset: int = -1
+
+    def holds(self, place: int) -> bool:
+        """Return whether a place is one of its own."""
+        return self.first <= place < self.first + self.event_count
+
+
 @dataclass(frozen=True, slots=True)
 class SequenceState:
-    """Where a sequence stands: next place, open gaps [from, to), the last ranges seen.
+    """Where a sequence stands: next place, open gaps [from, to), the last batches booked.
 
     `since[i]` is the log time at which `gaps[i]` first showed (0: not known).
     """
 
     next: int = 0
     gaps: tuple[tuple[int, int], ...] = ()
-    recent: tuple[tuple[int, int, bytes], ...] = ()
+    recent: tuple[Remembered, ...] = ()
     ended: bool = False
     since: tuple[Instant, ...] = ()
 
 
 def judge_range(
-    state: SequenceState, seen: SequenceRange, log_time: Instant = 0
+    state: SequenceState, seen: SequenceRange, log_time: Instant = 0, offset: int = -1
 ) -> tuple[Verdict, SequenceState]:
-    """Return the verdict over a batch that came at `log_time`, and the state after it.
+    """Return the verdict over a batch that came at `log_time` and `offset`, and the state after it.
 
     A known range and digest is a duplicate; a known or overlapping range with another digest
     a conflict; one wholly older a duplicate; a jump opens the exact missing range; a batch
@@ -55,7 +69,7 @@ def judge_range(
     first, end = seen.first, seen.first + seen.count
     if seen.count == 0:
         return Verdict.FRESH, replace(_reach(state, first, log_time), ended=state.ended or seen.end)
-    for known_first, known_count, digest in state.recent:
+    for known_first, known_count, digest, _ in state.recent:
         if known_first == first and known_count == seen.count:
             return (Verdict.DUPLICATE if digest == seen.digest else Verdict.CONFLICT), state
     if first >= state.next:
@@ -66,7 +80,7 @@ def judge_range(
             overlaps = end > state.next or any(lo < end and first < hi for lo, hi in state.gaps)
             return (Verdict.CONFLICT if overlaps else Verdict.DUPLICATE), state
         after = filled
-    recent = (*after.recent, (first, seen.count, seen.digest))[-RECENT_MAX:]
+    recent = (*after.recent, Remembered(first, seen.count, seen.digest, offset))[-RECENT_MAX:]
     return Verdict.FRESH, replace(after, recent=recent)
 
 

@@ -147,7 +147,8 @@ ADVICE: Mapping[Code, str] = {
     Code.FUTURE: "redrive it once its time has come, or mend the producer's clock",
     Code.LATE: "redrive it: it goes through the gate by a pass, if it is not in the log already",
     Code.UNKNOWN_PASS: "redrive it: the job gives it a new pass",
-    Code.CONFLICT: "its key is another event's: send it again under an id of its own, or waive it",
+    Code.CONFLICT: "its key or place is another event's: send it again under an id of its own, or"
+    " waive it",
     Code.NOT_REVERSIBLE: "never billed: the meter's columns cannot give it back; waive it",
     Code.NEGATIVE_VALUE: "never billed as it is: the meter takes no negative value",
 }

@@ -13,7 +13,9 @@ from hashlib import sha256
 from random import Random
 from typing import cast
 
+from pipeline.collect.letters import DeadLetter
 from pipeline.core.calendar import Instant, instant_text
+from pipeline.core.errors import Code
 from pipeline.core.identity import Json
 from pipeline.simulate.billing import Billing, ExpectedLine, minor
 from pipeline.simulate.database import Tables
@@ -22,6 +24,7 @@ from pipeline.simulate.witness import Witness
 from pipeline.stores.postgres.drafts import Draft
 
 _DRAFTS_LOOKED_AT = 40
+_OUTCOME_OF = {Code.CONFLICT: "conflict", Code.LATE: "late"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,14 @@ class Auditor:
     billing: Billing
     tables: Tables
     drafts_stored: Sequence[Draft]
+    letters: Sequence[DeadLetter]
     random: Random
 
     def faults(self) -> Iterator[Fault]:
         """Yield every difference."""
         yield from (("once", fault) for fault in self.witness.faults)
         yield from self._conserved()
+        yield from self._letters()
         yield from self._usage()
         yield from self._cuts()
         yield from self._documents()
@@ -67,6 +72,24 @@ class Auditor:
                 counts = Counter({name: getattr(kept, name) for name in names})
             if +counts != +told:
                 yield "conserved", f"partition {partition}: {dict(+counts)} != {dict(+told)}"
+
+    def _letters(self) -> Iterator[Fault]:
+        """Every refused event is told in a letter; one written twice says the same twice."""
+        once: dict[tuple[int, int, bool], DeadLetter] = {}
+        for letter in self.letters:
+            first = once.setdefault((letter.partition, letter.offset, letter.by_books), letter)
+            if first != letter:
+                yield "letters", f"{letter.partition}/{letter.offset} has two different letters"
+        kept: dict[tuple[int, int], Counter[str]] = {}
+        for letter in once.values():
+            told = kept.setdefault((letter.partition, letter.offset), Counter())
+            for refusal in letter.refusals:
+                code = refusal.rejection.code
+                told[_OUTCOME_OF.get(code, "rejected")] += refusal.event_count
+        for place in sorted(kept.keys() | self.witness.refused.keys()):
+            is_, must = +kept.get(place, Counter()), +self.witness.refused.get(place, Counter())
+            if is_ != must:
+                yield "letters", f"{place[0]}/{place[1]}: told {dict(is_)}, refused {dict(must)}"
 
     def _usage(self) -> Iterator[Fault]:
         """Every window holds exactly the events that count."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 
 from pipeline.catalog.facts import Fact, NewFact
+from pipeline.collect.letters import DeadLetter
 from pipeline.core.calendar import SECOND
 from pipeline.core.errors import ServerFailed
 from pipeline.settings import Settings
@@ -27,8 +28,8 @@ from pipeline.simulate.world import Chances, Crashed, World
 from pipeline.stores.kafka import usage_log
 from pipeline.stores.postgres.database import Database
 from pipeline.stores.postgres.facts import Author
-from pipeline.stores.records import encode_tick, read_slices
-from pipeline.topology import USAGE_METERED, Stack
+from pipeline.stores.records import encode_tick, letter_of, read_slices
+from pipeline.topology import USAGE_METERED, USAGE_REJECTED, Stack
 from pipeline.workers.surroundings import Surroundings, partitions_of
 from pipeline.workers.verifying import Verifier
 
@@ -226,8 +227,9 @@ class _Play:
         if not faults:
             billing = Billing([tables.facts[s] for s in sorted(tables.facts)], witness)
             stored = stage.database.drafts_stored
-            auditor = Auditor(witness, billing, tables, stored, Random(f"{self.seed} audit"))
-            faults += auditor.faults()
+            letters = self._letters()
+            draw = Random(f"{self.seed} audit")
+            faults += Auditor(witness, billing, tables, stored, letters, draw).faults()
             faults += self._refold()
         return Outcome(
             self.seed,
@@ -237,6 +239,12 @@ class _Play:
             [Violation(self.seed, law, detail) for law, detail in faults],
             self.world.trace,
         )
+
+    def _letters(self) -> list[DeadLetter]:
+        """Return every dead letter, as often as it was written."""
+        records, name = self.stage.topics.records, self.stage.around.stack.topic(USAGE_REJECTED)
+        partitions = range(self.stage.around.partitions)
+        return [letter_of(kept.value) for n in partitions for kept in records[name, n]]
 
     def _ack_faults(self) -> Iterator[tuple[str, str]]:
         """Yield acks of messages whose slices the broker did not have."""

@@ -174,6 +174,7 @@ def pricing(stage: Stage, numbers: list[int]) -> Callable[[Runner], Step]:
             stage.session(process),
             stage.session(process),
             stage.clock(process),
+            lambda: MemoryWriter(stage.world, process, stage.topics),
             monotonic=lambda: stage.world.now / SECOND,
             gaps=_Gaps(stage),
         )

@@ -44,6 +44,10 @@ class Witness:
     meters: Collection[str]
     counted: list[Counted] = field(default_factory=list)
     outcomes: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    refused: dict[tuple[int, int], Counter[str]] = field(
+        default_factory=lambda: defaultdict(Counter)
+    )
+    """How many events of a message must be told in dead letters, by position and outcome."""
     tick_places: dict[tuple[int, int], int] = field(default_factory=dict)
     """Where a tick first stands, by partition and serial."""
     faults: list[str] = field(default_factory=list)
@@ -91,14 +95,18 @@ class _Walk:
         offered = 1 if record.event_count is None else record.event_count
         told["offered"] += offered
         sent = self.witness.sent.get(record.value)
+        refused = self.witness.refused[self.partition, offset]
         if sent is None or not self.serial or offered != len(sent.events):
             told["rejected"] += offered
+            refused["rejected"] += offered
             return
         if any(event.time > self.log_time + _TOLERANCE for event in sent.events):
             self.log_time = max(self.log_time, self.witness.ticks[self.serial + 1].time)
         outcomes = self._outcomes(sent, record.value)
         for at, (event, outcome) in enumerate(zip(sent.events, outcomes, strict=True)):
             told[outcome] += 1
+            if outcome in ("conflict", "late", "rejected"):
+                refused[outcome] += 1
             if outcome == "fresh":
                 key = self._key(sent, at)
                 self.witness.counted.append(Counted(self.partition, offset, event, key))

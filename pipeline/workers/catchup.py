@@ -101,13 +101,17 @@ class Catchup:
         with self._lock:
             return self.known.look_waiting(opened, arrival, partition, _PATIENCE_S)
 
-    def place_at(self, partition: int, offset: int) -> Place:
-        """Return the place before `offset`: the books' cursor, walked up to there."""
+    def place_at(self, partition: int, offset: int) -> Place | None:
+        """Return the place before `offset`: the books' cursor, walked up to there.
+
+        None where the books are past it by now: their tick is not the one before it.
+        """
         with self._lock:
             self.poll()
             cursor = self.cursor(partition)
-            start = cursor.offset + 1
-            place = Place(min(start, offset), offset, cursor.tick, cursor.log_time)
+            if offset <= cursor.offset:
+                return None
+            place = Place(cursor.offset + 1, offset, cursor.tick, cursor.log_time)
             for _ in self.walk(partition, place, offset):
                 pass
             place.after = offset

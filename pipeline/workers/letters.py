@@ -34,7 +34,7 @@ def read_letters(around: Surroundings, progress: Progress) -> Iterator[DeadLette
     topic = around.stack.topic(USAGE_REJECTED)
     ends = log_ends(around.kafka, topic, around.partitions)
     total, read = sum(end - first for first, end in ends), 0
-    seen: set[tuple[str, int, int]] = set()
+    seen: set[tuple[str, int, int, bool]] = set()
     progress(0, total)
     for partition, (first, end) in enumerate(ends):
         for record in read_range(around.kafka, topic, partition, first, end):
@@ -46,7 +46,7 @@ def read_letters(around: Surroundings, progress: Progress) -> Iterator[DeadLette
             except Unreadable as error:
                 where = f"{topic}[{partition}] offset {record.offset}"
                 raise ServerFailed(f"{where} is no dead letter ({error}): who wrote it?") from None
-            name = (letter.topic, letter.partition, letter.offset)
+            name = (letter.topic, letter.partition, letter.offset, letter.by_books)
             if name not in seen:
                 seen.add(name)
                 yield letter

@@ -83,7 +83,7 @@ class MeteringLine:
         self._catchup, self._holding, self._machine = catchup, holding, machine
         self._places: dict[int, Place] = {}
         self._looked: asyncio.Queue[_Looked] = asyncio.Queue(_CLAIMS_IN_FLIGHT)
-        self._sent: asyncio.Queue[tuple[Any, Sequence[Awaitable[Any]]]] = asyncio.Queue(
+        self._sent: asyncio.Queue[tuple[Any, Awaitable[Any] | None]] = asyncio.Queue(
             _SENDS_IN_FLIGHT
         )
         self._needed: dict[int, int] = {}
@@ -132,8 +132,7 @@ class MeteringLine:
             event.message.partition,
         )
         if offset <= self._catchup.cursor(partition).offset:
-            self._places.pop(partition, None)
-            await self._looked.put(_Looked(event, b"", partition, _NOWHERE, None))
+            await self._step_over(event)
             return
         if self._holding.holds(partition, offset) or await self._stalls(partition, offset):
             self._machine.forget(event)
@@ -142,6 +141,9 @@ class MeteringLine:
         if place is None or place.offset != offset:
             with self._patiently():
                 place = await self._machine.blocking(self._catchup.place_at, partition, offset)
+            if place is None:
+                await self._step_over(event)
+                return
             self._places[partition] = place
         arrival = place.arrival(event_count(_headers(event)), batch_digest(message))
         opened = await self._open(partition, offset, message)
@@ -153,6 +155,12 @@ class MeteringLine:
         answer = await self._claims.begin(partition, claim) if claim else None
         place.pass_message(looked, claimed=claim is not None)
         await self._looked.put(_Looked(event, message, partition, arrival, looked, claim, answer))
+
+    async def _step_over(self, event: Any) -> None:
+        """Ack in its turn a message that the books have, without any effect."""
+        partition = event.message.partition
+        self._places.pop(partition, None)
+        await self._looked.put(_Looked(event, b"", partition, _NOWHERE, None))
 
     async def _open(self, partition: int, offset: int, message: bytes) -> Opened:
         """Decode; what may need a registry does so in a thread, where it can wait."""
@@ -213,10 +221,10 @@ class MeteringLine:
         while True:
             item = await self._looked.get()
             with self._blamed(item.event):
-                sends = await self._slice(item, item.looked) if item.looked else ()
-            await self._sent.put((item.event, sends))
+                send = await self._slice(item, item.looked) if item.looked else None
+            await self._sent.put((item.event, send))
 
-    async def _slice(self, item: _Looked, looked: Told | Sifted) -> Sequence[Awaitable[Any]]:
+    async def _slice(self, item: _Looked, looked: Told | Sifted) -> Awaitable[Any]:
         if isinstance(looked, Told):
             piece, refusals = looked.piece, looked.refusals
         else:
@@ -277,29 +285,26 @@ class MeteringLine:
 
     async def _send(
         self, item: _Looked, piece: Slice, refusals: Sequence[Refusal]
-    ) -> list[Awaitable[Any]]:
-        sends = [
-            await self._sender.send(
-                self._stack.topic(USAGE_METERED), item.partition, encode_slices([piece])
-            )
-        ]
+    ) -> Awaitable[Any]:
+        """Send what a message contributed, its dead letter before its slice."""
         if refusals:
-            letter = _letter(item, piece, refusals)
-            sends.append(
-                await self._sender.send(
-                    self._stack.topic(USAGE_REJECTED),
-                    item.partition,
-                    encode_letter(letter),
-                    key=letter.customer.encode() or None,
-                )
+            letter = letter_about(item, piece, refusals)
+            told = await self._sender.send(
+                self._stack.topic(USAGE_REJECTED),
+                item.partition,
+                encode_letter(letter),
+                key=letter.customer.encode() or None,
             )
-        return sends
+            await told  # a slice that is booked is never sent again, and no letter with it
+        return await self._sender.send(
+            self._stack.topic(USAGE_METERED), item.partition, encode_slices([piece])
+        )
 
     async def _ack(self, stream: Any) -> None:
         while True:
-            event, sends = await self._sent.get()
+            event, send = await self._sent.get()
             with self._blamed(event):
-                for send in sends:
+                if send is not None:
                     await send
             await stream.ack(event)
 
@@ -332,7 +337,8 @@ def stale(before: int | None, needed: int) -> list[int]:
     return sorted({g for end in places for g in range(end - _GENERATIONS_SWEPT, end)})
 
 
-def _letter(item: _Looked, piece: Slice, refusals: Sequence[Refusal]) -> DeadLetter:
+def letter_about(item: _Looked, piece: Slice, refusals: Sequence[Refusal]) -> DeadLetter:
+    """Return what is told of the events of a message that were refused."""
     customer = customer_of(item.looked, refusals) if isinstance(item.looked, Sifted) else ""
     return DeadLetter(
         USAGE_EVENTS.name,

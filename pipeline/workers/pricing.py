@@ -23,14 +23,15 @@ from pipeline.dedupe.sequences import SequenceState
 from pipeline.meter.slices import Minus
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.codec import Unreadable
-from pipeline.stores.kafka import KafkaLog, usage_log
+from pipeline.stores.kafka import KafkaLog, SureProducer, usage_log
 from pipeline.stores.postgres.books import Anchor, Books, Flush
 from pipeline.stores.records import read_slices
 from pipeline.topology import USAGE_METERED
 from pipeline.workers.drafting import DraftStore, rate_dirty
 from pipeline.workers.healing import GapKeeper, mend_by_itself
 from pipeline.workers.knowledge import FactSource, Knowledge
-from pipeline.workers.seams import Log
+from pipeline.workers.quarantine import Quarantine
+from pipeline.workers.seams import Log, Writer
 from pipeline.workers.surroundings import Surroundings, partitions_of
 
 
@@ -66,6 +67,7 @@ class PricingWorker:
         store: BookStore,
         facts: FactSource,
         clock: Callable[[], Instant],
+        writer: Callable[[], Writer],
         monotonic: Callable[[], float] = time.monotonic,
         gaps: GapKeeper | None = None,
     ) -> None:
@@ -81,6 +83,7 @@ class PricingWorker:
         self._drafted_s = -_BEHIND_PAUSE_S
         self._gaps = gaps or GapKeeper()
         self._known = Knowledge(facts)
+        self._quarantine = Quarantine(around, log, self._known, writer)
         self._topic_id = log.topic_id(usage_log(around.stack))
         loaded = store.load_cursors()
         self._anchors: dict[int, Anchor] = {}
@@ -180,6 +183,8 @@ class PricingWorker:
             for number, into in booked.items()
             if before[number] != self._partitions[number].cursor
         ]
+        for number, into in booked.items():
+            self._quarantine.write(number, into.conflicts)
         self._books.save(flushes)
         for number in booked:
             self._gaps.reached(number, self._partitions[number].cursor.offset)
@@ -227,8 +232,9 @@ def run_pricing(around: Surroundings, worker: int, workers: int, stop: Event) ->
         Books(booking),
         drafting,
         knowing,
+        wall_clock,
+        lambda: SureProducer(around.kafka),
         gaps=gaps,
-        clock=wall_clock,
     )
     while not stop.is_set():
         pricing.step()

@@ -6,6 +6,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from secrets import token_hex
+from struct import pack
 from time import monotonic, sleep
 from typing import Protocol
 
@@ -38,6 +39,7 @@ from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
+from pipeline.dedupe.sequences import Remembered
 from pipeline.embedded import Servers
 from pipeline.invoice.published import DraftPosition
 from pipeline.invoice.usage import UsageRequest
@@ -55,6 +57,7 @@ from pipeline.stores.postgres.documents import Prepared
 from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.facts import Author
 from pipeline.stores.postgres.session import Session
+from pipeline.stores.schemas import schema_folder
 from pipeline.workers.finalizer import DocumentStore
 from pipeline.workers.holding import PauseStore
 from pipeline.workers.pricing import BookKeeper, BookStore
@@ -407,6 +410,27 @@ def marking(*payers: set[str]) -> list[Flush]:
         Flush(before, after, ANCHOR, Booked(dirty=marked))
         for (before, after), marked in zip(pairwise(stands), payers, strict=True)
     ]
+
+
+def test_batches_booked_before_positions_were_kept_are_still_known(servers: Servers) -> None:
+    """Migration 0013 widens what is remembered of a sequence; what it lacks stands as -1."""
+    migration = (schema_folder() / "sql" / "0013_conflicts.sql").read_text()
+    batches = [Remembered(n, 1, bytes([n]) * 16) for n in range(64)]
+    old = b"".join(pack(">qi16s", *each[:3]) for each in batches)
+    with _postgres(servers) as real, real.session("contract", owner=True) as connection:
+        for epoch, recent in (("e1", old), ("e2", b"")):
+            connection.execute(
+                "INSERT INTO sequence_state (partition_no, producer, epoch, next, ended, gaps,"
+                " recent) VALUES (0, 'host-1', %s, 64, false, '{}', %s)",
+                [epoch, recent],
+            )
+        connection.execute(migration.encode())
+        found = connection.load_sequences(0)
+
+    assert {epoch: [*state.recent] for (_, epoch), state in found.items()} == {
+        "e1": batches,
+        "e2": [],
+    }
 
 
 def test_a_mark_that_is_taken_is_gone_until_it_is_made_anew(side: Side) -> None:

@@ -17,7 +17,7 @@ from builders import usage
 from fixtures_stack import StackMaker
 from integration import shop
 from integration.commands import talea
-from integration.running import FINALIZER, PRICING, RunningStack
+from integration.running import FINALIZER, PARTITIONS, PRICING, RunningStack
 from integration.traffic import Traffic, customers_everywhere
 from oracle import Oracle
 from pipeline.collect.batch import Mode, UsageBatch, pack_events
@@ -140,6 +140,7 @@ def test_a_second_account_of_the_log_is_the_same(stack: RunningStack, traffic: T
         assert sum(p[name] for p in deep["partitions"]) > 0, name
 
     _both_payloads_of_a_conflict_are_shown(stack, customers[0])
+    _a_batch_in_conflict_is_quarantined_once(stack, customers[0])
 
     stack.stop(PRICING)  # or it would write over what comes now
     move = "UPDATE cursor SET duplicate = duplicate + %s, conflict = conflict - %s"
@@ -158,13 +159,39 @@ def test_a_second_account_of_the_log_is_the_same(stack: RunningStack, traffic: T
 
 def _both_payloads_of_a_conflict_are_shown(stack: RunningStack, customer: str) -> None:
     listed = told(stack, "rejected", "list", "--reason", "conflict", "--customer", customer)
-    shown = told(stack, "rejected", "show", listed["rejected"][0]["id"])
+    (by_key,) = [each for each in listed["rejected"] if each["path"] == "id"]
+    shown = told(stack, "rejected", "show", by_key["id"])
     (second,) = [event for event in shown["events"] if event["reason"] == "conflict"]
     first = second["first"]
     assert (first["value"], second["value"]) == ("1", "7")
     assert first["key"] == second["key"]
     assert first["fingerprint"] != second["fingerprint"]
     assert first["id"].rsplit(":", 1)[0] == second["id"].rsplit(":", 1)[0]  # of one batch here
+
+
+def _a_batch_in_conflict_is_quarantined_once(stack: RunningStack, customer: str) -> None:
+    """A rewind changes nothing of it, nor does a pricing worker that starts again."""
+    told_of = ["rejected", "list", "--reason", "conflict"]
+    booked = sum(p["conflict"] for p in told(stack, "audit")["partitions"])
+    home = str(partition_of(customer, stack.around.partitions))
+    assert told(stack, "rewind", "--partition", home, "--to", "0")["unmoved"]
+    stack.kill(PRICING)
+    stack.await_drained()
+    assert told(stack, *told_of)["events"] == booked
+
+    listed = told(stack, *told_of, "--customer", customer)["rejected"]
+    by_place = [each["id"] for each in listed if each["path"] == "first_sequence"]
+    assert len(by_place) == 3
+    for number, name in enumerate(by_place):
+        (second,) = told(stack, "rejected", "show", name)["events"]
+        first = second["first"]
+        assert (first["value"], second["value"]) == ("1", "7")
+        assert first["key"] == second["key"]
+        assert (first["id"].split(":")[3], second["id"].split(":")[3]) == (f"{number}",) * 2
+        assert first["id"] != second["id"]
+    refused = talea(stack, "rejected", "redrive", by_place[0], "--actor", "ada")
+    assert refused.returncode == 2
+    assert "under an id of its own" in refused.stderr
 
 
 def test_the_equation_is_watched(stack: RunningStack, traffic: Traffic) -> None:
@@ -178,6 +205,8 @@ def test_the_equation_is_watched(stack: RunningStack, traffic: Traffic) -> None:
     ) as watching:
         assert watching.stdout is not None
         first = json.loads(watching.stdout.readline())
+        assert first["collector"]["closed"]
+        assert [p["pending"] for p in first["collector"]["partitions"]] == [0] * PARTITIONS
         traffic.keyed(
             usage(customers_everywhere(1)[0], meter="requests", time=wall_clock(), id="w")
         )

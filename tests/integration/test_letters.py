@@ -266,7 +266,7 @@ def test_a_conflict_is_not_sent_again(stack: RunningStack, customer: str, now: I
 
     done, more = done_with(stack, letter)
 
-    assert "its key is another event's" in done.refused[0][1]
+    assert "key or place is another event's" in done.refused[0][1]
     assert more == Counts()
 
 

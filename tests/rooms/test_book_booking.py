@@ -230,6 +230,10 @@ def test_a_sequence_moves_fresh_to_what_it_is_and_leaves_the_rest() -> None:
     assert sequences["host-1", "e1"].since == (books.partition.cursor.log_time,) * 2
     assert (sequences["host-1", "e1"].next, sequences["host-1", "e1"].ended) == (10, True)
     assert sequences["host-1", "e2"].next == 1
+    (conflict,) = books.booked[0].conflicts
+    forged, first = story.slices[3], story.slices[1]
+    assert (conflict.offset, conflict.seen) == (forged.offset, forged.sequence)
+    assert [each.offset for each in conflict.recent] == [first.offset]
     ((_, part),) = books.store.items()
     assert (part.count, part.sum) == (6, 1 + 2 + 1 + 1 + 1 + 1)
 

@@ -83,3 +83,14 @@ def test_what_is_not_fresh_changes_no_state(row: Row) -> None:
 
     assert verdict is not FRESH
     assert after == state
+
+
+def test_a_booked_batch_is_remembered_with_its_offset_and_a_conflict_is_not() -> None:
+    state = SequenceState()
+    for offset, row in [(7, (2, 2, "x")), (9, (0, 2, "y")), (12, (0, 2, "z"))]:
+        _, state = judge_range(state, seen(*row), offset=offset)
+
+    assert [(each.first, each.event_count, each.offset) for each in state.recent] == [
+        (2, 2, 7),
+        (0, 2, 9),
+    ]

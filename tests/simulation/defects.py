@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.book.booking import BookedRows
 from pipeline.catalog.facts import Fact
 from pipeline.collect.batch import UsageBatch
+from pipeline.collect.letters import Refusal
 from pipeline.dedupe.claims import Behind, Claim, Delivery, Judged, Verdict
 from pipeline.invoice.usage import UsagePart, UsageRequest, Used
 from pipeline.meter.slices import Counts, Rows, Slice
@@ -19,9 +20,9 @@ from pipeline.simulate.papers_session import WorkerSession
 from pipeline.simulate.roles import Parts
 from pipeline.stores.postgres.books import Flush
 from pipeline.stores.postgres.usage import NO_CUT
-from pipeline.stores.records import encode_slices, open_message, read_slices
-from pipeline.topology import USAGE_METERED
-from pipeline.workers.metering import MeteringLine
+from pipeline.stores.records import encode_letter, encode_slices, open_message, read_slices
+from pipeline.topology import USAGE_METERED, USAGE_REJECTED
+from pipeline.workers.metering import MeteringLine, letter_about
 
 
 class AcksFirst(MeteringLine):
@@ -29,10 +30,24 @@ class AcksFirst(MeteringLine):
 
     async def _ack(self, stream: Any) -> None:
         while True:
-            event, sends = await self._sent.get()
+            event, send = await self._sent.get()
             await stream.ack(event)
-            for send in sends:
+            if send is not None:
                 await send
+
+
+class TellsLater(MeteringLine):
+    """Sends what a message contributed first, and its dead letter beside it."""
+
+    async def _send(
+        self, item: Any, piece: Slice, refusals: Sequence[Refusal]
+    ) -> "asyncio.Future[Any]":
+        sends = [await super()._send(item, piece, ())]
+        if refusals:
+            letter = encode_letter(letter_about(item, piece, refusals))
+            name = self._stack.topic(USAGE_REJECTED)
+            sends.append(await self._sender.send(name, item.partition, letter))
+        return asyncio.gather(*sends)
 
 
 @dataclass(slots=True)
@@ -239,6 +254,7 @@ class AtOnce(WorkerSession):
 
 DEFECTS = {
     "acks before the broker has the slice": (Parts(line=AcksFirst), 8),
+    "a dead letter behind its slice": (Parts(line=TellsLater), 12),
     "claims without an owner": (Parts(redis=SetNx), 4),
     "the cursor outside the transaction": (Parts(session=CursorApart), 12),
     "the newest payload wins": (Parts(redis=NewestWins), 2),

@@ -6,21 +6,19 @@ Law: the cursor moves in the transaction that writes what it moved over, and onl
 this worker believes it to stand.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from struct import iter_unpack, pack
 from typing import cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from pipeline.book.booking import Booked, BookedRows, Cursor, Cut, SequenceKey, TickPassed
+from pipeline.book.booking import Booked, BookedRows, Cursor, Cut, TickPassed
 from pipeline.book.merging import merge
 from pipeline.book.series import SeriesIndex, SeriesKey
 from pipeline.collect.columns import Longs
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import canonical
-from pipeline.dedupe.sequences import SequenceState
 from pipeline.meter.slices import Counts
 from pipeline.meter.ticks import NO_TICK, Tick
 from pipeline.stores.postgres.connection import Connection, one
@@ -28,6 +26,7 @@ from pipeline.stores.postgres.copying import copy_columns
 from pipeline.stores.postgres.facts import read_skips
 from pipeline.stores.postgres.points import STAGED, write_points
 from pipeline.stores.postgres.reversals import count_reversed, write_reversals
+from pipeline.stores.postgres.sequences import write_sequences
 
 COUNT_NAMES = tuple(field.name for field in fields(Counts))
 """The outcomes, in the order they are stored in."""
@@ -35,7 +34,6 @@ _CURSOR = (
     "source_offset, metered_offset, tick_serial, tick_time_us, fact_position, log_time_us, "
     + ", ".join(COUNT_NAMES)
 )
-_SEQUENCE = "partition_no, producer, epoch, next, ended, gaps, gaps_since, recent"
 
 
 _NO_IDS: Longs = np.empty(0, dtype=np.int64)
@@ -81,39 +79,6 @@ def _cursor(
     *counts: int,
 ) -> Cursor:
     return Cursor(partition, offset, metered, Tick(serial, time, facts), log_time, Counts(*counts))
-
-
-def load_sequences(connection: Connection, partition: int) -> dict[SequenceKey, SequenceState]:
-    """Return where each sequence of a partition stands."""
-    rows = connection.execute(
-        f"SELECT {_SEQUENCE} FROM sequence_state WHERE partition_no = %s", [partition]
-    )
-    return {(producer, epoch): _sequence(*rest) for _, producer, epoch, *rest in rows}
-
-
-def load_incomplete(
-    connection: Connection, partition: int | None = None
-) -> dict[tuple[int, SequenceKey], SequenceState]:
-    """Return the sequences with open gaps, of one partition or of all."""
-    rows = connection.execute(
-        f"SELECT {_SEQUENCE} FROM sequence_state WHERE cardinality(gaps) > 0"
-        " AND (%s::integer IS NULL OR partition_no = %s) ORDER BY partition_no, producer, epoch",
-        [partition, partition],
-    )
-    return {(number, (name, epoch)): _sequence(*rest) for number, name, epoch, *rest in rows}
-
-
-def _sequence(
-    following: int, ended: bool, gaps: list[int], since: list[int], recent: bytes
-) -> SequenceState:
-    pairs = tuple(zip(gaps[::2], gaps[1::2], strict=True))
-    return SequenceState(
-        next=following,
-        gaps=pairs,
-        recent=tuple(iter_unpack(">qi16s", recent)),
-        ended=ended,
-        since=tuple(since) if len(since) == len(pairs) else (0,) * len(pairs),
-    )
 
 
 def load_cuts(connection: Connection, partition: int) -> list[Cut]:
@@ -247,8 +212,6 @@ class Books:
     def _write_rest(self, flush: Flush) -> None:
         booked, partition = flush.booked, flush.after.partition
         with self._connection.cursor() as cursor:
-            if booked.sequences:
-                cursor.executemany(_UPSERT_SEQUENCE, _sequence_rows(partition, booked.sequences))
             if booked.ticks:
                 cursor.executemany(
                     "INSERT INTO partition_tick VALUES (%s, %s, %s, %s, %s, %s)",
@@ -278,6 +241,7 @@ class Books:
                     [partition, flush.after.offset, sorted(booked.dirty)],
                 )
             cursor.execute(_UPSERT_CURSOR, _cursor_row(flush.after, flush.anchor))
+        write_sequences(self._connection, partition, booked.sequences)
         write_reversals(self._connection, partition, booked)
 
 
@@ -293,12 +257,6 @@ _UPSERT_STAGED = (
 _UPSERT_WIDE = (
     "INSERT INTO usage (series_id, window_us, cut, count, sum, minimum, maximum)"
     " VALUES (%s, %s, %s, %s, %s, %s, %s)" + _MERGE
-)
-_UPSERT_SEQUENCE = (
-    f"INSERT INTO sequence_state ({_SEQUENCE}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
-    " ON CONFLICT (partition_no, producer, epoch) DO UPDATE SET next = excluded.next,"
-    " ended = excluded.ended, gaps = excluded.gaps, gaps_since = excluded.gaps_since,"
-    " recent = excluded.recent"
 )
 _CURSOR_NAMES = [name.strip() for name in _CURSOR.split(",")]
 _INSERT_CURSOR = (
@@ -331,16 +289,6 @@ def _cursor_row(cursor: Cursor, anchor: Anchor) -> list[object]:
         cursor.log_time,
         *_count_list(cursor.counts),
     ]
-
-
-def _sequence_rows(
-    partition: int, sequences: Mapping[SequenceKey, SequenceState]
-) -> Iterable[tuple[object, ...]]:
-    for (producer, epoch), state in sorted(sequences.items()):
-        gaps = [edge for gap in state.gaps for edge in gap]
-        recent = b"".join(pack(">qi16s", *entry) for entry in state.recent)
-        since = list(state.since)
-        yield partition, producer, epoch, state.next, state.ended, gaps, since, recent
 
 
 def tick_before(connection: Connection, partition: int, offset: int) -> tuple[Tick, int]:

@@ -18,6 +18,7 @@ from pipeline.stores.postgres import (
     pauses,
     publishing,
     reversals,
+    sequences,
     standstill,
     usage,
 )
@@ -48,8 +49,8 @@ class Session(psycopg.Connection[TupleRow]):
     last_tick_offset = books.last_tick_offset
     load_cursors = books.load_cursors
     load_cuts = books.load_cuts
-    load_incomplete = books.load_incomplete
-    load_sequences = books.load_sequences
+    load_incomplete = sequences.load_incomplete
+    load_sequences = sequences.load_sequences
     offset_at = books.offset_at
     tick_before = books.tick_before
     tick_passed = books.tick_passed
