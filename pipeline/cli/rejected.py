@@ -123,7 +123,7 @@ def list_rejected(
     ):
         by_reason, by_state = Counter[str](), Counter[str]()
         rows, found = list[dict[str, Json]](), 0
-        for each in listed(around, connection, wanted, tell):
+        for each in listed(around, connection.read_facts(0), wanted, tell):
             found += 1
             by_reason[each.rejected.rejection.code.value] += each.rejected.event_count
             by_state[each.state.value] += each.rejected.event_count
@@ -172,7 +172,7 @@ def show(
         around.database.session("rejected") as connection,
         counted("reading dead letters") as tell,
     ):
-        found = select(around, connection, wanted, tell)
+        found = select(around, connection.read_facts(0), wanted, tell)
         events = [_whole(each) | _first(around, each.rejected) for each in found]
     letter = found[0].letter
     document: dict[str, Json] = {**_letter(letter), "events": [*events]}

@@ -4,7 +4,7 @@ Owns: sent | standing | conflict | unproven, for events older than what claims r
 those of sequences, which claims never knew.
 Does not own: reading the log (workers/readmission.py), claims (claims.py).
 Law: an event may come in only if no event of its key is claimable anywhere in the log that the
-first one could lie in.
+first one could lie in. What a sequence did not take for its own is a repeat, and stands for nobody.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence

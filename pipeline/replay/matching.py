@@ -161,17 +161,18 @@ class Sequences:
     taken: set[tuple[Epoch, int]] = field(default_factory=set)
     _states: dict[Epoch, SequenceState] = field(default_factory=dict)
 
-    def feed(self, sifted: Sifted, arrival: Arrival) -> None:
-        """Judge the next message as booking does."""
+    def feed(self, sifted: Sifted, arrival: Arrival) -> bool:
+        """Judge the next message as booking does; return False where it repeats its places."""
         batch = sifted.batch
         epoch = batch.producer, batch.epoch
         if batch.mode is not Mode.SEQUENCED or epoch not in self.epochs:
-            return
+            return True
         seen = SequenceRange(*epoch, batch.first_sequence, batch.event_count, arrival.digest)
         state = self._states.get(epoch, SequenceState())
         verdict, self._states[epoch] = judge_range(state, seen)
         if verdict is Verdict.FRESH:
             self.taken.add((epoch, arrival.offset))
+        return verdict is Verdict.FRESH
 
 
 def original_generation(minus: Minus, tolerance: Instant, width: Instant) -> int:

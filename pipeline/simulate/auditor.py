@@ -13,12 +13,14 @@ from hashlib import sha256
 from random import Random
 from typing import cast
 
+from pipeline.catalog.facts import FactKind
 from pipeline.collect.letters import DeadLetter
 from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.errors import Code
 from pipeline.core.identity import Json
 from pipeline.simulate.billing import Billing, ExpectedLine, minor
 from pipeline.simulate.database import Tables
+from pipeline.simulate.log import Kept
 from pipeline.simulate.quantities import point_of, width_us
 from pipeline.simulate.witness import Witness
 from pipeline.stores.postgres.drafts import Draft
@@ -42,11 +44,12 @@ Fault = tuple[str, str]
 
 @dataclass(slots=True)
 class Auditor:
-    """Looks at one drained world."""
+    """Looks at one drained world; `log` holds the usage log by partition."""
 
     witness: Witness
     billing: Billing
     tables: Tables
+    log: Sequence[Sequence[Kept]]
     drafts_stored: Sequence[Draft]
     letters: Sequence[DeadLetter]
     random: Random
@@ -61,6 +64,7 @@ class Auditor:
         yield from self._documents()
         yield from self._chain()
         yield from self._drafts()
+        yield from self._redriven()
 
     def _conserved(self) -> Iterator[Fault]:
         """Every offered event has the outcome that the witness saw."""
@@ -170,6 +174,25 @@ class Auditor:
             yield from self._draft_faults(draft)
         kept = {(d.payer, d.currency, d.instant): 0 for d in self.tables.drafts.values()}
         yield from _differences("draft", kept, self._standing())
+
+    def _redriven(self) -> Iterator[Fault]:
+        """Whatever was said to be sent again was; what was said to stand counts."""
+        counted = {each.key for each in self.witness.counted}
+        for fact in self.tables.facts.values():
+            if fact.kind is not FactKind.REDRIVE:
+                continue
+            told = self.witness.again if fact.body["outcome"] == "sent" else counted
+            for name in cast(list[str], fact.body["events"]):
+                for key in self._keys(name):
+                    if key not in told:
+                        yield "redriven", f"{name} is not {fact.body['outcome']}"
+
+    def _keys(self, name: str) -> Sequence[bytes]:
+        """Return the keys of the events that a fact names: usage:PARTITION:OFFSET:FIRST-LAST."""
+        _, partition, offset, numbers = name.split(":")
+        first, _, last = numbers.partition("-")
+        message = self.log[int(partition)][int(offset)].value
+        return self.witness.sent[message].keys[int(first) : int(last or first) + 1]
 
     def _standing(self) -> dict[tuple[str, str, Instant], int]:
         """Return the drafts there must be at the end of the log."""

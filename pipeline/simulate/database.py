@@ -1,6 +1,6 @@
 """The database in memory: its tables, transactions that are whole or not at all.
 
-Owns: what rows there are, atomicity, advisory leadership.
+Owns: what rows there are, atomicity, advisory locks.
 Does not own: the queries (facts_session.py, books_session.py, papers_session.py).
 Law: a transaction that ends by an exception, or whose process stalls in it, changes nothing.
 """
@@ -85,7 +85,7 @@ class MemoryDatabase:
 
     world: World
     tables: Tables = field(default_factory=Tables)
-    leader: "MemorySession | None" = None
+    locks: "dict[str, MemorySession]" = field(default_factory=dict)
     drafts_stored: list[Draft] = field(default_factory=list)
 
 
@@ -107,16 +107,21 @@ class MemorySession:
         return self.database.tables
 
     def close(self) -> None:
-        """End: what was not committed never was, and the lead is free."""
+        """End: what was not committed never was, and its locks are free."""
         self._open = False
         self._roll_back()
-        if self.database.leader is self:
-            self.database.leader = None
+        locks = self.database.locks
+        self.database.locks = {name: held for name, held in locks.items() if held is not self}
 
     def _stalled(self, time_us: Instant) -> None:
-        leads_too_long = self.database.leader is self and time_us >= SESSION_S * SECOND
-        if self._before is not None or leads_too_long:
+        leads = self in self.database.locks.values()
+        if self._before is not None or (leads and time_us >= SESSION_S * SECOND):
             self.close()
+
+    def lock(self, name: str) -> bool:
+        """Return whether a lock is this session's, from now on until it ends."""
+        self.effect(f"lock {name}")
+        return self.database.locks.setdefault(name, self) is self
 
     def _roll_back(self) -> None:
         if self._before is not None:

@@ -34,10 +34,13 @@ METERS: Mapping[str, Body] = {
         "per_s": 60,
         "dimensions": ["region"],
     },
+    "unheard-of": {"aggregation": "sum", "window_s": 10},
 }
 """Every meter that a seed may have, as its fact tells it."""
 DIMENSIONS: Mapping[str, Sequence[str]] = {"region": "ab", "user": "xyz"}
 HORIZON_S, TOLERANCE_S = 60, 5
+UNHEARD_OF = "unheard-of"
+"""The meter that is used before it is in force, if it ever is."""
 _OTHER_METERS_MAX = 3
 
 
@@ -64,7 +67,7 @@ class Decisions:
 
     def __post_init__(self) -> None:
         """Draw what is metered."""
-        others = sorted(METERS.keys() - {"calls", "gigabytes"})
+        others = sorted(METERS.keys() - {"calls", "gigabytes", UNHEARD_OF})
         few = self.random.sample(others, self.random.randint(1, _OTHER_METERS_MAX))
         self.meters = sorted(["calls", "gigabytes", *few])
 
@@ -74,10 +77,7 @@ class Decisions:
         return [
             *first_facts(self.partitions, HORIZON_S, TOLERANCE_S, grace_s, "2026.1"),
             _fact(FactKind.ISSUER, id="talea", name="Talea", number_prefix="T-"),
-            *(
-                _fact(FactKind.METER, id=name, unit="unit", **{"dimensions": [], **METERS[name]})
-                for name in self.meters
-            ),
+            *map(_meter, self.meters),
             self._plan("gold"),
             self._plan("silver"),
             *(self._customer(name) for name in CUSTOMERS[:4]),
@@ -88,6 +88,9 @@ class Decisions:
         """Return what somebody decides next."""
         latest = {(fact.kind, fact.subject): fact.body for fact in known}
         subscribed = [body for (kind, _), body in latest.items() if kind is FactKind.SUBSCRIPTION]
+        if self.random.random() < 0.1 and UNHEARD_OF not in self.meters:
+            self.meters.append(UNHEARD_OF)
+            return [_meter(UNHEARD_OF)]
         match self.random.randrange(7):
             case 0:
                 name = self.random.choice(CUSTOMERS)
@@ -175,6 +178,10 @@ class Decisions:
             start=instant_text(start + self.random.randint(-9_000_000, 9_000_000)),
             end=None,
         )
+
+
+def _meter(name: str) -> NewFact:
+    return _fact(FactKind.METER, id=name, unit="unit", **{"dimensions": [], **METERS[name]})
 
 
 def _fact(kind: FactKind, **body: Json) -> NewFact:

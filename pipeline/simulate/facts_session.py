@@ -58,10 +58,7 @@ class FactSession(MemorySession):
 
     def try_lead(self) -> bool:
         """Return whether the ticks are this session's to write, from now on until it ends."""
-        self.effect("lead")
-        if self.database.leader is None:
-            self.database.leader = self
-        return self.database.leader is self
+        return self.lock("ticker")
 
     def write_tick(self, clock: Instant, partitions: int) -> Tick | None:
         """Commit the row of the next tick; None where facts wait to be mirrored first."""
@@ -81,6 +78,12 @@ class FactSession(MemorySession):
         """Return the ticks that not every partition has acked, in order."""
         self.effect("read ticks")
         return [tick for _, (tick, acked) in sorted(self.tables.ticks.items()) if not acked]
+
+    def last_acked_tick(self) -> Tick | None:
+        """Return the highest tick that stands in every partition."""
+        self.effect("read ticks")
+        acked = (tick for tick, acked in self.tables.ticks.values() if acked)
+        return max(acked, key=lambda tick: tick.serial, default=None)
 
     def mark_acked(self, serials: Iterable[int]) -> None:
         """Note that every partition has these ticks."""

@@ -21,13 +21,13 @@ from pipeline.simulate.database import MemoryDatabase
 from pipeline.simulate.decisions import HORIZON_S, TOLERANCE_S
 from pipeline.simulate.group import Group
 from pipeline.simulate.log import Kept, MemoryTopics
+from pipeline.simulate.operators import ADA, Operators
 from pipeline.simulate.roles import Parts, Role, Stage
 from pipeline.simulate.story import Story
 from pipeline.simulate.witness import Witness
 from pipeline.simulate.world import Chances, Crashed, World
 from pipeline.stores.kafka import usage_log
 from pipeline.stores.postgres.database import Database
-from pipeline.stores.postgres.facts import Author
 from pipeline.stores.records import encode_tick, letter_of, read_slices
 from pipeline.topology import USAGE_METERED, USAGE_REJECTED, Stack
 from pipeline.workers.surroundings import Surroundings, partitions_of
@@ -86,6 +86,8 @@ class _Play:
             parts.redis(),
             parts,
         )
+        self.operators = Operators(self.stage, self.story)
+        self.redrive_s = draw.choice([0, 0, 15, 30])
         self.length_s = draw.randint(80, 180) * scale.length
         self.roles = self._roles(draw)
         self.busy = True
@@ -122,6 +124,7 @@ class _Play:
             (self.chances.redis_s, self._harm_redis),
             (self.chances.rebalance_s, self._stall_member),
             (self.chances.rewind_s, self._rewind),
+            (self.redrive_s, self.operators.redrive),
         ):
             if each_s:
                 self._repeat(each_s, fault)
@@ -169,7 +172,7 @@ class _Play:
         process = self.world.start("operator")
         session = self.stage.session(process)
         with suppress(Crashed, ServerFailed):
-            session.append_facts(decide, Author("ada", "because"), self.world.now)
+            session.append_facts(decide, ADA, self.world.now)
         process.die()
 
     def _harm_redis(self) -> None:
@@ -220,16 +223,19 @@ class _Play:
         ticks = {serial: tick for serial, (tick, _) in tables.ticks.items()}
         partitions, name = stage.around.partitions, usage_log(stage.around.stack)
         messages = {encode_tick(tick, partitions): serial for serial, tick in ticks.items()}
-        witness = Witness(partitions, ticks, messages, self.story.sent, self.story.decisions.meters)
-        for number in range(partitions):
-            witness.hear(number, stage.topics.records[name, number])
+        facts = [tables.facts[serial] for serial in sorted(tables.facts)]
+        witness = Witness(partitions, ticks, messages, self.story.sent, facts)
+        log = [stage.topics.records[name, number] for number in range(partitions)]
+        for number, records in enumerate(log):
+            witness.hear(number, records)
         faults = [*stage.faults, *self._ack_faults()]
         if not faults:
-            billing = Billing([tables.facts[s] for s in sorted(tables.facts)], witness)
+            billing = Billing(facts, witness)
             stored = stage.database.drafts_stored
             letters = self._letters()
             draw = Random(f"{self.seed} audit")
-            faults += Auditor(witness, billing, tables, stored, letters, draw).faults()
+            auditor = Auditor(witness, billing, tables, log, stored, letters, draw)
+            faults += auditor.faults()
             faults += self._refold()
         return Outcome(
             self.seed,

@@ -26,6 +26,7 @@ from pipeline.workers.holding import Holding, Resumed
 from pipeline.workers.knowledge import Knowledge
 from pipeline.workers.metering import Machine, MeteringLine
 from pipeline.workers.pricing import PricingWorker
+from pipeline.workers.readmission import Readmission
 from pipeline.workers.seams import ClaimStore, Sender
 from pipeline.workers.surroundings import Surroundings
 from pipeline.workers.ticker import Ticker
@@ -48,6 +49,7 @@ class Parts:
     sender: Callable[[World, Runner, MemoryTopics, SimulatedLoop], Sender] = MemorySender
     session: type[WorkerSession] = WorkerSession
     line: type[MeteringLine] = MeteringLine
+    readmission: type[Readmission] = Readmission
 
 
 @dataclass(slots=True)

@@ -6,21 +6,25 @@ of it (auditor.py).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from fractions import Fraction
 from random import Random
 from typing import cast
 
-from pipeline.collect.batch import Mode, pack_events
+from pipeline.collect.batch import Mode, UsageBatch, pack_events
+from pipeline.collect.columns import Columns, read_columns
 from pipeline.collect.event import UsageEvent
+from pipeline.collect.keyed import KeyedEvent, events_at
 from pipeline.core.calendar import SECOND, Instant
-from pipeline.core.identity import partition_of
+from pipeline.core.identity import event_key, partition_of, pass_digest, sequenced_key
 from pipeline.simulate.decisions import (
     CUSTOMERS,
     DIMENSIONS,
     HORIZON_S,
     METERS,
     TOLERANCE_S,
+    UNHEARD_OF,
     Decisions,
     Names,
 )
@@ -30,17 +34,24 @@ from pipeline.stores.codec import encode_batch
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What a message says, as its sender meant it; no events: nobody can read it."""
+    """What a message says, as its sender meant it; no events: nobody can read it.
+
+    `keys` are those that the events count by. A job shows a `gate_pass` for those that come late,
+    where the message is `named`.
+    """
 
     events: Sequence[UsageEvent] = ()
     producer: str = ""
     epoch: str = ""
     first: int = 0
+    keys: Sequence[bytes] = ()
+    gate_pass: str = ""
+    named: str = ""
 
 
 @dataclass(slots=True)
 class Story:
-    """Draws what happens next. `sent` knows every message by its bytes."""
+    """Draws what happens next. `sent` knows every message by its bytes, `keyed` every event."""
 
     random: Random
     partitions: int
@@ -48,6 +59,7 @@ class Story:
     _events: list[UsageEvent] = field(default_factory=list)
     _records: list[tuple[int, Kept]] = field(default_factory=list)
     _places: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    keyed: dict[bytes, list[UsageEvent]] = field(default_factory=dict)
     names: Names = field(default_factory=Names)
     decisions: Decisions = field(init=False)
 
@@ -99,7 +111,7 @@ class Story:
         value = Decimal(self.random.randint(0, 9_999)).scaleb(-self.random.randint(0, 3))
         return UsageEvent(
             customer,
-            meter if self.random.random() < 0.98 else "unheard-of",
+            meter if self.random.random() < 0.97 else UNHEARD_OF,
             self._time(now),
             value,
             self.names.new("event") if source else "",
@@ -137,10 +149,46 @@ class Story:
     def _kept(self, partition: int, sent: Sent, mode: Mode) -> tuple[int, Kept]:
         batch = pack_events(sent.events, mode, sent.producer, sent.epoch, sent.first)
         message = encode_batch(batch)
-        self.sent[message] = sent
-        record = (partition, Kept(message, batch.event_count))
+        places = range(sent.first, sent.first + len(sent.events))
+        if mode is Mode.SEQUENCED:
+            keys = [sequenced_key(sent.producer, sent.epoch, partition, n) for n in places]
+        else:
+            keys = [event_key(each.customer, each.source, each.id) for each in sent.events]
+        for key, event in zip(keys, sent.events, strict=True):
+            self.keyed.setdefault(key, []).append(event)
+        self.sent[message] = replace(sent, keys=keys)
+        record = partition, Kept(message, batch.event_count)
         self._records.append(record)
         return record
+
+    def sent_again(self, message: bytes, batch: UsageBatch) -> None:
+        """Take down what a job sends: events of before, under the keys that they had.
+
+        Raises:
+            LookupError: it changed one.
+
+        """
+        columns = read_columns(batch)
+        if not isinstance(columns, Columns):
+            raise LookupError("a job sent what nobody can read")
+        told = events_at(batch, columns, range(batch.event_count), 0)
+        found = [(each.key, self._original(each)) for each in told]
+        named = pass_digest(batch.key, batch.fingerprint)
+        self.sent[message] = Sent(
+            [event for _, event in found],
+            keys=[key for key, _ in found],
+            gate_pass=batch.gate_pass,
+            named=named,
+        )
+
+    def _original(self, told: KeyedEvent) -> UsageEvent:
+        mantissa = Fraction(told.mantissa, 10**told.scale)
+        payload = (told.customer, told.meter, told.time, mantissa, dict(told.dimensions))
+        for each in self.keyed[told.key]:
+            value, dimensions = Fraction(each.value), dict(each.dimensions)
+            if payload == (each.customer, each.meter, each.time, value, dimensions):
+                return each
+        raise LookupError(f"a job changed {payload}")
 
     def _noise(self, partition: int, now: Instant) -> tuple[int, Kept]:
         """Return what breaks a rule: bytes, a header that lies, another's customer."""

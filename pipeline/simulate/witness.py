@@ -6,12 +6,14 @@ Law: it shares no step with the pipeline; it knows what senders meant, not what 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
+from pipeline.catalog.facts import Fact, FactKind
 from pipeline.collect.event import UsageEvent
-from pipeline.core.calendar import SECOND, Instant
-from pipeline.core.identity import event_key, partition_of, sequenced_key
+from pipeline.core.calendar import SECOND, Instant, parse_instant
+from pipeline.core.identity import partition_of
 from pipeline.meter.ticks import Tick
 from pipeline.simulate.decisions import HORIZON_S, TOLERANCE_S
 from pipeline.simulate.log import Kept
@@ -41,7 +43,7 @@ class Witness:
     ticks: Mapping[int, Tick]
     tick_messages: Mapping[bytes, int]
     sent: Mapping[bytes, Sent]
-    meters: Collection[str]
+    facts: Sequence[Fact]
     counted: list[Counted] = field(default_factory=list)
     outcomes: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     refused: dict[tuple[int, int], Counter[str]] = field(
@@ -50,7 +52,29 @@ class Witness:
     """How many events of a message must be told in dead letters, by position and outcome."""
     tick_places: dict[tuple[int, int], int] = field(default_factory=dict)
     """Where a tick first stands, by partition and serial."""
+    again: set[bytes] = field(default_factory=set)
+    """The keys that jobs sent again."""
     faults: list[str] = field(default_factory=list)
+    _meters: dict[str, int] = field(init=False)
+    _passes: dict[str, Fact] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Know from which fact on each meter and each gate pass is in force."""
+        self._passes = {f.id: f for f in self.facts if f.kind is FactKind.GATE_PASS}
+        meters = [fact for fact in self.facts if fact.kind is FactKind.METER]
+        self._meters = {fact.subject: fact.serial for fact in meters}
+
+    def has_meter(self, meter: str, position: int) -> bool:
+        """Return whether a meter is in force at a fact position."""
+        return self._meters.get(meter, position + 1) <= position
+
+    def admits(self, sent: Sent, position: int, log_time: Instant) -> bool:
+        """Return whether the pass that a message shows lets it come late."""
+        fact = self._passes.get(sent.gate_pass)
+        if fact is None or fact.serial > position:
+            return False
+        named = sent.named in cast(list[str], fact.body["batches"])
+        return named and log_time <= parse_instant(fact.body["until"])
 
     def hear(self, partition: int, records: Sequence[Kept]) -> None:
         """Walk one partition from its start."""
@@ -96,47 +120,52 @@ class _Walk:
         told["offered"] += offered
         sent = self.witness.sent.get(record.value)
         refused = self.witness.refused[self.partition, offset]
+        if sent is not None and sent.named:
+            self.witness.again.update(sent.keys)
         if sent is None or not self.serial or offered != len(sent.events):
             told["rejected"] += offered
             refused["rejected"] += offered
             return
         if any(event.time > self.log_time + _TOLERANCE for event in sent.events):
             self.log_time = max(self.log_time, self.witness.ticks[self.serial + 1].time)
+        if sent.gate_pass and not self.witness.admits(sent, self._position, self.log_time):
+            told["rejected"] += offered
+            refused["rejected"] += offered
+            return
         outcomes = self._outcomes(sent, record.value)
         for at, (event, outcome) in enumerate(zip(sent.events, outcomes, strict=True)):
             told[outcome] += 1
             if outcome in ("conflict", "late", "rejected"):
                 refused[outcome] += 1
             if outcome == "fresh":
-                key = self._key(sent, at)
-                self.witness.counted.append(Counted(self.partition, offset, event, key))
-                self._twice(event)
+                counted = Counted(self.partition, offset, event, sent.keys[at])
+                self.witness.counted.append(counted)
+                self._twice(counted)
 
     def _outcomes(self, sent: Sent, message: bytes) -> list[str]:
-        by_time = [self._by_time(event) for event in sent.events]
+        by_time = [self._by_time(event, passed=bool(sent.gate_pass)) for event in sent.events]
         if sent.producer:
             verdict = self._by_place(sent, message)
             return [outcome or verdict for outcome in by_time]
-        pairs = zip(sent.events, by_time, strict=True)
-        return [outcome or self._by_key(event) for event, outcome in pairs]
+        each = zip(sent.events, sent.keys, by_time, strict=True)
+        return [outcome or self._by_key(key, event) for event, key, outcome in each]
 
-    def _key(self, sent: Sent, at: int) -> bytes:
-        event = sent.events[at]
-        if sent.producer:
-            return sequenced_key(sent.producer, sent.epoch, self.partition, sent.first + at)
-        return event_key(event.customer, event.source, event.id)
+    @property
+    def _position(self) -> int:
+        return self.witness.ticks[self.serial].fact_position
 
-    def _by_time(self, event: UsageEvent) -> str:
-        home = partition_of(event.customer, self.witness.partitions)
-        if event.meter not in self.witness.meters or home != self.partition:
+    def _by_time(self, event: UsageEvent, *, passed: bool) -> str:
+        home = self.witness.home(event.customer)
+        if not self.witness.has_meter(event.meter, self._position) or home != self.partition:
             return "rejected"
         if event.time > self.log_time + _TOLERANCE:
             return "rejected"
-        return "late" if event.time < self.log_time - _HORIZON else ""
+        late = event.time < self.log_time - _HORIZON
+        return "late" if late and not passed else ""
 
-    def _by_key(self, event: UsageEvent) -> str:
+    def _by_key(self, key: bytes, event: UsageEvent) -> str:
         """Count a key once in two generations; the first to come keeps it."""
-        key, payload = (event.customer, event.source, event.id), _payload(event)
+        payload = _payload(event)
         generation = self.log_time // (_HORIZON + _TOLERANCE)
         own, before = self.keys[generation], self.keys[generation - 1]
         new = key not in own and key not in before
@@ -158,13 +187,12 @@ class _Walk:
             return "duplicate" if self.batches[name] == message else "conflict"
         return "duplicate" if own <= taken else "conflict"
 
-    def _twice(self, event: UsageEvent) -> None:
+    def _twice(self, counted: Counted) -> None:
         """Hold the rule of generations against what it is for: nothing counts twice, ever."""
-        if event.id:
-            name = (event.customer, event.source, event.id, _payload(event))
-            if name in self.payloads_counted:
-                self.witness.faults.append(f"event {event.id} of {event.customer} counts twice")
-            self.payloads_counted.add(name)
+        name = (counted.key, _payload(counted.event))
+        if name in self.payloads_counted:
+            self.witness.faults.append(f"{counted.event} counts twice")
+        self.payloads_counted.add(name)
 
 
 def _payload(event: UsageEvent) -> tuple[object, ...]:

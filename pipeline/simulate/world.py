@@ -162,6 +162,17 @@ class World:
         if not process.alive:
             raise Crashed
 
+    def wait(self, process: Runner, seconds: float) -> None:
+        """Let a process wait in the middle of a call, while the others go on.
+
+        Raises:
+            Crashed: it was killed meanwhile.
+
+        """
+        self.run_until(self.now + int(seconds * SECOND))
+        if not process.alive:
+            raise Crashed
+
     def chance(self, likely: float) -> bool:
         """Return whether something happens."""
         return self.random.random() < likely

@@ -8,7 +8,6 @@ and neither loses nor doubles usage; whoever is reversed already is left alone.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from time import monotonic, sleep
 
 from pipeline.book.reversing import ReversalState
 from pipeline.catalog.matches import EventPlace
@@ -17,9 +16,7 @@ from pipeline.core.identity import partition_of
 from pipeline.dedupe.standing import Outcome
 from pipeline.meter.sift import Sifted
 from pipeline.replay.amending import Change, Chosen, amendment_fact, taken_back
-from pipeline.stores.clock import wall_clock
 from pipeline.stores.postgres.facts import Author
-from pipeline.workers.announcing import await_named
 from pipeline.workers.readmission import Readmission, readmission
 from pipeline.workers.surroundings import Surroundings
 
@@ -71,20 +68,32 @@ def amend(
 
     """
     with readmission(around) as job:
-        tick = job.last_tick()
-        done = _planned(job, chosen, change, tell)
-        if dry_run or not done.coming:
-            return done
-        if change is not None:
-            _replace(job, change, done, author, tell)
-        events = [found.event for found in done.coming]
-        job.send(taken_back(event, tick.time) for event in events)
-        if events:
-            told = [amendment_fact(chosen, change, events)]
-            written = job.connection.append_facts(lambda _: told, author, wall_clock())
-            await_named(around, written[-1].serial)
-        done.states = _matched(job, done.coming, patience_s)
+        return amended(job, chosen, change, author, tell, dry_run=dry_run, patience_s=patience_s)
+
+
+def amended(
+    job: Readmission,
+    chosen: Chosen,
+    change: Change | None,
+    author: Author,
+    tell: Tell,
+    *,
+    dry_run: bool = False,
+    patience_s: float = 30.0,
+) -> Amended:
+    """Do so as a job that was begun."""
+    tick = job.last_tick()
+    done = _planned(job, chosen, change, tell)
+    if dry_run or not done.coming:
         return done
+    if change is not None:
+        _replace(job, change, done, author, tell)
+    events = [found.event for found in done.coming]
+    job.send(taken_back(event, tick.time) for event in events)
+    if events:
+        job.write([amendment_fact(chosen, change, events)], author)
+    done.states = _matched(job, done.coming, patience_s)
+    return done
 
 
 def _planned(job: Readmission, chosen: Chosen, change: Change | None, tell: Tell) -> Amended:
@@ -94,7 +103,7 @@ def _planned(job: Readmission, chosen: Chosen, change: Change | None, tell: Tell
     for found in _found(job, chosen, tell):
         by_partition.setdefault(found.partition, []).append(found)
     for partition, own in by_partition.items():
-        standing = job.connection.reversed_already(partition, [f.event.key for f in own])
+        standing = job.store.reversed_already(partition, [f.event.key for f in own])
         for found in own:
             event = found.event
             if (event.key, event.payload_print) in standing:
@@ -151,13 +160,14 @@ def _replace(job: Readmission, change: Change, done: Amended, author: Author, te
 
 def _matched(job: Readmission, coming: Sequence[Found], patience_s: float) -> Mapping[str, int]:
     """Wait until the books have matched what was sent; return how many are in which state."""
-    deadline = monotonic() + patience_s
+    machine = job.machine
+    deadline = machine.seconds() + patience_s
     while True:
         states = _states(job, coming)
         open_ones = states.get("sent", 0) + states.get(ReversalState.WAITING, 0)
-        if not open_ones or monotonic() > deadline:
+        if not open_ones or machine.seconds() > deadline:
             return states
-        sleep(_POLL_S)
+        machine.pause(_POLL_S)
 
 
 def _states(job: Readmission, coming: Sequence[Found]) -> dict[str, int]:
@@ -166,7 +176,7 @@ def _states(job: Readmission, coming: Sequence[Found]) -> dict[str, int]:
         by_partition.setdefault(found.partition, []).append(found.event)
     states: dict[str, int] = {}
     for partition, events in by_partition.items():
-        booked = job.connection.reversed_already(partition, [event.key for event in events])
+        booked = job.store.reversed_already(partition, [event.key for event in events])
         for event in events:
             state = booked.get((event.key, event.payload_print), "sent")
             states[state] = states.get(state, 0) + 1

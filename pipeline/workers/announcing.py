@@ -3,12 +3,14 @@
 Law: a command that writes a fact returns once a tick naming it is acked in every partition.
 """
 
+from collections.abc import Callable
 from time import monotonic, sleep
+from typing import Protocol
 
 from pipeline.core.errors import ServerFailed
+from pipeline.meter.ticks import Tick
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.kafka import SureProducer
-from pipeline.stores.postgres.facts import last_acked_tick
 from pipeline.workers.surroundings import Surroundings
 from pipeline.workers.ticker import Ticker
 
@@ -18,6 +20,12 @@ _IDLE_S = 15.0
 """A command that was stopped while it led must not keep the lead."""
 
 
+class Named(Protocol):
+    """What stands in every partition."""
+
+    def last_acked_tick(self) -> Tick | None: ...
+
+
 def await_named(around: Surroundings, serial: int) -> None:
     """Return once every partition has a tick that names fact `serial`.
 
@@ -25,19 +33,35 @@ def await_named(around: Surroundings, serial: int) -> None:
         ServerFailed: that takes longer than a minute.
 
     """
-    deadline = monotonic() + _PATIENCE_S
     with around.database.session("announcing", idle_s=_IDLE_S) as connection:
         ticker = Ticker(around, connection, SureProducer(around.kafka), wall_clock)
-        while True:
-            tick = last_acked_tick(connection)
-            if tick is not None and tick.fact_position >= serial:
-                return
-            if ticker.try_lead():
-                ticker.tick()
-            elif monotonic() > deadline:
-                raise ServerFailed(
-                    f"no tick named fact {serial} within {_PATIENCE_S:.0f} s: is the ticker"
-                    " running? (talea up; its log is ticker-0.log)"
-                )
-            else:
-                sleep(_POLL_S)
+        announce(serial, ticker, connection, sleep, monotonic)
+
+
+def announce(
+    serial: int,
+    ticker: Ticker,
+    named: Named,
+    pause: Callable[[float], None],
+    seconds: Callable[[], float],
+) -> None:
+    """Return once a tick names a fact, ticking over the ticker's session if nobody else does.
+
+    Raises:
+        ServerFailed: that takes longer than a minute.
+
+    """
+    deadline = seconds() + _PATIENCE_S
+    while True:
+        tick = named.last_acked_tick()
+        if tick is not None and tick.fact_position >= serial:
+            return
+        if ticker.try_lead():
+            ticker.tick()
+        elif seconds() > deadline:
+            raise ServerFailed(
+                f"no tick named fact {serial} within {_PATIENCE_S:.0f} s: is the ticker"
+                " running? (talea up; its log is ticker-0.log)"
+            )
+        else:
+            pause(_POLL_S)

@@ -13,10 +13,10 @@ from pipeline.core.errors import Code, Rejection, ServerFailed
 from pipeline.meter.place import Opened
 from pipeline.replay.letters import RAW, USAGE, RejectedEvent, rejected_events
 from pipeline.stores.codec import Unreadable
-from pipeline.stores.kafka import log_ends, read_range
 from pipeline.stores.records import letter_of, open_message, open_usage_event
 from pipeline.stores.registry import COMMAND_TRIES, message_decoder
 from pipeline.topology import USAGE_EVENTS, USAGE_REJECTED
+from pipeline.workers.seams import Log
 from pipeline.workers.surroundings import Surroundings
 
 Progress = Callable[[int, int], None]
@@ -24,7 +24,7 @@ Progress = Callable[[int, int], None]
 _TOLD_EVERY = 200
 
 
-def read_letters(around: Surroundings, progress: Progress) -> Iterator[DeadLetter]:
+def read_letters(around: Surroundings, log: Log, progress: Progress) -> Iterator[DeadLetter]:
     """Yield every dead letter kept; one written twice (a worker died before its ack) once.
 
     Raises:
@@ -32,12 +32,12 @@ def read_letters(around: Surroundings, progress: Progress) -> Iterator[DeadLette
 
     """
     topic = around.stack.topic(USAGE_REJECTED)
-    ends = log_ends(around.kafka, topic, around.partitions)
+    ends = log.ends(topic, around.partitions)
     total, read = sum(end - first for first, end in ends), 0
     seen: set[tuple[str, int, int, bool]] = set()
     progress(0, total)
     for partition, (first, end) in enumerate(ends):
-        for record in read_range(around.kafka, topic, partition, first, end):
+        for record in log.read_range(topic, partition, first, end):
             read += 1
             if read % _TOLD_EVERY == 0:
                 progress(read, total)

@@ -9,13 +9,16 @@ where claims still remember it; nobody can send it late but by the pass that nam
     note log time -> read the log -> pass as a fact -> a tick names it -> send
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from time import monotonic, sleep
+from typing import Protocol
 
+from pipeline.book.reversing import Reversed
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.facts import FactKind, NewFact
+from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.collect.batch import UsageBatch
 from pipeline.collect.gate import Gate
 from pipeline.collect.keyed import KeyedEvent, pack_again
@@ -26,16 +29,16 @@ from pipeline.dedupe.standing import Outcome, Wanted, outcomes
 from pipeline.meter.place import Place, Told
 from pipeline.meter.sift import Arrival, Sifted
 from pipeline.meter.ticks import Tick
+from pipeline.replay.matching import Sequences
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.codec import encode_batch
-from pipeline.stores.kafka import KafkaLog, SureProducer, log_ends, usage_log
-from pipeline.stores.postgres import facts
+from pipeline.stores.kafka import KafkaLog, SureProducer, usage_log
 from pipeline.stores.postgres.connection import one
 from pipeline.stores.postgres.facts import Author
-from pipeline.stores.postgres.session import Session
 from pipeline.stores.registry import COMMAND_TRIES, message_decoder
 from pipeline.workers.announcing import await_named
-from pipeline.workers.catchup import Catchup
+from pipeline.workers.catchup import BookSource, Catchup, CursorSource
+from pipeline.workers.seams import Log, Writer
 from pipeline.workers.surroundings import Surroundings
 
 Progress = Callable[[int, int], None]
@@ -48,6 +51,35 @@ _BATCHES_A_PASS = 64
 """Batches that one fact names: about 2 KB."""
 _BATCHES_IN_FLIGHT = 200
 _TOLD_EVERY = 500
+
+
+class JobStore(BookSource, CursorSource, Protocol):
+    """Facts, books and ticks, as a job that sends usage again asks for them."""
+
+    def last_acked_tick(self) -> Tick | None: ...
+
+    def append_facts(
+        self,
+        decide: Callable[[Sequence[Fact]], Sequence[NewFact]],
+        author: Author,
+        now: Instant,
+    ) -> list[Fact]: ...
+
+    def reversed_already(self, partition: int, keys: Iterable[bytes]) -> Mapping[Reversed, str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a job writes with, and waits by; the simulation is another one.
+
+    `announced` returns once a tick names a fact in every partition.
+    """
+
+    writer: Callable[[], Writer]
+    announced: Callable[[int], None]
+    clock: Callable[[], Instant] = wall_clock
+    pause: Callable[[float], None] = sleep
+    seconds: Callable[[], float] = monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +106,25 @@ def readmission(around: Surroundings) -> Iterator["Readmission"]:
         )
         if not alone:
             raise BadInput("another job is sending usage again: try once it is done")
-        yield Readmission(around, connection)
+        machine = Machine(partial(SureProducer, around.kafka), partial(await_named, around))
+        yield Readmission(around, KafkaLog(around.kafka), connection, machine)
 
 
 @dataclass(slots=True)
 class Readmission:
-    """The job, over the connection that holds its lock."""
+    """The job, over the session that holds its lock."""
 
     around: Surroundings
-    connection: Session
+    log: Log
+    store: JobStore
+    machine: Machine
     _reader: Catchup = field(init=False)
 
     def __post_init__(self) -> None:
         """Read as the metering worker does, though not for ever where a registry is away."""
-        log, own = KafkaLog(self.around.kafka), self.connection
+        own, pause = self.store, self.machine.pause
         decode = message_decoder(self.around.settings.registry, COMMAND_TRIES)
-        self._reader = Catchup(self.around, log, own, own, decode=decode)
+        self._reader = Catchup(self.around, self.log, own, own, pause, decode)
         self._reader.poll()  # the skips too: nobody opens what is skipped
 
     def catalog(self, tick: Tick) -> Catalog:
@@ -103,7 +138,7 @@ class Readmission:
             ServerFailed: there is none.
 
         """
-        tick = facts.last_acked_tick(self.connection)
+        tick = self.store.last_acked_tick()
         if tick is None:
             raise ServerFailed("the log has no tick yet: is the ticker running? (talea up)")
         return tick
@@ -134,13 +169,14 @@ class Readmission:
 
     def stretch(self, partition: int, start: Instant | None) -> tuple[Place, int]:
         """Return where to read usage of event time `start` on from (None: all), and the end."""
-        first, end = log_ends(
-            self.around.kafka, usage_log(self.around.stack), self.around.partitions
-        )[partition]
+        first, end = self._ends()[partition]
         if start is not None:
             tolerance = self.catalog(self.last_tick()).parameters.gate.tolerance
-            first = max(first, self.connection.offset_at(partition, start - tolerance))
+            first = max(first, self.store.offset_at(partition, start - tolerance))
         return self._start(partition, first), end
+
+    def _ends(self) -> list[tuple[int, int]]:
+        return self.log.ends(usage_log(self.around.stack), self.around.partitions)
 
     def walk(
         self, partition: int, place: Place, end: int
@@ -152,8 +188,7 @@ class Readmission:
         self, events: Sequence[KeyedEvent], late_before: Instant, gate: Gate, progress: Progress
     ) -> list[Outcome]:
         """Return what may be sent, by what the log holds."""
-        log = usage_log(self.around.stack)
-        ends = log_ends(self.around.kafka, log, self.around.partitions)
+        ends = self._ends()
         homes: dict[int, list[int]] = {}
         doubted: dict[int, list[KeyedEvent]] = {}
         for at, event in enumerate(events):
@@ -181,7 +216,7 @@ class Readmission:
 
     def _start(self, partition: int, first: int) -> Place:
         """Return the place of the first record that a partition still has."""
-        tick, stands = self.connection.tick_before(partition, first)
+        tick, stands = self.store.tick_before(partition, first)
         if first and stands < 0:
             raise ServerFailed(f"partition {partition}: no tick booked before offset {first}")
         return Place(first, first, tick, tick.time)
@@ -191,9 +226,10 @@ class Readmission:
     ) -> dict[bytes, bytes]:
         """Return the wanted keys that stand in the log, with their first fingerprints."""
         standing: dict[bytes, bytes] = {}
+        sequences = Sequences(wanted.epochs)
         for arrival, looked in self._reader.walk(partition, place, end):
             tell(arrival.offset)
-            if isinstance(looked, Sifted):
+            if isinstance(looked, Sifted) and sequences.feed(looked, arrival):
                 met = wanted.met(looked.batch, looked.columns, looked.claimable, partition)
                 for event in met:
                     standing.setdefault(*event.claims)
@@ -214,16 +250,23 @@ class Readmission:
             late[start : start + _BATCHES_A_PASS] for start in range(0, len(late), _BATCHES_A_PASS)
         ]
         given = [_pass_fact([batch for _, batch in group], until) for group in groups]
-        written = facts.append_facts(self.connection, lambda _: given, author, wall_clock())
-        await_named(self.around, written[-1].serial)
+        written = self.write(given, author)
         return [
             (home, replace(batch, gate_pass=fact.id))
             for fact, group in zip(written, groups, strict=True)
             for home, batch in group
         ]
 
+    def write(self, told: Sequence[NewFact], author: Author) -> list[Fact]:
+        """Write facts; return them once they are in force."""
+        if not told:
+            return []
+        written = self.store.append_facts(lambda _: told, author, self.machine.clock())
+        self.machine.announced(written[-1].serial)
+        return written
+
     def _send(self, prepared: Sequence[Prepared]) -> None:
-        log, producer = usage_log(self.around.stack), SureProducer(self.around.kafka)
+        log, producer = usage_log(self.around.stack), self.machine.writer()
         for start in range(0, len(prepared), _BATCHES_IN_FLIGHT):
             for home, batch in prepared[start : start + _BATCHES_IN_FLIGHT]:
                 producer.send(log, home, encode_batch(batch), event_count=batch.event_count)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pipeline.catalog.facts import Fact, FactKind, NewFact
+from pipeline.catalog.facts import Fact, FactKind
 from pipeline.collect.letters import DeadLetter
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
@@ -24,13 +24,11 @@ from pipeline.replay.letters import (
     letter_facts,
     why_not,
 )
-from pipeline.stores.clock import wall_clock
-from pipeline.stores.postgres import facts
-from pipeline.stores.postgres.connection import Connection
+from pipeline.stores.kafka import KafkaLog
 from pipeline.stores.postgres.facts import Author
-from pipeline.workers.announcing import await_named
 from pipeline.workers.letters import LetterReader, read_letters
 from pipeline.workers.readmission import Readmission, readmission
+from pipeline.workers.seams import Log
 from pipeline.workers.surroundings import Surroundings
 
 Tell = Callable[[int, int], None]
@@ -64,19 +62,30 @@ class Redriven:
 
 
 def listed(
-    around: Surroundings, connection: Connection, selection: Selection, tell: Tell
+    around: Surroundings,
+    known: Sequence[Fact],
+    selection: Selection,
+    tell: Tell,
+    log: Log | None = None,
 ) -> Iterator[Listed]:
-    """Yield the selected rejected events with their states, as their letters lie in the topic."""
-    states = States.after(facts.read_facts(connection, 0))
+    """Yield the selected rejected events with their states, as their letters lie in the topic.
+
+    `known` are all facts.
+    """
+    states = States.after(known)
     reader = LetterReader(around)
-    for letter in read_letters(around, tell):
+    for letter in read_letters(around, log or KafkaLog(around.kafka), tell):
         for each in reader.events(letter):
             if selection.takes(each):
                 yield Listed(each, states.of(each.id), letter)
 
 
 def select(
-    around: Surroundings, connection: Connection, selection: Selection, tell: Tell
+    around: Surroundings,
+    known: Sequence[Fact],
+    selection: Selection,
+    tell: Tell,
+    log: Log | None = None,
 ) -> list[Listed]:
     """Return the selected rejected events by id.
 
@@ -84,7 +93,8 @@ def select(
         BadInput: an id that is named is none of them.
 
     """
-    chosen = sorted(listed(around, connection, selection, tell), key=lambda each: each.rejected.id)
+    found = listed(around, known, selection, tell, log)
+    chosen = sorted(found, key=lambda each: each.rejected.id)
     met = {one for each in chosen for one in (each.rejected.id, each.rejected.id.message)}
     if missing := sorted(selection.ids - met):
         raise BadInput(f"no rejected event {missing[0]}: `talea rejected list` shows all")
@@ -107,13 +117,26 @@ def redrive(
 
     """
     with readmission(around) as job:
-        chosen = select(around, job.connection, selection, tell)
-        done, coming = _planned(chosen, _now(job), states)
-        if dry_run:
-            done.sent = [each.id for each in coming]
-        elif coming:
-            _send(job, coming, done, author, tell)
-        return done
+        return redriven(job, selection, author, tell, states=states, dry_run=dry_run)
+
+
+def redriven(
+    job: Readmission,
+    selection: Selection,
+    author: Author,
+    tell: Tell,
+    *,
+    states: Collection[State] = (State.OPEN,),
+    dry_run: bool = False,
+) -> Redriven:
+    """Do so as a job that was begun."""
+    chosen = select(job.around, job.store.read_facts(0), selection, tell, job.log)
+    done, coming = _planned(chosen, _now(job), states)
+    if dry_run:
+        done.sent = [each.id for each in coming]
+    elif coming:
+        _send(job, coming, done, author, tell)
+    return done
 
 
 def _now(job: Readmission) -> Now:
@@ -155,7 +178,7 @@ def _send(
         *letter_facts(FactKind.REDRIVE, done.sent, {**body, "outcome": "sent"}),
         *letter_facts(FactKind.REDRIVE, done.standing, {"outcome": "standing"}),
     ]
-    _write(job.around, job.connection, told, author)
+    job.write(told, author)
 
 
 def waive(
@@ -168,18 +191,8 @@ def waive(
 
     """
     with readmission(around) as job:
-        chosen = select(around, job.connection, selection, tell)
+        chosen = select(around, job.store.read_facts(0), selection, tell, job.log)
         waived = [each.rejected.id for each in chosen if each.state is State.OPEN]
         skipped = Counter[State](each.state for each in chosen if each.state is not State.OPEN)
-        _write(around, job.connection, [*letter_facts(FactKind.WAIVER, waived, {})], author)
+        job.write([*letter_facts(FactKind.WAIVER, waived, {})], author)
         return waived, skipped
-
-
-def _write(
-    around: Surroundings, connection: Connection, told: Sequence[NewFact], author: Author
-) -> list[Fact]:
-    if not told:
-        return []
-    written = facts.append_facts(connection, lambda _: told, author, wall_clock())
-    await_named(around, written[-1].serial)
-    return written

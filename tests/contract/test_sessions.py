@@ -61,6 +61,7 @@ from pipeline.stores.schemas import schema_folder
 from pipeline.workers.finalizer import DocumentStore
 from pipeline.workers.holding import PauseStore
 from pipeline.workers.pricing import BookKeeper, BookStore
+from pipeline.workers.readmission import JobStore
 from pipeline.workers.ticker import TickStore
 from pipeline.workers.verifying import Archive
 
@@ -83,15 +84,8 @@ ADA = Author("ada", "a test")
 ANCHOR = Anchor("topic", b"digest")
 
 
-class Store(TickStore, BookStore, DocumentStore, PauseStore, Archive, Protocol):
+class Store(TickStore, BookStore, DocumentStore, PauseStore, Archive, JobStore, Protocol):
     """Everything that workers ask of a session."""
-
-    def append_facts(
-        self,
-        decide: Callable[[Sequence[Fact]], Sequence[NewFact]],
-        author: Author,
-        now: Instant,
-    ) -> list[Fact]: ...
 
     def close(self) -> None: ...
 
@@ -220,9 +214,12 @@ def test_no_tick_names_a_fact_that_was_not_mirrored(side: Side) -> None:
 
 def test_ticks_that_were_not_acked_come_in_order(side: Side) -> None:
     session = side.with_facts()
+    assert session.last_acked_tick() is None
     for second in range(4):
         session.write_tick(T0 + second, 1)
     session.mark_acked([1, 3])
+
+    assert session.last_acked_tick() == Tick(3, T0 + 2, len(DECISIONS))
 
     assert [tick.serial for tick in session.unacked_ticks()] == [2, 4]
 

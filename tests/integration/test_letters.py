@@ -112,7 +112,7 @@ def await_letters(stack: RunningStack, *letters: LetterId) -> None:
     wanted = Selection(frozenset(letters))
 
     def there() -> bool:
-        found = listed(stack.around, stack.connection, wanted, quiet)
+        found = listed(stack.around, read_facts(stack.connection, 0), wanted, quiet)
         return {each.rejected.id.message for each in found} == set(letters)
 
     stack.until(there, f"letters {letters}")
@@ -124,7 +124,9 @@ def booked(stack: RunningStack, customer: str, meter: str = "gigabytes") -> int:
 
 
 def state(stack: RunningStack, letter: LetterId) -> set[State]:
-    chosen = select(stack.around, stack.connection, Selection(frozenset([letter])), quiet)
+    chosen = select(
+        stack.around, read_facts(stack.connection, 0), Selection(frozenset([letter])), quiet
+    )
     return {each.state for each in chosen}
 
 
@@ -322,7 +324,9 @@ def test_a_raw_message_is_listed_by_its_place_in_the_raw_topic(stack: RunningSta
     stack.producer.flush()
 
     def raw() -> list[Listed]:
-        found = listed(stack.around, stack.connection, Selection(code=Code.MISSING_FIELD), quiet)
+        found = listed(
+            stack.around, read_facts(stack.connection, 0), Selection(code=Code.MISSING_FIELD), quiet
+        )
         return [each for each in found if each.rejected.id.origin == "raw"]
 
     stack.until(lambda: bool(raw()), "its dead letter")
@@ -372,5 +376,5 @@ def test_in_the_end_every_event_has_one_outcome(stack: RunningStack) -> None:
     assert counted["late"] > 5
     assert {
         each.rejected.rejection.code
-        for each in select(stack.around, stack.connection, Selection(), quiet)
+        for each in select(stack.around, read_facts(stack.connection, 0), Selection(), quiet)
     } >= {Code.LATE, Code.CONFLICT, Code.UNKNOWN_METER, Code.WRONG_PARTITION}

@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 
 from pipeline.book.booking import BookedRows
-from pipeline.catalog.facts import Fact
+from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.collect.batch import UsageBatch
+from pipeline.collect.gate import Gate
+from pipeline.collect.keyed import KeyedEvent
 from pipeline.collect.letters import Refusal
+from pipeline.core.calendar import Instant
 from pipeline.dedupe.claims import Behind, Claim, Delivery, Judged, Verdict
+from pipeline.dedupe.standing import Outcome
 from pipeline.invoice.usage import UsagePart, UsageRequest, Used
 from pipeline.meter.slices import Counts, Rows, Slice
 from pipeline.simulate.claims import MemoryClaims, MemoryRedis
@@ -19,10 +23,12 @@ from pipeline.simulate.log import MemorySender
 from pipeline.simulate.papers_session import WorkerSession
 from pipeline.simulate.roles import Parts
 from pipeline.stores.postgres.books import Flush
+from pipeline.stores.postgres.facts import Author
 from pipeline.stores.postgres.usage import NO_CUT
 from pipeline.stores.records import encode_letter, encode_slices, open_message, read_slices
 from pipeline.topology import USAGE_METERED, USAGE_REJECTED
 from pipeline.workers.metering import MeteringLine, letter_about
+from pipeline.workers.readmission import Prepared, Progress, Readmission
 
 
 class AcksFirst(MeteringLine):
@@ -252,6 +258,33 @@ class AtOnce(WorkerSession):
         return [replace(f, body=body) for f, body in zip(found, undated, strict=True)]
 
 
+class SendsBlindly(Readmission):
+    """Sends rejected events again without reading the log for their keys."""
+
+    def _outcomes(
+        self, events: Sequence[KeyedEvent], late_before: Instant, gate: Gate, progress: Progress
+    ) -> list[Outcome]:
+        return [Outcome.SENT for _ in events]
+
+
+class WritesBeforeItSends(Readmission):
+    """Says that events were sent, then sends them."""
+
+    def _send(self, prepared: Sequence[Prepared]) -> None:
+        UNSENT.append((self, prepared))
+
+    def write(self, told: Sequence[NewFact], author: Author) -> list[Fact]:
+        written = super().write(told, author)
+        if told and told[0].kind is FactKind.REDRIVE:
+            while UNSENT:
+                job, prepared = UNSENT.pop()
+                super(WritesBeforeItSends, job)._send(prepared)
+        return written
+
+
+UNSENT: list[tuple[WritesBeforeItSends, Sequence[Prepared]]] = []
+
+
 DEFECTS = {
     "acks before the broker has the slice": (Parts(line=AcksFirst), 8),
     "a dead letter behind its slice": (Parts(line=TellsLater), 12),
@@ -265,5 +298,7 @@ DEFECTS = {
     "a level that forgets what held before": (Parts(session=ForgetsLevels), 12),
     "one point of each instant": (Parts(session=OnePointATime), 12),
     "a dated price in force at once": (Parts(session=AtOnce), 8),
+    "rejected usage sent again unread": (Parts(readmission=SendsBlindly), 20),
+    "a redrive told before it is sent": (Parts(readmission=WritesBeforeItSends), 20),
 }
 """The part that is wrong, and within how many seeds that must be seen."""

@@ -37,6 +37,7 @@ class Session(psycopg.Connection[TupleRow]):
     append_facts = facts.append_facts
     fact_head = facts.fact_head
     fact_position = facts.fact_position
+    last_acked_tick = facts.last_acked_tick
     mark_acked = facts.mark_acked
     mark_mirrored = facts.mark_mirrored
     read_facts = facts.read_facts

@@ -1,0 +1,111 @@
+"""Operators: jobs that people start by hand, each a process of its own, that may die in them.
+
+Owns: how each job is put together over memory.
+Does not own: the jobs themselves (workers), when they are started (play.py).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+
+from pipeline.collect.batch import UsageBatch
+from pipeline.core.calendar import SECOND
+from pipeline.core.errors import BadInput, Code, ServerFailed
+from pipeline.replay.letters import Selection
+from pipeline.simulate.log import MemoryWriter
+from pipeline.simulate.roles import Stage
+from pipeline.simulate.story import Story
+from pipeline.simulate.world import Crashed, Runner
+from pipeline.stores.postgres.facts import Author
+from pipeline.stores.records import open_message
+from pipeline.workers.announcing import announce
+from pipeline.workers.readmission import Machine, Readmission
+from pipeline.workers.redriving import redriven
+from pipeline.workers.ticker import Ticker
+
+ADA = Author("ada", "because")
+
+
+@dataclass(slots=True)
+class Operators:
+    """Everybody who starts jobs in one world."""
+
+    stage: Stage
+    story: Story
+
+    def redrive(self) -> None:
+        """Send rejected events again: all that are open, or some."""
+        code = self.stage.world.random.choice([None, None, Code.LATE, Code.UNKNOWN_METER])
+        with self._job("redrive") as process:
+            job = self._readmission(process)
+            done = redriven(job, Selection(code=code), ADA, _quiet)
+            self.stage.world.counted["redriven"] += len(done.sent)
+            self.stage.world.counted["gate_passes"] += len(done.gate_passes)
+
+    @contextmanager
+    def _job(self, name: str) -> Iterator[Runner]:
+        """Run a job in a process: whatever the world does to it is not its fault."""
+        process = self.stage.world.start(name)
+        try:
+            with suppress(Crashed, ServerFailed, BadInput):
+                yield process
+        except Exception as error:
+            self.stage.died(process, error)
+        process.die()
+
+    def _readmission(self, process: Runner) -> Readmission:
+        """Begin a job that sends usage again.
+
+        Raises:
+            BadInput: another one runs.
+
+        """
+        stage, session = self.stage, self.stage.session(process)
+        if not session.lock("readmission"):
+            raise BadInput("another job is sending usage again")
+        machine = Machine(
+            writer=lambda: _Noted(stage.world, process, stage.topics, story=self.story),
+            announced=partial(self._announced, process),
+            clock=stage.clock(process),
+            pause=partial(stage.world.wait, process),
+            seconds=lambda: stage.world.now / SECOND,
+        )
+        return stage.parts.readmission(stage.around, stage.log(process), session, machine)
+
+    def _announced(self, process: Runner, serial: int) -> None:
+        """Wait as `await_named` does, over a session of its own."""
+        stage, session = self.stage, self.stage.session(process)
+        writer = MemoryWriter(stage.world, process, stage.topics)
+        ticker = Ticker(stage.around, session, writer, stage.clock(process))
+        pause = partial(stage.world.wait, process)
+        try:
+            announce(serial, ticker, session, pause, lambda: stage.world.now / SECOND)
+        finally:
+            session.close()
+
+
+@dataclass(slots=True)
+class _Noted(MemoryWriter):
+    """A writer whose batches the story takes down, for the auditor to know what they meant."""
+
+    story: Story | None = None
+
+    def send(
+        self,
+        topic: str,
+        partition: int,
+        value: bytes,
+        *,
+        key: bytes | None = None,
+        event_count: int | None = None,
+    ) -> None:
+        """Queue one record."""
+        batch = open_message(value)
+        if self.story is not None and isinstance(batch, UsageBatch):
+            self.story.sent_again(value, batch)
+        MemoryWriter.send(self, topic, partition, value, key=key, event_count=event_count)
+
+
+def _quiet(_done: int, _of: int) -> None:
+    """Tell nobody how far a job is."""

@@ -1,0 +1,80 @@
+"""Which rejected events may be sent again, over a log and tables in memory."""
+
+from builders import T0, customer_of, facts, log_of, meter_of, rules_of, sequenced, usage
+from pipeline.collect.batch import UsageBatch
+from pipeline.collect.columns import Columns, read_columns
+from pipeline.collect.keyed import KeyedEvent, events_at
+from pipeline.core.calendar import SECOND
+from pipeline.dedupe.standing import Outcome
+from pipeline.meter.ticks import Tick
+from pipeline.settings import Settings
+from pipeline.simulate.database import MemoryDatabase
+from pipeline.simulate.log import Kept, MemoryLog, MemoryTopics, MemoryWriter
+from pipeline.simulate.papers_session import WorkerSession
+from pipeline.simulate.world import Chances, World
+from pipeline.stores.codec import encode_batch
+from pipeline.stores.kafka import usage_log
+from pipeline.stores.postgres.database import Database
+from pipeline.stores.postgres.facts import Author
+from pipeline.stores.records import encode_tick
+from pipeline.topology import Stack
+from pipeline.workers.readmission import Machine, Readmission
+from pipeline.workers.surroundings import Surroundings
+
+KNOWN = facts(log_of(), rules_of(), customer_of("acme"), meter_of("calls", "count"))
+NEW_METER = facts(
+    log_of(), rules_of(), customer_of("acme"), meter_of("calls", "count"), meter_of("pages", "sum")
+)
+
+
+def event_of(batch: UsageBatch, at: int) -> KeyedEvent:
+    columns = read_columns(batch)
+    assert isinstance(columns, Columns)
+    return next(events_at(batch, columns, [at], 0))
+
+
+def job_over(*messages: Tick | UsageBatch) -> Readmission:
+    """A job over one partition that holds these messages."""
+    world = World(0, Chances().scaled(0))
+    process, topics, database = world.start("job"), MemoryTopics(), MemoryDatabase(world)
+    stack, settings = Stack(), Settings.model_construct(partitions=1)
+    around = Surroundings("", "", Database("", ""), stack, 1, settings)
+    database.tables.facts = {fact.serial: fact for fact in NEW_METER}
+    for message in messages:
+        if isinstance(message, Tick):
+            database.tables.ticks[message.serial] = (message, True)
+            kept = Kept(encode_tick(message, 1), 0)
+        else:
+            kept = Kept(encode_batch(message), message.event_count)
+        topics.append(usage_log(stack), 0, kept)
+    machine = Machine(lambda: MemoryWriter(world, process, topics), lambda serial: None)
+    session = WorkerSession(database, process)
+    return Readmission(around, MemoryLog(world, process, topics), session, machine)
+
+
+def outcome(event: KeyedEvent, job: Readmission) -> Outcome:
+    readmitted = job.readmit([event], Author("ada", "test"), lambda read, total: None)
+    (found,) = readmitted.outcomes
+    return found
+
+
+FIRST = Tick(1, T0, len(KNOWN))
+NEXT = Tick(2, T0 + 300 * SECOND, len(KNOWN))
+LATER = Tick(3, T0 + 400 * SECOND, len(NEW_METER))
+AHEAD = T0 + 601 * SECOND
+"""Ahead of what the first tick and the next let in."""
+
+
+def test_what_a_sequence_took_stands() -> None:
+    batch = sequenced(0, usage(time=T0), usage(time=T0))
+
+    assert outcome(event_of(batch, 1), job_over(FIRST, batch, NEXT, LATER)) is Outcome.STANDING
+
+
+def test_a_repeat_of_a_place_does_not_stand_for_what_was_refused_there() -> None:
+    """Its producer sent it again once it was in time, or its meter known: that is a duplicate."""
+    ahead = sequenced(0, usage(time=T0), usage(time=AHEAD))
+    unknown = sequenced(0, usage(time=T0), usage(time=T0, meter="pages"), producer="host-2")
+    for batch in (ahead, unknown):
+        job = job_over(FIRST, batch, NEXT, LATER, batch)
+        assert outcome(event_of(batch, 1), job) is Outcome.SENT
