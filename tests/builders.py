@@ -216,6 +216,31 @@ def subscription_of(
     return FactKind.SUBSCRIPTION, name, body
 
 
+def credit_of(
+    name: str, customer: str, amount: str, currency: str = "EUR", **terms: Json
+) -> Decision:
+    """A prepaid credit with issuer talea, from 2026 on; terms are those of its fact."""
+    body: dict[str, Json] = {
+        "id": name,
+        "customer": customer,
+        "issuer": "talea",
+        "currency": currency,
+        "amount": amount,
+        "starts": "2026-01-01T00:00:00Z",
+        "expires": None,
+        "priority": 0,
+        "meters": [],
+        "plans": [],
+        **terms,
+    }
+    return FactKind.CREDIT, name, body
+
+
+def void_of(name: str, customer: str) -> Decision:
+    """The end of a prepaid credit."""
+    return FactKind.CREDIT_VOID, name, {"id": name, "customer": customer}
+
+
 def gate_pass_of(*batches: UsageBatch, until: Instant) -> Decision:
     """A pass through the gate."""
     named: list[Json] = [*sorted(pass_for(*batches).batches)]

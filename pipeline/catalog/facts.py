@@ -35,6 +35,10 @@ class FactKind(StrEnum):
     """Reversals met their originals, or others than they say."""
     AMENDMENT = "amendment"
     """Usage was voided or amended: who, why, which events."""
+    CREDIT = "credit"
+    """A customer paid beforehand."""
+    CREDIT_VOID = "credit_void"
+    """What is left of a credit pays nothing any more."""
     SKIP = "skip"
     """Go on without one message of the usage log: acts by position, whatever the tick."""
 

@@ -8,23 +8,34 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
+from pipeline.catalog.catalog import FactLog
 from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json, partition_of
+from pipeline.invoice.settling import Settlement, settle_all
 from pipeline.invoice.text import invoice_text
 from pipeline.replay.completeness import Incomplete, incomplete
 from pipeline.stores.postgres.drafts import Draft, read_drafts
 
 
-def draft_json(draft: Draft, producers: Sequence[Incomplete] = ()) -> dict[str, Json]:
+def draft_json(
+    draft: Draft, producers: Sequence[Incomplete] = (), settlement: Settlement | None = None
+) -> dict[str, Json]:
     """Return a draft, the position it was rated at, and whose usage may be missing from it.
 
-    A producer's sequence is known by partition, not by customer: more cannot be said.
+    `settlement` is what credits would pay of it, after the customer's drafts before it. A
+    producer's sequence is known by partition, not by customer: more cannot be said.
     """
     missing = [one.json() for one in producers if one.partition == draft.position.partition]
     position = draft.position.json()
-    return {**draft.content, "state": "draft", "position": position, "incomplete": [*missing]}
+    return {
+        **draft.content,
+        "state": "draft",
+        "position": position,
+        "incomplete": [*missing],
+        "settlement": None if settlement is None else settlement.json(),
+    }
 
 
 def draft(
@@ -36,15 +47,21 @@ def draft(
     if watch and json:
         raise BadInput("--watch draws on a terminal: leave --json away")
     with any_stack() as around, around.database.session("draft") as connection:
-        partition = partition_of(customer, around.partitions)
+        partition, facts = partition_of(customer, around.partitions), FactLog()
 
-        def read() -> tuple[list[Draft], list[Incomplete]]:
-            producers = incomplete(connection.load_incomplete(partition))
-            return read_drafts(connection, customer), list(producers)
+        def read() -> tuple[list[dict[str, Json]], list[Incomplete]]:
+            producers = [*incomplete(connection.load_incomplete(partition))]
+            facts.append(connection.read_facts(facts.head))
+            grants = facts.at(facts.head).credits.get(customer, {}).values()
+            drafts = read_drafts(connection, customer)
+            settled = settle_all(
+                (draft.content for draft in drafts), grants, connection.credits_used(customer)
+            )
+            pairs = zip(drafts, settled, strict=True)
+            return [draft_json(draft, producers, paid) for draft, paid in pairs], producers
 
         if json:
-            drafts, producers = read()
-            print_json([draft_json(draft, producers) for draft in drafts])
+            print_json([*read()[0]])
             return
         if not watch:
             out.print(_drawn(customer, *read()), soft_wrap=True)
@@ -55,8 +72,8 @@ def draft(
                 time.sleep(0.5)
 
 
-def _drawn(customer: str, drafts: list[Draft], producers: list[Incomplete]) -> Text:
+def _drawn(customer: str, drafts: list[dict[str, Json]], producers: list[Incomplete]) -> Text:
     if not drafts:
         return Text(f"no open draft for {customer}")
     warnings = [f"usage may be missing here: {one}" for one in producers]
-    return Text("\n\n".join([*(invoice_text(draft_json(draft)) for draft in drafts), *warnings]))
+    return Text("\n\n".join([*map(invoice_text, drafts), *warnings]))

@@ -48,6 +48,7 @@ def whole(connection: Connection, document: Document) -> dict[str, Json]:
         "catalog_revision": record["fact_position_cut"],
         "validation_issues": [],
         "lines": lines,
+        "settlement": record["settlement"],
         "issue_record": record,
         "seal": document.sealed.seal.hex(),
     }

@@ -119,7 +119,7 @@ def _reduction(discount: Record) -> str:
 
 
 def _totals(content: Record) -> Iterator[tuple[str, str]]:
-    """Yield name and amount of the totals that say something, the grand total last."""
+    """Yield name and amount of the totals that say something, then what credits pay of it."""
     totals = cast(Record, content["totals"])
     yield "Amount", _money(totals, "amount_minor", content)
     for name, key, sign in (
@@ -130,6 +130,11 @@ def _totals(content: Record) -> Iterator[tuple[str, str]]:
         if totals[key]:
             yield name, _money(totals, key, content, sign)
     yield f"Total {content['currency']}", _money(totals, "total_minor", content)
+    settlement = cast("Record | None", content.get("settlement"))
+    if settlement:
+        for paid in _records(settlement, "credits"):
+            yield f"Credit {paid['credit']}", _money(paid, "amount_minor", content, -1)
+        yield f"To pay {content['currency']}", _money(settlement, "due_minor", content)
 
 
 def _money(figures: Record, key: str, of: Record, sign: int = 1) -> str:

@@ -67,6 +67,8 @@ class Issue:
     tzdata_version: str
     evidence: Mapping[str, Json]
     previous_seal: str
+    settlement: Mapping[str, Json] | None = None
+    """What prepaid credits paid; None where none did."""
 
 
 def issue_record(content: bytes, issue: Issue) -> bytes:
@@ -82,7 +84,7 @@ def issue_record(content: bytes, issue: Issue) -> bytes:
             "evidence": dict(issue.evidence),
             "fact_position_cut": issue.fact_position_cut,
             "fact_position_last": issue.fact_position_last,
-            "settlement": None,
+            "settlement": None if issue.settlement is None else dict(issue.settlement),
             "rule_version": issue.rule_version,
             "tzdata_version": issue.tzdata_version,
             "previous_seal": issue.previous_seal,

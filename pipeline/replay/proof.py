@@ -1,18 +1,20 @@
 """Proof: an issued document against what a refold makes of the same cut.
 
 Owns: what is compared.  Does not own: refolding (refold.py), the chain (ledger/seal.py).
-Law: equal means equal bytes of content, equal windows, equal place of the cut.
+Law: equal means equal bytes of content, equal windows, equal place of the cut, equal settlement.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
 from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.credits import Grant
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json
 from pipeline.invoice.compose import Carried, compose, planned_lines, requests_of
+from pipeline.invoice.settling import Spent, added, settle
 from pipeline.ledger.seal import Sealed, content_bytes, windows_digest
 from pipeline.replay.refold import Refold
 
@@ -62,3 +64,24 @@ def _evidence_fault(claimed: Claimed, refold: Refold, digest: str) -> str | None
         if passed is None or partition["to_offset"] != passed.offset:
             return "its cut lies elsewhere in the log"
     return None
+
+
+def settlement_fault(
+    sealed: Sealed, grants: Iterable[Grant], before: Iterable[Sealed]
+) -> str | None:
+    """Return why a document's settlement is not what its facts make of it; None where it is.
+
+    `before` are the documents of the payer that its issuer sealed before this one.
+    """
+    spent: Spent = {}
+    for other in before:
+        spent = added(spent, _settlement(other))
+    content = cast(dict[str, Json], json.loads(sealed.content))
+    if settle(content, grants, spent).json() != _settlement(sealed):
+        return "its settlement is not what the credits come to"
+    return None
+
+
+def _settlement(sealed: Sealed) -> Mapping[str, Json] | None:
+    record = cast(dict[str, Json], json.loads(sealed.record))
+    return cast("Mapping[str, Json] | None", record["settlement"])

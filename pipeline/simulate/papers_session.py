@@ -11,6 +11,8 @@ from typing import cast
 from pipeline.book.booking import Cut
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
+from pipeline.core.identity import Json
+from pipeline.invoice.settling import added
 from pipeline.ledger.seal import FIRST_SEAL, Sealed
 from pipeline.simulate.books_session import BookSession, insert
 from pipeline.stores.postgres.documents import Document, Prepared, Registrar
@@ -110,6 +112,13 @@ class WorkerSession(BookSession):
         """Return the tick serial of a payer's latest cut below `serial`."""
         own = [row.serial for key, row in self.tables.cuts.items() if key[0] == payer]
         return max((each for each in own if each < serial), default=None)
+
+    def credits_used(self, payer: str) -> dict[str, int]:
+        """Return the minor units that a payer's issued documents took, by credit."""
+        used: dict[str, int] = {}
+        for document in self.read_documents(payer):
+            used = added(used, cast("Mapping[str, Json] | None", document.record.get("settlement")))
+        return used
 
     def issuers_waiting(self) -> list[str]:
         """Return the issuers with prepared documents."""

@@ -29,6 +29,7 @@ from pipeline.invoice.compose import (
     requests_of,
     with_lines,
 )
+from pipeline.invoice.settling import settle
 from pipeline.invoice.usage import UsageRequest
 from pipeline.ledger.seal import (
     Issue,
@@ -69,6 +70,8 @@ class DocumentStore(UsageSource, Protocol):
     def digest_of_usage(self, requests: Iterable[UsageRequest], below_cut: int) -> str: ...
 
     def tick_passed(self, partition: int, serial: int) -> TickPassed: ...
+
+    def credits_used(self, payer: str) -> Mapping[str, int]: ...
 
     def cut_before(self, payer: str, serial: int) -> int | None: ...
 
@@ -173,9 +176,21 @@ class Finalizer:
                 tzdata_version=rules.tzdata_version,
                 evidence=prepared.evidence,
                 previous_seal=previous,
+                settlement=self._settlement(catalog, prepared),
             ),
         )
         return number, record, seal_of(record)
+
+    def _settlement(self, catalog: Catalog, prepared: Prepared) -> Mapping[str, Json] | None:
+        """Return what prepaid credits pay, by the facts at the cut.
+
+        A credit is one issuer's, and an issuer's documents are registered one after the other.
+        """
+        grants = catalog.credits.get(prepared.payer)
+        if not grants:
+            return None
+        used = self.store.credits_used(prepared.payer)
+        return settle(json.loads(prepared.content), grants.values(), used).json()
 
 
 def _between(before: Counts, now: Counts) -> dict[str, int]:

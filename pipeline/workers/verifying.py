@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
+from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.facts import Skips
 from pipeline.core.calendar import parse_instant
 from pipeline.core.identity import batch_digest, partition_of
@@ -17,7 +18,7 @@ from pipeline.ledger.seal import chain_faults
 from pipeline.meter.meters import Grain
 from pipeline.meter.place import Place
 from pipeline.meter.ticks import Tick
-from pipeline.replay.proof import Claimed, content_fault
+from pipeline.replay.proof import Claimed, content_fault, settlement_fault
 from pipeline.replay.refold import Message, Refold
 from pipeline.stores.kafka import usage_log
 from pipeline.stores.postgres.documents import Document
@@ -192,7 +193,17 @@ class Verifier:
             document.sealed,
         )
         catalog = self._known.catalog(tick.fact_position)
-        return content_fault(claimed, catalog, self._carried_before(document), refold)
+        fault = content_fault(claimed, catalog, self._carried_before(document), refold)
+        return fault or self._settlement_fault(document, catalog)
+
+    def _settlement_fault(self, document: Document, catalog: Catalog) -> str | None:
+        grants = catalog.credits.get(document.payer, {}).values()
+        before = (
+            other.sealed
+            for other in self._of_payer[document.payer, document.currency]
+            if other.issuer == document.issuer and other.sealed.place < document.sealed.place
+        )
+        return settlement_fault(document.sealed, grants, before)
 
     def _carried_before(self, document: Document) -> Carried:
         """Return what the payer's earlier documents carry."""

@@ -1,6 +1,6 @@
 """One suite over the database in memory and Postgres: so that the simulation does not lie."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -600,6 +600,27 @@ def test_numbers_have_no_gap_and_a_draft_goes_with_its_document(side: Side) -> N
     assert issued == [("T-1", T0 + 1), ("T-2", T0 + 2)]
     assert session.read_documents("globex") == []
     assert [each.id for each in _drafts(session)] == ["d9"]
+
+
+def test_what_a_document_takes_of_a_credit_is_known_to_the_next(side: Side) -> None:
+    session = cuts_saved(side)
+    for _ in range(3):
+        with session.transaction():
+            found = session.take_cut([])
+            assert found is not None
+            session.save_prepared(found[0], [prepared(found[0])], {})
+    seen: list[tuple[str, Mapping[str, int]]] = []
+
+    def seal(each: Prepared, place: int, _previous: str) -> tuple[str, bytes, bytes]:
+        seen.append((each.payer, session.credits_used(each.payer)))
+        paid = f'[{{"credit":"c1","amount_minor":{place}}},{{"credit":"c2","amount_minor":7}}]'
+        settlement = "null" if each.payer == "globex" else f'{{"credits":{paid}}}'
+        return f"T-{place}", f'{{"settlement":{settlement}}}'.encode(), bytes([place]) * 32
+
+    session.register("talea", seal)
+    assert seen == [("globex", {}), ("acme", {}), ("acme", {"c1": 2, "c2": 7})]
+    assert session.credits_used("acme") == {"c1": 5, "c2": 14}
+    assert session.credits_used("globex") == {}
 
 
 def test_a_failed_seal_leaves_all_that_waits(side: Side) -> None:

@@ -9,8 +9,10 @@ from typing import cast
 
 import pytest
 
+from builders import catalog_of, credit_of, log_of
 from golden import stories
 from pipeline.core.identity import Json
+from pipeline.invoice.settling import settle
 from pipeline.invoice.text import invoice_text
 
 INVOICES = Path(__file__).parent / "invoices"
@@ -63,3 +65,18 @@ def test_no_two_lines_share_an_id(story: stories.Story) -> None:
         ids += [child["id"] for child in children]
 
     assert len(ids) == len(set(map(str, ids))) >= 2
+
+
+def test_a_settled_invoice_reads() -> None:
+    """49.90 and 4.32 of usage: 1.50 is paid by what is for usage alone, the rest of 20.00 next."""
+    content = stories.UNIT_AND_FLAT.told()
+    known = catalog_of(
+        log_of(),
+        credit_of("welcome", "acme", "20.00", "USD"),
+        credit_of("usage", "acme", "1.50", "USD", priority=-1, meters=["api-calls"]),
+        credit_of("euros", "acme", "100.00", "EUR"),
+    )
+    settlement = settle(content, known.credits["acme"].values(), {}).json()
+
+    told = invoice_text({**content, "settlement": settlement})
+    assert told == (INVOICES / "settled.txt").read_text("utf-8")

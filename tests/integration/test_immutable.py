@@ -43,7 +43,7 @@ def stack(make_shared_stack: StackMaker) -> RunningStack:
 
 
 @pytest.mark.parametrize("owner", [False, True], ids=["the application", "the owner"])
-@pytest.mark.parametrize("table", ["document", "invoice_event", "fact"])
+@pytest.mark.parametrize("table", ["document", "invoice_event", "fact", "credit_use"])
 @pytest.mark.parametrize(
     "change",
     ["UPDATE {t} SET {c} = {c}", "DELETE FROM {t}", "TRUNCATE {t} CASCADE"],
@@ -52,7 +52,12 @@ def stack(make_shared_stack: StackMaker) -> RunningStack:
 def test_no_role_changes_what_is_issued(
     stack: RunningStack, table: str, change: str, owner: bool
 ) -> None:
-    column = {"document": "number", "invoice_event": "reason", "fact": "actor"}[table]
+    column = {
+        "document": "number",
+        "invoice_event": "reason",
+        "fact": "actor",
+        "credit_use": "credit",
+    }[table]
     with (
         stack.around.database.session("vandal", owner=owner) as connection,
         pytest.raises((psycopg.errors.RestrictViolation, psycopg.errors.InsufficientPrivilege)),

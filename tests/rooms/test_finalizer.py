@@ -89,6 +89,9 @@ class Archive:
     def tick_passed(self, partition: int, serial: int) -> TickPassed:
         return TickPassed(Tick(serial, FEB, len(FACTS)), serial, Counts())
 
+    def credits_used(self, payer: str) -> Mapping[str, int]:
+        return {}
+
     def cut_before(self, payer: str, serial: int) -> int | None:
         return None
 

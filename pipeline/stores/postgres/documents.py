@@ -14,6 +14,7 @@ from pipeline.book.booking import Cut
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json, canonical
 from pipeline.invoice.compose import Carried
+from pipeline.invoice.settling import taken_by
 from pipeline.ledger.seal import FIRST_SEAL, Sealed
 from pipeline.stores.postgres.connection import Connection, one
 
@@ -167,6 +168,15 @@ def cut_before(connection: Connection, payer: str, serial: int) -> int | None:
     return cast(int | None, latest)
 
 
+def credits_used(connection: Connection, payer: str) -> dict[str, int]:
+    """Return the minor units that a payer's issued documents took, by credit."""
+    rows = connection.execute(
+        "SELECT credit, sum(amount_minor)::bigint FROM credit_use WHERE payer = %s GROUP BY credit",
+        [payer],
+    )
+    return {credit: amount for credit, amount in rows}
+
+
 def issuers_waiting(connection: Connection) -> list[str]:
     """Return the issuers with prepared documents."""
     rows = connection.execute("SELECT DISTINCT issuer FROM prepared ORDER BY issuer")
@@ -247,6 +257,15 @@ def _insert(connection: Connection, prepared: Prepared, sealed: Sealed) -> None:
         "DELETE FROM draft WHERE payer = %s AND currency = %s AND instant_us = %s",
         [prepared.payer, prepared.currency, prepared.instant],
     )
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO credit_use (document_id, credit, payer, amount_minor)"
+            " VALUES (%s, %s, %s, %s)",
+            [
+                (document_id, credit, prepared.payer, amount)
+                for credit, amount in taken_by(json.loads(sealed.record).get("settlement"))
+            ],
+        )
 
 
 _COLUMNS = (

@@ -77,6 +77,7 @@ class Session(psycopg.Connection[TupleRow]):
 
     carried_by = documents.carried_by
     closings_cut = documents.closings_cut
+    credits_used = documents.credits_used
     cut_before = documents.cut_before
     issuers_waiting = documents.issuers_waiting
     read_documents = documents.read_documents
