@@ -18,11 +18,12 @@ from pipeline.collect.letters import DeadLetter
 from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.errors import Code
 from pipeline.core.identity import Json
-from pipeline.simulate.billing import Billing, ExpectedLine, minor
+from pipeline.simulate.billing import Billing, ExpectedLine, minor, nothing
 from pipeline.simulate.database import Tables
 from pipeline.simulate.log import Kept
 from pipeline.simulate.quantities import point_of, width_us
-from pipeline.simulate.witness import Witness
+from pipeline.simulate.returns import Returns
+from pipeline.simulate.witness import Counted, Witness
 from pipeline.stores.postgres.drafts import Draft
 
 _DRAFTS_LOOKED_AT = 40
@@ -47,6 +48,7 @@ class Auditor:
     """Looks at one drained world; `log` holds the usage log by partition."""
 
     witness: Witness
+    returns: Returns
     billing: Billing
     tables: Tables
     log: Sequence[Sequence[Kept]]
@@ -57,6 +59,7 @@ class Auditor:
     def faults(self) -> Iterator[Fault]:
         """Yield every difference."""
         yield from (("once", fault) for fault in self.witness.faults)
+        yield from (("reversed", fault) for fault in self.returns.faults)
         yield from self._conserved()
         yield from self._letters()
         yield from self._usage()
@@ -69,7 +72,9 @@ class Auditor:
     def _conserved(self) -> Iterator[Fault]:
         """Every offered event has the outcome that the witness saw."""
         for partition in range(self.witness.partitions):
-            told, counts = self.witness.outcomes[partition], Counter[str]()
+            told, counts = Counter(self.witness.outcomes[partition]), Counter[str]()
+            told["conflict"] += self.returns.conflicts[partition]
+            told["fresh"] -= self.returns.conflicts[partition]
             if partition in self.tables.cursors:
                 kept = self.tables.cursors[partition][0].counts
                 names = ("offered", "fresh", "duplicate", "conflict", "late", "rejected")
@@ -103,26 +108,31 @@ class Auditor:
             sums[0] += part.count
             sums[1] += Fraction(part.sum, 10**series.scale)
         must: dict[tuple[str, str, Instant], list[Fraction]] = {}
-        for each in self.witness.counted:
+        for each, sign in self._signed():
             event, width = each.event, width_us(each.event.meter)
             place = (event.customer, event.meter, event.time // width * width)
             sums = must.setdefault(place, [Fraction(0)] * 2)
-            sums[0] += 1
-            sums[1] += Fraction(event.value)
+            sums[0] += sign
+            sums[1] += sign * Fraction(event.value)
         for place in sorted(kept.keys() | must.keys()):
             if kept.get(place) != must.get(place):
                 yield "once", f"{place}: kept {kept.get(place)}, counted {must.get(place)}"
         yield from self._points()
+
+    def _signed(self) -> Iterator[tuple[Counted, int]]:
+        """Yield all usage that counts, and again, as less, what was taken off."""
+        yield from ((each, 1) for each in self.witness.counted)
+        yield from ((each.usage, -1) for each in self.returns.taken)
 
     def _points(self) -> Iterator[Fault]:
         """Whatever single events are kept for stands as often as it was told."""
         kept, must = Counter[object](), Counter[object]()
         for (series, time, _, _), (value, told) in self.tables.points.items():
             kept[series.customer, series.meter, time, Fraction(value, 10**series.scale)] += told
-        for each in self.witness.counted:
+        for each, sign in self._signed():
             place = point_of(each.event)
             if place is not None:
-                must[each.event.customer, each.event.meter, *place] += 1
+                must[each.event.customer, each.event.meter, *place] += sign
         for point in sorted((kept - must).keys() | (must - kept).keys(), key=str):
             yield "once", f"point {point}: kept {kept[point]} times, told {must[point]}"
 
@@ -204,7 +214,7 @@ class Auditor:
                     continue
                 ahead = self.billing.open(book, payer, cursor.log_time, cursor.tick.serial)
                 for closing, carried in ahead.items():
-                    if self.billing.lines(book, payer, closing, carried, lambda _: False):
+                    if self.billing.lines(book, payer, closing, carried, nothing):
                         found[payer, *closing] = 0
         return found
 
@@ -219,7 +229,7 @@ class Auditor:
             yield "draft", f"{place} is not open at {at}"
             return
         lines = billing.lines(
-            book, draft.payer, place[1:], carried, lambda each: each.offset <= at.offset
+            book, draft.payer, place[1:], carried, lambda _at, offset: offset <= at.offset
         )
         for law, detail in _content_faults("draft", place, draft.content, lines):
             yield law, f"{detail} at {at.partition}/{at.offset}"

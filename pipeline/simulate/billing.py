@@ -16,6 +16,7 @@ from pipeline.catalog.facts import Fact, FactKind
 from pipeline.core.calendar import SECOND, Instant, instant_text, parse_instant
 from pipeline.simulate.decisions import Body
 from pipeline.simulate.quantities import Stretch, quantity
+from pipeline.simulate.returns import Taken
 from pipeline.simulate.witness import Counted, Witness
 
 Revision = tuple[Instant, Body]
@@ -44,6 +45,8 @@ class ExpectedLine:
     total_minor: int
 
 
+Inside = Callable[[int, int], bool]
+"""Whether what stands at an offset of a partition is billed."""
 Carried = dict[tuple[str, str], Instant]
 """Up to where a price of a subscription was billed."""
 
@@ -62,8 +65,10 @@ class Billing:
 
     facts: Sequence[Fact]
     witness: Witness
+    taken: Sequence[Taken]
     _books: dict[int, Book] = field(default_factory=dict)
     _used: dict[tuple[str, str], list[Counted]] = field(default_factory=dict)
+    _gone: dict[tuple[str, str], list[Taken]] = field(default_factory=dict)
     _issued: dict[tuple[str, str, int], Issued] = field(default_factory=dict)
     cuts: dict[tuple[str, str, Instant], int] = field(default_factory=dict)
     """The serial that closed a payer's periods, by (payer, currency, instant)."""
@@ -72,6 +77,9 @@ class Billing:
         """Sort usage, find every cut."""
         for each in self.witness.counted:
             self._used.setdefault((each.event.customer, each.event.meter), []).append(each)
+        for gone in self.taken:
+            place = (gone.usage.event.customer, gone.usage.event.meter)
+            self._gone.setdefault(place, []).append(gone)
         for serial, tick in sorted(self.witness.ticks.items()):
             book = self.book(tick.fact_position)
             grace = cast(int, book.latest["rules", "rules"]["grace_s"]) * SECOND
@@ -110,8 +118,9 @@ class Billing:
             self._issued[payer, currency, len(own)] = known
         return known
 
-    def _before_tick(self, serial: int, counted: Counted) -> bool:
-        return counted.offset < self.witness.tick_places[counted.partition, serial]
+    def _before_tick(self, serial: int, partition: int, offset: int) -> bool:
+        """Return whether something stands before a tick, or is the tick."""
+        return offset <= self.witness.tick_places[partition, serial]
 
     def open(self, book: Book, payer: str, log_time: Instant, until: int) -> dict[Closing, Carried]:
         """Return the closings still ahead at a log time, with what is carried before each."""
@@ -127,7 +136,9 @@ class Billing:
             if currency not in carried:
                 carried[currency] = dict(self.issued(payer, currency, until).carried)
             found[currency, instant] = dict(carried[currency])
-            self.lines(book, payer, (currency, instant), carried[currency], lambda _: False)
+            self.lines(
+                book, payer, (currency, instant), carried[currency], lambda _at, _offset: False
+            )
         return found
 
     def lines(
@@ -136,7 +147,7 @@ class Billing:
         payer: str,
         closing: Closing,
         carried: Carried,
-        inside: Callable[[Counted], bool],
+        inside: Inside,
     ) -> list[ExpectedLine]:
         """Return the lines that fall due at a closing and nobody carries; carry them."""
         currency, instant = closing
@@ -166,7 +177,7 @@ class Billing:
         card: Body,
         currency: str,
         spans: "_Spans",
-        inside: Callable[[Counted], bool],
+        inside: Inside,
     ) -> ExpectedLine:
         price, digits = cast(Body, card["price"]), DIGITS[currency]
         (start, end), used = spans.part, None
@@ -175,7 +186,7 @@ class Billing:
             total = minor(Fraction(str(price["amount"])) * share, digits)
         else:
             meter = str(card["meter"])
-            counted = [each for each in self._used.get((payer, meter), ()) if inside(each)]
+            counted = self._standing(payer, meter, inside)
             used = quantity(meter, counted, spans.whole)
             total = _usage_total(price, used, digits)
             if spans.whole[0] != start:  # tiers carry over from the part that is billed already
@@ -184,6 +195,13 @@ class Billing:
                 used -= before
         source = f"{subscription}/{card['id']}"
         return ExpectedLine(source, instant_text(start), instant_text(end), used, total)
+
+    def _standing(self, payer: str, meter: str, inside: Inside) -> list[Counted]:
+        """Return the usage of a meter that is inside, but for what was taken off inside."""
+        taken = self._gone.get((payer, meter), ())
+        gone = {id(each.usage) for each in taken if inside(each.usage.partition, each.offset)}
+        used = self._used.get((payer, meter), ())
+        return [e for e in used if inside(e.partition, e.offset) and id(e) not in gone]
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +241,11 @@ def _parts(revisions: Sequence[Revision], card: str, served: Stretch) -> list[tu
 
 
 _EVER: Instant = -1
+
+
+def nothing(_partition: int, _offset: int) -> bool:
+    """Return that nothing is inside: where only the lines matter."""
+    return False
 
 
 def minor(amount: Fraction, digits: int) -> int:

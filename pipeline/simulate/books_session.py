@@ -92,6 +92,13 @@ class BookSession(FactSession):
                 if (key[0], row.place) == (partition, each.place):
                     table[key] = replace(row, state=each.state)
 
+    def waiting_counts(self) -> dict[int, int]:
+        """Return how many reversals wait, by partition."""
+        self.effect("read reversals")
+        rows = self.tables.reversals.items()
+        waiting = [n for (n, _), row in rows if row.state == ReversalState.WAITING]
+        return {number: waiting.count(number) for number in sorted(set(waiting))}
+
     def load_waiting(self, partition: int) -> dict[EventPlace, Minus]:
         """Return the reversals of a partition that wait for a match."""
         self.effect("read reversals")

@@ -7,18 +7,22 @@ Does not own: the jobs themselves (workers), when they are started (play.py).
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 
 from pipeline.collect.batch import UsageBatch
 from pipeline.core.calendar import SECOND
 from pipeline.core.errors import BadInput, Code, ServerFailed
+from pipeline.replay.amending import Change, Chosen
 from pipeline.replay.letters import Selection
+from pipeline.simulate.decisions import CUSTOMERS
 from pipeline.simulate.log import MemoryWriter
 from pipeline.simulate.roles import Stage
 from pipeline.simulate.story import Story
 from pipeline.simulate.world import Crashed, Runner
 from pipeline.stores.postgres.facts import Author
 from pipeline.stores.records import open_message
+from pipeline.workers.amending import amended
 from pipeline.workers.announcing import announce
 from pipeline.workers.readmission import Machine, Readmission
 from pipeline.workers.redriving import redriven
@@ -42,6 +46,26 @@ class Operators:
             done = redriven(job, Selection(code=code), ADA, _quiet)
             self.stage.world.counted["redriven"] += len(done.sent)
             self.stage.world.counted["gate_passes"] += len(done.gate_passes)
+
+    def amend(self) -> None:
+        """Take usage back, known by its id, by its customer or by its time; or put other there."""
+        random, now = self.stage.world.random, self.stage.world.now
+        start = now - random.randint(5, 90) * SECOND
+        chosen = random.choice(
+            [
+                self.story.chosen(),
+                Chosen(customer=random.choice(CUSTOMERS), start=start, end=start + 4 * SECOND),
+                Chosen(start=start, end=start + SECOND),
+            ]
+        )
+        value = random.choice([None, None, random.randint(0, 9_999)])
+        change = None if value is None else Change((value, 2))
+        if value is not None:
+            self.story.amended.add(Fraction(value, 100))
+        with self._job("amend") as process:
+            job = self._readmission(process)
+            done = amended(job, chosen, change, ADA, _quiet)
+            self.stage.world.counted["reversed"] += len(done.coming)
 
     @contextmanager
     def _job(self, name: str) -> Iterator[Runner]:

@@ -22,6 +22,7 @@ from pipeline.simulate.decisions import HORIZON_S, TOLERANCE_S
 from pipeline.simulate.group import Group
 from pipeline.simulate.log import Kept, MemoryTopics
 from pipeline.simulate.operators import ADA, Operators
+from pipeline.simulate.returns import Returns
 from pipeline.simulate.roles import Parts, Role, Stage
 from pipeline.simulate.story import Story
 from pipeline.simulate.witness import Witness
@@ -34,6 +35,8 @@ from pipeline.workers.surroundings import Surroundings, partitions_of
 from pipeline.workers.verifying import Verifier
 
 _CALM_S = 70
+_MATCHED_S = 10
+"""What was booked last may be matched in this time."""
 _DRAIN_S = 300
 """A stack that does not drain in this time never will."""
 
@@ -88,6 +91,8 @@ class _Play:
         )
         self.operators = Operators(self.stage, self.story)
         self.redrive_s = draw.choice([0, 0, 15, 30])
+        self.amend_s = draw.choice([0, 0, 12, 24])
+        self.story.reversing = draw.choice([0.05, 0.15]) if self.amend_s else 0
         self.length_s = draw.randint(80, 180) * scale.length
         self.roles = self._roles(draw)
         self.busy = True
@@ -100,6 +105,8 @@ class _Play:
             "ticker-1": roles.ticker(stage, tick_s),
             **{f"finalizer-{n}": roles.finalizer(stage) for n in range(draw.choice([1, 2]))},
         }
+        if self.amend_s:
+            found |= {f"matching-{n}": roles.matching(stage) for n in range(2)}
         for number in range(workers):
             own = partitions_of(number, workers, partitions)
             found[f"pricing-{number}"] = roles.pricing(stage, own)
@@ -125,6 +132,7 @@ class _Play:
             (self.chances.rebalance_s, self._stall_member),
             (self.chances.rewind_s, self._rewind),
             (self.redrive_s, self.operators.redrive),
+            (self.amend_s, self.operators.amend),
         ):
             if each_s:
                 self._repeat(each_s, fault)
@@ -135,6 +143,7 @@ class _Play:
         self.roles["ticker-1"].retire()
         for _ in range(_DRAIN_S):
             if self._drained():
+                world.run_until(world.now + _MATCHED_S * SECOND)
                 return
             world.run_until(world.now + SECOND)
         self.stage.faults.append(("drained", f"the stack stands still: {self._stands()}"))
@@ -230,11 +239,12 @@ class _Play:
             witness.hear(number, records)
         faults = [*stage.faults, *self._ack_faults()]
         if not faults:
-            billing = Billing(facts, witness)
+            returns = Returns(witness)
+            billing = Billing(facts, witness, returns.taken)
             stored = stage.database.drafts_stored
             letters = self._letters()
             draw = Random(f"{self.seed} audit")
-            auditor = Auditor(witness, billing, tables, log, stored, letters, draw)
+            auditor = Auditor(witness, returns, billing, tables, log, stored, letters, draw)
             faults += auditor.faults()
             faults += self._refold()
         return Outcome(

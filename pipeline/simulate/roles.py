@@ -7,6 +7,7 @@ Does not own: the workers themselves (workers), when faults come (play.py).
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from pipeline.book.booking import Gap
@@ -24,6 +25,7 @@ from pipeline.workers.finalizer import Finalizer
 from pipeline.workers.healing import GapKeeper
 from pipeline.workers.holding import Holding, Resumed
 from pipeline.workers.knowledge import Knowledge
+from pipeline.workers.matching import Matcher
 from pipeline.workers.metering import Machine, MeteringLine
 from pipeline.workers.pricing import PricingWorker
 from pipeline.workers.readmission import Readmission
@@ -50,6 +52,7 @@ class Parts:
     session: type[WorkerSession] = WorkerSession
     line: type[MeteringLine] = MeteringLine
     readmission: type[Readmission] = Readmission
+    matcher: type[Matcher] = Matcher
 
 
 @dataclass(slots=True)
@@ -221,6 +224,33 @@ def finalizer(stage: Stage) -> Callable[[Runner], Step]:
             while one.prepare():
                 pass
             return 0.1 if one.register() else 0.5
+
+        return step
+
+    return start
+
+
+def matching(stage: Stage) -> Callable[[Runner], Step]:
+    """Return how what matches reversals is started: beside a finalizer, over its own session."""
+
+    def start(process: Runner) -> Step:
+        session = stage.session(process)
+        matcher = stage.parts.matcher(
+            stage.around,
+            stage.log(process),
+            session,
+            stage.clock(process),
+            partial(stage.world.wait, process),
+        )
+        leads = False
+
+        def step() -> float:
+            nonlocal leads
+            leads = leads or session.lock("matching")
+            if not leads:
+                return 5.0
+            matcher.step()
+            return 0.5
 
         return step
 

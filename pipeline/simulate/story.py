@@ -18,6 +18,7 @@ from pipeline.collect.event import UsageEvent
 from pipeline.collect.keyed import KeyedEvent, events_at
 from pipeline.core.calendar import SECOND, Instant
 from pipeline.core.identity import event_key, partition_of, pass_digest, sequenced_key
+from pipeline.replay.amending import Chosen
 from pipeline.simulate.decisions import (
     CUSTOMERS,
     DIMENSIONS,
@@ -60,6 +61,10 @@ class Story:
     _records: list[tuple[int, Kept]] = field(default_factory=list)
     _places: dict[tuple[str, str, int], int] = field(default_factory=dict)
     keyed: dict[bytes, list[UsageEvent]] = field(default_factory=dict)
+    reversing: float = 0.0
+    """How often an agent takes usage back that it sent, or is about to send."""
+    amended: set[Fraction] = field(default_factory=set)
+    """The values that jobs put in the place of others."""
     names: Names = field(default_factory=Names)
     decisions: Decisions = field(init=False)
 
@@ -88,8 +93,13 @@ class Story:
             events += self.random.sample(home, min(len(home), self.random.randint(1, 3)))
         if home and self.random.random() < 0.1:
             events.append(self._other_payload(self.random.choice(home)))
-        self.random.shuffle(events)
         self._events += events
+        if self.random.random() < self.reversing:
+            events.append(self._reversal(self.random.choice([*home, *events]), now))
+        if self.random.random() < self.reversing / 2:  # it comes before what it takes back
+            self._events.append(coming := self._event(partition, now))
+            events.append(self._reversal(coming, now))
+        self.random.shuffle(events)
         return self._kept(partition, Sent(events), Mode.KEYED)
 
     def _sequenced(self, partition: int, now: Instant) -> tuple[int, Kept]:
@@ -146,6 +156,18 @@ class Story:
             event.dimensions,
         )
 
+    def _reversal(self, event: UsageEvent, now: Instant) -> UsageEvent:
+        """Return what takes an event back, now and then told wrongly."""
+        told = self._other_payload(event) if self.random.random() < 0.1 else event
+        return replace(told, reversed_at=self._time(now))
+
+    def chosen(self) -> Chosen:
+        """Return usage of one id, for a person to take back."""
+        if not self._events:
+            return Chosen(customer="nobody")
+        event = self.random.choice(self._events[-200:])
+        return Chosen(customer=event.customer, source=event.source, ids=[event.id])
+
     def _kept(self, partition: int, sent: Sent, mode: Mode) -> tuple[int, Kept]:
         batch = pack_events(sent.events, mode, sent.producer, sent.epoch, sent.first)
         message = encode_batch(batch)
@@ -182,11 +204,19 @@ class Story:
         )
 
     def _original(self, told: KeyedEvent) -> UsageEvent:
+        event = self._told_before(told)
+        return replace(event, reversed_at=told.reversed_at)
+
+    def _told_before(self, told: KeyedEvent) -> UsageEvent:
         mantissa = Fraction(told.mantissa, 10**told.scale)
         payload = (told.customer, told.meter, told.time, mantissa, dict(told.dimensions))
+        if told.key not in self.keyed and mantissa in self.amended:
+            value = Decimal(told.mantissa).scaleb(-told.scale)
+            event = UsageEvent(*payload[:3], value, dimensions=payload[4])
+            self.keyed[told.key] = [event]
         for each in self.keyed[told.key]:
-            value, dimensions = Fraction(each.value), dict(each.dimensions)
-            if payload == (each.customer, each.meter, each.time, value, dimensions):
+            own, dimensions = Fraction(each.value), dict(each.dimensions)
+            if payload == (each.customer, each.meter, each.time, own, dimensions):
                 return each
         raise LookupError(f"a job changed {payload}")
 

@@ -8,6 +8,7 @@ Law: it shares no step with the pipeline; it knows what senders meant, not what 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import cast
 
 from pipeline.catalog.facts import Fact, FactKind
@@ -15,7 +16,7 @@ from pipeline.collect.event import UsageEvent
 from pipeline.core.calendar import SECOND, Instant, parse_instant
 from pipeline.core.identity import partition_of
 from pipeline.meter.ticks import Tick
-from pipeline.simulate.decisions import HORIZON_S, TOLERANCE_S
+from pipeline.simulate.decisions import HORIZON_S, METERS, TOLERANCE_S
 from pipeline.simulate.log import Kept
 from pipeline.simulate.story import Sent
 
@@ -24,12 +25,21 @@ _HORIZON, _TOLERANCE = HORIZON_S * SECOND, TOLERANCE_S * SECOND
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """An event that counts, where it stands, and what tells it from others of its time."""
+    """An event that counts, where it stands, and what tells it from others of its time.
+
+    `place` is its number in the message.
+    """
 
     partition: int
     offset: int
+    place: int
     event: UsageEvent
     key: bytes
+
+    @property
+    def payload(self) -> "Payload":
+        """What was told."""
+        return _payload(self.event)
 
 
 @dataclass(slots=True)
@@ -45,6 +55,8 @@ class Witness:
     sent: Mapping[bytes, Sent]
     facts: Sequence[Fact]
     counted: list[Counted] = field(default_factory=list)
+    reversals: list[Counted] = field(default_factory=list)
+    """The first reversal of every key and payload."""
     outcomes: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     refused: dict[tuple[int, int], Counter[str]] = field(
         default_factory=lambda: defaultdict(Counter)
@@ -94,6 +106,18 @@ class Witness:
         """Return the partition of a customer."""
         return partition_of(customer, self.partitions)
 
+    def named_at(self, partition: int, fact: int) -> int | None:
+        """Return where the first tick that names a fact stands in a partition, if one does."""
+        places = sorted(self.tick_places.items())
+        return next(
+            (
+                offset
+                for (number, serial), offset in places
+                if number == partition and self.ticks[serial].fact_position >= fact
+            ),
+            None,
+        )
+
     def serial_at(self, partition: int, offset: int) -> int:
         """Return the serial of the last tick at or before an offset (0: none)."""
         places = self.tick_places.items()
@@ -110,6 +134,7 @@ class _Walk:
     serial: int = 0
     log_time: Instant = 0
     keys: dict[int, dict[object, object]] = field(default_factory=lambda: defaultdict(dict))
+    reversed: set[object] = field(default_factory=set)
     payloads_counted: set[object] = field(default_factory=set)
     places: dict[tuple[str, str], set[int]] = field(default_factory=lambda: defaultdict(set))
     batches: dict[tuple[str, str, int, int], bytes] = field(default_factory=dict)
@@ -126,7 +151,7 @@ class _Walk:
             told["rejected"] += offered
             refused["rejected"] += offered
             return
-        if any(event.time > self.log_time + _TOLERANCE for event in sent.events):
+        if any(_gate_time(event) > self.log_time + _TOLERANCE for event in sent.events):
             self.log_time = max(self.log_time, self.witness.ticks[self.serial + 1].time)
         if sent.gate_pass and not self.witness.admits(sent, self._position, self.log_time):
             told["rejected"] += offered
@@ -138,9 +163,12 @@ class _Walk:
             if outcome in ("conflict", "late", "rejected"):
                 refused[outcome] += 1
             if outcome == "fresh":
-                counted = Counted(self.partition, offset, event, sent.keys[at])
-                self.witness.counted.append(counted)
-                self._twice(counted)
+                counted = Counted(self.partition, offset, at, event, sent.keys[at])
+                if event.reversed_at is None:
+                    self.witness.counted.append(counted)
+                    self._twice(counted)
+                else:
+                    self.witness.reversals.append(counted)
 
     def _outcomes(self, sent: Sent, message: bytes) -> list[str]:
         by_time = [self._by_time(event, passed=bool(sent.gate_pass)) for event in sent.events]
@@ -158,14 +186,18 @@ class _Walk:
         home = self.witness.home(event.customer)
         if not self.witness.has_meter(event.meter, self._position) or home != self.partition:
             return "rejected"
-        if event.time > self.log_time + _TOLERANCE:
+        if event.reversed_at is not None and not reversible(event.meter):
             return "rejected"
-        late = event.time < self.log_time - _HORIZON
+        if _gate_time(event) > self.log_time + _TOLERANCE:
+            return "rejected"
+        late = _gate_time(event) < self.log_time - _HORIZON
         return "late" if late and not passed else ""
 
     def _by_key(self, key: bytes, event: UsageEvent) -> str:
         """Count a key once in two generations; the first to come keeps it."""
         payload = _payload(event)
+        if event.reversed_at is not None:
+            return self._by_original(key, payload)
         generation = self.log_time // (_HORIZON + _TOLERANCE)
         own, before = self.keys[generation], self.keys[generation - 1]
         new = key not in own and key not in before
@@ -173,6 +205,12 @@ class _Walk:
         if new:
             return "fresh"
         return "duplicate" if first == payload else "conflict"
+
+    def _by_original(self, key: bytes, payload: "Payload") -> str:
+        """Count one reversal of a key and payload, for ever."""
+        known = (key, payload) in self.reversed
+        self.reversed.add((key, payload))
+        return "duplicate" if known else "fresh"
 
     def _by_place(self, sent: Sent, message: bytes) -> str:
         """Count a place of a sequence once."""
@@ -189,12 +227,25 @@ class _Walk:
 
     def _twice(self, counted: Counted) -> None:
         """Hold the rule of generations against what it is for: nothing counts twice, ever."""
-        name = (counted.key, _payload(counted.event))
+        name = (counted.key, counted.payload)
         if name in self.payloads_counted:
             self.witness.faults.append(f"{counted.event} counts twice")
         self.payloads_counted.add(name)
 
 
-def _payload(event: UsageEvent) -> tuple[object, ...]:
+Payload = tuple[str, Instant, Decimal, tuple[tuple[str, str], ...]]
+
+
+def _payload(event: UsageEvent) -> Payload:
     dimensions = tuple(sorted(event.dimensions.items()))
     return event.meter, event.time, event.value.normalize(), dimensions
+
+
+def _gate_time(event: UsageEvent) -> Instant:
+    """Return by which time it is judged: a reversal's own."""
+    return event.time if event.reversed_at is None else event.reversed_at
+
+
+def reversible(meter: str) -> bool:
+    """Return whether usage of a meter can be taken back: the second greatest must be known."""
+    return METERS[meter]["aggregation"] != "max" or "points" in METERS[meter]

@@ -6,26 +6,29 @@ Law: nothing ahead of the books is looked at, so a match names what is booked; a
 writes the same matches again, or finds them written.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event
+from time import sleep
+from typing import Protocol
 
 import structlog
 
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.catalog.matches import EventPlace, Match, match_facts, matches_in, told_by
 from pipeline.collect.gate import Gate
+from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant, TaleaError
 from pipeline.meter.place import Place
 from pipeline.meter.sift import Arrival, Sifted
 from pipeline.meter.slices import Minus
 from pipeline.replay.matching import Epoch, Search, Sequences, original_generation
 from pipeline.stores.clock import wall_clock
-from pipeline.stores.kafka import KafkaLog, log_ends, usage_log
+from pipeline.stores.kafka import KafkaLog, usage_log
 from pipeline.stores.postgres.connection import Unreachable, lead
 from pipeline.stores.postgres.facts import Author
-from pipeline.stores.postgres.session import Session
-from pipeline.workers.catchup import Catchup
+from pipeline.workers.catchup import BookSource, Catchup, CursorSource
+from pipeline.workers.seams import Log
 from pipeline.workers.surroundings import Surroundings
 
 _log = structlog.get_logger()
@@ -38,6 +41,23 @@ _IDLE_S = 120.0
 _ALIVE_EVERY = 2_000
 
 
+class MatchStore(BookSource, CursorSource, Protocol):
+    """What waits, and facts and books as the log is read by them."""
+
+    def fact_head(self) -> tuple[int, int]: ...
+
+    def waiting_counts(self) -> dict[int, int]: ...
+
+    def load_waiting(self, partition: int) -> dict[EventPlace, Minus]: ...
+
+    def append_facts(
+        self,
+        decide: Callable[[Sequence[Fact]], Sequence[NewFact]],
+        author: Author,
+        now: Instant,
+    ) -> list[Fact]: ...
+
+
 @dataclass(slots=True)
 class _Reading:
     """A search, and the place that it has come to."""
@@ -48,29 +68,31 @@ class _Reading:
 
 @dataclass(slots=True)
 class Matcher:
-    """The job, over the connection that holds its lock."""
+    """The job, over the session that holds its lock."""
 
     around: Surroundings
-    connection: Session
+    log: Log
+    store: MatchStore
+    clock: Callable[[], Instant] = wall_clock
+    pause: Callable[[float], None] = sleep
     _reader: Catchup = field(init=False)
     _readings: dict[int, _Reading] = field(default_factory=dict)
     _told: dict[int, set[EventPlace]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Read as the metering worker does."""
-        log = KafkaLog(self.around.kafka)
-        self._reader = Catchup(self.around, log, self.connection, self.connection)
+        self._reader = Catchup(self.around, self.log, self.store, self.store, self.pause)
 
     def step(self) -> int:
         """Look once at all that waits; return how many matches were written."""
-        counts = self.connection.waiting_counts()
+        counts = self.store.waiting_counts()
         self._readings = {n: one for n, one in self._readings.items() if n in counts}
         self._reader.poll()
         return sum(map(self._match, sorted(counts)))
 
     def _match(self, partition: int) -> int:
         cursor = self._reader.cursor(partition)
-        waiting = self.connection.load_waiting(partition)
+        waiting = self.store.load_waiting(partition)
         told = self._told[partition] = self._told.get(partition, set()) & waiting.keys()
         waiting = {place: minus for place, minus in waiting.items() if place not in told}
         if not waiting:
@@ -112,7 +134,7 @@ class Matcher:
         earliest = min(
             original_generation(minus, gate.tolerance, width) for minus in waiting.values()
         )
-        wanted = self.connection.offset_at(partition, (earliest - 1) * width)
+        wanted = self.store.offset_at(partition, (earliest - 1) * width)
         first = self._first(partition)
         place = self._place(partition, max(wanted, first))
         search = Search(partition, dict(waiting), sure_from=earliest if wanted else 0)
@@ -124,12 +146,12 @@ class Matcher:
 
     def _first(self, partition: int) -> int:
         """Return the offset of the first record that a partition still has."""
-        log = usage_log(self.around.stack)
-        return log_ends(self.around.kafka, log, self.around.partitions)[partition][0]
+        name = usage_log(self.around.stack)
+        return self.log.ends(name, self.around.partitions)[partition][0]
 
     def _place(self, partition: int, offset: int) -> Place:
         """Return the place behind the last tick up to an offset."""
-        tick, stands = self.connection.tick_before(partition, offset + 1)
+        tick, stands = self.store.tick_before(partition, offset + 1)
         start = max(stands + 1, self._first(partition))
         return Place(start, start, tick, tick.time)
 
@@ -152,7 +174,7 @@ class Matcher:
             if isinstance(looked, Sifted):
                 yield arrival, looked
             if arrival.offset % _ALIVE_EVERY == 0:
-                self.connection.execute("SELECT 1")  # else it were idle for too long
+                self.store.fact_head()  # else it were idle for too long
 
     def _write(self, partition: int, settled: int, found: Sequence[Match]) -> list[Fact]:
         """Write what no fact behind the books names yet."""
@@ -168,7 +190,7 @@ class Matcher:
                         named |= {match.reversal for match in matches_in(text)}
             return match_facts(partition, (m for m in found if m.reversal not in named))
 
-        written = self.connection.append_facts(decide, _AUTHOR, wall_clock())
+        written = self.store.append_facts(decide, _AUTHOR, self.clock())
         _log.info("reversals matched", partition=partition, count=len(found))
         return written
 
@@ -190,6 +212,6 @@ def _match_while_leading(around: Surroundings, stop: Event) -> None:
         while not lead(connection, _LOCK):
             if stop.wait(_AGAIN_S):
                 return
-        matcher = Matcher(around, connection)
+        matcher = Matcher(around, KafkaLog(around.kafka), connection)
         while not stop.wait(_POLL_S):
             matcher.step()

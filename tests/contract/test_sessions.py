@@ -60,6 +60,7 @@ from pipeline.stores.postgres.session import Session
 from pipeline.stores.schemas import schema_folder
 from pipeline.workers.finalizer import DocumentStore
 from pipeline.workers.holding import PauseStore
+from pipeline.workers.matching import MatchStore
 from pipeline.workers.pricing import BookKeeper, BookStore
 from pipeline.workers.readmission import JobStore
 from pipeline.workers.ticker import TickStore
@@ -84,7 +85,9 @@ ADA = Author("ada", "a test")
 ANCHOR = Anchor("topic", b"digest")
 
 
-class Store(TickStore, BookStore, DocumentStore, PauseStore, Archive, JobStore, Protocol):
+class Store(
+    TickStore, BookStore, DocumentStore, PauseStore, Archive, JobStore, MatchStore, Protocol
+):
     """Everything that workers ask of a session."""
 
     def close(self) -> None: ...
@@ -662,7 +665,7 @@ def test_reversals_wait_are_matched_and_take_off(side: Side) -> None:
     line.send(keyed(*(replace(each, reversed_at=T0) for each in (event, wrong, lost))))
     line.tick(Tick(2, T0 + 1, log.head))
     session, keeper = side.session(), side.books()
-    states = []
+    states, counts = [], []
     for piece in ([0, 1, 2], [3]):
         before = books.partition.cursor
         booked = books.book([line.slices[at] for at in piece])
@@ -672,6 +675,8 @@ def test_reversals_wait_are_matched_and_take_off(side: Side) -> None:
         keys |= {key for key, _ in books.partition.reversals.known}
         states.append(sorted(session.reversed_already(0, keys).values()))
         assert session.reversed_already(1, keys) == {}
+        counts.append(session.waiting_counts())
+    assert counts == [{0: 3}, {0: 1}]
     assert states == [["waiting"] * 3, ["conflict", "matched", "waiting"]]
     used = [
         UsageRequest("acme", "level", T0, T0 + 1, grain) for grain in (Grain.TOTALS, Grain.POINTS)

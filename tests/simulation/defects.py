@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.book.booking import BookedRows
 from pipeline.catalog.facts import Fact, FactKind, NewFact
+from pipeline.catalog.matches import Match
 from pipeline.collect.batch import UsageBatch
 from pipeline.collect.gate import Gate
 from pipeline.collect.keyed import KeyedEvent
@@ -27,6 +28,7 @@ from pipeline.stores.postgres.facts import Author
 from pipeline.stores.postgres.usage import NO_CUT
 from pipeline.stores.records import encode_letter, encode_slices, open_message, read_slices
 from pipeline.topology import USAGE_METERED, USAGE_REJECTED
+from pipeline.workers.matching import Matcher
 from pipeline.workers.metering import MeteringLine, letter_about
 from pipeline.workers.readmission import Prepared, Progress, Readmission
 
@@ -285,6 +287,29 @@ class WritesBeforeItSends(Readmission):
 UNSENT: list[tuple[WritesBeforeItSends, Sequence[Prepared]]] = []
 
 
+class MatchesByKey(Matcher):
+    """Takes off whatever has the key of a reversal, without looking at what it told."""
+
+    def _write(self, partition: int, settled: int, found: Sequence[Match]) -> list[Fact]:
+        return super()._write(partition, settled, [replace(m, conflict=False) for m in found])
+
+
+class KeepsPoints(WorkerSession):
+    """Takes usage off its window, and leaves the point that it was."""
+
+    def add_usage(self, rows: BookedRows) -> None:
+        super().add_usage(replace(rows, points=None) if rows.minus else rows)
+
+
+class MatchesOnce(Matcher):
+    """Looks for an original once, so that a reversal before it waits for ever."""
+
+    def _match(self, partition: int) -> int:
+        found = super()._match(partition)
+        self._told[partition] |= set(self.store.load_waiting(partition))
+        return found
+
+
 DEFECTS = {
     "acks before the broker has the slice": (Parts(line=AcksFirst), 8),
     "a dead letter behind its slice": (Parts(line=TellsLater), 12),
@@ -300,5 +325,8 @@ DEFECTS = {
     "a dated price in force at once": (Parts(session=AtOnce), 8),
     "rejected usage sent again unread": (Parts(readmission=SendsBlindly), 20),
     "a redrive told before it is sent": (Parts(readmission=WritesBeforeItSends), 20),
+    "a reversal matched by its key alone": (Parts(matcher=MatchesByKey), 8),
+    "a reversal that leaves its point": (Parts(session=KeepsPoints), 20),
+    "a reversal that comes first is forgotten": (Parts(matcher=MatchesOnce), 8),
 }
 """The part that is wrong, and within how many seeds that must be seen."""
