@@ -34,8 +34,8 @@ from pipeline.workers.supervisor import worker_environment
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 
-EVENTS = int(os.environ.get("TALEA_LOSS_EVENTS", "20000"))
-"""How many are sent; one is lost. 1,000,000 takes minutes."""
+EVENTS = int(os.environ.get("TALEA_LOSS_EVENTS", "100000"))
+"""How many are sent; one is lost. `make loss` sends 1,000,000."""
 LOST = EVENTS * 2 // 3
 BATCH = 1000
 PRODUCER = "counter-7"
