@@ -22,6 +22,7 @@ from pipeline.core.calendar import instant_text
 from pipeline.core.identity import Json
 from pipeline.core.money import Money
 from pipeline.invoice.effect import Effect, sums
+from pipeline.stores.postgres.drafts import Draft
 from pipeline.workers.drafting import OpenBooks
 from pipeline.workers.foreseeing import Foreseen, foresee
 
@@ -64,7 +65,8 @@ class Outlook:
                     "customer": one.payer,
                     "currency": one.currency,
                     "cut_instant": instant_text(one.instant),
-                    "why": one.why,
+                    "why": _why(one),
+                    "validation_issues": [dict(issue) for issue in one.issues],
                 }
                 for one in self._foreseen.unrated
             ],
@@ -91,7 +93,11 @@ class Outlook:
             )
             out.print(f"all of them: {before} -> {after} ({difference} {currency})", markup=False)
         for one in self._foreseen.unrated:
-            out.print(f"cannot be rated then: {one.why}", markup=False, soft_wrap=True)
+            out.print(f"cannot be rated then: {_why(one)}", markup=False, soft_wrap=True)
+
+
+def _why(draft: Draft) -> str:
+    return "; ".join(f"{issue['component']}: {issue['message']}" for issue in draft.issues)
 
 
 def _line(each: Difference) -> str:

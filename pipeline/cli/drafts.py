@@ -1,8 +1,8 @@
 """`talea draft`: what a customer would be billed if the period closed now."""
 
 import time
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, cast
 
 import typer
 from rich.live import Live
@@ -13,6 +13,7 @@ from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json, partition_of
+from pipeline.invoice.issues import issue_text
 from pipeline.invoice.settling import Settlement, settle_all
 from pipeline.invoice.text import invoice_text
 from pipeline.replay.completeness import Incomplete, incomplete
@@ -28,11 +29,11 @@ def draft_json(
     producer's sequence is known by partition, not by customer: more cannot be said.
     """
     missing = [one.json() for one in producers if one.partition == draft.position.partition]
-    position = draft.position.json()
     return {
         **draft.content,
         "state": "draft",
-        "position": position,
+        "position": draft.position.json(),
+        "validation_issues": [dict(issue) for issue in draft.issues],
         "incomplete": [*missing],
         "settlement": None if settlement is None else settlement.json(),
     }
@@ -76,4 +77,11 @@ def _drawn(customer: str, drafts: list[dict[str, Json]], producers: list[Incompl
     if not drafts:
         return Text(f"no open draft for {customer}")
     warnings = [f"usage may be missing here: {one}" for one in producers]
-    return Text("\n\n".join([*map(invoice_text, drafts), *warnings]))
+    return Text("\n\n".join([*map(_draft_text, drafts), *warnings]))
+
+
+def _draft_text(draft: Mapping[str, Json]) -> str:
+    """Return a draft, given as JSON, as a person reads it, and what is left out of it and why."""
+    issues = cast(list[Mapping[str, Json]], draft["validation_issues"])
+    told = [f"{str(issue['severity']).upper()} {issue_text(issue)}\n" for issue in issues]
+    return invoice_text(draft) + "".join(told)

@@ -16,9 +16,9 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.documents import PlanPrice
 from pipeline.catalog.periods import ServicePeriod, parties, periods
 from pipeline.core.calendar import Instant, instant_text, parse_instant, snap_up
-from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json, derived_id
 from pipeline.core.money import minor_digits
+from pipeline.invoice.issues import ValidationIssue, unrated
 from pipeline.invoice.lines import Line, LineKey, flat_line, usage_line
 from pipeline.invoice.totals import Totals
 from pipeline.invoice.usage import Usage, UsageRequest, events_for, groups, quantity
@@ -62,12 +62,16 @@ class PlannedLine:
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """A document without number and seal. `ordinal` tells apart those of one cut."""
+    """A document without number and seal. `ordinal` tells apart those of one cut.
+
+    Lines that cannot be rated are not in the content; each has its issue.
+    """
 
     issuer: str
     kind: str
     ordinal: int
     content: dict[str, Json]
+    issues: tuple[ValidationIssue, ...] = ()
 
 
 def planned_lines(
@@ -180,11 +184,13 @@ def compose(
         cut = instant_text(instant)
         document_id = _document_id(payer, currency, cut, issuer)
         billed: dict[tuple[str, str], int] = {}
-        built = [
-            made
-            for line in own
-            for made in _lines(catalog, document_id, line, currency, usage, billed)
-        ]
+        built, issues = list[tuple[Line, Totals]](), list[ValidationIssue]()
+        for line in own:
+            try:
+                built += _lines(catalog, document_id, line, currency, usage, billed)
+            except _Unrated as failed:
+                plan = line.served.plan.id
+                issues.append(unrated(document_id, line.key, plan, failed.fault))
         totals = Totals.sum(line_totals for _, line_totals in built)
         content: dict[str, Json] = {
             "format": FORMAT,
@@ -199,7 +205,7 @@ def compose(
             "totals": totals.json(),
             "lines": [line for line, _ in built],
         }
-        documents.append(Composed(issuer, "invoice", ordinal, content))
+        documents.append(Composed(issuer, "invoice", ordinal, content, tuple(issues)))
     return documents
 
 
@@ -281,7 +287,7 @@ def _asked(
 def _rated(line: PlannedLine, asked: RatingInput) -> Rated:
     rated = rate(line.card.terms.added(asked, line.served.index))
     if isinstance(rated, Fault):
-        raise RatingFailed(line.key, rated)
+        raise _Unrated(rated)
     return rated
 
 
@@ -295,12 +301,12 @@ def _service_period(lines: Sequence[PlannedLine]) -> dict[str, Json]:
     }
 
 
-class RatingFailed(BrokenInvariant):
-    """A line cannot be rated: a critical issue of its document, never of the partition."""
+class _Unrated(Exception):
+    """A line cannot be rated: an issue of its document."""
 
-    def __init__(self, key: LineKey, fault: Fault) -> None:
-        """Name line and fault."""
-        super().__init__(f"{key.subscription}/{key.price}: {fault}")
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(str(fault))
+        self.fault = fault
 
 
 def carried_by_all(contents: Iterable[Mapping[str, Json]]) -> Carried:

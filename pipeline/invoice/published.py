@@ -8,7 +8,7 @@ stands in it as text, so that the text's SHA-256 is the digest in whatever langu
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import cast
@@ -61,10 +61,14 @@ class DraftPosition:
 
 @dataclass(frozen=True, slots=True)
 class DraftInvoice:
-    """A draft: the document that would be issued if the period closed now."""
+    """A draft: the document that would be issued if the period closed now.
+
+    With a critical issue among `issues` (JSON) it would not be issued.
+    """
 
     position: DraftPosition
     content: Mapping[str, Json]
+    issues: Sequence[Mapping[str, Json]] = ()
 
     @property
     def id(self) -> str:
@@ -133,14 +137,15 @@ def draft_records(
 
 
 def draft_value(draft: DraftInvoice) -> bytes:
-    """Return a draft as it is published."""
-    return canonical(
-        {
-            "format": DRAFT_FORMAT,
-            "position": draft.position.json(),
-            "content": dict(draft.content),
-        }
-    )
+    """Return a draft as it is published; issues only where there are any."""
+    fields: dict[str, Json] = {
+        "format": DRAFT_FORMAT,
+        "position": draft.position.json(),
+        "content": dict(draft.content),
+    }
+    if draft.issues:
+        fields["validation_issues"] = [dict(issue) for issue in draft.issues]
+    return canonical(fields)
 
 
 def line_value(line: DraftLine) -> bytes:
@@ -181,7 +186,11 @@ def read_draft(value: bytes) -> DraftInvoice:
 
     """
     fields = _fields(value, DRAFT_FORMAT, ("content",))
-    return DraftInvoice(_position(fields), _object(fields, "content"))
+    issues = fields.get("validation_issues", [])
+    if not isinstance(issues, list) or not all(isinstance(each, dict) for each in issues):
+        raise ValueError("validation_issues is no list of objects")
+    told = cast(list[Mapping[str, Json]], issues)
+    return DraftInvoice(_position(fields), _object(fields, "content"), tuple(told))
 
 
 def read_line(value: bytes) -> DraftLine:

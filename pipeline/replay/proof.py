@@ -46,6 +46,8 @@ def content_fault(
     composed = compose(catalog, claimed.payer, claimed.currency, claimed.instant, lines, usage)
     for document in composed:
         if (document.kind, document.ordinal) == (claimed.kind, claimed.ordinal):
+            if document.issues:
+                return f"it cannot be rated any more: {document.issues[0]}"
             if content_bytes(document.content) != claimed.sealed.content:
                 return "its content is not what the log makes of it"
             return _evidence_fault(claimed, refold, windows_digest(windows))

@@ -34,10 +34,12 @@ class WorkerSession(BookSession):
         return sorted(found)
 
     def drop_drafts(self, payers: Sequence[str], keep: Sequence[Draft]) -> None:
-        """Delete the drafts of payers that are not among those kept."""
+        """Delete the drafts of payers that are not among those kept, nor cut and unprepared."""
         kept = {draft.id for draft in keep}
+        cut = {place for place, row in self.tables.cuts.items() if not row.prepared}
         for name, draft in list(self.tables.drafts.items()):
-            if draft.payer in payers and name not in kept:
+            waits = (draft.payer, draft.currency, draft.instant) in cut
+            if draft.payer in payers and name not in kept and not waits:
                 del self.tables.drafts[name]
 
     def store_drafts(self, drafts: Iterable[Draft]) -> None:
@@ -67,7 +69,10 @@ class WorkerSession(BookSession):
         self, cut: Cut, documents: Iterable[Prepared], reached: Mapping[tuple[str, str], Instant]
     ) -> None:
         """Keep what was composed at a cut, and how far it bills."""
-        for each in documents:
+        made = list(documents)
+        if not made:
+            self._drop_draft((cut.payer, cut.currency, cut.instant))
+        for each in made:
             key = (each.payer, each.currency, each.instant, each.kind, each.ordinal)
             insert(self.tables.prepared, key, each)
         for source, until in reached.items():
@@ -156,8 +161,11 @@ class WorkerSession(BookSession):
         )
         insert(self.tables.documents, (each.issuer, sealed.place), document)
         del self.tables.prepared[found]
+        self._drop_draft(key)
+
+    def _drop_draft(self, place: tuple[str, str, Instant]) -> None:
         for name, draft in list(self.tables.drafts.items()):
-            if (draft.payer, draft.currency, draft.instant) == key:
+            if (draft.payer, draft.currency, draft.instant) == place:
                 del self.tables.drafts[name]
 
     def read_documents(self, payer: str | None = None) -> list[Document]:

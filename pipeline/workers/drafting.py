@@ -17,8 +17,8 @@ from pipeline.catalog.cuts import horizon_at
 from pipeline.core.calendar import Instant
 from pipeline.invoice.compose import (
     Carried,
+    Composed,
     PlannedLine,
-    RatingFailed,
     compose,
     planned_lines,
     requests_of,
@@ -91,16 +91,6 @@ class Payer:
 
 
 @dataclass(frozen=True, slots=True)
-class Unrated:
-    """A would-be document that cannot be rated, and why."""
-
-    payer: str
-    currency: str
-    instant: Instant
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Plan:
     payer: Payer
     closing: Closing
@@ -123,12 +113,7 @@ def _rate_bite(store: DraftStore, known: Knowledge, partitions: Sequence[int], b
         dirty = store.take_dirty(partitions, bite)
         if not dirty:
             return 0
-        drafts = []
-        for rated in would_be(store, known.catalog, _payers(store, known, dirty)):
-            if isinstance(rated, Unrated):
-                _log.error("a draft cannot be rated", payer=rated.payer, why=rated.why)
-            else:
-                drafts.append(rated)
+        drafts = [*would_be(store, known.catalog, _payers(store, known, dirty))]
         store.drop_drafts([payer for payer, _ in dirty], drafts)
         store.store_drafts(drafts)
         return len(dirty)
@@ -136,7 +121,7 @@ def _rate_bite(store: DraftStore, known: Knowledge, partitions: Sequence[int], b
 
 def would_be(
     books: OpenBooks, catalog_at: Callable[[int], Catalog], payers: Sequence[Payer]
-) -> Iterator[Draft | Unrated]:
+) -> Iterator[Draft]:
     """Yield the documents of payers whose cut is still ahead; call it within a snapshot."""
     plans = _plans(books, catalog_at, payers)
     usage = books.read_usage(requests_of(line for plan in plans for line in plan.lines))
@@ -186,14 +171,19 @@ def _plans(
     return plans
 
 
-def _drafts(plan: _Plan, usage: Usage) -> Sequence[Draft | Unrated]:
-    """Return the would-be documents of a plan."""
+def _drafts(plan: _Plan, usage: Usage) -> Sequence[Draft]:
+    """Return the would-be documents of a plan, with what is wrong with them."""
     payer, (currency, instant) = plan.payer, plan.closing
     position = DraftPosition(payer.cursor.partition, payer.cursor.offset, payer.cursor.log_time)
-    try:
-        documents = compose(payer.catalog, payer.name, currency, instant, plan.lines, usage)
-    except RatingFailed as failed:
-        return [Unrated(payer.name, currency, instant, str(failed))]
     return [
-        Draft(payer.name, currency, instant, position, document.content) for document in documents
+        draft_of(payer.name, currency, instant, position, document)
+        for document in compose(payer.catalog, payer.name, currency, instant, plan.lines, usage)
     ]
+
+
+def draft_of(
+    payer: str, currency: str, instant: Instant, position: DraftPosition, composed: Composed
+) -> Draft:
+    """Return a composed document as a draft."""
+    issues = [issue.json() for issue in composed.issues]
+    return Draft(payer, currency, instant, position, composed.content, issues)

@@ -9,7 +9,7 @@ that cannot be rated holds up its payer, nobody else.
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from threading import Event, Thread
 from typing import Protocol, cast
 
@@ -22,13 +22,15 @@ from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
 from pipeline.invoice.compose import (
     Carried,
+    Composed,
     PlannedLine,
-    RatingFailed,
     compose,
     planned_lines,
     requests_of,
     with_lines,
 )
+from pipeline.invoice.issues import held_up
+from pipeline.invoice.published import DraftPosition
 from pipeline.invoice.settling import settle
 from pipeline.invoice.usage import UsageRequest
 from pipeline.ledger.seal import (
@@ -41,8 +43,9 @@ from pipeline.ledger.seal import (
 )
 from pipeline.meter.slices import Counts
 from pipeline.stores.postgres.documents import Prepared, Registrar
+from pipeline.stores.postgres.drafts import Draft
 from pipeline.workers.conserving import watch_conservation
-from pipeline.workers.drafting import UsageSource
+from pipeline.workers.drafting import UsageSource, draft_of
 from pipeline.workers.knowledge import Knowledge
 from pipeline.workers.matching import run_matching
 from pipeline.workers.surroundings import Surroundings
@@ -64,6 +67,8 @@ class DocumentStore(UsageSource, Protocol):
     def issuers_waiting(self) -> list[str]: ...
 
     def register(self, issuer: str, seal: Registrar) -> int: ...
+
+    def store_drafts(self, drafts: Iterable[Draft]) -> None: ...
 
     def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]: ...
 
@@ -98,26 +103,44 @@ class Finalizer:
             passed = self.store.tick_passed(partition, cut.serial)
             catalog = self.known.catalog(passed.tick.fact_position)
             lines = self._lines(catalog, cut)
-            try:
-                documents = self._composed(cut, partition, passed, lines)
-            except RatingFailed as failed:
-                self._held_up.add(cut.payer)
-                _log.critical("a document cannot be issued", payer=cut.payer, why=str(failed))
+            usage = self.store.read_usage(requests_of(lines), cut.serial)
+            composed = compose(catalog, cut.payer, cut.currency, cut.instant, lines, usage)
+            if any(document.issues for document in composed):
+                self._hold_up(cut, partition, passed, composed)
                 return True
+            documents = self._prepared(cut, partition, passed, lines, composed)
             self.store.save_prepared(cut, documents, with_lines({}, lines))
             return True
+
+    def _hold_up(
+        self, cut: Cut, partition: int, passed: TickPassed, composed: Iterable[Composed]
+    ) -> None:
+        """Leave the cut as it is; its drafts stay, with what is wrong with them."""
+        self._held_up.add(cut.payer)
+        faulty = [
+            replace(document, issues=tuple(map(held_up, document.issues))) for document in composed
+        ]
+        position = DraftPosition(partition, passed.offset, passed.tick.time)
+        self.store.store_drafts(
+            draft_of(cut.payer, cut.currency, cut.instant, position, document)
+            for document in faulty
+        )
+        for issue in (issue for document in faulty for issue in document.issues):
+            _log.critical("a document cannot be issued", payer=cut.payer, why=str(issue))
 
     def register(self) -> int:
         """Seal what is prepared; return how many documents were."""
         issuers = self.store.issuers_waiting()
         return sum(self.store.register(issuer, self._seal) for issuer in issuers)
 
-    def _composed(
-        self, cut: Cut, partition: int, passed: TickPassed, lines: Sequence[PlannedLine]
+    def _prepared(
+        self,
+        cut: Cut,
+        partition: int,
+        passed: TickPassed,
+        lines: Sequence[PlannedLine],
+        composed: Iterable[Composed],
     ) -> list[Prepared]:
-        catalog = self.known.catalog(passed.tick.fact_position)
-        requests = requests_of(lines)
-        usage = self.store.read_usage(requests, cut.serial)
         since_offset, since_counts = self._cut_before(partition, cut)
         evidence = PartitionEvidence(
             partition=partition,
@@ -126,7 +149,7 @@ class Finalizer:
             cut_tick=cut.serial,
             counts=_between(since_counts, passed.counts),
         )
-        digest = self.store.digest_of_usage(requests, cut.serial)
+        digest = self.store.digest_of_usage(requests_of(lines), cut.serial)
         sealed_evidence = evidence_json([evidence], digest)
         return [
             Prepared(
@@ -140,7 +163,7 @@ class Finalizer:
                 content=content_bytes(document.content),
                 evidence=sealed_evidence,
             )
-            for document in compose(catalog, cut.payer, cut.currency, cut.instant, lines, usage)
+            for document in composed
         ]
 
     def _lines(self, catalog: Catalog, cut: Cut) -> Sequence[PlannedLine]:

@@ -16,15 +16,15 @@ from pipeline.core.identity import Json, partition_of
 from pipeline.invoice.effect import Effect, effects
 from pipeline.stores.postgres.books import Anchor
 from pipeline.stores.postgres.drafts import Draft
-from pipeline.workers.drafting import BITE, OpenBooks, Payer, Unrated, would_be
+from pipeline.workers.drafting import BITE, OpenBooks, Payer, would_be
 
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """What a change comes to, and the drafts that could not be rated after it."""
+    """What a change comes to, and the drafts with lines that cannot be rated after it."""
 
     effects: tuple[Effect, ...]
-    unrated: tuple[Unrated, ...]
+    unrated: tuple[Draft, ...]
 
 
 def foresee(
@@ -37,20 +37,20 @@ def foresee(
     """Return what open drafts of customers come to at the head of the facts, and after it."""
     catalogs = facts.at(facts.head), after
     found: list[Effect] = []
-    unrated: list[Unrated] = []
+    unrated: list[Draft] = []
     for first in range(0, len(customers), BITE):
         names = customers[first : first + BITE]
         with books.snapshot():
             payers = _payers(catalogs, names, books.load_cursors())
             old, new = ([*would_be(books, facts.at, side)] for side in payers)
         found += effects(_contents(old), _contents(new))
-        unrated += [one for one in new if isinstance(one, Unrated)]
+        unrated += [one for one in new if one.issues]
         tell(first + len(names), len(customers))
     return Foreseen(tuple(found), tuple(unrated))
 
 
-def _contents(rated: Iterable[Draft | Unrated]) -> list[Mapping[str, Json]]:
-    return [one.content for one in rated if isinstance(one, Draft)]
+def _contents(rated: Iterable[Draft]) -> list[Mapping[str, Json]]:
+    return [one.content for one in rated]
 
 
 def _payers(

@@ -516,6 +516,31 @@ def test_an_older_draft_never_takes_the_place_of_a_newer_one(side: Side) -> None
     assert [each.id for each in _drafts(session)] == ["d1"]
 
 
+def test_a_draft_keeps_what_is_wrong_with_it_until_it_is_mended(side: Side) -> None:
+    session = side.session()
+    wrong: dict[str, Json] = {"code": "beyond_last_tier", "severity": "critical"}
+    session.store_drafts([replace(draft(5), issues=[wrong])])
+    assert [[*each.issues] for each in _drafts(session)] == [[wrong]]
+
+    session.store_drafts([draft(5)])
+    assert [[*each.issues] for each in _drafts(session)] == [[]]
+
+
+def test_a_draft_that_is_cut_stays_until_the_finalizer_has_made_of_it_what_there_is(
+    side: Side,
+) -> None:
+    session = cuts_saved(side)
+    session.store_drafts([draft(0, instant=T0 + 1), draft(0, instant=T0 + 9, name="open")])
+
+    session.drop_drafts(["acme"], [])
+    assert [each.id for each in _drafts(session)] == ["d1"]
+    with session.transaction():
+        found = session.take_cut([])
+        assert found is not None
+        session.save_prepared(found[0], [], {})
+    assert _drafts(session) == []
+
+
 def _drafts(session: Store) -> list[Draft]:
     from pipeline.stores.postgres.drafts import read_drafts
 

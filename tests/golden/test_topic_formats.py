@@ -5,11 +5,13 @@ The golden files were worked out once; no option rewrites them.
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from builders import T0
 from golden import scenes
+from pipeline.core.identity import Json
 from pipeline.invoice.published import (
     DraftInvoice,
     DraftLine,
@@ -49,6 +51,14 @@ def test_a_draft() -> None:
         {"format": "talea.draft.1", "position": POSITION, "content": content}
     )
     assert read_draft(golden("draft.json")) == DRAFT
+
+
+def test_a_draft_that_would_not_be_issued_says_why() -> None:
+    issue: dict[str, Json] = {"code": "beyond_last_tier", "severity": "critical"}
+    value = draft_value(replace(DRAFT, issues=(issue,)))
+
+    assert json.loads(value) == json.loads(golden("draft.json")) | {"validation_issues": [issue]}
+    assert read_draft(value) == replace(DRAFT, issues=(issue,))
 
 
 def test_a_line_of_a_draft() -> None:

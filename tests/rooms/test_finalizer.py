@@ -28,6 +28,7 @@ from pipeline.invoice.usage import UsagePart, UsageRequest, Used
 from pipeline.meter.slices import Counts
 from pipeline.meter.ticks import Tick
 from pipeline.stores.postgres.documents import Prepared, Registrar
+from pipeline.stores.postgres.drafts import Draft
 from pipeline.workers.finalizer import Finalizer
 from pipeline.workers.knowledge import Knowledge
 
@@ -54,6 +55,7 @@ class Archive:
     cuts: list[Cut]
     used: Mapping[str, int]
     prepared: list[Prepared] = field(default_factory=list)
+    drafts: list[Draft] = field(default_factory=list)
 
     def transaction(self) -> AbstractContextManager[object]:
         return nullcontext()
@@ -64,6 +66,9 @@ class Archive:
     def save_prepared(self, cut: Cut, documents: Iterable[Prepared], reached: Carried) -> None:
         self.cuts.remove(cut)
         self.prepared += documents
+
+    def store_drafts(self, drafts: Iterable[Draft]) -> None:
+        self.drafts += drafts
 
     def issuers_waiting(self) -> list[str]:
         return []
@@ -128,3 +133,8 @@ def test_a_document_that_cannot_be_rated_holds_up_its_payer_alone() -> None:
     (told,) = said
     assert (told["log_level"], told["payer"]) == ("critical", "heavy")
     assert "last tier" in told["why"]
+    (draft,) = archive.drafts
+    (issue,) = draft.issues
+    assert (draft.payer, draft.instant, draft.position.offset) == ("heavy", FEB, 7)
+    assert (issue["severity"], issue["code"]) == ("critical", "beyond_last_tier")
+    assert issue["component"] == "s-heavy/per-call from 2026-01-01T00:00:00Z"

@@ -26,17 +26,18 @@ from pipeline.core.calendar import EARLIEST, instant_text
 from pipeline.core.identity import Json
 from pipeline.invoice.compose import (
     Composed,
-    RatingFailed,
     carried_by_all,
     compose,
     planned_lines,
     with_lines,
 )
 from pipeline.invoice.drafts import open_closings
+from pipeline.invoice.issues import Severity
 from pipeline.invoice.lines import LineKey
 from pipeline.invoice.usage import UsagePart, UsageRequest
 from pipeline.meter.meters import Grain
 from pipeline.meter.points import UsagePoint
+from pipeline.rate import FaultCode
 
 JAN, FEB, MAR, APR = (f"2026-0{month}-01T00:00:00Z" for month in (1, 2, 3, 4))
 
@@ -274,13 +275,29 @@ def test_what_is_carried_is_how_far_not_which() -> None:
     assert with_lines({("t", "x"): 5}, []) == {("t", "x"): 5}
 
 
-def test_a_quantity_without_a_price_names_line_and_fault() -> None:
+def test_a_quantity_without_a_price_is_an_issue_and_the_other_lines_stand() -> None:
     books = catalog(
-        plan_of("p", price_of("x", graduated(("10", "1", "0")), "calls")),
+        plan_of(
+            "p",
+            price_of("fee", flat("10")),
+            price_of("x", graduated(("10", "1", "0")), "calls"),
+        ),
         subscription_of("s", "acme", "p", JAN),
     )
-    with pytest.raises(RatingFailed, match=r"s/x: .*last tier"):
-        documents(books, FEB, {"calls": [UsagePart(0, 1, 11, 11, 11)]})
+    (whole,) = documents(books, FEB, {"calls": [UsagePart(0, 1, 10, 10, 10)]})
+    (faulty,) = documents(books, FEB, {"calls": [UsagePart(0, 1, 11, 11, 11)]})
+    (again,) = documents(books, FEB, {"calls": [UsagePart(0, 1, 12, 12, 12)]})
+
+    assert whole.issues == ()
+    assert lines_of(faulty) == [line for line in lines_of(whole) if line["source_id"] == "s/fee"]
+    assert faulty.content["id"] == whole.content["id"]
+    (issue,) = faulty.issues
+    assert (issue.severity, issue.code, issue.path) == (
+        Severity.CRITICAL, FaultCode.BEYOND_LAST_TIER, "quantity"
+    )  # fmt: skip
+    assert str(issue).startswith(f"s/x from {JAN}: ")
+    assert "mend price x of plan p" in issue.mend
+    assert again.issues[0].id == issue.id
 
 
 def test_the_peak_of_a_period_is_its_highest_window() -> None:

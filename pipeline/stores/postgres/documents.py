@@ -84,8 +84,14 @@ def take_cut(connection: Connection, held_up: Collection[str]) -> tuple[Cut, int
 def save_prepared(
     connection: Connection, cut: Cut, documents: Iterable[Prepared], reached: Carried
 ) -> None:
-    """Keep what was composed at a cut that is locked by this transaction, and how far it bills."""
-    for document in documents:
+    """Keep what was composed at a cut that is locked by this transaction, and how far it bills.
+
+    A draft goes with its document; where there is none to come it goes here.
+    """
+    made = list(documents)
+    if not made:
+        _drop_draft(connection, cut.payer, cut.currency, cut.instant)
+    for document in made:
         connection.execute(
             "INSERT INTO prepared (payer, currency, instant_us, kind, ordinal, issuer,"
             " cut_serial, content, evidence) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
@@ -253,10 +259,7 @@ def _insert(connection: Connection, prepared: Prepared, sealed: Sealed) -> None:
         " VALUES (%s, 1, 'finalized', 'finalizer', 'period closed')",
         [document_id],
     )
-    connection.execute(
-        "DELETE FROM draft WHERE payer = %s AND currency = %s AND instant_us = %s",
-        [prepared.payer, prepared.currency, prepared.instant],
-    )
+    _drop_draft(connection, prepared.payer, prepared.currency, prepared.instant)
     with connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO credit_use (document_id, credit, payer, amount_minor)"
@@ -266,6 +269,13 @@ def _insert(connection: Connection, prepared: Prepared, sealed: Sealed) -> None:
                 for credit, amount in taken_by(json.loads(sealed.record).get("settlement"))
             ],
         )
+
+
+def _drop_draft(connection: Connection, payer: str, currency: str, instant: Instant) -> None:
+    connection.execute(
+        "DELETE FROM draft WHERE payer = %s AND currency = %s AND instant_us = %s",
+        [payer, currency, instant],
+    )
 
 
 _COLUMNS = (

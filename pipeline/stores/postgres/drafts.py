@@ -5,7 +5,7 @@ was marked first is rated first.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -24,6 +24,8 @@ class Draft:
     instant: Instant
     position: DraftPosition
     content: dict[str, Json]
+    issues: Sequence[Mapping[str, Json]] = ()
+    """Validation issues as JSON: with a critical one it would not be issued."""
 
     @property
     def id(self) -> str:
@@ -52,10 +54,10 @@ def store_drafts(connection: Connection, drafts: Iterable[Draft]) -> None:
     with connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO draft (id, payer, currency, instant_us, partition_no, source_offset,"
-            " log_time_us, content) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
+            " log_time_us, content, issues) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
             " ON CONFLICT (id) DO UPDATE SET"
             " source_offset = excluded.source_offset, log_time_us = excluded.log_time_us,"
-            " content = excluded.content, rated_at = excluded.rated_at"
+            " content = excluded.content, issues = excluded.issues, rated_at = excluded.rated_at"
             " WHERE draft.source_offset <= excluded.source_offset",
             [
                 (
@@ -67,6 +69,7 @@ def store_drafts(connection: Connection, drafts: Iterable[Draft]) -> None:
                     draft.position.offset,
                     draft.position.log_time,
                     canonical(dict(draft.content)).decode(),
+                    canonical([dict(issue) for issue in draft.issues]).decode(),
                 )
                 for draft in drafts
             ],
@@ -74,9 +77,15 @@ def store_drafts(connection: Connection, drafts: Iterable[Draft]) -> None:
 
 
 def drop_drafts(connection: Connection, payers: Sequence[str], keep: Sequence[Draft]) -> None:
-    """Delete the drafts of payers that are not among those kept."""
+    """Delete the drafts of payers that are not among those kept.
+
+    What was cut and is not prepared yet stays as it is: the finalizer takes it, or says what is
+    wrong with it.
+    """
     connection.execute(
-        "DELETE FROM draft WHERE payer = ANY(%s) AND NOT id = ANY(%s)",
+        "DELETE FROM draft WHERE payer = ANY(%s) AND NOT id = ANY(%s) AND NOT EXISTS (SELECT"
+        " FROM cut WHERE NOT prepared AND cut.payer = draft.payer"
+        " AND cut.currency = draft.currency AND cut.instant_us = draft.instant_us)",
         [list(payers), [draft.id for draft in keep]],
     )
 
@@ -84,18 +93,38 @@ def drop_drafts(connection: Connection, payers: Sequence[str], keep: Sequence[Dr
 def read_drafts(connection: Connection, payer: str | None = None) -> list[Draft]:
     """Return the drafts of one payer, or all."""
     rows = connection.execute(
-        "SELECT payer, currency, instant_us, partition_no, source_offset, log_time_us, content"
-        " FROM draft WHERE %s::text IS NULL OR payer = %s"
-        " ORDER BY payer, currency, instant_us, id",
+        f"{_DRAFTS} WHERE %s::text IS NULL OR payer = %s ORDER BY payer, currency, instant_us, id",
         [payer, payer],
     )
-    return [
-        Draft(
-            owner,
-            currency,
-            instant,
-            DraftPosition(partition, offset, log_time),
-            cast(dict[str, Json], json.loads(content)),
-        )
-        for owner, currency, instant, partition, offset, log_time, content in rows
-    ]
+    return [_draft(*row) for row in rows]
+
+
+def faulty_drafts(connection: Connection) -> list[tuple[Draft, bool]]:
+    """Return the drafts with validation issues, and whether each is cut already."""
+    rows = connection.execute(
+        f"{_DRAFTS} WHERE issues <> '[]' ORDER BY payer, currency, instant_us, id"
+    )
+    drafts = [_draft(*row) for row in rows]
+    cut = connection.execute("SELECT payer, currency, instant_us FROM cut WHERE NOT prepared")
+    waiting = set(cut)
+    return [(each, (each.payer, each.currency, each.instant) in waiting) for each in drafts]
+
+
+_DRAFTS = (
+    "SELECT payer, currency, instant_us, partition_no, source_offset, log_time_us, content, issues"
+    " FROM draft"
+)
+
+
+def _draft(
+    payer: str,
+    currency: str,
+    instant: Instant,
+    partition: int,
+    offset: int,
+    log_time: Instant,
+    content: str,
+    issues: str,
+) -> Draft:
+    position = DraftPosition(partition, offset, log_time)
+    return Draft(payer, currency, instant, position, json.loads(content), json.loads(issues))

@@ -46,7 +46,7 @@ class Owed:
 
 _CHANGES = (
     "SELECT m.id, m.payer, m.marks, p.line_ids,"
-    " d.partition_no, d.source_offset, d.log_time_us, d.content"
+    " d.partition_no, d.source_offset, d.log_time_us, d.content, d.issues"
     " FROM (SELECT id, max(payer) AS payer, array_agg(serial) AS marks"
     " FROM (SELECT * FROM draft_change ORDER BY serial LIMIT %s) AS oldest GROUP BY id) AS m"
     " LEFT JOIN published_draft AS p USING (id) LEFT JOIN draft AS d USING (id) ORDER BY m.id"
@@ -79,11 +79,12 @@ def read_owed(connection: Connection, count_max: int) -> Owed:
 
 
 def _change(row: Sequence[object]) -> DraftChange:
-    document_id, payer, marks, standing, *position, content = row
+    document_id, payer, marks, standing, *position, content, issues = row
     draft = None
     if content is not None:
         loaded = cast(dict[str, Json], json.loads(cast(str, content)))
-        draft = DraftInvoice(DraftPosition(*cast(list[int], position)), loaded)
+        told = tuple(json.loads(cast(str, issues)))
+        draft = DraftInvoice(DraftPosition(*cast(list[int], position)), loaded, told)
     return DraftChange(
         cast(str, document_id),
         cast(str, payer),

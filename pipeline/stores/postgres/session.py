@@ -61,6 +61,7 @@ class Session(psycopg.Connection[TupleRow]):
     record_death = pauses.record_death
 
     drop_drafts = drafts.drop_drafts
+    faulty_drafts = drafts.faulty_drafts
     store_drafts = drafts.store_drafts
     take_dirty = drafts.take_dirty
 
