@@ -9,11 +9,12 @@ with this and see the same.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.collect.batch import UsageBatch
+from pipeline.collect.batch import Mode, UsageBatch
 from pipeline.collect.columns import read_columns
 from pipeline.collect.letters import Refusal
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import Code, Rejection
+from pipeline.core.identity import batch_digest
 from pipeline.meter.sift import (
     Arrival,
     Ground,
@@ -34,6 +35,12 @@ Opened = Tick | UsageBatch | Rejection
 
 SKIPPED = Rejection(Code.SKIPPED, "", "a fact skips this message")
 """What a message is that a fact skips, whatever it holds: nobody opens it any more."""
+
+
+def digest_of(opened: Opened, message: bytes) -> bytes:
+    """Return the digest of a message that is told apart by it, one in sequence; else nothing."""
+    in_sequence = isinstance(opened, UsageBatch) and opened.mode is Mode.SEQUENCED
+    return batch_digest(message) if in_sequence else b""
 
 
 @dataclass(frozen=True, slots=True)

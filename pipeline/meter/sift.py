@@ -10,6 +10,7 @@ Law: offered = fresh + duplicate + conflict + late + rejected, for every message
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 
 import numpy as np
 
@@ -50,6 +51,7 @@ class Arrival:
 
     `log_time` is that tick's time, or the next one's where an earlier batch was judged by it.
     `header_count` is None where there is no readable header: the message then offers 1.
+    `digest` is that of a message in sequence (`place.digest_of`).
     """
 
     offset: int
@@ -178,15 +180,14 @@ def _wrong_events(
                 Code.UNKNOWN_METER, "meter", f"no meter {entry.meter[:_TOLD_CHARS]!r} was in force"
             )
             wrong.append((rejection, columns.meter == index))
-    for index, customer in enumerate(batch.customers):
-        home = partition_of(customer, ground.partitions)
-        if home != ground.partition:
-            rejection = Rejection(
-                Code.WRONG_PARTITION,
-                "customer",
-                f"{customer[:_TOLD_CHARS]!r} belongs to partition {home}",
-            )
-            wrong.append((rejection, columns.customer == index))
+    homes = list(map(partition_of, batch.customers, repeat(ground.partitions)))
+    for index in _elsewhere(homes, ground.partition):
+        rejection = Rejection(
+            Code.WRONG_PARTITION,
+            "customer",
+            f"{batch.customers[index][:_TOLD_CHARS]!r} belongs to partition {homes[index]}",
+        )
+        wrong.append((rejection, columns.customer == index))
     outside = outside_calendar(columns)
     if outside.any():
         wrong.append((Rejection(Code.BAD_TIME, "time", "outside the years 2000 to 2099"), outside))
@@ -198,6 +199,13 @@ def _wrong_events(
         text = "a meter of least or greatest values is not reversible"
         wrong.append((Rejection(Code.NOT_REVERSIBLE, "meter", text), firm))
     return wrong
+
+
+def _elsewhere(homes: Sequence[int], partition: int) -> Sequence[int]:
+    """Return the places of homes that are not this partition."""
+    if homes.count(partition) == len(homes):
+        return ()
+    return [index for index, home in enumerate(homes) if home != partition]
 
 
 def delivery(sifted: Sifted, arrival: Arrival, after: int, gate: Gate) -> Delivery | None:

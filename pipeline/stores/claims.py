@@ -183,7 +183,8 @@ def _claims(delivery: Delivery) -> bytes:
     claims = np.empty(len(delivery.indexes), dtype=_CLAIM)
     claims["fingerprint"] = np.frombuffer(delivery.fingerprints, f"V{FINGERPRINT_BYTES}")
     claims["offset"] = delivery.offset
-    claims["index"] = delivery.indexes
+    indexes = delivery.indexes
+    claims["index"] = np.arange(len(indexes)) if indexes == range(len(indexes)) else indexes
     return claims.tobytes()
 
 

@@ -299,7 +299,7 @@ class SureProducer:
         *,
         key: bytes | None = None,
         event_count: int | None = None,
-        acked: Callable[[], None] = lambda: None,
+        acked: Callable[[], object] = lambda: None,
     ) -> None:
         """Queue one record; `acked` is called from `poll` or `flush` once the broker has it."""
 

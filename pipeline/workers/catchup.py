@@ -12,9 +12,8 @@ from typing import Protocol
 
 from pipeline.book.booking import Cursor
 from pipeline.catalog.facts import Skips
-from pipeline.core.identity import batch_digest
 from pipeline.dedupe.claims import Delivery
-from pipeline.meter.place import Opened, Place, Told
+from pipeline.meter.place import Opened, Place, Told, digest_of
 from pipeline.meter.sift import Arrival, Ground, Sifted, delivery
 from pipeline.meter.ticks import Tick
 from pipeline.stores.codec import Decode
@@ -153,8 +152,8 @@ class Catchup:
         """Step `place` over the log up to `end`, telling each message as it was judged."""
         name = usage_log(self._around.stack)
         for record in self._log.read_range(name, partition, place.offset, end):
-            arrival = place.arrival(record.event_count, batch_digest(record.value))
             opened = self.opened(partition, record.offset, record.value)
+            arrival = place.arrival(record.event_count, digest_of(opened, record.value))
             looked = self.known.look_waiting(opened, arrival, partition, _PATIENCE_S)
             yield arrival, looked
             place.pass_message(looked, claimed=False)

@@ -24,9 +24,8 @@ import structlog
 from pipeline.collect.letters import DeadLetter, Refusal
 from pipeline.core.calendar import SECOND, Instant
 from pipeline.core.errors import ServerFailed, TaleaError
-from pipeline.core.identity import batch_digest
 from pipeline.dedupe.claims import Behind, Delivery, Judged
-from pipeline.meter.place import NeedsTick, Opened, Place, Told
+from pipeline.meter.place import NeedsTick, Opened, Place, Told, digest_of
 from pipeline.meter.sift import Arrival, Sifted, contribution, customer_of, delivery
 from pipeline.meter.slices import Slice
 from pipeline.meter.ticks import Tick
@@ -145,8 +144,8 @@ class MeteringLine:
                 await self._step_over(event)
                 return
             self._places[partition] = place
-        arrival = place.arrival(event_count(_headers(event)), batch_digest(message))
         opened = await self._open(partition, offset, message)
+        arrival = place.arrival(event_count(_headers(event)), digest_of(opened, message))
         looked = await self._look(opened, arrival, partition)
         claim = None
         if isinstance(looked, Sifted):

@@ -4,7 +4,6 @@ Owns: Faust's settings, what the line is made of.  Does not own: the line (meter
 """
 
 import asyncio
-from collections.abc import Awaitable
 from dataclasses import dataclass
 from functools import partial
 from threading import Event
@@ -17,6 +16,7 @@ from pipeline.stores.claims import RedisClaims
 from pipeline.stores.codec import Decode
 from pipeline.stores.fetched import read_any_header_name
 from pipeline.stores.kafka import KafkaLog, usage_log
+from pipeline.stores.sending import LoopSender
 from pipeline.workers.catchup import Catchup
 from pipeline.workers.holding import Holding
 from pipeline.workers.liveness import start_watching, watch
@@ -53,22 +53,6 @@ class Progress:
         return repr(error and (error.__cause__ or error))
 
 
-@dataclass(frozen=True, slots=True)
-class FaustSender:
-    """Sends by the producer that Faust has."""
-
-    producer: Any
-
-    async def send(
-        self, topic: str, partition: int, value: bytes, *, key: bytes | None = None
-    ) -> Awaitable[object]:
-        """Send one record and return what is done once the broker has it."""
-        return cast(
-            Awaitable[object],
-            await self.producer.send(topic, key, value, partition, None, None),
-        )
-
-
 def make_app(
     around: Surroundings, number: int, stop: Event, decode: Decode | None = None
 ) -> faust.App:
@@ -99,11 +83,6 @@ def make_app(
         stream_buffer_maxsize=64,
         stream_wait_empty=True,
         stream_publish_on_commit=False,
-        producer_acks=-1,
-        producer_linger=0.0,
-        producer_max_batch_size=512 << 10,
-        producer_max_request_size=4 << 20,
-        producer_compression_type=None,
         table_standby_replicas=0,
         topic_partitions=around.partitions,
         topic_allow_declare=False,
@@ -124,15 +103,15 @@ async def _meter(
     def forget(event: Any) -> None:
         app.consumer.unacked.discard(event.message)  # else every rebalance would wait for it
 
+    sender = LoopSender(around.kafka)
     try:
         claims = RedisClaims(around.redis, around.stack)
-        producer = await app.maybe_start_producer()
         reading = around.database.connect(name="metering", autocommit=True)
         polling = around.database.connect(name="metering cursor", autocommit=True)
         catchup = Catchup(around, KafkaLog(around.kafka), reading, polling, decode=decode)
         pauses = around.database.connect(name="metering pauses", autocommit=True)
         holding, machine = Holding(pauses, around.settings), Machine(forget=forget)
-        line = MeteringLine(around, FaustSender(producer), claims, catchup, holding, machine)
+        line = MeteringLine(around, sender, claims, catchup, holding, machine)
         start_watching(partial(watch, around, Progress(app, line, holding), stop), die)
         await claims.open()
         await line.start(stream)
@@ -144,6 +123,8 @@ async def _meter(
         raise
     except BaseException:
         die()
+    finally:
+        sender.close()
 
 
 def run_metering(

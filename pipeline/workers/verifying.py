@@ -12,11 +12,11 @@ from typing import Protocol, cast
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.facts import Skips
 from pipeline.core.calendar import parse_instant
-from pipeline.core.identity import batch_digest, partition_of
+from pipeline.core.identity import partition_of
 from pipeline.invoice.compose import Carried, carried_by_all
 from pipeline.ledger.seal import chain_faults
 from pipeline.meter.meters import Grain
-from pipeline.meter.place import Place
+from pipeline.meter.place import Place, digest_of
 from pipeline.meter.ticks import Tick
 from pipeline.replay.proof import Claimed, content_fault, settlement_fault
 from pipeline.replay.refold import Message, Refold
@@ -168,7 +168,7 @@ class Verifier:
         for record in self._log.read_range(name, stretch.partition, place.offset, stretch.end):
             at, message = record.offset, record.value
             opened = open_at(stretch.partition, at, message, self._skips, self._decode)
-            refold.feed(Message(opened, record.event_count, batch_digest(record.value)))
+            refold.feed(Message(opened, record.event_count, digest_of(opened, message)))
             if record.offset % 100 == 0:
                 progress(done + record.offset - stretch.start, total)
         progress(done + stretch.end - stretch.start, total)

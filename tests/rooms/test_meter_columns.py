@@ -8,12 +8,13 @@ from struct import pack
 import numpy as np
 import pytest
 
-from builders import T0, arrival, ground, keyed, sequenced, usage
+from builders import HOUR, MINUTE, T0, arrival, count_meter, ground, keyed, sequenced, usage
 from pipeline.collect import limits
 from pipeline.collect.batch import MeterScale, Mode, Reversal, UsageBatch, WideValue, heartbeat
 from pipeline.collect.columns import Columns, outside_calendar, read_columns
-from pipeline.core.calendar import EARLIEST, LATEST
+from pipeline.core.calendar import EARLIEST, LATEST, SECOND
 from pipeline.core.errors import Code, Rejection
+from pipeline.meter.fold import fold
 from pipeline.meter.place import Told, look
 
 KEYED = keyed(
@@ -228,3 +229,49 @@ def test_strangers_long_names_are_not_remembered() -> None:
         tracemalloc.stop()
 
     assert kept < 1_000_000
+
+
+@pytest.mark.parametrize("span", [1, 3 * HOUR, 5_000 * HOUR], ids=["one", "few", "many"])
+def test_rows_stand_by_series_then_window_however_many_windows(span: int) -> None:
+    meters = [count_meter("calls", MINUTE, "region"), count_meter("bytes", HOUR)]
+    events = [
+        usage(
+            f"customer-{place % 3}",
+            str(place),
+            meter=("calls", "bytes")[place % 2],
+            time=T0 + place * 7919 * SECOND % span,
+            id=str(place),
+            region=("eu", "us")[place % 5 % 2],
+        )
+        for place in range(400)
+    ]
+    batch = keyed(*events)
+    columns = read_columns(batch)
+    assert isinstance(columns, Columns)
+    rows = fold(batch, columns, np.ones(400, np.bool_), meters, 0)
+
+    expected: dict[tuple[str, str, tuple[tuple[str, str], ...], int], int] = {}
+    for event in events:
+        declared = {"region": event.dimensions["region"]} if event.meter == "calls" else {}
+        width = MINUTE if event.meter == "calls" else HOUR
+        window = event.time // width * width
+        row = (event.customer, event.meter, tuple(declared.items()), window)
+        expected[row] = expected.get(row, 0) + int(event.value)
+    indexes = [np.frombuffer(c, "<u2").tolist() for c in (rows.customer_index, rows.meter_index)]
+    dimensions = np.frombuffer(rows.dimensions_index, "<u2").tolist()
+    places = list(zip(*indexes, dimensions, unpack_longs(rows.window_start), strict=True))
+    told = {
+        (
+            rows.customers[who],
+            rows.meters[what].meter,
+            tuple(rows.dimensions[which].items()),
+            window,
+        ): total
+        for (who, what, which, window), total in zip(places, unpack_longs(rows.sum), strict=True)
+    }
+    assert told == expected
+    assert places == sorted(set(places))
+
+
+def unpack_longs(column: bytes) -> list[int]:
+    return [int(number) for number in np.frombuffer(column, "<i8")]
