@@ -21,7 +21,10 @@ from pipeline.embedded.jars import JarCache, Progress
 HEAP = ("-Xms256m", "-Xmx768m")
 OPTIONS = (
     *HEAP,
-    "-XX:+UseParallelGC",
+    # One node on few cores moves bytes: the second compiler costs more than its code saves, and
+    # threads that collect in parallel take turns with the workers.
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UseSerialGC",
     "-XX:+ExitOnOutOfMemoryError",
     "-Djava.awt.headless=true",
     "-Djava.net.preferIPv4Stack=true",

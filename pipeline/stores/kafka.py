@@ -35,6 +35,8 @@ from pipeline.topology import (
 
 _ANSWER_S = 20.0
 _QUEUE_WAIT_S = 0.1
+FOLLOW_WAIT_MS = 500
+"""How long the broker may hold a follower's fetch: news ends the wait, so silence costs little."""
 
 stamina.instrumentation.set_on_retry_hooks([])  # they would log on stdout, which is for results
 
@@ -251,7 +253,11 @@ class MeteredReader:
         """Start each partition at its offset; one that retention has passed starts earlier."""
         self._consumer = open_reader(
             bootstrap,
-            {"auto.offset.reset": "earliest", "queued.max.messages.kbytes": 65536},
+            {
+                "auto.offset.reset": "earliest",
+                "queued.max.messages.kbytes": 65536,
+                "fetch.wait.max.ms": FOLLOW_WAIT_MS,
+            },
         )
         self._consumer.assign(
             [Place(name, number, offset or OFFSET_BEGINNING) for number, offset in starts.items()]

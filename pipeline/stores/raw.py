@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, Message
 from confluent_kafka import TopicPartition as Place
 
 from pipeline.core.errors import ServerFailed
-from pipeline.stores.kafka import log_ends, open_reader
+from pipeline.stores.kafka import FOLLOW_WAIT_MS, log_ends, open_reader
 
 _COMMITTED = "read_committed"
 _ANSWER_S = 20.0
@@ -34,7 +34,11 @@ class RawSource:
         self._name = name
         self._consumer = open_reader(
             bootstrap,
-            {"isolation.level": _COMMITTED, "queued.max.messages.kbytes": _QUEUED_KBYTES},
+            {
+                "isolation.level": _COMMITTED,
+                "queued.max.messages.kbytes": _QUEUED_KBYTES,
+                "fetch.wait.max.ms": FOLLOW_WAIT_MS,
+            },
         )
         self._consumer.assign([Place(name, number, offset) for number, offset in starts.items()])
 
