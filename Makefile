@@ -42,7 +42,7 @@ bench-curves: setup ## Measure families of runs (ARGS="series --json")
 	@$(BIN)/talea bench-curves $(ARGS)
 
 bench-results: setup ## Measure all families: tables, plots, cost model, figures of the README
-	@$(BIN)/talea bench-curves --readme README.md
+	@$(BIN)/talea bench-curves --readme README.md --flame
 
 simulate: setup ## Play the workers in memory under every fault (ARGS="--seeds 1000 --seed 0")
 	@$(BIN)/talea simulate $(ARGS)

@@ -97,9 +97,10 @@ def drain(
 
 
 def start_workers(stand: Stand, workers: Sequence[WorkerKind], tell: Tell) -> None:
-    """Start the workers; return once drafts of nothing are rated."""
+    """Start the workers; return once each has its part and drafts of nothing are rated."""
     tell("starting the workers", None)
     stand.start(*workers)
+    stand.await_shared_out()
     stand.settle()
 
 

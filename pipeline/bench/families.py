@@ -24,6 +24,22 @@ FLUSH_RATE = 20_000.0
 """Events a second while the flush interval is varied: the same for all."""
 
 
+_SMALLEST = Plan(replace(_SHAPE, series=40), 20_000, 1, 1, latency_s=2.0, baseline=False)
+
+
+def smaller(plan: Plan, size: float) -> Plan:
+    """Return a plan with that share of its events, series and seconds, if not the very least."""
+    least, shape = _SMALLEST, plan.shape
+    series = max(int(shape.series * size), least.shape.series)
+    seconds = max(plan.latency_s * size, least.latency_s) if plan.latency_s else 0.0
+    return replace(
+        plan,
+        shape=replace(shape, series=min(shape.series, series)),
+        events=min(plan.events, max(int(plan.events * size), least.events)),
+        latency_s=seconds,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
     """One run of a family: where it stands on the axis, and on which of its lines."""
@@ -58,7 +74,7 @@ def _mode(mode: Mode, events: int) -> Plan:
 
 _KEYED = replace(BASE, latency_s=_LATENCY_S, loads=(HALF / 2, HALF, HALF * 3 / 2), baseline=True)
 """Of every family a point: where all are measured, it is run once."""
-_MODES = (
+_MODE_POINTS = (
     Point("keyed", _KEYED),
     Point("sequenced", _mode(Mode.SEQUENCED, 2_000_000)),
     Point("raw", replace(BASE, events=200_000, collectors=1)),
@@ -84,12 +100,12 @@ _WORKERS = (
     Point(BASE.metering, _KEYED),
     Point(4, replace(BASE, metering=4)),
 )
-FLUSH = "flush"
+MODES, FLUSH = "modes", "flush"
 _AFFINE, _RANDOM = ("affine", 100, 100_000), ("random", _SHAPE.series, 100_000)
 FAMILIES = {
     family.name: family
     for family in (
-        Family("modes", "mode", _MODES),
+        Family(MODES, "mode", _MODE_POINTS),
         Family("events", "events", _EVENTS, (("", 10**5, 10**7),)),
         Family("series", "series", _SERIES, (_AFFINE, _RANDOM)),
         Family("partitions", "partitions", _PARTITIONS, (("", 1, 16),)),

@@ -19,6 +19,7 @@ from pipeline.bench.flame import flames
 from pipeline.bench.load import Made
 from pipeline.bench.probes import MemoryWatch, kind_of
 from pipeline.core.errors import CheckFailed, ServerFailed
+from pipeline.stores.groups import is_shared_out
 from pipeline.stores.kafka import log_ends, usage_log
 from pipeline.stores.postgres.books import load_cursors
 from pipeline.stores.postgres.database import Connection
@@ -149,6 +150,17 @@ class Stand:
                 raise ServerFailed(f"drafts are still being rated after {_PATIENCE_S:.0f} s")
             time.sleep(_POLL_S)
         return time.monotonic()
+
+    def await_shared_out(self) -> None:
+        """Return once every metering worker has its partitions: none joins under the clock."""
+        members = sum(kind_of(label) == "metering" for label in self.worker_pids())
+        group = self.around.stack.metering_group
+        deadline = time.monotonic() + _PATIENCE_S
+        while not is_shared_out(self.around.kafka, group, members):
+            self.check()
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"{members} metering workers do not share the log out")
+            time.sleep(_POLL_S)
 
     def settle(self) -> None:
         """Return once everything sent so far is booked and drafted."""

@@ -4,7 +4,9 @@ Owns: its options, running families one point after another.
 Does not own: which runs (bench/families.py), what pages say (bench/pages.py, plots.py, costs.py).
 """
 
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -13,12 +15,22 @@ import typer
 from rich.markdown import Markdown
 
 from pipeline.bench.course import Plan, opening, run_course, run_flushes
-from pipeline.bench.families import BASE, FAMILIES, FLUSH, FLUSH_RATE, FLUSHES_S, Family
+from pipeline.bench.families import (
+    BASE,
+    FAMILIES,
+    FLUSH,
+    FLUSH_RATE,
+    FLUSHES_S,
+    MODES,
+    Family,
+    smaller,
+)
 from pipeline.bench.pages import family_page, write_pages
 from pipeline.bench.results import Figures, Found, Machine, Result, read_results, this_machine
-from pipeline.bench.stand import Tell
+from pipeline.bench.stand import Stand, Tell
 from pipeline.cli.bench import bench_stand
 from pipeline.cli.screen import out, print_json, steps
+from pipeline.core.calendar import Instant
 from pipeline.core.errors import BadInput
 
 _FOLDER = Path("tests/bench/results")
@@ -37,9 +49,18 @@ def bench_curves(
     points: Annotated[
         list[str] | None, typer.Option("--point", help="Measure these points, keep the others.")
     ] = None,
+    size: Annotated[
+        float,
+        typer.Option(min=0.001, max=1, help="Share of each run's events and series; a rehearsal."),
+    ] = 1.0,
+    flame: Annotated[
+        bool, typer.Option("--flame", help="Draw flame graphs of each mode, in runs of their own.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Measure families of runs, totals checked, and write tables, plots and the cost model."""
+    if size < 1 and folder == _FOLDER:
+        raise BadInput("what a rehearsal finds are no results: keep them out of it by --folder")
     wanted = families or list(FAMILIES)
     for name in wanted:
         if name not in FAMILIES:
@@ -48,11 +69,14 @@ def bench_curves(
         if points and not known & set(points):
             raise BadInput(f"{name} has no point {points[0]!r}: {', '.join(sorted(known))}")
     with steps("bench") as tell:
-        made: dict[Plan, Figures] = {}
+        runs = _Runs(size, tell)
         machine = this_machine()  # before the first run: later the load is our own
         for name in [] if pages else wanted:
             before = read_results(folder).get(name)
-            _measure(FAMILIES[name], machine, points or [], before, made, tell).write(folder)
+            _measure(FAMILIES[name], machine, points or [], before, runs).write(folder)
+        if flame:
+            for point in FAMILIES[MODES].points:
+                runs.course(point.plan, flames=folder / "flames" / str(point.x))
         found = read_results(folder)
         tell("writing pages", None)
         write_pages(found, folder, readme)
@@ -64,43 +88,61 @@ def bench_curves(
         out.print(Markdown(family_page(result)))
 
 
+@dataclass(frozen=True, slots=True)
+class _Runs:
+    """Makes runs, each on a throw-away stack, at a share of their size."""
+
+    size: float
+    tell: Tell
+    _made: dict[Plan, Figures] = field(default_factory=dict)
+
+    def measured(self, plan: Plan) -> Figures:
+        """Return what a run finds; it is made once."""
+        if plan not in self._made:
+            self._made[plan] = self.course(plan)
+        return self._made[plan]
+
+    def course(self, plan: Plan, flames: Path | None = None) -> Figures:
+        """Make a run; `flames` is the folder for flame graphs of its workers."""
+        plan = smaller(plan, self.size)
+        if flames is not None:
+            plan = replace(plan, latency_s=0.0, baseline=False)
+        start = opening()
+        with self._stand(plan, start) as stand:
+            stand.flames = flames
+            return run_course(stand, plan, start, self.tell).json()
+
+    def flushes(self, flushes_s: list[float]) -> list[Found]:
+        """Measure one rate by how long the pricing worker gathers."""
+        plan = smaller(replace(BASE, latency_s=_FLUSH_LATENCY_S), self.size)
+        rate, start = FLUSH_RATE * self.size, opening()
+        with self._stand(plan, start) as stand:
+            found = run_flushes(stand, plan, start, rate, flushes_s, self.tell)
+        return [Found(flush_s, "", steady.json()) for flush_s, steady in found.items()]
+
+    @contextmanager
+    def _stand(self, plan: Plan, start: Instant) -> Iterator[Stand]:
+        with (
+            TemporaryDirectory(prefix="bench-") as home,
+            bench_stand(Path(home), plan.shape, start, self.tell) as stand,
+        ):
+            yield stand
+
+
 def _measure(
-    family: Family,
-    machine: Machine,
-    points: list[str],
-    before: Result | None,
-    made: dict[Plan, Figures],
-    tell: Tell,
+    family: Family, machine: Machine, points: list[str], before: Result | None, runs: _Runs
 ) -> Result:
     """Measure a family; where some points were asked for, others stay as they were."""
     kept = before.points if before and points else ()
     found = {(one.x, one.line): one for one in kept}
     if family.name == FLUSH:
         flushes_s = [flush_s for flush_s in FLUSHES_S if not points or str(flush_s) in points]
-        found |= {(one.x, one.line): one for one in _flushes(flushes_s, tell)}
+        found |= {(one.x, one.line): one for one in runs.flushes(flushes_s)}
         order: list[tuple[float | str, str]] = [(flush_s, "") for flush_s in FLUSHES_S]
     else:
         for point in family.points:
             if not points or str(point.x) in points:
-                tell(f"{family.axis}: {point.x} {point.line}", None)
-                if point.plan not in made:
-                    made[point.plan] = _run(point.plan, tell)
-                found[point.x, point.line] = Found(point.x, point.line, made[point.plan])
+                runs.tell(f"{family.axis}: {point.x} {point.line}", None)
+                found[point.x, point.line] = Found(point.x, point.line, runs.measured(point.plan))
         order = [(point.x, point.line) for point in family.points]
     return Result(family, machine, tuple(found[place] for place in order if place in found))
-
-
-def _run(plan: Plan, tell: Tell) -> Figures:
-    with TemporaryDirectory(prefix="bench-") as home:
-        start = opening()
-        with bench_stand(Path(home), plan.shape, start, tell) as stand:
-            return run_course(stand, plan, start, tell).json()
-
-
-def _flushes(flushes_s: list[float], tell: Tell) -> list[Found]:
-    plan = replace(BASE, latency_s=_FLUSH_LATENCY_S)
-    with TemporaryDirectory(prefix="bench-") as home:
-        start = opening()
-        with bench_stand(Path(home), plan.shape, start, tell) as stand:
-            found = run_flushes(stand, plan, start, FLUSH_RATE, flushes_s, tell)
-    return [Found(flush_s, "", steady.json()) for flush_s, steady in found.items()]

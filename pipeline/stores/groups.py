@@ -9,8 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 from time import monotonic, sleep
 from typing import TypeVar
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
+from confluent_kafka import (
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+)
 from confluent_kafka import TopicPartition as Place
+from confluent_kafka.admin._group import ConsumerGroupDescription
 
 from pipeline.core.errors import ServerFailed
 from pipeline.stores.kafka import admin
@@ -49,16 +55,36 @@ def group_members(bootstrap: str, group: str) -> int:
         ServerFailed: the broker does not answer.
 
     """
+    found = _described(bootstrap, group)
+    return len(found.members) if found else 0
+
+
+def is_shared_out(bootstrap: str, group: str, members: int) -> bool:
+    """Return whether a group has so many members, and each of them its partitions.
+
+    Raises:
+        ServerFailed: the broker does not answer.
+
+    """
+    found = _described(bootstrap, group)
+    return (
+        found is not None
+        and found.state is ConsumerGroupState.STABLE
+        and len(found.members) == members
+    )
+
+
+def _described(bootstrap: str, group: str) -> ConsumerGroupDescription | None:
     client = admin(bootstrap)  # must outlive its answers
     try:
-        described = answered(
+        found: ConsumerGroupDescription = answered(
             lambda: client.describe_consumer_groups([group])[group].result(_ANSWER_S)
         )
+        return found
     except KafkaException as error:
         if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-            return 0
+            return None
         raise ServerFailed(f"Kafka does not describe group {group} ({error})") from None
-    return len(described.members)
 
 
 def group_offsets(

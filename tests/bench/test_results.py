@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.bench import costs
-from pipeline.bench.families import FAMILIES, FLUSH
+from pipeline.bench.families import FAMILIES, FLUSH, smaller
 from pipeline.bench.pages import BEGIN, END, cost_page, family_page, how_fast, write_pages
 from pipeline.bench.results import Found, Machine, Result, read_results
 from pipeline.cli.app import run
@@ -195,6 +195,21 @@ def test_what_cannot_be_measured_is_said(
     assert run(["bench-curves", *arguments.split(), "--folder", str(tmp_path)]) == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_rehearsal_leaves_the_results_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bench-curves", "modes", "--size", "0.1"]) == 2
+    assert "no results" in capsys.readouterr().err
+
+
+def test_a_rehearsal_is_smaller_in_all_that_takes_time() -> None:
+    plans = [point.plan for family in FAMILIES.values() for point in family.points]
+    for plan in plans:
+        less = smaller(plan, 0.1)
+        assert less.events == max(plan.events // 10, 20_000)
+        assert less.shape.series == max(plan.shape.series // 10, min(plan.shape.series, 40))
+        assert less.latency_s == max(plan.latency_s / 10, 2.0) * bool(plan.latency_s)
+        assert smaller(plan, 1.0) == plan
 
 
 def test_pages_are_written_anew_without_measuring(
