@@ -99,5 +99,13 @@ def explain_rate(line: str | bytes) -> str:
 
 def _fault_lines(identity: str, faults: tuple[Fault, ...]) -> str:
     """Return every fault, one a line, in words."""
-    lines = [f"  {fault.path or 'the line'}: {fault.message} [{fault.code}]" for fault in faults]
+    lines = [
+        f"  {_visible(fault.path) or 'the line'}: {fault.message} [{fault.code}]"
+        for fault in faults
+    ]
     return "\n".join([f"id {identity}: not rated", *lines])
+
+
+def _visible(path: str) -> str:
+    """Return a path with what a terminal would obey, or could not take, escaped."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in path)

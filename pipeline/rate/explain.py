@@ -11,9 +11,11 @@ from pipeline.core.quantity import quantity_text
 from pipeline.rate.adjustments import PercentageDiscount, in_order
 from pipeline.rate.conversion import Operation, Rounding, UnitConversion
 from pipeline.rate.flat import FlatPrice
+from pipeline.rate.lines import ZERO, Part
+from pipeline.rate.percentage import PercentagePrice, paying
 from pipeline.rate.price import price_json
 from pipeline.rate.rating import Side, Working
-from pipeline.rate.request import RatingInput, line_quantity
+from pipeline.rate.request import RatingInput, line_events, line_quantity
 
 
 def explanation(request: RatingInput, working: Working) -> str:
@@ -26,6 +28,8 @@ def _paragraphs(request: RatingInput, working: Working) -> Iterator[str]:
     model = price_json(request.price)["type"]
     yield f"  {model} price in {currency}, line position {request.line_position.value}"
     yield from _quantity(request, working)
+    if isinstance(request.price, PercentagePrice):
+        yield from _events(request, request.price)
     yield from _adjustments(request)
     if working.past is None:
         yield from _side("charges", request, working.now)
@@ -66,6 +70,22 @@ def _quantity(request: RatingInput, working: Working) -> Iterator[str]:
     )
 
 
+def _events(request: RatingInput, price: PercentagePrice) -> Iterator[str]:
+    """Say which events are free, and what bounds the others (rules 21 to 23)."""
+    events = line_events(request)
+    if events.amounts is None:
+        if events.count is not None:
+            yield f"  events {events.count}"
+        return
+    pay, money = paying(price, events.amounts), sum(events.amounts, ZERO)
+    free, left = len(events.amounts) - len(pay), money - sum(pay, ZERO)
+    yield f"  events {len(events.amounts)}, free: {free} and {_exact(left)} of {_exact(money)}"
+    bounds = (("least", price.per_event_minimum), ("most", price.per_event_maximum))
+    told = [f"at {word} {_exact(bound)}" for word, bound in bounds if bound is not None]
+    if told:
+        yield f"  each paying event costs {', '.join(told)}"
+
+
 def _conversion(conversion: UnitConversion) -> str:
     verb = "divided" if conversion.operation is Operation.DIVIDE else "multiplied"
     rounding = ""
@@ -94,12 +114,18 @@ def _side(title: str, request: RatingInput, side: Side) -> Iterator[str]:
     for part, amount, off in zip(side.parts, side.amounts, side.discounts, strict=True):
         share = "" if request.proration is None else " x share of the period"
         yield (
-            f"    {part.component.text}: {_exact(part.quantity)}"
+            f"    {_place(part)}: {_exact(part.quantity)}"
             f" x {_exact(part.unit_amount)}{share}"
             f" = {_money(amount, currency)}, discount {_money(off, currency)}"
         )
     if not side.parts:
         yield "    none"
+
+
+def _place(part: Part) -> str:
+    """Return what a charge stands for, with the tier that prices a volume."""
+    text = part.component.text
+    return f"{text} at tier {part.tier}" if part.tier and part.component.tier is None else text
 
 
 def _commitments(request: RatingInput, working: Working) -> Iterator[str]:

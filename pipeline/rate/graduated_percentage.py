@@ -12,10 +12,9 @@ from pipeline.rate import graduated
 from pipeline.rate.fields import Fields
 from pipeline.rate.graduated import GraduatedPrice
 from pipeline.rate.lines import ZERO, Part
-from pipeline.rate.tiers import UnitTier, tier_fields
+from pipeline.rate.tiers import UnitTier, close_tier, tier_fields
 
 KEYS = frozenset({"type", "tiers"})
-_TIER_KEYS = frozenset({"up_to", "rate_percent", "flat_amount"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ def read(fields: Fields) -> GraduatedPercentagePrice:
 
 
 def _read_tier(fields: Fields, up_to: Fraction | None) -> PercentageTier:
-    fields.close(_TIER_KEYS)
+    close_tier(fields, rated=True)
     rate = fields.number("rate_percent", signed=False) or ZERO
     return PercentageTier(up_to, rate, fields.number("flat_amount") or ZERO)
 

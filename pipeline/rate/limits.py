@@ -1,6 +1,6 @@
 """Limits on what is read, in one place: exact arithmetic stays small whatever comes in."""
 
-NUMBER_DIGITS_MAX = 40
+NUMBER_DIGITS_MAX = 100
 """Digits of one number, before and after the point together."""
 PRECISION_MAX = 40
 """Decimals a unit conversion may round to."""

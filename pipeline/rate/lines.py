@@ -111,6 +111,11 @@ class RatedLine:
         """Amount less discount."""
         return self.amount_minor - self.discount_minor
 
+    @property
+    def is_nothing(self) -> bool:
+        """Whether it bills nothing of nothing: no line of a difference."""
+        return not (self.quantity or self.amount_minor or self.discount_minor)
+
 
 @dataclass(frozen=True, slots=True)
 class Rated:

@@ -207,10 +207,9 @@ def _difference(now: Side, past: Side) -> list[RatedLine]:
     placed: list[tuple[tuple[int, bool], RatedLine]] = []
     for part, line in zip(now.parts, _lines(now), strict=True):
         before = pasts.pop((part.component, part.unit_amount), None)
-        if before is None:
-            placed.append((part.place, line))
-        elif before != line:
-            placed.append((part.place, _less(line, before)))
+        left = line if before is None else _less(line, before)
+        if before is None or not left.is_nothing:
+            placed.append((part.place, left))
     for part in past.parts:
         gone = pasts.pop((part.component, part.unit_amount), None)
         if gone is not None:

@@ -17,6 +17,7 @@ from pipeline.rate.limits import TIERS_MAX
 from pipeline.rate.lines import ONE, ZERO, Component, Part
 
 _KEYS = frozenset({"up_to", "unit_amount", "flat_amount", "block_size", "block_amount"})
+_RATED_KEYS = frozenset({"up_to", "rate_percent", "flat_amount"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,12 @@ def tier_parts(
     return parts
 
 
+def close_tier(fields: Fields, *, rated: bool) -> None:
+    """Note unknown keys of a tier: of rates, or of unit or block amounts."""
+    known, elsewhere = (_RATED_KEYS, _KEYS) if rated else (_KEYS, _RATED_KEYS)
+    fields.close(known, elsewhere)
+
+
 def read_tiers(fields: Fields) -> tuple[Tier, ...]:
     """Read `tiers` of a price."""
     return tuple(_read_tier(tier, up_to) for tier, up_to in tier_fields(fields))
@@ -86,7 +93,7 @@ def tier_fields(fields: Fields) -> list[tuple[Fields, Fraction | None]]:
 
 
 def _read_tier(fields: Fields, up_to: Fraction | None) -> Tier:
-    fields.close(_KEYS)
+    close_tier(fields, rated=False)
     if not fields.has("block_size") and not fields.has("block_amount"):
         return UnitTier(
             up_to, fields.number("unit_amount") or ZERO, fields.number("flat_amount") or ZERO

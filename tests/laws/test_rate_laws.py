@@ -193,6 +193,7 @@ def test_split_anywhere_is_the_whole_line_by_line(
     assert sum(answer.amount_minor for answer in answers) == whole.amount_minor
     lines = [line for answer in answers for line in answer.lines]
     assert by_component(lines) == by_component(whole.lines)
+    assert all(line.quantity or line.amount_minor or line.discount_minor for line in lines)
 
 
 @given(requests(), st.lists(decimals("-30", "30", 2), min_size=2, max_size=6))

@@ -20,6 +20,7 @@ from pipeline.rate import (
     parse_price,
     rate,
 )
+from pipeline.rate.limits import NUMBER_DIGITS_MAX
 
 GOOD = '"currency":"EUR","price":{"type":"flat","amount":"1"}'
 
@@ -104,9 +105,9 @@ def test_a_key_repeated_in_a_price_seen_before_is_still_an_error() -> None:
 
 
 def test_the_dearest_lines_are_answered_in_seconds() -> None:
-    digits = "9" * 40
+    digits = "9" * NUMBER_DIGITS_MAX
     tiers = [
-        {"up_to": f"{n}.{digits[:30]}", "unit_amount": f"0.{digits[1:]}"} for n in range(1, 1001)
+        {"up_to": f"{n}.{digits[:-10]}", "unit_amount": f"0.{digits[1:]}"} for n in range(1, 1001)
     ]
     request = {
         "currency": "CLF",
@@ -121,7 +122,7 @@ def test_the_dearest_lines_are_answered_in_seconds() -> None:
     paid = {
         "currency": "EUR",
         "price": {"type": "percentage", "rate_percent": "1", "free_events": "5"},
-        "per_event_amounts": [f"{n}.{digits[:30]}" for n in range(100_000)],
+        "per_event_amounts": [f"{n}.{digits[:-10]}" for n in range(40_000)],
     }
     weights = {"currency": "EUR", "amount": digits, "weights": paid["per_event_amounts"]}
     start = time.process_time()
@@ -225,6 +226,43 @@ def test_the_explanation_of_a_bad_line_names_every_fault() -> None:
         '{"currency":"EUR","price":{"type":"unit","unit_amount":"1"}}'
     )
     assert "  quantity 1\n" in explain_rate(f"{{{GOOD}}}")
+
+
+def test_the_explanation_shows_no_key_that_a_terminal_would_obey() -> None:
+    for key, shown in (("a\\nb", "a\\nb"), ("\\u001b[2J", "\\x1b[2J"), ("\\ud800", "\\ud800")):
+        text = explain_rate(f'{{"id":1,{GOOD},"{key}":1}}')
+        assert text == f"id 1: not rated\n  {shown}: nobody reads this key [unknown_key]"
+    assert "  ü: nobody" in explain_rate(f'{{{GOOD},"ü":1}}')
+
+
+def test_the_explanation_of_events_says_which_of_them_pay() -> None:
+    def explained(price: dict[str, str], **told: object) -> str:
+        whole = {"type": "percentage", "rate_percent": "1.3", **price}
+        return explain_rate(json.dumps({"currency": "EUR", "price": whole, **told}))
+
+    paid = ["50", "100", "250", "400"]
+    free = {"fixed_per_event": "2", "free_events": "3", "free_amount": "250"}
+    assert "  events 4, free: 2 and 250 of 800\n" in explained(free, per_event_amounts=paid)
+    bounds = {"per_event_minimum": "1", "per_event_maximum": "5"}
+    text = explained(bounds, per_event_amounts=paid)
+    assert "  events 4, free: 0 and 0 of 800\n" in text
+    assert "  each paying event costs at least 1, at most 5\n" in text
+    assert "  events 12\n" in explained({"fixed_per_event": "1"}, quantity="9", event_count="12")
+    assert "  events 1, free: 1 and 9 of 9\n" in explained(
+        {"free_events": "1"}, quantity="9", event_count="1"
+    )
+
+
+def test_the_explanation_of_a_volume_says_which_tier_prices_it() -> None:
+    tiers = [{"up_to": "15", "unit_amount": "10"}, {"unit_amount": "5", "flat_amount": "1"}]
+    request = {"currency": "EUR", "price": {"type": "volume", "tiers": tiers}}
+    text = explain_rate(json.dumps({**request, "quantity": "1", "pre_line_quantity": "15"}))
+    for words in (
+        "    usage at tier 2: 16 x 5 = 80.00",
+        "    flat at tier 2: 1 x 1 = 1.00",
+        "    usage at tier 1: 15 x 10 = 150.00",
+    ):
+        assert words in text
 
 
 def test_a_price_is_parsed_with_every_fault_at_its_path() -> None:

@@ -108,6 +108,14 @@ def test_rule_27_negative_lines_are_the_mirror_image() -> None:
     ]
 
 
+def test_rule_27_a_line_that_two_discounts_share_otherwise_than_before_is_no_line() -> None:
+    # before, 10 less 8 and the last 2; now 15: of the first line 5.33 and 4.67, of the second
+    # 2.67 and 2.33: the first is discounted by 10 as it was
+    assert rows(ask(TWO_LINES, "1", pre_line_quantity="1", discounts=fixed("8") + fixed("7"))) == [
+        "usage 1 x 5 = 5.00 - 5.00 = 0.00"
+    ]
+
+
 def test_rule_28_a_discount_ends_at_what_is_left() -> None:
     assert rows(ask(HUNDRED, discounts=percents("150"))) == [
         "flat 1 x 100 = 100.00 - 100.00 = 0.00"

@@ -219,10 +219,10 @@ BROKEN = r"""
 * "5.00" => 5,00
   line 18: plans[0].prices[0].price.00: nobody reads this key: remove it, or use another type
 * "5.00" => 5e2
-  line 18: plans[0].prices[0].price.amount: '5e2' is not a plain decimal string of at most 40
+  line 18: plans[0].prices[0].price.amount: '5e2' is not a plain decimal string of at most 100
       digits: write it like 0.25
 * "5.00" => .5
-  line 18: plans[0].prices[0].price.amount: '.5' is not a plain decimal string of at most 40
+  line 18: plans[0].prices[0].price.amount: '.5' is not a plain decimal string of at most 100
       digits: write it like 0.25
 * "5.00" => null
   line 18: plans[0].prices[0].price.amount: required, but absent or null: add it
@@ -321,7 +321,7 @@ BROKEN = r"""
   line 25: plans[0].prices[1].price.tiers[0].up_to: '-1' is not above zero: write a number above 0
 * up_to: "100" => up_to: [100]
   line 25: plans[0].prices[1].price.tiers[0].up_to: a list is not a plain decimal string of at
-      most 40 digits: write it like 0.25
+      most 100 digits: write it like 0.25
 """
 
 

@@ -54,10 +54,10 @@ BROKEN = r"""
 * quantity: "12" => quantity: "0"
   line 15: plans[0].prices[0].quantity: '0' is not above zero: write a number above 0
 * quantity: "12" => quantity: a dozen
-  line 15: plans[0].prices[0].quantity: 'a dozen' is not a plain decimal string of at most 40
+  line 15: plans[0].prices[0].quantity: 'a dozen' is not a plain decimal string of at most 100
       digits: write it like 0.25
 * quantity: "12" => quantity: [12]
-  line 15: plans[0].prices[0].quantity: a list is not a plain decimal string of at most 40 digits:
+  line 15: plans[0].prices[0].quantity: a list is not a plain decimal string of at most 100 digits:
       write it like 0.25
 * in_advance => upfront
   line 16: plans[0].prices[0].payment_term: 'upfront' is none of in_advance, in_arrears: use one of
