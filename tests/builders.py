@@ -182,8 +182,9 @@ def plan_of(
     cycle: str = "P1M",
     issuer: str = "talea",
     effective: str | None = None,
+    **more: Json,
 ) -> Decision:
-    """A plan with its prices, from a date on if there is one."""
+    """A plan with its prices, from a date on if there is one; more are `trial`, `phases`."""
     body: dict[str, Json] = {
         "id": name,
         "name": name.title(),
@@ -193,6 +194,7 @@ def plan_of(
         "payment_days": 14,
         "prices": list(prices),
         **({} if effective is None else {"effective": effective}),
+        **more,
     }
     return FactKind.PLAN, name, body
 
@@ -203,15 +205,16 @@ def customer_of(name: str, time_zone: str = "UTC", /, **profile: str) -> Decisio
 
 
 def subscription_of(
-    name: str, customer: str, plan: str, start: str, end: str | None = None
+    name: str, customer: str, plan: str, start: str, end: str | None = None, **agreed: Json
 ) -> Decision:
-    """A customer on a plan."""
+    """A customer on a plan, and what was agreed beside it: `changes`, `pauses` and the like."""
     body: dict[str, Json] = {
         "id": name,
         "customer": customer,
         "plan": plan,
         "start": start,
         "end": end,
+        **agreed,
     }
     return FactKind.SUBSCRIPTION, name, body
 

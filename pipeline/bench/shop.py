@@ -7,8 +7,8 @@ Does not own: who uses what (load.py).
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pipeline.catalog.documents import Subscription
 from pipeline.catalog.sheet import CustomerEntry, Sheet, parse_sheet
+from pipeline.catalog.subscriptions import Subscription
 from pipeline.core.calendar import SECOND, Instant
 from pipeline.core.errors import BrokenInvariant
 

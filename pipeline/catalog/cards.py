@@ -7,7 +7,7 @@ Law: a card that has no problem here can be rated, whatever usage there is.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from pipeline.catalog import shape
+from pipeline.catalog.card_shapes import PLAN_PRICE, PRICES
 from pipeline.catalog.documents import PlanPrice
 from pipeline.catalog.fields import parse_currency, parse_id, parse_text, parse_value
 from pipeline.catalog.yaml import Entry, Problem, Value, as_json, joined, line_at, shown
@@ -60,7 +60,7 @@ def read_card(
     entry: Entry, name: str, cycle: Duration, currency: str, meters: Mapping[str, Meter]
 ) -> PlanPrice | None:
     """Return a rate card; None, or one to be thrown away, beside its problems."""
-    entry.close(*shape.PLAN_PRICE.keys)
+    entry.close(*PLAN_PRICE.keys)
     label = entry.needed("name", parse_text, "")
     _check_currency(entry, currency)
     meter_id = entry.optional("meter", parse_id, None)
@@ -234,6 +234,6 @@ def _problem(fault: Fault, path: str, value: Value) -> Problem:
 
 
 def _price_type(text: str) -> str:
-    if text in shape.PRICES:
+    if text in PRICES:
         return text
-    raise ValueError(f"{shown(text)} is no type of price: use one of {', '.join(shape.PRICES)}")
+    raise ValueError(f"{shown(text)} is no type of price: use one of {', '.join(PRICES)}")

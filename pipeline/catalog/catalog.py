@@ -15,10 +15,10 @@ from pipeline.catalog.documents import (
     LogParameters,
     Plan,
     Rules,
-    Subscription,
 )
 from pipeline.catalog.facts import Fact, FactKind
 from pipeline.catalog.matches import Match, Matches, named_between, told_by
+from pipeline.catalog.subscriptions import Subscription, subscription
 from pipeline.collect.gate import GatePass
 from pipeline.core.errors import BrokenInvariant
 from pipeline.meter.meters import Meter
@@ -120,7 +120,7 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
                 customers[fact.subject] = documents.customer(fact.body)
             case FactKind.SUBSCRIPTION:
                 touched.add(fact.subject)
-                subscriptions[fact.subject] = documents.subscription(fact.body)
+                subscriptions[fact.subject] = subscription(fact.body)
             case FactKind.GATE_PASS:
                 gate_passes[fact.id] = documents.gate_pass(fact.body)
             case FactKind.SKIP:

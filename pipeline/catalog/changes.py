@@ -15,12 +15,13 @@ from typing import NamedTuple
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.checking import unknown_names
-from pipeline.catalog.documents import Customer, Issuer, Plan, PlanPrice, Rules, Subscription
+from pipeline.catalog.documents import Customer, Issuer, Plan, Rules, card_body, phase_body
 from pipeline.catalog.edits import refused_edits
 from pipeline.catalog.facts import FactKind, NewFact
 from pipeline.catalog.sheet import CustomerEntry, Sheet, in_file_order
+from pipeline.catalog.subscriptions import subscription_body
 from pipeline.catalog.yaml import Problem
-from pipeline.core.calendar import SECOND, instant_text
+from pipeline.core.calendar import SECOND, Instant, instant_text
 from pipeline.core.identity import Json, commitment
 from pipeline.core.quantity import quantity_text
 from pipeline.meter.meters import Meter
@@ -69,13 +70,14 @@ def changes(
     known: Mapping[str, str],
     salt: Callable[[], bytes],
     tzdata_version: str,
+    passed: Instant = 0,
 ) -> Changes | list[Problem]:
     """Return what is to be written so that the sheet is in force, or why it cannot be.
 
     `known` holds the personal values behind the catalog's commitments, where not erased;
-    `salt` draws 16 bytes.
+    `salt` draws 16 bytes. Every period that ended by `passed` was cut.
     """
-    problems = [*unknown_names(sheet, catalog), *refused_edits(sheet, catalog)]
+    problems = [*unknown_names(sheet, catalog), *refused_edits(sheet, catalog, passed)]
     if problems:
         return in_file_order(problems)
     facts = []
@@ -92,7 +94,9 @@ def changes(
         if customer != before:
             facts.append(_customer_fact(customer))
     facts += [
-        _subscription_fact(s) for s in sheet.subscriptions if s != catalog.subscriptions.get(s.id)
+        NewFact(FactKind.SUBSCRIPTION, s.id, subscription_body(s))
+        for s in sheet.subscriptions
+        if s != catalog.subscriptions.get(s.id)
     ]
     return Changes(tuple(facts), tuple(personal))
 
@@ -162,7 +166,7 @@ def _meter_fact(meter: Meter) -> NewFact:
 
 
 def _plan_fact(plan: Plan) -> NewFact:
-    prices: list[Json] = [_price_body(price) for price in plan.prices]
+    prices: list[Json] = [card_body(price) for price in plan.prices]
     body: dict[str, Json] = {
         "id": plan.id,
         "name": plan.name,
@@ -174,18 +178,11 @@ def _plan_fact(plan: Plan) -> NewFact:
     }
     if plan.effective is not None:
         body["effective"] = instant_text(plan.effective)
+    if plan.trial is not None:
+        body["trial"] = plan.trial.text
+    if plan.phases:
+        body["phases"] = [phase_body(phase) for phase in plan.phases]
     return NewFact(FactKind.PLAN, plan.id, body)
-
-
-def _price_body(price: PlanPrice) -> dict[str, Json]:
-    """Return a rate card; a scope that makes no difference is not told, as before there was one."""
-    body: dict[str, Json] = {
-        "id": price.id,
-        "name": price.name,
-        "meter": price.meter,
-        "price": dict(price.configured),
-    }
-    return {**body, **price.terms_json(), **price.scope.json()}
 
 
 def _customer_fact(customer: Customer) -> NewFact:
@@ -195,15 +192,3 @@ def _customer_fact(customer: Customer) -> NewFact:
         "profile": dict(customer.profile),
     }
     return NewFact(FactKind.CUSTOMER, customer.id, body)
-
-
-def _subscription_fact(subscription: Subscription) -> NewFact:
-    end = subscription.end
-    body: dict[str, Json] = {
-        "id": subscription.id,
-        "customer": subscription.customer,
-        "plan": subscription.plan,
-        "start": instant_text(subscription.start),
-        "end": None if end is None else instant_text(end),
-    }
-    return NewFact(FactKind.SUBSCRIPTION, subscription.id, body)

@@ -12,16 +12,18 @@ from pipeline.catalog.edits import refused_edits
 from pipeline.catalog.fields import is_id
 from pipeline.catalog.sheet import Sheet, in_file_order, read_sound
 from pipeline.catalog.yaml import Entry, Problem
+from pipeline.core.calendar import Instant
 
 
-def check(text: str, catalog: Catalog | None) -> tuple[Sheet, list[Problem]]:
+def check(text: str, catalog: Catalog | None, passed: Instant = 0) -> tuple[Sheet, list[Problem]]:
     """Return a text as a sheet, and every problem with it in the order of the file.
 
-    Without a `catalog` in force the sheet must stand by itself.
+    Every period that ended by `passed` was cut. Without a `catalog` in force the sheet must
+    stand by itself.
     """
     sheet, problems = read_sound(text)
     told = {problem.path for problem in problems}
-    found = [*unknown_names(sheet, catalog), *refused_edits(sheet, catalog or Catalog())]
+    found = [*unknown_names(sheet, catalog), *refused_edits(sheet, catalog or Catalog(), passed)]
     return sheet, in_file_order(problems + [p for p in found if p.path not in told])
 
 
@@ -48,8 +50,14 @@ def _named(root: Entry) -> Iterator[tuple[str, str, str]]:
     """Yield (path of the entry, what it names, by which id)."""
     for plan in root.items("plans"):
         yield plan.path, "issuer", plan.word("issuer")
-        for price in plan.items("prices"):
-            yield price.path, "meter", price.word("meter")
+        for priced in (plan, *plan.items("phases")):
+            for price in priced.items("prices"):
+                yield price.path, "meter", price.word("meter")
     for subscription in root.items("subscriptions"):
         yield subscription.path, "customer", subscription.word("customer")
         yield subscription.path, "plan", subscription.word("plan")
+        for more in (*subscription.items("changes"), *subscription.items("add_ons")):
+            yield more.path, "plan", more.word("plan")
+        for priced in (subscription, *subscription.items("changes")):
+            for price in priced.items("prices"):
+                yield price.path, "meter", price.word("meter")

@@ -7,13 +7,15 @@ anywhere finds the same cuts.
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.documents import Subscription
-from pipeline.catalog.periods import closings, parties, periods
-from pipeline.core.calendar import EARLIEST, Duration, Instant
+from pipeline.catalog.documents import Customer, Plan
+from pipeline.catalog.legs import FOR_EVER, Leg, legs
+from pipeline.catalog.periods import closings, periods
+from pipeline.catalog.subscriptions import Subscription
+from pipeline.core.calendar import EARLIEST, Instant
 from pipeline.core.identity import partition_of
 from pipeline.meter.ticks import Tick
 
@@ -84,10 +86,10 @@ class CutSchedule:
         old = self._catalog
         for subscription in self._own(catalog):
             before = old.subscriptions.get(subscription.id)
-            if before == subscription and parties(catalog, subscription) == parties(old, before):
+            if before == subscription and _parties(catalog, subscription) == _parties(old, before):
                 continue
             self._touched.add(subscription.customer)
-            if before == subscription and _rhythm(catalog, subscription) == _rhythm(old, before):
+            if before and _rhythm(catalog, subscription) == _rhythm(old, before):
                 continue
             known = (
                 {self._due(old, before, each) for each in _closed(old, before, passed)}
@@ -112,12 +114,12 @@ class CutSchedule:
                 yield subscription
 
     def _push(self, subscription: Subscription, after: Instant) -> None:
-        for instant in closings(self._catalog, subscription, after, _FOR_EVER):
+        for instant in closings(self._catalog, subscription, after, FOR_EVER):
             heapq.heappush(self._ahead, (instant, subscription.id))
             return
 
     def _push_start(self, subscription: Subscription, after: Instant) -> None:
-        for served in periods(self._catalog, subscription, after, _FOR_EVER):
+        for served in periods(self._catalog, subscription, after, FOR_EVER):
             if served.period.start > after:
                 heapq.heappush(self._starts, (served.period.start, subscription.id))
                 return
@@ -127,13 +129,21 @@ class CutSchedule:
         return Due(instant, subscription.customer, catalog.plans[subscription.plan].currency)
 
 
-_FOR_EVER: Instant = 1 << 62
+def _parties(catalog: Catalog, subscription: Subscription) -> tuple[Customer, list[Plan]]:
+    """Return what decides what a subscription is billed, besides itself."""
+    plans = [catalog.plans[name] for name in sorted(subscription.plans)]
+    return catalog.customers[subscription.customer], plans
 
 
-def _rhythm(catalog: Catalog, subscription: Subscription) -> tuple[Duration, str, str, bool]:
-    """Return what decides the cuts of a subscription, besides itself."""
-    plan, customer = parties(catalog, subscription)
-    return plan.cycle, customer.time_zone, plan.currency, plan.in_advance
+def _rhythm(catalog: Catalog, subscription: Subscription) -> list[tuple[Hashable, ...]]:
+    """Return what decides the cuts of a subscription."""
+    return [_rhythm_of(leg) for leg in legs(catalog, subscription)]
+
+
+def _rhythm_of(leg: Leg) -> tuple[Hashable, ...]:
+    plan, customer = leg.plan, leg.customer
+    whose = customer.id, customer.time_zone, plan.currency
+    return leg.start, leg.end, leg.anchor, plan.cycle, leg.in_advance, *whose
 
 
 def _closed(catalog: Catalog, subscription: Subscription, until: Instant) -> Iterable[Instant]:

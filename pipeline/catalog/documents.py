@@ -1,22 +1,32 @@
 """The documents a catalog is made of, and how a fact's body becomes one.
 
-Owns: issuers, plans with their prices, customers, subscriptions, rules, log parameters,
-gate passes.
-Does not own: YAML (yaml.py), price models (rate), what is in force when (catalog.py).
+Owns: issuers, plans with their prices and phases, customers, rules, log parameters, gate passes.
+Does not own: YAML (yaml.py), price models (rate), subscriptions (subscriptions.py), what is in
+force when (catalog.py).
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import cast
 
 from pipeline.collect.gate import Gate, GatePass
 from pipeline.core.calendar import SECOND, Duration, Instant, parse_instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
-from pipeline.core.quantity import exact
+from pipeline.core.quantity import exact, quantity_text
 from pipeline.meter.meters import Aggregation, Meter
 from pipeline.meter.scope import EVERYTHING, Scope
-from pipeline.rate import NO_TERMS, PaymentTerm, Price, Terms, parse_price, parse_terms
+from pipeline.rate import (
+    NO_TERMS,
+    PaymentTerm,
+    PercentageDiscount,
+    Price,
+    Reduction,
+    Terms,
+    parse_price,
+    parse_terms,
+)
 
 Body = Mapping[str, Json]
 
@@ -67,14 +77,41 @@ class PlanPrice:
         """Whether it is due when a period starts."""
         return self.terms.payment_term is PaymentTerm.IN_ADVANCE
 
+    def of_quantity(self, quantity: Fraction) -> "PlanPrice":
+        """Return the fee for so many."""
+        return replace(self, terms=self.terms.of_quantity(quantity))
+
     def terms_json(self) -> Mapping[str, Json]:
         """Return the terms as facts and documents tell them: only what was given."""
         return cast(Body, self.terms.configured)
 
 
 @dataclass(frozen=True, slots=True)
+class Phase:
+    """A first stretch of a plan, `length` long, with `prices` of its own (None: the plan's).
+
+    `percent_off` comes off all that is billed in it.
+    """
+
+    id: str
+    length: Duration
+    prices: tuple[PlanPrice, ...] | None = None
+    percent_off: Fraction | None = None
+
+    def priced(self, prices: tuple[PlanPrice, ...]) -> tuple[PlanPrice, ...]:
+        """Return what is billed in it, where `prices` are the plan's."""
+        own = prices if self.prices is None else self.prices
+        if self.percent_off is None:
+            return own
+        off = Reduction(PercentageDiscount(self.percent_off), reason=self.id)
+        return tuple(replace(price, terms=price.terms.less(off)) for price in own)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a subscription buys: prices billed every cycle.
+
+    It may begin with a `trial`, in which nothing is charged, and with phases, one after another.
 
     The prices are in force from `effective` on, those of `earlier` before; without a date they
     are in force throughout. All else of the plan is in force at once.
@@ -88,12 +125,9 @@ class Plan:
     payment_days: int
     prices: tuple[PlanPrice, ...]
     effective: Instant | None = None
+    trial: Duration | None = None
+    phases: tuple[Phase, ...] = ()
     earlier: "Plan | None" = field(default=None, compare=False, repr=False)
-
-    @property
-    def in_advance(self) -> bool:
-        """Whether anything is due when a period starts."""
-        return any(price.in_advance for _, _, each in self.spans() for price in each.prices)
 
     def after(self, before: "Plan | None") -> "Plan":
         """Return this revision on top of what was in force before.
@@ -123,9 +157,11 @@ class Plan:
             revision for start, _, revision in self.spans() if start is None or start <= instant
         )
 
-    def price(self, price_id: str) -> PlanPrice | None:
-        """Return one of this revision's prices."""
-        return next((price for price in self.prices if price.id == price_id), None)
+    def prices_in(self, phase: int | None) -> tuple[PlanPrice, ...]:
+        """Return this revision's prices, in a phase of it (by place) or behind them all."""
+        if phase is None or phase >= len(self.phases):
+            return self.prices
+        return self.phases[phase].priced(self.prices)
 
 
 def _precedes(revision: Plan, instant: Instant) -> bool:
@@ -139,17 +175,6 @@ class Customer:
     id: str
     time_zone: str
     profile: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """A customer on a plan from `start` to `end` (None: until further notice)."""
-
-    id: str
-    customer: str
-    plan: str
-    start: Instant
-    end: Instant | None
 
 
 def gate_pass(body: Body) -> GatePass:
@@ -211,12 +236,35 @@ def plan(body: Body) -> Plan:
         currency=_text(body, "currency"),
         cycle=Duration.parse(_text(body, "cycle")),
         payment_days=_whole(body, "payment_days"),
-        prices=tuple(_plan_price(entry) for entry in cast(list[Body], body["prices"])),
-        effective=_moment(body, "effective"),
+        prices=tuple(plan_price(entry) for entry in cast(list[Body], body["prices"])),
+        effective=moment_in(body, "effective"),
+        trial=None if (trial := body.get("trial")) is None else Duration.parse(cast(str, trial)),
+        phases=tuple(_phase(entry) for entry in cast(list[Body], body.get("phases", []))),
     )
 
 
-def _plan_price(body: Body) -> PlanPrice:
+def _phase(body: Body) -> Phase:
+    prices, off = cast("list[Body] | None", body.get("prices")), body.get("percent_off")
+    return Phase(
+        id=_text(body, "id"),
+        length=Duration.parse(_text(body, "length")),
+        prices=None if prices is None else tuple(plan_price(entry) for entry in prices),
+        percent_off=None if off is None else exact(cast(str, off)),
+    )
+
+
+def phase_body(phase: Phase) -> dict[str, Json]:
+    """Return a phase as facts tell it."""
+    body: dict[str, Json] = {"id": phase.id, "length": phase.length.text}
+    if phase.prices is not None:
+        body["prices"] = [card_body(price) for price in phase.prices]
+    if phase.percent_off is not None:
+        body["percent_off"] = quantity_text(phase.percent_off)
+    return body
+
+
+def plan_price(body: Body) -> PlanPrice:
+    """Return a rate card as facts tell it."""
     price = parse_price(body["price"])
     if isinstance(price, tuple):
         raise BrokenInvariant(f"a price that is no price stands in the fact log: {price[0]}")
@@ -234,6 +282,20 @@ def _plan_price(body: Body) -> PlanPrice:
     )
 
 
+def card_body(price: PlanPrice) -> dict[str, Json]:
+    """Return a rate card as facts tell it.
+
+    A scope that makes no difference is not told, as before there was one.
+    """
+    body: dict[str, Json] = {
+        "id": price.id,
+        "name": price.name,
+        "meter": price.meter,
+        "price": dict(price.configured),
+    }
+    return {**body, **price.terms_json(), **price.scope.json()}
+
+
 def _scope(body: Body) -> Scope:
     where = cast(dict[str, list[str]], body.get("filter", {}))
     return Scope(
@@ -249,17 +311,7 @@ def customer(body: Body) -> Customer:
     )
 
 
-def _moment(body: Body, name: str) -> Instant | None:
+def moment_in(body: Body, name: str) -> Instant | None:
+    """Return the instant under a name; None where there is none."""
     value = body.get(name)
     return None if value is None else parse_instant(value)
-
-
-def subscription(body: Body) -> Subscription:
-    """Return the subscription of a fact."""
-    return Subscription(
-        id=_text(body, "id"),
-        customer=_text(body, "customer"),
-        plan=_text(body, "plan"),
-        start=parse_instant(body["start"]),
-        end=_moment(body, "end"),
-    )

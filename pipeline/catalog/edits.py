@@ -6,21 +6,29 @@ Law: a refusal guards money; whatever moves none that was billed may change.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from pipeline.catalog.agreements import agreement_faults
 from pipeline.catalog.cards import meter_faults
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.documents import Plan
+from pipeline.catalog.documents import Phase, Plan, PlanPrice
+from pipeline.catalog.legs import legs
+from pipeline.catalog.periods import last_closing
 from pipeline.catalog.sheet import Sheet
+from pipeline.catalog.subscriptions import Subscription
 from pipeline.catalog.yaml import Problem
-from pipeline.core.calendar import instant_text
+from pipeline.core.calendar import Instant, instant_text
 
 
-def refused_edits(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
-    """Yield why entries of a sheet cannot come into force after what is."""
+def refused_edits(sheet: Sheet, catalog: Catalog, passed: Instant = 0) -> Iterator[Problem]:
+    """Yield why entries of a sheet cannot come into force after what is.
+
+    Every period that ended by `passed` was cut.
+    """
     yield from _meter_problems(sheet, catalog)
     yield from _plan_problems(sheet, catalog)
     yield from _customer_problems(sheet, catalog)
-    yield from _subscription_problems(sheet, catalog)
+    yield from _subscription_problems(sheet, catalog, passed)
 
 
 def _meter_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
@@ -32,26 +40,33 @@ def _meter_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
 
 
 def _plan_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
-    sold = {subscription.plan for subscription in catalog.subscriptions.values()}
+    sold = {plan for each in catalog.subscriptions.values() for plan in each.plans}
     for plan in sheet.plans:
         path = sheet.places["plans"][plan.id]
-        for place, price in enumerate(plan.prices):
+        for where, price in _cards(path, plan):
             if price.meter is None or price.meter in sheet.places["meters"]:
                 continue
             meter = catalog.meters.get(price.meter)
-            where = f"{path}.prices[{place}]"
             for key, fault in meter_faults(meter, plan.cycle, plan.currency, price):
                 yield sheet.problem(f"{where}.{key}", fault)
         if plan.id in sold:
             yield from _sold_plan_problems(sheet, path, catalog.plans[plan.id], plan)
 
 
+def _cards(path: str, plan: Plan) -> Iterator[tuple[str, PlanPrice]]:
+    for place, price in enumerate(plan.prices):
+        yield f"{path}.prices[{place}]", price
+    for phase_place, phase in enumerate(plan.phases):
+        for place, price in enumerate(phase.prices or ()):
+            yield f"{path}.phases[{phase_place}].prices[{place}]", price
+
+
 def _sold_plan_problems(sheet: Sheet, path: str, before: Plan, plan: Plan) -> Iterator[Problem]:
     """Yield the edits of a plan that its subscriptions forbid.
 
-    A document has one currency; another cycle moves the edges of periods already billed; a price
-    that was not there bills every past period, for none carries it yet; one due at another time
-    moves from one document to the next.
+    A document has one currency; another cycle, trial or phase moves the edges of periods already
+    billed; a price that was not there bills every past period, for none carries it yet; one due
+    at another time moves from one document to the next.
     """
     tail = f"while {plan.id} has subscriptions: make a new plan"
     if plan.currency != before.currency:
@@ -60,6 +75,9 @@ def _sold_plan_problems(sheet: Sheet, path: str, before: Plan, plan: Plan) -> It
     if plan.cycle != before.cycle:
         texts = f"from {before.cycle.text} to {plan.cycle.text}"
         yield sheet.problem(f"{path}.cycle", f"the cycle cannot change {texts} {tail}")
+    for key, told in (("trial", plan.trial != before.trial), ("phases", _moved(before, plan))):
+        if told:
+            yield sheet.problem(f"{path}.{key}", f"the {key} of {plan.id} cannot change {tail}")
     prices = {price.id: price for price in before.prices}
     for place, price in enumerate(plan.prices):
         where, old = f"{path}.prices[{place}]", prices.get(price.id)
@@ -69,6 +87,20 @@ def _sold_plan_problems(sheet: Sheet, path: str, before: Plan, plan: Plan) -> It
         elif price.in_advance != old.in_advance:
             message = f"the payment term of {price.id} cannot change"
             yield sheet.problem(f"{where}.payment_term", f"{message} {tail}")
+
+
+def _moved(before: Plan, plan: Plan) -> bool:
+    """Whether the phases of a plan have other edges, or other prices."""
+    old, new = (
+        [(phase.id, phase.length, _ids(phase)) for phase in each.phases] for each in (before, plan)
+    )
+    return old != new
+
+
+def _ids(phase: Phase) -> list[tuple[str, bool]] | None:
+    if phase.prices is None:
+        return None
+    return [(price.id, price.in_advance) for price in phase.prices]
 
 
 def _customer_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
@@ -82,9 +114,14 @@ def _customer_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
             yield sheet.problem(path, f"{message} {tail}: make a new customer")
 
 
-def _subscription_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
+def _subscription_problems(sheet: Sheet, catalog: Catalog, passed: Instant) -> Iterator[Problem]:
+    plans = {**catalog.plans, **{plan.id: plan for plan in sheet.plans}}
+    meters = {**catalog.meters, **{meter.id: meter for meter in sheet.meters}}
+    known = replace(catalog, plans={**plans, **catalog.plans})
     for subscription in sheet.subscriptions:
         path = sheet.places["subscriptions"][subscription.id]
+        for key, fault in agreement_faults(subscription, plans, meters):
+            yield sheet.problem(f"{path}.{key}", fault)
         before = catalog.subscriptions.get(subscription.id)
         if before is None:
             continue
@@ -95,6 +132,43 @@ def _subscription_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
         ):
             if old != new:
                 message = f"the {key} of {subscription.id} cannot change from {old} to {new}"
-                yield sheet.problem(
-                    f"{path}.{key}", f"{message}, only its end can: end it and make a new one"
-                )
+                mend = "put it under changes" if key == "plan" else "end it and make a new one"
+                yield sheet.problem(f"{path}.{key}", f"{message}: {mend}")
+                break
+        else:
+            for key, fault in _billed_faults(known, before, subscription, passed):
+                yield sheet.problem(f"{path}.{key}", fault)
+
+
+def _billed_faults(
+    catalog: Catalog, before: Subscription, after: Subscription, passed: Instant
+) -> Iterator[tuple[str, str]]:
+    """Yield the key of a subscription whose edit would change what was cut."""
+    if before == after or not catalog.plans.keys() >= after.plans:
+        return
+    until = last_closing(catalog, before, passed)
+    if until is None or _told(catalog, before, until) == _told(catalog, after, until):
+        return
+    keys = ("anchor", "trial_end", "prices", "quantities", "changes", "pauses", "add_ons", "end")
+    key = next(key for key in keys if getattr(before, key) != getattr(after, key))
+    told = f"{before.id} was billed up to {instant_text(until)}, and this would change what was"
+    yield key, f"{told}: leave all before that instant as it is in force"
+
+
+def _told(catalog: Catalog, subscription: Subscription, until: Instant) -> list[object]:
+    """Return what holds for a subscription before an instant."""
+    return [
+        (
+            leg.item(price),
+            leg.plan.id,
+            start,
+            min(end or until, until),
+            leg.anchor,
+            leg.free,
+            card,
+        )
+        for leg in legs(catalog, subscription)
+        for price in leg.prices
+        for start, end, card in leg.cards(price)
+        if start < until
+    ]

@@ -10,6 +10,7 @@ from fractions import Fraction
 from unicodedata import category
 from zoneinfo import ZoneInfo
 
+from pipeline.catalog.subscriptions import Alignment
 from pipeline.catalog.yaml import shown
 from pipeline.collect.limits import DIMENSION_CHARS_MAX
 from pipeline.core.calendar import DAY, EARLIEST, LATEST, SECOND, Duration, Instant, parse_instant
@@ -31,10 +32,12 @@ GRACE_DAYS_MAX = 366
 """How long usage may be waited for."""
 
 ID_PATTERN = r"[A-Za-z0-9._:-]+"
+ITEM_PATTERN = rf"{ID_PATTERN}(?:/{ID_PATTERN})?"
 ZONE_PATTERN = r"[A-Z][A-Za-z0-9_+/-]*"
 PREFIX_PATTERN = r"[A-Za-z0-9._:/-]+"
 
 _ID = re.compile(ID_PATTERN, re.ASCII)
+_ITEM = re.compile(ITEM_PATTERN, re.ASCII)
 _ZONE = re.compile(ZONE_PATTERN, re.ASCII)
 _PREFIX = re.compile(PREFIX_PATTERN, re.ASCII)
 
@@ -170,6 +173,36 @@ def parse_moment(text: str) -> Instant:
     if not EARLIEST <= instant < LATEST:
         raise ValueError(f"{text!r} is outside the years 2000 to 2099: choose another")
     return instant
+
+
+def parse_span(text: str) -> Duration:
+    """Return how long a trial or a phase lasts."""
+    return parse_cycle(text)
+
+
+def parse_anchor(text: str) -> Instant | Alignment:
+    """Return what cycles are counted from."""
+    if text == Alignment.CALENDAR.value:
+        return Alignment.CALENDAR
+    return parse_moment(text)
+
+
+def parse_item(text: str) -> str:
+    """Return the name of a fee: a price, or an add-on and a price."""
+    if _ITEM.fullmatch(text) is None:
+        raise ValueError(f"{shown(text)} is no fee: write its id, or add-on/id")
+    return text
+
+
+def parse_amount(text: str) -> Fraction:
+    """Return a decimal of 0 or more."""
+    try:
+        amount = exact(str(parse_decimal(text)))
+    except ValueError:
+        amount = Fraction(-1)
+    if amount < 0:
+        raise ValueError(f"{shown(text)} is no quantity: write a decimal of 0 or more")
+    return amount
 
 
 def parse_percent(text: str) -> Fraction:

@@ -1,32 +1,49 @@
-"""Service periods of a subscription: its cycles, cut off at its end.
+"""Service periods of a subscription: the cycles of each of its legs, cut off at the leg's end.
 
 Owns: which periods a subscription has and when their lines fall due.
-Law: the periods of a subscription tile [start, end).
+Law: the periods of a leg tile [start, end).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from heapq import merge
+from itertools import groupby
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.documents import Customer, Plan, Subscription
+from pipeline.catalog.documents import Customer, Plan
+from pipeline.catalog.legs import Leg, legs
+from pipeline.catalog.subscriptions import Subscription
 from pipeline.core.calendar import Instant, Period, cycle_at, cycle_index
 
 
 @dataclass(frozen=True, slots=True)
 class ServicePeriod:
-    """One cycle of one subscription. `cycle` is the whole cycle, `period` what was served.
+    """One cycle of one leg. `cycle` is the whole cycle, `period` what was served.
 
-    `due`: when its lines fall due, also those of a part of it. `index`: cycles of the subscription
-    before this one.
+    `due`: when its lines fall due, also those of a part of it. `index`: cycles before this one,
+    for discounts.
     """
 
-    subscription: Subscription
-    plan: Plan
-    customer: Customer
+    leg: Leg
     cycle: Period
     period: Period
     due: Instant
     index: int
+
+    @property
+    def plan(self) -> Plan:
+        """The plan it is billed by."""
+        return self.leg.plan
+
+    @property
+    def customer(self) -> Customer:
+        """Who is billed."""
+        return self.leg.customer
+
+    @property
+    def subscription(self) -> Subscription:
+        """What is billed."""
+        return self.leg.subscription
 
     def in_advance(self) -> "ServicePeriod":
         """Return the period, due when it starts."""
@@ -44,28 +61,29 @@ class ServicePeriod:
         return self if period == self.period else replace(self, period=period)
 
 
-def parties(catalog: Catalog, subscription: Subscription) -> tuple[Plan, Customer]:
-    """Return the plan and customer of a subscription."""
-    return catalog.plans[subscription.plan], catalog.customers[subscription.customer]
+def leg_periods(leg: Leg, after: Instant, until: Instant) -> Iterator[ServicePeriod]:
+    """Yield the periods of a leg that end after `after` and start before `until`, in order."""
+    cycle, zone = leg.plan.cycle, leg.customer.time_zone
+    last = until if leg.end is None else min(until, leg.end)
+    counted_from = cycle_index(leg.since, leg.anchor, cycle, zone)
+    index = cycle_index(max(after, leg.start), leg.anchor, cycle, zone)
+    while True:
+        whole = cycle_at(leg.anchor, cycle, index, zone)
+        start = max(whole.start, leg.start)
+        if start >= last:
+            return
+        end = whole.end if leg.end is None else min(whole.end, leg.end)
+        if end > max(after, start):  # a day the zone never had (Apia, 2011) is no period
+            yield ServicePeriod(leg, whole, Period(start, end), end, index - counted_from)
+        index += 1
 
 
 def periods(
     catalog: Catalog, subscription: Subscription, after: Instant, until: Instant
 ) -> Iterator[ServicePeriod]:
-    """Yield the periods that end after `after` and start before `until`, in order."""
-    plan, customer = parties(catalog, subscription)
-    last = until if subscription.end is None else min(until, subscription.end)
-    anchor, zone = subscription.start, customer.time_zone
-    index = max(0, cycle_index(after, anchor, plan.cycle, zone))
-    while True:
-        cycle = cycle_at(anchor, plan.cycle, index, zone)
-        if cycle.start >= last:
-            return
-        end = cycle.end if subscription.end is None else min(cycle.end, subscription.end)
-        if end > max(after, cycle.start):  # a day the zone never had (Apia, 2011) is no period
-            period = Period(cycle.start, end)
-            yield ServicePeriod(subscription, plan, customer, cycle, period, end, index)
-        index += 1
+    """Yield the periods of every leg that end after `after` and start before `until`, by start."""
+    found = [leg_periods(leg, after, until) for leg in legs(catalog, subscription)]
+    yield from merge(*found, key=lambda served: served.period.start)
 
 
 def closings(
@@ -73,12 +91,25 @@ def closings(
 ) -> Iterator[Instant]:
     """Yield the cut instants after `after` of the periods that start before `until`, in order.
 
-    Each end of a period; also the first start, where a plan has fees in advance. A later start is
+    Each end of a period; also a leg's first start, where it has fees in advance. A later start is
     an end, or close behind one (a day that the zone never had).
     """
-    plan, _ = parties(catalog, subscription)
-    for served in periods(catalog, subscription, after, until):
-        start = served.period.start
-        if plan.in_advance and start == subscription.start and start > after:
-            yield start
+    found = [_closings(leg, after, until) for leg in legs(catalog, subscription)]
+    yield from (instant for instant, _ in groupby(merge(*found)))
+
+
+def _closings(leg: Leg, after: Instant, until: Instant) -> Iterator[Instant]:
+    if after < leg.start < until and leg.in_advance:
+        yield leg.start
+    for served in leg_periods(leg, after, until):
         yield served.period.end
+
+
+def last_closing(catalog: Catalog, subscription: Subscription, until: Instant) -> Instant | None:
+    """Return the last cut instant of a subscription at or before `until`; None: there is none."""
+    found: list[Instant] = []
+    for leg in legs(catalog, subscription):
+        last = until if leg.end is None else min(until, leg.end)
+        near = _closings(leg, last - 2 * leg.plan.cycle.nominal_us, until + 1)
+        found += [instant for instant in near if instant <= until]
+    return max(found, default=None)

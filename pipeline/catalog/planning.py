@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.catalog.catalog import Catalog, extend
-from pipeline.catalog.documents import Subscription
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.catalog.sheet import Sheet
+from pipeline.catalog.subscriptions import Subscription
 from pipeline.core.identity import Json
 
 
@@ -77,8 +77,8 @@ def touched(after: Catalog, new: Iterable[NewFact]) -> list[Subscription]:
             {
                 (FactKind.SUBSCRIPTION, subscription.id),
                 (FactKind.CUSTOMER, subscription.customer),
-                (FactKind.PLAN, subscription.plan),
-                (FactKind.ISSUER, after.plans[subscription.plan].issuer),
+                *((FactKind.PLAN, plan) for plan in subscription.plans),
+                *((FactKind.ISSUER, after.plans[plan].issuer) for plan in subscription.plans),
             }
         )
     ]

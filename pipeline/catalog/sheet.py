@@ -8,11 +8,11 @@ Law: a sheet, or every problem with it at once; no number is ever a float.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
 
 from pipeline.catalog import shape
 from pipeline.catalog.cards import note_repeats, read_card
-from pipeline.catalog.documents import Issuer, Plan, Subscription
+from pipeline.catalog.documents import Issuer, Phase, Plan, PlanPrice
+from pipeline.catalog.entries import read_list
 from pipeline.catalog.fields import (
     parse_aggregation,
     parse_currency,
@@ -25,10 +25,13 @@ from pipeline.catalog.fields import (
     parse_per,
     parse_percent,
     parse_prefix,
+    parse_span,
     parse_text,
     parse_window,
     parse_zone,
 )
+from pipeline.catalog.subscription_entries import read_subscription
+from pipeline.catalog.subscriptions import Subscription
 from pipeline.catalog.yaml import (
     Entry,
     Problem,
@@ -40,13 +43,11 @@ from pipeline.catalog.yaml import (
     shown,
 )
 from pipeline.collect.limits import DIMENSIONS_MAX
-from pipeline.core.calendar import EARLIEST, SECOND, Duration
+from pipeline.core.calendar import SECOND, Duration
 from pipeline.meter.meters import Aggregation, Meter
 
 DEFAULT_WINDOW_US = 900 * SECOND
 DEFAULT_PAYMENT_DAYS = 14
-
-T = TypeVar("T")
 
 _PARAMETERS = ("of", "percent", "per", "points")
 _MONTHLY = Duration(1, 0, 0)
@@ -94,15 +95,15 @@ def read_sound(text: str) -> tuple[Sheet, list[Problem]]:
         root = empty(root.line)
     top = Entry(root, "", problems)
     top.close(*shape.SHEET.keys)
-    meters = _read(top, "meters", _meter)
+    meters = read_list(top, "meters", _meter)
     by_id = {meter.id: meter for meter in meters}
     sheet = Sheet(
         grace_us=_grace_us(top),
-        issuers=_read(top, "issuers", _issuer),
+        issuers=read_list(top, "issuers", _issuer),
         meters=meters,
-        plans=_read(top, "plans", partial(_plan, meters=by_id)),
-        customers=_read(top, "customers", _customer),
-        subscriptions=_read(top, "subscriptions", _subscription),
+        plans=read_list(top, "plans", partial(_plan, meters=by_id)),
+        customers=read_list(top, "customers", _customer),
+        subscriptions=read_list(top, "subscriptions", read_subscription),
         root=root,
         places={key: _places(root, key) for key in shape.SHEET.keys if key != "rules"},
     )
@@ -114,23 +115,6 @@ def read_sound(text: str) -> tuple[Sheet, list[Problem]]:
 def in_file_order(problems: list[Problem]) -> list[Problem]:
     """Return problems as a reader of the file meets them."""
     return sorted(problems, key=lambda problem: problem.line)
-
-
-def _read(top: Entry, key: str, read: Callable[[Entry, str], T | None]) -> tuple[T, ...]:
-    """Read a list of entries, each under an id of its own; those with a problem are left out."""
-    found = []
-    lines: dict[str, int] = {}
-    for entry in top.items(key):
-        before = len(entry.problems)
-        name = entry.needed("id", parse_id, "")
-        if name in lines:
-            entry.note("id", f"{name} stands on line {lines[name]} already: rename or remove one")
-        elif name:
-            lines[name] = entry.line
-        item = read(entry, name)
-        if item is not None and len(entry.problems) == before:
-            found.append(item)
-    return tuple(found)
 
 
 def _places(root: Value, key: str) -> dict[str, str]:
@@ -206,7 +190,9 @@ def _plan(entry: Entry, name: str, meters: Mapping[str, Meter]) -> Plan:
         cycle=cycle,
         payment_days=entry.optional("payment_days", parse_payment_days, DEFAULT_PAYMENT_DAYS),
         effective=entry.optional("effective", parse_moment, None),
-        prices=_read(entry, "prices", card),
+        prices=read_list(entry, "prices", card),
+        trial=entry.optional("trial", parse_span, None),
+        phases=read_list(entry, "phases", partial(_phase, card=card)),
     )
 
 
@@ -227,18 +213,11 @@ def _customer(entry: Entry, name: str) -> CustomerEntry:
     return CustomerEntry(name, time_zone, values)
 
 
-def _subscription(entry: Entry, name: str) -> Subscription:
-    entry.close(*shape.SUBSCRIPTION.keys)
-    start = entry.needed("start", parse_moment, EARLIEST)
-    end = entry.optional("end", parse_moment, None)
-    if end is not None and end < start:
-        entry.note(
-            "end", "lies before the start: choose a later end, or the start itself to void it"
-        )
-    return Subscription(
-        id=name,
-        customer=entry.needed("customer", parse_id, ""),
-        plan=entry.needed("plan", parse_id, ""),
-        start=start,
-        end=end,
+def _phase(entry: Entry, name: str, card: Callable[[Entry, str], PlanPrice | None]) -> Phase:
+    entry.close(*shape.PHASE.keys)
+    return Phase(
+        name,
+        entry.needed("length", parse_span, _MONTHLY),
+        None if entry.value("prices") is None else read_list(entry, "prices", card),
+        entry.optional("percent_off", parse_percent, None),
     )

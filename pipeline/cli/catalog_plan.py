@@ -7,7 +7,6 @@ from rich.text import Text
 
 from pipeline.catalog.catalog import FactLog
 from pipeline.catalog.changes import Changes
-from pipeline.catalog.documents import Subscription
 from pipeline.catalog.facts import Fact
 from pipeline.catalog.planning import (
     Difference,
@@ -17,6 +16,7 @@ from pipeline.catalog.planning import (
     unchanged_count,
 )
 from pipeline.catalog.sheet import Sheet
+from pipeline.catalog.subscriptions import Subscription
 from pipeline.cli.screen import counted, out
 from pipeline.core.calendar import instant_text
 from pipeline.core.identity import Json

@@ -201,3 +201,25 @@ def cycle_at(anchor: Instant, cycle: Duration, index: int, time_zone: str) -> Pe
         cycle_edge(anchor, cycle, index, time_zone),
         cycle_edge(anchor, cycle, index + 1, time_zone),
     )
+
+
+def aligned(instant: Instant, cycle: Duration, time_zone: str) -> Instant:
+    """Return the start of the calendar's cycle that holds the instant: an anchor for others.
+
+    Months from January on, days from midnight (weeks from Monday), clock time from 1970 on, in
+    the customer's zone. Only where `cycle` is one of these.
+    """
+    if not (cycle.months or cycle.days):
+        return window_start(instant, cycle.seconds * SECOND)
+    zone = _zone(time_zone)
+    midnight = (
+        to_datetime(instant)
+        .astimezone(zone)
+        .replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+    )
+    if cycle.months:
+        months = midnight.year * 12 + midnight.month - 1
+        year, month0 = divmod(months - months % cycle.months, 12)
+        return localised(midnight.replace(year=year, month=month0 + 1, day=1), zone)
+    since_a_monday = midnight.toordinal() - 1
+    return localised(midnight - timedelta(days=since_a_monday % cycle.days), zone)

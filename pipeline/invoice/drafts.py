@@ -8,7 +8,7 @@ at the next tick (compose.py makes both).
 from collections.abc import Container
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.periods import closings, parties
+from pipeline.catalog.periods import closings
 from pipeline.core.calendar import Instant
 
 Closing = tuple[str, Instant]
@@ -24,7 +24,7 @@ def open_closings(
     """
     found = set()
     for subscription in catalog.subscriptions_of(payer):
-        currency = parties(catalog, subscription)[0].currency
+        currency = catalog.plans[subscription.plan].currency
         for instant in closings(catalog, subscription, passed, log_time + 1):
             if (currency, instant) not in cut:
                 found.add((currency, instant))

@@ -16,7 +16,8 @@ from pipeline.catalog.periods import ServicePeriod
 from pipeline.core.calendar import Instant, instant_text, parse_instant
 from pipeline.core.identity import Json, canonical, derived_id
 from pipeline.core.money import minor_digits
-from pipeline.core.quantity import quantity_text
+from pipeline.core.quantity import exact, quantity_text
+from pipeline.invoice.fees import Fee, Reason
 from pipeline.invoice.totals import Totals
 from pipeline.meter.meters import Meter
 from pipeline.meter.scope import Pairs
@@ -115,6 +116,19 @@ def _money_fields(unit_amount: Fraction, currency: str, totals: Totals) -> Line:
     }
 
 
+def card_told(key: LineKey, served: ServicePeriod, card: PlanPrice) -> Line:
+    """Return a rate card as its lines tell it."""
+    return {
+        "plan": served.plan.id,
+        "id": card.id,
+        "meter": card.meter,
+        "price": dict(card.configured),
+        **card.terms_json(),
+        **card.scope.json(),
+        **({"group": dict(key.group)} if card.scope.group_by else {}),
+    }
+
+
 def _source_fields(key: LineKey, served: ServicePeriod, card: PlanPrice) -> Line:
     return {
         "payment_term": card.terms.payment_term.value,
@@ -123,15 +137,7 @@ def _source_fields(key: LineKey, served: ServicePeriod, card: PlanPrice) -> Line
         "invoice_at": instant_text(served.due),
         "period_start": instant_text(served.period.start),
         "period_end": instant_text(served.period.end),
-        "rate_card": {
-            "plan": served.plan.id,
-            "id": card.id,
-            "meter": card.meter,
-            "price": dict(card.configured),
-            **card.terms_json(),
-            **card.scope.json(),
-            **({"group": dict(key.group)} if card.scope.group_by else {}),
-        },
+        "rate_card": card_told(key, served, card),
     }
 
 
@@ -168,20 +174,27 @@ def _totals(line: RatedLine) -> Totals:
 
 
 def flat_line(
-    document_id: str, key: LineKey, served: ServicePeriod, card: PlanPrice, rated: Rated
+    document_id: str,
+    key: LineKey,
+    served: ServicePeriod,
+    card: PlanPrice,
+    fee: Fee,
+    reason: Reason | None,
 ) -> tuple[Line, Totals]:
-    """Return the line of a flat fee for one service period."""
-    fee = rated.lines[0]
-    totals = Totals.sum(_totals(line) for line in rated.lines)
+    """Return the line of a flat fee for one service period or a part of it, or of a credit."""
+    totals = Totals.of(amount=fee.amount_minor, discounts=fee.discount_minor)
+    credit = reason is Reason.UNUSED
     line = _line(
-        id=_line_id(document_id, key, "flat"),
+        id=_line_id(document_id, key, "unused" if credit else "flat"),
+        type="credit" if credit else "charge",
         line_kind="flat_fee",
-        name=card.name,
-        description=card.name,
-        quantity=quantity_text(fee.quantity),
-        discounts=_discounts(fee, served, card),
-        **_money_fields(fee.unit_amount, rated.currency, totals),
-        **_source_fields(key, served, card),
+        name=fee.name,
+        description=fee.name if reason is None else f"{fee.name}, {reason.value}",
+        quantity=fee.quantity,
+        discounts=[dict(each) for each in fee.discounts],
+        reason_code=None if reason is None else reason.value,
+        **_money_fields(exact(fee.unit_amount), served.plan.currency, totals),
+        **{**_source_fields(key, served, card), "rate_card": dict(fee.card)},
     )
     return line, totals
 

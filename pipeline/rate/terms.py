@@ -114,6 +114,19 @@ class Terms:
         """Whether a period has a minimum or a maximum."""
         return self.minimum is not None or self.maximum is not None
 
+    def of_quantity(self, quantity: Fraction) -> "Terms":
+        """Return the terms of a fee for so many."""
+        told = {**self.configured, "quantity": quantity_text(quantity)}
+        return replace(self, quantity=quantity, configured=told)
+
+    def less(self, reduction: Reduction) -> "Terms":
+        """Return the terms with one more discount."""
+        found = sorted((*self.discounts, reduction), key=lambda each: each.is_fixed)
+        given = self.configured.get("discounts")
+        told = [*(given if isinstance(given, list) else []), reduction.json()]
+        configured = {**self.configured, "discounts": told}
+        return replace(self, discounts=tuple(found), configured=configured)
+
     def added(self, request: RatingInput, cycle: int) -> RatingInput:
         """Return a request for a line of a cycle with these terms."""
         if not self.configured:

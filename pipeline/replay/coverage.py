@@ -3,15 +3,11 @@
 Law: booked = covered + uncovered; usage is covered where a price of a subscription meters it.
 """
 
-from collections.abc import Iterator
-
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.documents import PlanPrice, Subscription
-from pipeline.core.calendar import Instant, snap_up
+from pipeline.catalog.legs import FOR_EVER, legs
+from pipeline.core.calendar import snap_up
 from pipeline.invoice.usage import UsageRequest, disjoint
 from pipeline.meter.scope import Scope
-
-FOR_EVER: Instant = 1 << 62
 
 
 def covered_stretches(catalog: Catalog) -> list[UsageRequest]:
@@ -21,7 +17,12 @@ def covered_stretches(catalog: Catalog) -> list[UsageRequest]:
     """
     stretches = set()
     for subscription in catalog.subscriptions.values():
-        for start, end, card in _priced(catalog, subscription):
+        for start, end, card in (
+            found
+            for leg in legs(catalog, subscription)
+            for price in leg.prices
+            for found in leg.cards(price)
+        ):
             if card.meter is None:
                 continue
             window_us = catalog.meters[card.meter].window_us
@@ -35,17 +36,6 @@ def covered_stretches(catalog: Catalog) -> list[UsageRequest]:
     chosen = {_metered(stretch) for stretch in stretches if stretch.scope.where}
     plain = disjoint(stretch for stretch in stretches if _metered(stretch) not in chosen)
     return [*plain, *sorted(stretch for stretch in stretches if _metered(stretch) in chosen)]
-
-
-def _priced(
-    catalog: Catalog, subscription: Subscription
-) -> Iterator[tuple[Instant, Instant | None, PlanPrice]]:
-    """Yield from when to when which prices are in force for a subscription."""
-    for since, until, revision in catalog.plans[subscription.plan].spans():
-        start = subscription.start if since is None else max(subscription.start, since)
-        ends = [end for end in (until, subscription.end) if end is not None]
-        for card in revision.prices:
-            yield start, min(ends, default=None), card
 
 
 def _metered(stretch: UsageRequest) -> tuple[str, str]:

@@ -13,7 +13,8 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.credits import Grant
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json
-from pipeline.invoice.compose import Carried, compose, planned_lines, requests_of
+from pipeline.invoice.compose import compose
+from pipeline.invoice.planned import Carried, planned_lines, requests_of
 from pipeline.invoice.settling import Spent, added, settle
 from pipeline.ledger.seal import Sealed, content_bytes, windows_digest
 from pipeline.replay.refold import Refold

@@ -32,6 +32,8 @@ from pipeline.replay.recount_batch import (
     payload_print,
     well_formed,
 )
+from pipeline.replay.recount_paid import FOR_EVER as _FOR_EVER
+from pipeline.replay.recount_paid import prices_paid
 
 Fact = tuple[int, str, str, Mapping[str, Json]]
 """(serial, id, kind, body) as the fact log has it."""
@@ -39,7 +41,6 @@ Fact = tuple[int, str, str, Mapping[str, Json]]
 _RECENT = 64
 Stretch = tuple[Instant, Instant, Mapping[str, frozenset[str]]]
 """Paid for from, to, and only under these values of dimensions (none: whatever they are)."""
-_FOR_EVER = 1 << 62
 
 
 @dataclass(slots=True)
@@ -61,6 +62,7 @@ class KnownFacts:
         """Return what a fact log says, read to its end."""
         known = cls()
         plans: dict[str, Mapping[str, Json]] = {}
+        zones: dict[str, str] = {}
         subscriptions: dict[str, Mapping[str, Json]] = {}
         for serial, fact_id, kind, body in facts:
             match kind:
@@ -83,22 +85,23 @@ class KnownFacts:
                     known.skipped.add((cast(int, body["partition"]), cast(int, body["offset"])))
                 case "plan":
                     plans[cast(str, body["id"])] = body
+                case "customer":
+                    zones[cast(str, body["id"])] = cast(str, body["time_zone"])
                 case "subscription":
                     subscriptions[cast(str, body["id"])] = body
         for body in subscriptions.values():
-            known._pay(body, plans[cast(str, body["plan"])])
+            customer = cast(str, body["customer"])
+            for stretch in prices_paid(body, plans, zones[customer]):
+                known._pay(customer, *stretch)
         return known
 
-    def _pay(self, subscription: Mapping[str, Json], plan: Mapping[str, Json]) -> None:
-        end = subscription["end"]
-        for price in cast(list[Mapping[str, Json]], plan["prices"]):
-            if price["meter"] is None:
-                continue
+    def _pay(self, customer: str, start: Instant, end: Instant, price: Mapping[str, Json]) -> None:
+        if price["meter"] is not None:
             meter = cast(str, price["meter"])
             edge = self.meters[meter][1]
-            first = -(-parse_instant(subscription["start"]) // edge) * edge
-            last = _FOR_EVER if end is None else -(-parse_instant(end) // edge) * edge
-            who = cast(str, subscription["customer"]), meter
+            first = -(-start // edge) * edge
+            last = _FOR_EVER if end == _FOR_EVER else -(-end // edge) * edge
+            who = customer, meter
             chosen = cast(dict[str, list[str]], price.get("filter") or {})
             where = {name: frozenset(values) for name, values in chosen.items()}
             self.paid.setdefault(who, []).append((first, last, where))

@@ -17,6 +17,7 @@ from pipeline.catalog.matches import EventPlace
 from pipeline.core.calendar import SECOND, Instant
 from pipeline.core.errors import ServerFailed
 from pipeline.dedupe.sequences import SequenceState
+from pipeline.invoice.fees import Reach
 from pipeline.invoice.usage import UsagePart
 from pipeline.meter.slices import Minus
 from pipeline.meter.ticks import Tick
@@ -68,7 +69,7 @@ class Tables:
     dirty: dict[str, int] = field(default_factory=dict)
     """The partition of each marked payer, in the order in which they were first marked."""
     drafts: dict[str, Draft] = field(default_factory=dict)
-    carried: dict[tuple[str, str, str, str], Instant] = field(default_factory=dict)
+    carried: dict[tuple[str, str, str, str], Reach] = field(default_factory=dict)
     prepared: dict[tuple[str, str, Instant, str, int], Prepared] = field(default_factory=dict)
     documents: dict[tuple[str, int], Document] = field(default_factory=dict)
     pauses: dict[int, Pause] = field(default_factory=dict)

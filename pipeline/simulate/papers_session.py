@@ -12,6 +12,7 @@ from pipeline.book.booking import Cut
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
+from pipeline.invoice.fees import Reach
 from pipeline.invoice.settling import added
 from pipeline.ledger.seal import FIRST_SEAL, Sealed
 from pipeline.simulate.books_session import BookSession, insert
@@ -66,7 +67,7 @@ class WorkerSession(BookSession):
         return Cut(payer, currency, instant, serial), partition
 
     def save_prepared(
-        self, cut: Cut, documents: Iterable[Prepared], reached: Mapping[tuple[str, str], Instant]
+        self, cut: Cut, documents: Iterable[Prepared], reached: Mapping[tuple[str, str], Reach]
     ) -> None:
         """Keep what was composed at a cut, and how far it bills."""
         made = list(documents)
@@ -75,20 +76,19 @@ class WorkerSession(BookSession):
         for each in made:
             key = (each.payer, each.currency, each.instant, each.kind, each.ordinal)
             insert(self.tables.prepared, key, each)
-        for source, until in reached.items():
-            of = (cut.payer, cut.currency, *source)
-            self.tables.carried[of] = max(until, self.tables.carried.get(of, until))
+        for source, reach in reached.items():
+            self.tables.carried[cut.payer, cut.currency, *source] = reach
         where = (cut.payer, cut.currency, cut.instant)
         self.tables.cuts[where] = replace(self.tables.cuts[where], prepared=True)
 
     def carried_by(
         self, payers: Sequence[str]
-    ) -> dict[tuple[str, str], dict[tuple[str, str], Instant]]:
+    ) -> dict[tuple[str, str], dict[tuple[str, str], Reach]]:
         """Return what documents carry, prepared ones too, by (payer, currency)."""
-        found: dict[tuple[str, str], dict[tuple[str, str], Instant]] = {}
-        for (payer, currency, *source), until in self.tables.carried.items():
+        found: dict[tuple[str, str], dict[tuple[str, str], Reach]] = {}
+        for (payer, currency, *source), reach in self.tables.carried.items():
             if payer in payers:
-                found.setdefault((payer, currency), {})[source[0], source[1]] = until
+                found.setdefault((payer, currency), {})[source[0], source[1]] = reach
         return found
 
     def closings_cut(

@@ -20,16 +20,9 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
-from pipeline.invoice.compose import (
-    Carried,
-    Composed,
-    PlannedLine,
-    compose,
-    planned_lines,
-    requests_of,
-    with_lines,
-)
+from pipeline.invoice.compose import Composed, compose
 from pipeline.invoice.issues import held_up
+from pipeline.invoice.planned import Carried, PlannedLine, planned_lines, requests_of, with_lines
 from pipeline.invoice.published import DraftPosition
 from pipeline.invoice.settling import settle
 from pipeline.invoice.usage import UsageRequest
@@ -102,14 +95,17 @@ class Finalizer:
             cut, partition = taken
             passed = self.store.tick_passed(partition, cut.serial)
             catalog = self.known.catalog(passed.tick.fact_position)
-            lines = self._lines(catalog, cut)
+            carried = self.store.carried_by([cut.payer]).get((cut.payer, cut.currency), {})
+            lines = planned_lines(catalog, cut.payer, cut.currency, cut.instant, carried)
             usage = self.store.read_usage(requests_of(lines), cut.serial)
             composed = compose(catalog, cut.payer, cut.currency, cut.instant, lines, usage)
             if any(document.issues for document in composed):
                 self._hold_up(cut, partition, passed, composed)
                 return True
             documents = self._prepared(cut, partition, passed, lines, composed)
-            self.store.save_prepared(cut, documents, with_lines({}, lines))
+            reached = with_lines(carried, lines)
+            news = {key: reach for key, reach in reached.items() if carried.get(key) != reach}
+            self.store.save_prepared(cut, documents, news)
             return True
 
     def _hold_up(
@@ -165,10 +161,6 @@ class Finalizer:
             )
             for document in composed
         ]
-
-    def _lines(self, catalog: Catalog, cut: Cut) -> Sequence[PlannedLine]:
-        carried = self.store.carried_by([cut.payer]).get((cut.payer, cut.currency))
-        return planned_lines(catalog, cut.payer, cut.currency, cut.instant, carried)
 
     def _cut_before(self, partition: int, cut: Cut) -> tuple[int, Counts]:
         """Return offset and counts at the payer's cut before this one (the log's start: none)."""

@@ -13,7 +13,7 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.facts import Skips
 from pipeline.core.calendar import parse_instant
 from pipeline.core.identity import partition_of
-from pipeline.invoice.compose import Carried, carried_by_all
+from pipeline.invoice.planned import Carried, carried_by_all
 from pipeline.ledger.seal import chain_faults
 from pipeline.meter.meters import Grain
 from pipeline.meter.place import Place, digest_of

@@ -13,7 +13,8 @@ from laws.test_slices_booking import Sent, booked, documents, lines_of, stories
 from pipeline.book.booking import Cursor
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json
-from pipeline.invoice.compose import carried_by_all, compose, planned_lines
+from pipeline.invoice.compose import compose
+from pipeline.invoice.planned import carried_by_all, planned_lines
 from pipeline.ledger.seal import content_bytes
 from pipeline.stores.postgres.books import Anchor, Books, Flush
 from pipeline.stores.postgres.connection import Connection

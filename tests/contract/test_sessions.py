@@ -41,6 +41,7 @@ from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
 from pipeline.dedupe.sequences import Remembered
 from pipeline.embedded import Servers
+from pipeline.invoice.fees import Fee, Reach
 from pipeline.invoice.published import DraftPosition
 from pipeline.invoice.usage import UsageRequest
 from pipeline.meter.meters import Grain
@@ -572,6 +573,14 @@ def prepared(cut: Cut) -> Prepared:
     return Prepared(*place, cut.serial, content, {})
 
 
+def reach(until: Instant) -> Reach:
+    """All up to an instant, and a fee of the minute behind it."""
+    discount: dict[str, Json] = {"type": "percentage", "percent": "10", "amount_minor": 50}
+    card: dict[str, Json] = {"plan": "p", "price": {"type": "flat", "amount": "5"}}
+    fee = Fee(until, until + MINUTE, "Fee", "1", "5", 500, (discount,), card)
+    return Reach(until, until, (fee,))
+
+
 def test_cuts_are_taken_in_order_and_once(side: Side) -> None:
     session = cuts_saved(side)
     taken = []
@@ -581,11 +590,11 @@ def test_cuts_are_taken_in_order_and_once(side: Side) -> None:
             if found is None:
                 break
             taken.append((found[0].payer, found[0].instant))
-            reached = {("s", "fee"): found[0].instant}
+            reached = {("s", "fee"): reach(found[0].instant)}
             session.save_prepared(found[0], [prepared(found[0])], reached)
 
     assert taken == [("acme", T0 + 1), ("acme", T0 + 2), ("globex", T0)]
-    assert session.carried_by(["acme"]) == {("acme", "EUR"): {("s", "fee"): T0 + 2}}
+    assert session.carried_by(["acme"]) == {("acme", "EUR"): {("s", "fee"): reach(T0 + 2)}}
     assert session.unprepared_cuts(["acme", "globex"]) == {}
 
 
@@ -594,7 +603,7 @@ def test_a_cut_whose_preparing_failed_is_taken_again(side: Side) -> None:
     with suppress(LookupError), session.transaction():
         found = session.take_cut([])
         assert found is not None
-        session.save_prepared(found[0], [prepared(found[0])], {("s", "fee"): T0})
+        session.save_prepared(found[0], [prepared(found[0])], {("s", "fee"): reach(T0)})
         raise LookupError
 
     assert session.issuers_waiting() == []

@@ -29,7 +29,8 @@ from pipeline.collect.letters import DeadLetter, Refusal
 from pipeline.core.calendar import DAY
 from pipeline.core.errors import Code, Rejection
 from pipeline.core.identity import Json
-from pipeline.invoice.compose import compose, planned_lines
+from pipeline.invoice.compose import compose
+from pipeline.invoice.planned import planned_lines
 from pipeline.ledger.seal import FIRST_SEAL, Issue, PartitionEvidence, evidence_json
 from pipeline.meter.slices import Slice
 from pipeline.meter.ticks import Tick

@@ -30,7 +30,8 @@ from builders import (
 from pipeline.collect.event import UsageEvent
 from pipeline.core.calendar import SECOND
 from pipeline.core.identity import Json
-from pipeline.invoice.compose import Carried, compose, planned_lines, requests_of, with_lines
+from pipeline.invoice.compose import compose
+from pipeline.invoice.planned import Carried, planned_lines, requests_of, with_lines
 from pipeline.meter.ticks import Tick
 
 HALF_A_DAY = 12 * 3600 * SECOND

@@ -29,8 +29,8 @@ from builders import (
 from pipeline.book.booking import Cut
 from pipeline.catalog.catalog import Catalog, FactLog
 from pipeline.catalog.cuts import CutSchedule
-from pipeline.catalog.documents import Subscription
 from pipeline.catalog.periods import periods
+from pipeline.catalog.subscriptions import Subscription
 from pipeline.core.calendar import DAY, SECOND, Instant, cycle_edge, instant_text
 from pipeline.meter.slices import Counts, Slice
 from pipeline.meter.ticks import Tick

@@ -15,7 +15,8 @@ from pipeline.catalog.changes import Changes, changes
 from pipeline.catalog.sheet import Sheet, parse_sheet
 from pipeline.collect.event import UsageEvent
 from pipeline.core.quantity import mantissa_scale
-from pipeline.invoice.compose import compose, planned_lines
+from pipeline.invoice.compose import compose
+from pipeline.invoice.planned import planned_lines
 from pipeline.invoice.usage import UsagePart, Used
 from pipeline.meter.points import UsagePoint
 from price_oracle import CATALOG, PRICES

@@ -43,7 +43,8 @@ from pipeline.core.calendar import DAY, Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json, partition_of
 from pipeline.core.quantity import quantity_text
-from pipeline.invoice.compose import Carried, carried_by_all, compose, planned_lines
+from pipeline.invoice.compose import compose
+from pipeline.invoice.planned import Carried, carried_by_all, planned_lines
 from pipeline.invoice.usage import UsagePart
 from pipeline.ledger.seal import content_bytes
 from pipeline.meter.slices import Slice

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from builders import catalog_of, customer_of, instant, issuer_of, log_of, meter_of, rules_of
 from laws.test_rate_laws import all_prices, decimals, rated, requests
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.documents import Plan, PlanPrice, Subscription
+from pipeline.catalog.documents import Plan, PlanPrice
+from pipeline.catalog.subscriptions import Subscription
 from pipeline.core.calendar import Duration
 from pipeline.core.identity import Json, canonical
-from pipeline.invoice.compose import compose, planned_lines
+from pipeline.invoice.compose import compose
+from pipeline.invoice.planned import planned_lines
 from pipeline.invoice.usage import Usage
 from pipeline.meter.points import UsagePoint
 from pipeline.meter.scope import Scope

@@ -27,7 +27,8 @@ from builders import (
 from pipeline.catalog.catalog import Catalog
 from pipeline.core.calendar import instant_text
 from pipeline.core.identity import Json
-from pipeline.invoice.compose import carried_by_all, compose, planned_lines, requests_of
+from pipeline.invoice.compose import compose
+from pipeline.invoice.planned import carried_by_all, planned_lines, requests_of
 from pipeline.invoice.usage import UsagePart, UsageRequest
 from pipeline.replay.coverage import covered_stretches
 from rooms.test_sheet_changes import Desk

@@ -21,8 +21,9 @@ from builders import (
     subscription_of,
 )
 from pipeline.catalog.catalog import Catalog, extend
-from pipeline.catalog.documents import Customer, Issuer, Rules, Subscription
+from pipeline.catalog.documents import Customer, Issuer, Rules
 from pipeline.catalog.facts import FactKind, NewFact
+from pipeline.catalog.subscriptions import Subscription
 from pipeline.core.calendar import SECOND, Duration, parse_instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.meter.meters import Aggregation, Meter

@@ -11,9 +11,9 @@ from pipeline.catalog.facts import Fact
 from pipeline.catalog.planning import as_written, differences, touched, unchanged_count
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import partition_of
-from pipeline.invoice.compose import Carried
 from pipeline.invoice.drafts import Closing
 from pipeline.invoice.effect import Effect, effects, sums
+from pipeline.invoice.planned import Carried
 from pipeline.invoice.usage import UsagePart, UsageRequest, Used
 from pipeline.meter.slices import Counts
 from pipeline.meter.ticks import Tick

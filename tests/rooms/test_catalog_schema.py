@@ -10,6 +10,7 @@ from hypothesis import given
 
 from json_schema import faults
 from pipeline.catalog import shape
+from pipeline.catalog.card_shapes import PRICES
 from pipeline.catalog.sheet import parse_sheet
 from pipeline.catalog.yaml import as_json, compose
 from pipeline.rate import (
@@ -82,12 +83,12 @@ def test_what_an_editor_underlines(old: str, new: str, fault: str) -> None:
 
 
 def test_every_price_has_a_shape() -> None:
-    assert set(shape.PRICES) == set(MODELS)
+    assert set(PRICES) == set(MODELS)
 
 
-@pytest.mark.parametrize("name", shape.PRICES)
+@pytest.mark.parametrize("name", PRICES)
 def test_a_price_has_the_keys_that_its_model_reads(name: str) -> None:
-    assert set(shape.PRICES[name].keys) == import_module(f"pipeline.rate.{name}").KEYS
+    assert set(PRICES[name].keys) == import_module(f"pipeline.rate.{name}").KEYS
 
 
 @pytest.mark.parametrize(
@@ -104,6 +105,6 @@ def test_a_price_has_the_keys_that_its_model_reads(name: str) -> None:
     ],
 )
 def test_decimals_are_strings_with_a_pattern(text: str, fine: bool) -> None:
-    price = shape.PRICES["unit"].schema()
+    price = PRICES["unit"].schema()
 
     assert (not [*faults(price, {"type": "unit", "unit_amount": text})]) is fine

@@ -23,7 +23,7 @@ from pipeline.book.booking import Cut, TickPassed
 from pipeline.catalog.facts import Fact
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json
-from pipeline.invoice.compose import Carried
+from pipeline.invoice.planned import Carried
 from pipeline.invoice.usage import UsagePart, UsageRequest, Used
 from pipeline.meter.slices import Counts
 from pipeline.meter.ticks import Tick

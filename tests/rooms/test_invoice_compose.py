@@ -24,16 +24,12 @@ from builders import (
 from pipeline.catalog.catalog import Catalog
 from pipeline.core.calendar import EARLIEST, instant_text
 from pipeline.core.identity import Json
-from pipeline.invoice.compose import (
-    Composed,
-    carried_by_all,
-    compose,
-    planned_lines,
-    with_lines,
-)
+from pipeline.invoice.compose import Composed, compose
 from pipeline.invoice.drafts import open_closings
+from pipeline.invoice.fees import Reach
 from pipeline.invoice.issues import Severity
 from pipeline.invoice.lines import LineKey
+from pipeline.invoice.planned import Carried, carried_by_all, planned_lines, with_lines
 from pipeline.invoice.usage import UsagePart, UsageRequest
 from pipeline.meter.meters import Grain
 from pipeline.meter.points import UsagePoint
@@ -66,7 +62,7 @@ def catalog(*more: Decision) -> Catalog:
 
 def planned(books: Catalog, until: str, **carried: str) -> list[tuple[str, str, str]]:
     """The lines of acme in euros: source, from, to."""
-    reached = {("s", price): instant(end) for price, end in carried.items()}
+    reached = {("s", price): Reach(instant(end)) for price, end in carried.items()}
     return [
         (line.key.source_id, day(line.served.period.start), day(line.served.period.end))
         for line in planned_lines(books, "acme", "EUR", instant(until), reached)
@@ -252,9 +248,9 @@ def test_ids_tell_lines_apart_whatever_their_names() -> None:
 
     assert len(ids) == 2 * (2 + 2 + 2) + 2 == len(set(map(str, ids)))
     assert carried_by_all([document.content]) == {
-        **{("a", price): instant(MAR) for price in ("c", "b/c")},
-        **{("a/b", price): instant(MAR) for price in ("c", "b/c")},
-        **{("s", price): instant(MAR) for price in ("per-call", "seat")},
+        **{("a", price): Reach(instant(MAR)) for price in ("c", "b/c")},
+        **{("a/b", price): Reach(instant(MAR)) for price in ("c", "b/c")},
+        **{("s", price): Reach(instant(MAR)) for price in ("per-call", "seat")},
     }
 
 
@@ -268,11 +264,12 @@ def test_the_key_of_a_line_is_read_back_from_its_document() -> None:
 
 def test_what_is_carried_is_how_far_not_which() -> None:
     lines = planned_lines(catalog(SUBSCRIBED), "acme", "EUR", instant(MAR))
-    reached = {("s", "per-call"): instant(MAR), ("s", "seat"): instant(MAR)}
+    reached = {("s", "per-call"): Reach(instant(MAR)), ("s", "seat"): Reach(instant(MAR))}
 
     assert with_lines({}, lines) == reached
-    assert with_lines({("s", "seat"): instant(APR)}, lines)["s", "seat"] == instant(APR)
-    assert with_lines({("t", "x"): 5}, []) == {("t", "x"): 5}
+    further: Carried = {("s", "seat"): Reach(instant(APR))}
+    assert with_lines(further, lines)["s", "seat"] == Reach(instant(APR))
+    assert with_lines({("t", "x"): Reach(5)}, []) == {("t", "x"): Reach(5)}
 
 
 def test_a_quantity_without_a_price_is_an_issue_and_the_other_lines_stand() -> None:
@@ -401,7 +398,7 @@ def test_where_nothing_was_used_there_is_one_line_so_that_the_period_is_carried(
     document = grouped(of(9, model="big", region="asia"))
 
     assert [line["quantity"] for line in lines_of(document)] == ["0"]
-    assert carried_by_all([document.content]) == {("s", "tokens"): instant(FEB)}
+    assert carried_by_all([document.content]) == {("s", "tokens"): Reach(instant(FEB))}
 
 
 def test_a_level_holds_from_before_the_period() -> None:

@@ -22,8 +22,9 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.cuts import CutSchedule
 from pipeline.core.calendar import instant_text
 from pipeline.core.identity import Json
-from pipeline.invoice.compose import carried_by_all, compose, planned_lines
+from pipeline.invoice.compose import compose
 from pipeline.invoice.drafts import open_closings
+from pipeline.invoice.planned import carried_by_all, planned_lines
 from pipeline.invoice.usage import UsagePart
 from pipeline.meter.ticks import Tick
 

@@ -15,10 +15,11 @@ from builders import (
     price_of,
     subscription_of,
 )
+from pipeline.catalog.legs import FOR_EVER
 from pipeline.core.identity import Json
 from pipeline.invoice.usage import UsageRequest, disjoint
 from pipeline.meter.scope import EVERYTHING, Scope
-from pipeline.replay.coverage import FOR_EVER, covered_stretches
+from pipeline.replay.coverage import covered_stretches
 
 JAN, FEB, MAR = ("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z")
 EU = Scope(where=(("region", ("eu",)),))

@@ -236,7 +236,7 @@ def test_an_end_moves_both_ways_and_goes(desk: Desk) -> None:
 
 
 NEW_PLAN = "make a new plan"
-NEW_SUBSCRIPTION = "only its end can: end it and make a new one"
+NEW_SUBSCRIPTION = "end it and make a new one"
 REFUSED = [
     (
         [("aggregation: sum", "aggregation: max")],
@@ -286,17 +286,17 @@ REFUSED = [
     (
         [("customer: acme", "customer: acme-2"), ("id: acme\n", "id: acme-2\n")],
         "line 33: subscriptions[0].customer: the customer of acme-1 cannot change from acme to"
-        f" acme-2, {NEW_SUBSCRIPTION}",
+        f" acme-2: {NEW_SUBSCRIPTION}",
     ),
     (
         [("plan: standard", "plan: premium"), ("id: standard", "id: premium")],
         "line 34: subscriptions[0].plan: the plan of acme-1 cannot change from standard to"
-        f" premium, {NEW_SUBSCRIPTION}",
+        " premium: put it under changes",
     ),
     (
         [("2026-11-01", "2026-10-01")],
         "line 35: subscriptions[0].start: the start of acme-1 cannot change from"
-        f" 2026-11-01T00:00:00Z to 2026-10-01T00:00:00Z, {NEW_SUBSCRIPTION}",
+        f" 2026-11-01T00:00:00Z to 2026-10-01T00:00:00Z: {NEW_SUBSCRIPTION}",
     ),
     (
         [("id: acme-1", "id: acme-2"), ("customer: acme", "customer: acne")],

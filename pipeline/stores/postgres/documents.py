@@ -13,7 +13,8 @@ from typing import Any, cast
 from pipeline.book.booking import Cut
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json, canonical
-from pipeline.invoice.compose import Carried
+from pipeline.invoice.fees import Reach
+from pipeline.invoice.planned import Carried
 from pipeline.invoice.settling import taken_by
 from pipeline.ledger.seal import FIRST_SEAL, Sealed
 from pipeline.stores.postgres.connection import Connection, one
@@ -109,10 +110,13 @@ def save_prepared(
         )
     with connection.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO carried (payer, currency, subscription, price, until_us)"
-            " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (payer, currency, subscription, price)"
-            " DO UPDATE SET until_us = greatest(carried.until_us, excluded.until_us)",
-            [(cut.payer, cut.currency, *source, until) for source, until in reached.items()],
+            "INSERT INTO carried (payer, currency, subscription, price, until_us, ahead)"
+            " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (payer, currency, subscription, price)"
+            " DO UPDATE SET until_us = excluded.until_us, ahead = excluded.ahead",
+            [
+                (cut.payer, cut.currency, *source, reach.until, _ahead(reach))
+                for source, reach in reached.items()
+            ],
         )
     connection.execute(
         "UPDATE cut SET prepared = true WHERE payer = %s AND currency = %s AND instant_us = %s",
@@ -122,16 +126,23 @@ def save_prepared(
 
 def carried_by(
     connection: Connection, payers: Sequence[str]
-) -> dict[tuple[str, str], dict[tuple[str, str], Instant]]:
+) -> dict[tuple[str, str], dict[tuple[str, str], Reach]]:
     """Return what documents carry, prepared ones too, by (payer, currency)."""
     rows = connection.execute(
-        "SELECT payer, currency, subscription, price, until_us FROM carried WHERE payer = ANY(%s)",
+        "SELECT payer, currency, subscription, price, until_us, ahead FROM carried"
+        " WHERE payer = ANY(%s)",
         [list(payers)],
     )
-    found: dict[tuple[str, str], dict[tuple[str, str], Instant]] = {}
-    for payer, currency, subscription, price, until in rows:
-        found.setdefault((payer, currency), {})[subscription, price] = until
+    found: dict[tuple[str, str], dict[tuple[str, str], Reach]] = {}
+    for payer, currency, subscription, price, until, ahead in rows:
+        reach = Reach.of_json(until, None if ahead is None else json.loads(ahead))
+        found.setdefault((payer, currency), {})[subscription, price] = reach
     return found
+
+
+def _ahead(reach: Reach) -> str | None:
+    told = reach.json()
+    return None if told is None else canonical(told).decode()
 
 
 def closings_cut(

@@ -1,0 +1,275 @@
+"""Fees: what a flat price comes to for a stretch of time, and what was billed of it ahead.
+
+Owns: rating a fee, and the difference between what is due and what was billed in advance: credits
+for time that is not served, charges for what is served instead.
+Does not own: which stretches are served (catalog/legs.py), lines (lines.py).
+Law: what was billed of a fee, less its credits, is what its stretches come to, each rounded once;
+a credit is never above what was billed; a change and its undoing cost nothing.
+
+A fee that was billed to the end of its period is held against what is due of that period until
+the period after the next begins. Whatever changes later is a correction.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from fractions import Fraction
+from typing import TypeAlias, cast
+
+from pipeline.catalog.documents import PlanPrice
+from pipeline.catalog.periods import ServicePeriod
+from pipeline.core.calendar import Instant, instant_text, parse_instant
+from pipeline.core.identity import Json, canonical
+from pipeline.core.money import minor_digits
+from pipeline.core.quantity import exact, quantity_text
+from pipeline.rate import (
+    Discount,
+    Fault,
+    FixedDiscount,
+    FlatPrice,
+    PercentageDiscount,
+    RatingInput,
+    Reduction,
+    rate,
+)
+
+Record: TypeAlias = Mapping[str, Json]
+
+
+class Reason(Enum):
+    """Why a fee is billed besides its period's own line; stands on the line."""
+
+    UNUSED = "unused"
+    """Billed in advance, and not served: a credit."""
+    EXTENDED = "extended"
+    """Served for longer than was billed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fee:
+    """A fee for [start, end): as it is due, as it was billed, or the difference of two.
+
+    `discounts` and `card` are those of the line; amounts are before discounts.
+    """
+
+    start: Instant
+    end: Instant
+    name: str
+    quantity: str
+    unit_amount: str
+    amount_minor: int
+    discounts: tuple[Record, ...]
+    card: Record
+
+    @property
+    def discount_minor(self) -> int:
+        """What all its discounts took off."""
+        return sum(cast(int, each["amount_minor"]) for each in self.discounts)
+
+    @property
+    def kind(self) -> bytes:
+        """What two fees have in common that differ in time alone."""
+        return canonical(dict(self.card))
+
+    def plus(self, other: "Fee", sign: int = 1) -> "Fee":
+        """Return it with amount and discounts of another added, or taken off (-1)."""
+        sums = {_taker(each): dict(each, amount_minor=0) for each in self.discounts}
+        sums |= {_taker(each): dict(each, amount_minor=0) for each in other.discounts}
+        for factor, discounts in ((1, self.discounts), (sign, other.discounts)):
+            for each in discounts:
+                told = sums[_taker(each)]
+                minor = cast(int, told["amount_minor"]) + factor * cast(int, each["amount_minor"])
+                told["amount_minor"] = minor
+        return replace(
+            self,
+            amount_minor=self.amount_minor + sign * other.amount_minor,
+            discounts=tuple(each for each in sums.values() if each["amount_minor"]),
+        )
+
+    def credited(self, start: Instant, left: "Fee | None") -> "Fee":
+        """Return the credit for [start, its end), where `left` is what is due of it."""
+        kept = left or replace(self, amount_minor=0, discounts=())
+        back = kept.plus(self, -1)
+        return replace(back, start=start, end=self.end, quantity=_negative(self.quantity))
+
+    def json(self) -> dict[str, Json]:
+        """Return it as it is kept."""
+        return {
+            "start": instant_text(self.start),
+            "end": instant_text(self.end),
+            "name": self.name,
+            "quantity": self.quantity,
+            "unit_amount": self.unit_amount,
+            "amount_minor": self.amount_minor,
+            "discounts": [dict(each) for each in self.discounts],
+            "card": dict(self.card),
+        }
+
+    @classmethod
+    def of_json(cls, kept: Record) -> "Fee":
+        """Return a fee that was kept."""
+        return cls(
+            parse_instant(kept["start"]),
+            parse_instant(kept["end"]),
+            str(kept["name"]),
+            str(kept["quantity"]),
+            str(kept["unit_amount"]),
+            cast(int, kept["amount_minor"]),
+            tuple(cast(list[Record], kept["discounts"])),
+            cast(Record, kept["card"]),
+        )
+
+    @classmethod
+    def of_line(cls, line: Record) -> "Fee":
+        """Return what a line bills."""
+        return cls(
+            parse_instant(line["period_start"]),
+            parse_instant(line["period_end"]),
+            str(line["name"]),
+            str(line["quantity"]),
+            str(line["unit_amount"]),
+            cast(int, line["subtotal_minor"]),
+            tuple(cast(list[Record], line["discounts"])),
+            cast(Record, line["rate_card"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far a price of a subscription was billed: all before `until`, and fees ahead of it.
+
+    `opened`: where the last period began that was billed in advance.
+    """
+
+    until: Instant = 0
+    opened: Instant = 0
+    ahead: tuple[Fee, ...] = ()
+
+    def json(self) -> Json:
+        """Return the fees ahead as they are kept; null where there are none."""
+        if not self.ahead:
+            return None
+        return {"opened": instant_text(self.opened), "fees": [fee.json() for fee in self.ahead]}
+
+    @classmethod
+    def of_json(cls, until: Instant, kept: Json) -> "Reach":
+        """Return what was kept beside `until`."""
+        if kept is None:
+            return cls(until)
+        told = cast(Record, kept)
+        fees = cast(list[Record], told["fees"])
+        return cls(until, parse_instant(told["opened"]), tuple(map(Fee.of_json, fees)))
+
+    @property
+    def end(self) -> Instant:
+        """The end of all that was billed."""
+        return max(self.until, *(fee.end for fee in self.ahead)) if self.ahead else self.until
+
+    def served(self, end: Instant) -> "Reach":
+        """Return it once all up to `end` is billed in arrears."""
+        return replace(self, until=max(self.until, end))
+
+    def billed(self, fees: Iterable[tuple[Reason | None, Fee]]) -> "Reach":
+        """Return it once the lines of one document bill fees ahead, and give some back."""
+        ahead = {fee.start: fee for fee in self.ahead}
+        told = list(fees)
+        for _, given in (each for each in told if each[0] is Reason.UNUSED):
+            fee = next((f for f in ahead.values() if f.end == given.end), None)
+            if fee is not None and fee.start < given.start:
+                ahead[fee.start] = replace(fee.plus(given), end=given.start)
+            elif fee is not None:
+                del ahead[fee.start]
+        for _, more in (each for each in told if each[0] is Reason.EXTENDED):
+            fee = next((f for f in ahead.values() if f.end == more.start), None)
+            if fee is not None:
+                ahead[fee.start] = replace(fee.plus(more), end=more.end)
+        until, opened = self.until, self.opened
+        new = [fee for reason, fee in told if reason is None]
+        begun = min((fee.start for fee in new if fee.start >= self.end), default=None)
+        if begun is not None:
+            until, opened = max(until, opened), begun
+        ahead |= {fee.start: fee for fee in new}
+        kept = sorted((fee for fee in ahead.values() if fee.end > until), key=lambda f: f.start)
+        return Reach(until, opened, tuple(kept))
+
+
+NOWHERE = Reach()
+
+
+def due_fee(
+    served: ServicePeriod, card: PlanPrice, told: Record, currency: str, taken: dict[Reduction, int]
+) -> Fee | Fault:
+    """Return what a card of a flat price comes to for a part of a period.
+
+    `taken`: what fixed discounts took off earlier parts of the period; the rest of them is taken
+    here, for they count once a period.
+    """
+    share = Fraction(served.period.end - served.period.start, served.cycle.end - served.cycle.start)
+    scale, reductions = 10 ** minor_digits(currency), card.terms.reductions(served.index)
+    asked = RatingInput(
+        currency,
+        card.price,
+        card.terms.quantity,
+        proration=None if share == 1 else share,
+        discounts=tuple(_left(each, Fraction(taken.get(each, 0), scale)) for each in reductions),
+    )
+    rated = rate(asked)
+    if isinstance(rated, Fault):
+        return rated
+    shares = rated.lines[0].shares if rated.lines else ()
+    for reduction, minor in zip(reductions, shares, strict=bool(shares)):
+        if reduction.is_fixed:
+            taken[reduction] = taken.get(reduction, 0) + minor
+    told_shares = zip(reductions, shares, strict=bool(shares))
+    unit = card.price.amount if isinstance(card.price, FlatPrice) else Fraction(0)
+    return Fee(
+        served.period.start,
+        served.period.end,
+        card.name,
+        quantity_text(card.terms.quantity),
+        quantity_text(unit),
+        sum(line.amount_minor for line in rated.lines),
+        tuple({**each.json(), "amount_minor": minor} for each, minor in told_shares if minor),
+        told,
+    )
+
+
+def _left(reduction: Reduction, taken: Fraction) -> Discount:
+    match reduction.discount:
+        case FixedDiscount(amount):
+            return FixedDiscount(max(Fraction(0), amount - taken))
+        case PercentageDiscount():
+            return reduction.discount
+
+
+def differences(
+    reach: Reach, due: Sequence[Fee], instant: Instant
+) -> list[tuple[Reason | None, Fee]]:
+    """Return what a document at `instant` bills, so that what was billed becomes what is due.
+
+    What begins behind the instant, and was billed otherwise, waits: it may be thought over.
+    """
+    wanted = {fee.start: fee for fee in due}
+    found: list[tuple[Reason | None, Fee]] = []
+    for fee in reach.ahead:
+        now = wanted.get(fee.start)
+        if now is None or now.kind != fee.kind:
+            found.append((Reason.UNUSED, fee.credited(fee.start, None)))
+            continue
+        del wanted[fee.start]
+        if now.end < fee.end:
+            found.append((Reason.UNUSED, fee.credited(now.end, now)))
+        elif now.end > fee.end:
+            found.append((Reason.EXTENDED, replace(now.plus(fee, -1), start=fee.end)))
+    found += [(None, fee) for fee in wanted.values()]
+    end = reach.end
+    return [each for each in found if not instant < each[1].start < end]
+
+
+def _taker(discount: Record) -> bytes:
+    """Return what took a discount."""
+    return canonical({**discount, "amount_minor": 0})
+
+
+def _negative(quantity: str) -> str:
+    return quantity_text(-exact(quantity))

@@ -1,0 +1,225 @@
+"""Planned: which lines a document of a payer has, before any usage is known.
+
+Owns: which prices of which periods fall due at a cut, and what of them earlier documents carry.
+Does not own: periods (catalog), what fees come to (fees.py), usage lines and totals (compose.py).
+Law: a price of a period is on one document; same facts, same documents before: same lines.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import cast
+
+from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.documents import PlanPrice, plan_price
+from pipeline.catalog.legs import Leg, legs
+from pipeline.catalog.periods import ServicePeriod, leg_periods
+from pipeline.core.calendar import Instant, Period, parse_instant, snap_up
+from pipeline.core.identity import Json
+from pipeline.invoice.fees import NOWHERE, Fee, Reach, Reason, differences, due_fee
+from pipeline.invoice.lines import Line, LineKey, card_told
+from pipeline.invoice.usage import UsageRequest
+from pipeline.rate import Fault, PaymentTerm, Position, Reduction, looks_at_events
+
+Carried = Mapping[tuple[str, str], Reach]
+"""How far (subscription, item) was billed: a payer's cuts are made in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLine:
+    """A line that a document will have: what it bills, and the usage it asks for.
+
+    Where a price changed within the period, `request` runs from the period's start to the end of
+    this line and `past` to its start: tiers carry over.
+    """
+
+    key: LineKey
+    served: ServicePeriod
+    card: PlanPrice
+    request: UsageRequest | None
+    past: UsageRequest | None = None
+    position: Position = Position.SINGLE
+    opens: bool = True
+    """Whether no earlier line is of the same price and period."""
+    fee: Fee | Fault | None = None
+    """What a flat price comes to, or why it cannot be rated."""
+    reason: Reason | None = None
+    """Why it is billed beside its period's own line."""
+
+    @property
+    def fee_ahead(self) -> Fee | None:
+        """The fee it bills in advance, if it does."""
+        return self.fee if self.card.in_advance and isinstance(self.fee, Fee) else None
+
+    @property
+    def is_credit(self) -> bool:
+        """Whether it gives back what was billed."""
+        return self.reason is Reason.UNUSED
+
+
+def planned_lines(
+    catalog: Catalog,
+    payer: str,
+    currency: str,
+    instant: Instant,
+    carried: Carried | None = None,
+) -> list[PlannedLine]:
+    """Return the lines of a payer that fall due at or before `instant` and nobody carries.
+
+    Where an end was moved after its period was billed, the rest of the period is a line.
+    """
+    found: list[PlannedLine] = []
+    for subscription in catalog.subscriptions_of(payer):
+        own = [leg for leg in legs(catalog, subscription) if leg.plan.currency == currency]
+        found += _of_subscription(catalog, own, instant, carried or {})
+    return sorted(found, key=lambda line: (line.served.plan.issuer, line.key, not line.is_credit))
+
+
+def _of_subscription(
+    catalog: Catalog, own: Sequence[Leg], instant: Instant, carried: Carried
+) -> Iterator[PlannedLine]:
+    ahead: dict[str, list[PlannedLine]] = {}
+    for leg in own:
+        for price in [] if leg.free else leg.prices:
+            item = leg.item(price)
+            reach = carried.get((leg.subscription.id, item), NOWHERE)
+            for served in leg_periods(leg, reach.until, instant + 1):
+                for line in _lines_of_price(catalog, served.since(reach.until), price):
+                    if line.fee_ahead is not None:
+                        ahead.setdefault(item, []).append(line)
+                    elif served.due <= instant:
+                        yield line
+    if own:
+        sold = own[0].subscription.id
+        given = {item for subscription, item in carried if subscription == sold}
+        for item in sorted(given | ahead.keys()):
+            reach = carried.get((sold, item), NOWHERE)
+            yield from _ahead(catalog, own, item, reach, ahead.get(item, ()), instant)
+
+
+def _ahead(
+    catalog: Catalog,
+    own: Sequence[Leg],
+    item: str,
+    reach: Reach,
+    lines: Sequence[PlannedLine],
+    instant: Instant,
+) -> Iterator[PlannedLine]:
+    """Yield the lines of one fee in advance: what is due less what was billed."""
+    due = [line.fee_ahead for line in lines if line.fee_ahead is not None]
+    for reason, fee in differences(reach, due, instant):
+        key, period = LineKey(own[0].subscription.id, item, fee.start), Period(fee.start, fee.end)
+        if reason is Reason.UNUSED:
+            card = plan_price({**fee.card, "name": fee.name})
+            leg = replace(own[0], plan=catalog.plans[cast(str, fee.card["plan"])])
+            served = ServicePeriod(leg, period, period, fee.start, 0)
+            yield PlannedLine(key, served, card, None, fee=fee, reason=reason)
+            continue
+        line = next(one for one in lines if one.served.period.end >= fee.end)
+        changed = fee.start < reach.end  # else it is due with its period
+        served = replace(line.served, period=period, due=fee.start if changed else line.served.due)
+        yield replace(line, key=key, served=served, fee=fee, reason=reason)
+
+
+def requests_of(lines: Iterable[PlannedLine]) -> list[UsageRequest]:
+    """Return the usage that lines ask for."""
+    asked = (request for line in lines for request in (line.request, line.past))
+    return [request for request in asked if request is not None]
+
+
+def _lines_of_price(catalog: Catalog, served: ServicePeriod, price: str) -> list[PlannedLine]:
+    """Return the lines of a price for one period: one for each of its revisions in force there."""
+    parts = _parts(served, price)
+    found = []
+    taken: dict[Reduction, int] = {}
+    for place, (part, card) in enumerate(parts):
+        key = LineKey(served.subscription.id, served.leg.item(price), part.period.start)
+        if card.meter is None:
+            own = replace(part, due=served.period.start) if card.in_advance else part
+            fee = due_fee(part, card, card_told(key, part, card), part.plan.currency, taken)
+            found.append(PlannedLine(key, own, card, None, opens=not place, fee=fee))
+            continue
+        start, end = parts[0][0].period.start, part.period.end
+        last = place == len(parts) - 1
+        past, position = None, Position.SINGLE
+        if looks_at_events(card.price):
+            start = part.period.start  # events have no past (rule 25): a new price counts anew
+            position = Position.SINGLE if last else Position.FIRST
+        elif len(parts) > 1:
+            position = Position.LAST if last else Position.MID if place else Position.FIRST
+            past = _request(catalog, served.part(start, part.period.start), card) if place else None
+        request = _request(catalog, served.part(start, end), card)
+        found.append(PlannedLine(key, part, card, request, past, position, opens=not place))
+    return found
+
+
+def _parts(served: ServicePeriod, price: str) -> list[tuple[ServicePeriod, PlanPrice]]:
+    """Return the parts of a period that a price is the same in, and what it is there."""
+    period, found = served.period, list[tuple[ServicePeriod, PlanPrice]]()
+    for since, until, card in served.leg.cards(price):
+        start, end = max(period.start, since), min(period.end, until or period.end)
+        if start >= end:
+            continue
+        if found and found[-1][1] == card and found[-1][0].period.end == start:
+            start = found.pop()[0].period.start
+        found.append((served.part(start, end), card))
+    return found
+
+
+Billed = tuple[LineKey, Instant, Reason | None, Fee | None]
+"""What one line bills, up to when; the fee where it was billed in advance."""
+
+
+def with_lines(carried: Carried, lines: Iterable[PlannedLine]) -> Carried:
+    """Return what is carried once the documents of one cut have these lines."""
+    billed = ((line.key, line.served.period.end, line.reason, line.fee_ahead) for line in lines)
+    return _with(carried, billed)
+
+
+def _with(carried: Carried, lines: Iterable[Billed]) -> Carried:
+    reached = dict(carried)
+    ahead: dict[tuple[str, str], list[tuple[Reason | None, Fee]]] = {}
+    for key, end, reason, fee in lines:
+        source = (key.subscription, key.price)
+        if fee is None:
+            reached[source] = reached.get(source, NOWHERE).served(end)
+        else:
+            ahead.setdefault(source, []).append((reason, fee))
+    for source, fees in ahead.items():
+        reached[source] = reached.get(source, NOWHERE).billed(fees)
+    return reached
+
+
+def _request(catalog: Catalog, served: ServicePeriod, card: PlanPrice) -> UsageRequest | None:
+    """Return the usage of a line: edges snap up to the meter's windows."""
+    if card.meter is None:
+        return None
+    meter = catalog.meters[card.meter]
+    return UsageRequest(
+        served.customer.id,
+        card.meter,
+        snap_up(served.period.start, meter.window_us),
+        snap_up(served.period.end, meter.window_us),
+        meter.grain,
+        card.scope,
+    )
+
+
+def carried_by_all(contents: Iterable[Mapping[str, Json]]) -> Carried:
+    """Return what issued documents of a payer and currency carry, from their first to their last.
+
+    Those of one cut stand beside each other.
+    """
+    carried: Carried = {}
+    for _, cut in groupby(contents, key=lambda content: content["cut_instant"]):
+        lines = (line for content in cut for line in cast(list[Line], content["lines"]))
+        carried = _with(carried, map(_billed, lines))
+    return carried
+
+
+def _billed(line: Line) -> Billed:
+    key, end = LineKey.of_line(line), parse_instant(line["period_end"])
+    if line["payment_term"] != PaymentTerm.IN_ADVANCE.value:
+        return key, end, None, None
+    reason = line["reason_code"]
+    return key, end, None if reason is None else Reason(reason), Fee.of_line(line)
