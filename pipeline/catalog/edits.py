@@ -12,8 +12,8 @@ from pipeline.catalog.agreements import agreement_faults
 from pipeline.catalog.cards import meter_faults
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.documents import Phase, Plan, PlanPrice
-from pipeline.catalog.legs import legs
-from pipeline.catalog.periods import last_closing
+from pipeline.catalog.legs import FOR_EVER, legs
+from pipeline.catalog.periods import closings, last_closing
 from pipeline.catalog.sheet import Sheet
 from pipeline.catalog.subscriptions import Subscription
 from pipeline.catalog.yaml import Problem
@@ -147,12 +147,30 @@ def _billed_faults(
     if before == after or not catalog.plans.keys() >= after.plans:
         return
     until = last_closing(catalog, before, passed)
-    if until is None or _told(catalog, before, until) == _told(catalog, after, until):
+    if until is None:
         return
     keys = ("anchor", "trial_end", "prices", "quantities", "changes", "pauses", "add_ons", "end")
     key = next(key for key in keys if getattr(before, key) != getattr(after, key))
-    told = f"{before.id} was billed up to {instant_text(until)}, and this would change what was"
-    yield key, f"{told}: leave all before that instant as it is in force"
+    if _told(catalog, before, until) != _told(catalog, after, until):
+        told = f"{before.id} was billed up to {instant_text(until)}, and this would change what was"
+        yield key, f"{told}: leave all before that instant as it is in force"
+    elif _paid_ahead(catalog, before, until) and not _closes_after(catalog, after, until):
+        told = (
+            f"{before.id} was billed ahead at {instant_text(until)}, and no document would follow"
+        )
+        yield key, f"{told} to give it back: choose an instant after that"
+
+
+def _paid_ahead(catalog: Catalog, subscription: Subscription, instant: Instant) -> bool:
+    return any(
+        leg.in_advance and leg.start <= instant < (leg.end or FOR_EVER)
+        for leg in legs(catalog, subscription)
+    )
+
+
+def _closes_after(catalog: Catalog, subscription: Subscription, instant: Instant) -> bool:
+    later = closings(catalog, subscription, instant, FOR_EVER)
+    return next((True for each in later if each > instant), False)
 
 
 def _told(catalog: Catalog, subscription: Subscription, until: Instant) -> list[object]:

@@ -149,15 +149,18 @@ def _phases(stay: Leg, time_zone: str) -> Iterator[Leg]:
 
 
 def _add_ons(catalog: Catalog, sold: Subscription, customer: Customer) -> Iterator[Leg]:
-    own = catalog.plans[sold.plan].cycle
+    first, zone = catalog.plans[sold.plan], customer.time_zone
+    trial = _trial_end(sold, first, zone)
     for add_on in sold.add_ons:
-        plan = catalog.plans[add_on.plan]
-        start, zone = max(add_on.start, sold.start), customer.time_zone
-        fixed = _anchor(sold, plan.cycle, start, zone)
+        plan, start, name = catalog.plans[add_on.plan], add_on.start, add_on.id
+        since = max(start, trial)
+        if start < since:
+            until = _earlier(since, add_on.end)
+            yield Leg(sold, customer, plan, start, until, start, start, free=True, add_on=name)
+        fixed = _anchor(sold, plan.cycle, since, zone)
         if fixed is None:
-            fixed = sold.start if plan.cycle == own else start
-        end = _earlier(add_on.end, sold.end)
-        stay = Leg(sold, customer, plan, start, end, fixed, start, add_on=add_on.id)
+            fixed = max(sold.start, trial) if plan.cycle == first.cycle else since
+        stay = Leg(sold, customer, plan, since, add_on.end, fixed, since, add_on=name)
         yield from _phases(stay, zone)
 
 

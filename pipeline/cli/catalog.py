@@ -14,6 +14,7 @@ from pipeline.bootstrap import TZDATA_VERSION
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.changes import Changes, changes
 from pipeline.catalog.checking import check
+from pipeline.catalog.cuts import horizon_at
 from pipeline.catalog.facts import Fact, NewFact
 from pipeline.catalog.fields import parse_moment
 from pipeline.catalog.history import KINDS, fact_json, in_force, known_at
@@ -89,7 +90,20 @@ def apply_sheet(around: Surroundings, sheet: Sheet, name: str, author: Author) -
 def _changes(connection: Connection, catalog: Catalog, sheet: Sheet) -> Changes | list[Problem]:
     commitments = [c for customer in catalog.customers.values() for c in customer.profile.values()]
     known = fact_store.personal_values(connection, commitments)
-    return changes(sheet, catalog, known, lambda: secrets.token_bytes(_SALT_BYTES), TZDATA_VERSION)
+    return changes(
+        sheet,
+        catalog,
+        known,
+        lambda: secrets.token_bytes(_SALT_BYTES),
+        TZDATA_VERSION,
+        _passed(connection, catalog),
+    )
+
+
+def _passed(connection: Connection, catalog: Catalog) -> Instant:
+    """Return up to when periods are cut."""
+    tick = fact_store.last_tick(connection)
+    return 0 if tick is None else horizon_at(catalog, tick)
 
 
 @app.command("apply")
@@ -130,8 +144,9 @@ def check_file(
     json: Annotated[bool, typer.Option("--json", help="Print the problems as JSON.")] = False,
 ) -> None:
     """Tell everything that is wrong with a catalog, each with line, path and how to mend it."""
-    text, catalog = _text(file), None if live is False else _in_force(needed=live is True)
-    _, problems = check(text, catalog)
+    text = _text(file)
+    catalog, passed = (None, 0) if live is False else _in_force(needed=live is True)
+    _, problems = check(text, catalog, passed)
     if json:
         told = [{"file": str(file), **asdict(problem)} for problem in problems]
         position = catalog.position if catalog else None
@@ -145,8 +160,10 @@ def check_file(
         raise CheckFailed(f"{file}: problems: {len(problems)}; mend them and check again")
 
 
-def _in_force(*, needed: bool) -> Catalog | None:
-    """Return the catalog at the head of the fact log; None where no stack runs or none is set up.
+def _in_force(*, needed: bool) -> tuple[Catalog | None, Instant]:
+    """Return the catalog at the head of the fact log, and up to when periods are cut.
+
+    None where no stack runs or none is set up.
 
     Raises:
         BadInput: it is needed, and no stack runs, or none is set up.
@@ -156,10 +173,11 @@ def _in_force(*, needed: bool) -> Catalog | None:
     if there is not None:
         with there.database.session("catalog check", owner=True) as session:
             if fact_store.has_log(session):
-                return extend(Catalog(), session.read_facts(0))
+                catalog = extend(Catalog(), session.read_facts(0))
+                return catalog, _passed(session, catalog)
     if needed:
         raise BadInput("--live: no stack runs here: start one (talea up) or name its servers")
-    return None
+    return None, 0
 
 
 @app.command("schema")

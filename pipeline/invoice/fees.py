@@ -167,7 +167,9 @@ class Reach:
 
     def served(self, end: Instant) -> "Reach":
         """Return it once all up to `end` is billed in arrears."""
-        return replace(self, until=max(self.until, end))
+        until = max(self.until, end)
+        ahead = tuple(fee for fee in self.ahead if fee.end > until)
+        return replace(self, until=until, ahead=ahead)
 
     def billed(self, fees: Iterable[tuple[Reason | None, Fee]]) -> "Reach":
         """Return it once the lines of one document bill fees ahead, and give some back."""

@@ -31,7 +31,7 @@ def prices_paid(
         if not any(first <= here < last for first, last in away):
             yield from _plan_prices(agreed, plans, (here, there, trial), zone)
     for add_on in _bodies(subscription, "add_ons"):
-        yield from _beside(add_on, plans[str(add_on["plan"])], away, end, zone)
+        yield from _beside(add_on, plans[str(add_on["plan"])], away, (trial, end), zone)
 
 
 def _plan_prices(
@@ -57,17 +57,18 @@ def _beside(
     add_on: Body,
     plan: Body,
     away: Sequence[tuple[Instant, Instant]],
-    end: Instant,
+    own: tuple[Instant, Instant],
     zone: str,
 ) -> Iterator[tuple[Instant, Instant, Body]]:
-    start, end = _when(add_on, "start"), min(end, _when(add_on, "end"))
-    stay = {"plan": "own"}
-    edges = {start, end, *(edge for edge, _ in _phases(stay, {"own": plan}, start, zone))}
+    trial, over = own
+    start, end = _when(add_on, "start"), min(over, _when(add_on, "end"))
+    stay, since = {"plan": "own"}, max(start, trial)
+    edges = {start, end, *(edge for edge, _ in _phases(stay, {"own": plan}, since, zone))}
     edges |= {edge for pair in away for edge in pair}
     for here, there in pairwise(sorted(edge for edge in edges if start <= edge <= end)):
         if not any(first <= here < last for first, last in away):
             told = [{**stay, "at": add_on["start"]}]
-            yield from _plan_prices(told, {"own": plan}, (here, there, start), zone)
+            yield from _plan_prices(told, {"own": plan}, (here, there, since), zone)
 
 
 def _phases(

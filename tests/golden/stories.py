@@ -27,6 +27,7 @@ from builders import (
     subscription_of,
     usage,
 )
+from pipeline.catalog.catalog import FactLog
 from pipeline.collect.event import UsageEvent
 from pipeline.core.calendar import SECOND
 from pipeline.core.identity import Json
@@ -39,37 +40,48 @@ HALF_A_DAY = 12 * 3600 * SECOND
 
 @dataclass(frozen=True)
 class Story:
-    """Facts, events (each with its id and time), and the tick that closes the period."""
+    """Facts, events (each with its id and time), and the tick that closes the period.
+
+    `later`: facts that are told on the way, each with its time.
+    """
 
     facts: Sequence[Decision]
     events: Sequence[UsageEvent]
     closed_at: str
+    later: Sequence[tuple[str, Decision]] = ()
 
     def told(self) -> dict[str, Json]:
         """The content of the one document that the closing tick cuts."""
-        facts = fact_log(log_of(), rules_of(), issuer_of(), *self.facts)
+        told_later = [decision for _, decision in self.later]
+        facts = fact_log(log_of(), rules_of(), issuer_of(), *self.facts, *told_later)
         line, books = Line(facts), Books(facts)
         end = instant(self.closed_at)
         start = min([event.time for event in self.events], default=end - HALF_A_DAY)
         edges = range(start - start % HALF_A_DAY, end, HALF_A_DAY)
-        line.commit(*(Tick(n, time, facts.head) for n, time in enumerate([*edges, end], 1)))
-        for serial, time in enumerate(edges, start=1):
-            line.tick(Tick(serial, time, facts.head))
+        ticks = [Tick(n, at, self._position(facts, at)) for n, at in enumerate([*edges, end], 1)]
+        line.commit(*ticks)
+        for tick, time in zip(ticks, edges, strict=False):
+            line.tick(tick)
             now = [e for e in self.events if time <= min(e.time, end - 1) < time + HALF_A_DAY]
             if now:
                 line.send(keyed(*now))
-        line.tick(Tick(len(edges) + 1, end, facts.head))
+        line.tick(ticks[-1])
         books.book(line.slices)
         *before, cut = books.cuts
-        catalog = facts.at(facts.head)
         carried: Carried = {}
         for each in before:
+            catalog = facts.at(ticks[each.serial - 1].fact_position)
             lines = planned_lines(catalog, each.payer, each.currency, each.instant, carried)
             carried = with_lines(carried, lines)
+        catalog = facts.at(facts.head)
         lines = planned_lines(catalog, cut.payer, cut.currency, cut.instant, carried)
         used = books.used(requests_of(lines), cut.serial)
         (document,) = compose(catalog, cut.payer, cut.currency, cut.instant, lines, used)
         return document.content
+
+    def _position(self, facts: FactLog, time: int) -> int:
+        """Return the facts known at a tick."""
+        return facts.head - sum(instant(told) > time for told, _ in self.later)
 
 
 def at(day: str, clock: str = "12:00:00") -> int:
@@ -317,3 +329,147 @@ PRICE_CHANGE = Story(
 # platform fee: half a month of 31.00, half a month of 62.00        = 15.50 + 31.00
 # support did not change, so it is one line                         =  5.00
 # total                                                               68.50 EUR
+
+_MARCH = "2026-03-01T00:00:00Z"
+_PRO = plan_of(
+    "pro",
+    price_of("seats", flat("24.80"), quantity="3", payment_term="in_advance"),
+    price_of("api-calls", per_unit("0.10"), "api-calls"),
+)
+
+SEATS = Story(
+    facts=[
+        meter_of("api-calls", unit="calls"),
+        _PRO,
+        customer_of("acme"),
+        subscription_of("sub-acme", "acme", "pro", _MARCH),
+    ],
+    later=[
+        (
+            "2026-03-12T00:00:00Z",
+            subscription_of(
+                "sub-acme",
+                "acme",
+                "pro",
+                _MARCH,
+                changes=[
+                    {"at": "2026-03-11T00:00:00Z", "quantities": {"seats": "5"}},
+                    {"at": "2026-03-21T12:00:00Z", "quantities": {"seats": "4"}},
+                ],
+            ),
+        ),
+    ],
+    events=[usage(value="12", meter="api-calls", id="e1", time=at("02"))],
+    closed_at="2026-04-01T00:00:00Z",
+)
+# March, billed on March 1: 3 x 24.80 = 74.40 for 31 days
+# unused of it, 21 days: what is left is 74.40 x 10 / 31 = 24.00, so 50.40 comes back
+# 5 seats for 10.5 days: 124.00 x 21 / 62 = 42.00
+# 4 seats for 10.5 days:  99.20 x 21 / 62 = 33.60
+# April's 4 seats                         = 99.20
+# api-calls: 12 x 0.10                    =  1.20
+# total -50.40 + 42.00 + 33.60 + 99.20 + 1.20 = 125.60
+
+PLAN_CHANGE = Story(
+    facts=[
+        meter_of("api-calls", unit="calls"),
+        _PRO,
+        plan_of(
+            "scale",
+            price_of("seats", flat("49.60"), quantity="3", payment_term="in_advance"),
+            price_of("api-calls", per_unit("0.05"), "api-calls"),
+        ),
+        customer_of("acme"),
+        subscription_of("sub-acme", "acme", "pro", _MARCH),
+    ],
+    later=[
+        (
+            "2026-03-12T00:00:00Z",
+            subscription_of(
+                "sub-acme",
+                "acme",
+                "pro",
+                _MARCH,
+                changes=[{"at": "2026-03-21T00:00:00Z", "plan": "scale"}],
+            ),
+        ),
+    ],
+    events=[
+        usage(value="2", meter="api-calls", id="e0", time=at("02")),
+        usage(value="10", meter="api-calls", id="e1", time=at("20", "23:59:59")),
+        usage(value="30", meter="api-calls", id="e2", time=at("21", "00:00:00")),
+    ],
+    closed_at="2026-03-21T00:00:00Z",
+)
+# usage up to the change, by the plan it was used under: 12 x 0.10 = 1.20
+# pro, unused for 11 of 31 days: 74.40 - 74.40 x 20 / 31 = 74.40 - 48.00 = 26.40 comes back
+# scale for 11 days: 148.80 x 11 / 31 = 52.80
+# total 1.20 - 26.40 + 52.80 = 27.60
+
+CANCELLED = Story(
+    facts=[
+        meter_of("api-calls", unit="calls"),
+        _PRO,
+        customer_of("acme"),
+        subscription_of("sub-acme", "acme", "pro", _MARCH),
+    ],
+    later=[
+        (
+            "2026-03-25T12:00:00Z",
+            subscription_of("sub-acme", "acme", "pro", _MARCH, "2026-03-25T12:00:00Z"),
+        ),
+    ],
+    events=[
+        usage(value="2", meter="api-calls", id="e0", time=at("02")),
+        usage(value="10", meter="api-calls", id="e1", time=at("25", "11:59:59")),
+        usage(value="99", meter="api-calls", id="e2", time=at("25", "12:00:00")),
+    ],
+    closed_at="2026-03-25T12:00:00Z",
+)
+# usage up to the end: 12 x 0.10 = 1.20
+# seats, unused for 6.5 of 31 days: 74.40 x 6.5 / 31 = 15.60 comes back
+# total -14.40: what was paid ahead is worth more than what was used
+
+AGREED = Story(
+    facts=[
+        meter_of("api-calls", unit="calls"),
+        plan_of(
+            "pro",
+            price_of("seats", flat("24.80")),
+            price_of("api-calls", per_unit("0.10"), "api-calls"),
+            trial="P10D",
+            phases=[{"id": "welcome", "length": "P5D", "percent_off": "50"}],
+        ),
+        plan_of("support", price_of("hours", flat("31"))),
+        customer_of("acme"),
+        subscription_of(
+            "sub-acme",
+            "acme",
+            "pro",
+            _MARCH,
+            anchor="calendar",
+            quantities={"seats": "2"},
+            prices=[price_of("api-calls", per_unit("0.08"), "api-calls")],
+            pauses=[{"start": "2026-03-26T00:00:00Z", "end": "2026-03-28T00:00:00Z"}],
+            add_ons=[
+                {
+                    "id": "helpdesk",
+                    "plan": "support",
+                    "start": "2026-03-30T00:00:00Z",
+                    "end": None,
+                }
+            ],
+        ),
+    ],
+    events=[
+        usage(value="1000", meter="api-calls", id="e1", time=at("05")),  # in the trial
+        usage(value="10", meter="api-calls", id="e2", time=at("12")),  # at half price
+        usage(value="20", meter="api-calls", id="e3", time=at("17")),
+        usage(value="40", meter="api-calls", id="e4", time=at("27")),  # in the pause
+        usage(value="80", meter="api-calls", id="e5", time=at("29")),
+    ],
+    closed_at="2026-04-01T00:00:00Z",
+)
+# the last of the month's documents, of the stretch from the pause to the month's end:
+# seats 2 x 24.80 x 4 / 31 = 6.40; api-calls 80 x 0.08, the customer's own price, = 6.40
+# helpdesk from March 30: 31.00 x 2 / 31 = 2.00; total 14.80

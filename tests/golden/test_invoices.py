@@ -27,6 +27,10 @@ STORIES = [
     ("percentage", stories.PERCENTAGE, 2596),
     ("matrix", stories.MATRIX, 539),
     ("price_change", stories.PRICE_CHANGE, 6850),
+    ("seats", stories.SEATS, 12560),
+    ("plan_change", stories.PLAN_CHANGE, 2760),
+    ("cancelled", stories.CANCELLED, -1440),
+    ("agreed", stories.AGREED, 1480),
 ]
 
 

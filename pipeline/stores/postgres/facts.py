@@ -175,6 +175,17 @@ def ticks_from(connection: Connection, serial: int, count: int) -> list[Tick]:
     return [Tick(*row) for row in rows]
 
 
+def last_tick(connection: Connection) -> Tick | None:
+    """Return the highest tick whose row is committed.
+
+    Under the lock of `append_facts` it is the last that does not name the facts to be written.
+    """
+    row = connection.execute(
+        "SELECT serial, time_us, fact_position FROM tick ORDER BY serial DESC LIMIT 1"
+    ).fetchone()
+    return Tick(*row) if row else None
+
+
 def last_acked_tick(connection: Connection) -> Tick | None:
     """Return the highest tick that stands in every partition."""
     row = connection.execute(
