@@ -34,7 +34,7 @@ def prices(text: str) -> tuple[PlanPrice, ...]:
 def test_the_example_is_a_sheet_with_a_price_of_every_type_that_is_booked() -> None:
     example = sheet(EXAMPLE.read_text())
 
-    (plan,) = example.plans
+    plan, _ = example.plans
     assert {price.configured["type"] for price in plan.prices} == set(PRICES)
     assert {meter.aggregation for meter in example.meters} == set(Aggregation)
     assert example.grace_us == 600 * SECOND
