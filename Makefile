@@ -7,7 +7,7 @@ READY := .venv/.ready
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test chaos loss check bench bench-curves bench-results simulate lock clean
+.PHONY: help setup demo test chaos loss flood check bench bench-curves bench-results simulate lock clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,9 @@ chaos: setup ## Break every part of a stack under load, several times, nothing l
 
 loss: setup ## Lose one event of a million on purpose: named by producer and sequence
 	TALEA_LOSS_EVENTS=1000000 $(BIN)/pytest -m servers tests/integration/test_completeness.py -k lost_event
+
+flood: setup ## Ten minutes of more usage than a slow database takes: no worker may grow
+	TALEA_FLOOD_S=600 $(BIN)/pytest -s -m servers tests/integration/test_backpressure.py
 
 check: setup ## Hold the code to the house rules: format, lint, types, imports, taste
 	$(BIN)/ruff format --check --quiet

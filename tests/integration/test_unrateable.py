@@ -22,7 +22,7 @@ from pipeline.core.identity import Json
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.postgres.facts import Author, append_facts
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
 
 PERIOD_S = 20
 
