@@ -219,6 +219,23 @@ def subscription_of(
     return FactKind.SUBSCRIPTION, name, body
 
 
+def book_of(name: str, **cards: list[dict[str, Json]]) -> Decision:
+    """A price book: rate cards by plan."""
+    plans: list[Json] = [{"id": plan, "prices": [*own]} for plan, own in cards.items()]
+    return FactKind.BOOK, name, {"id": name, "name": name.title(), "plans": plans}
+
+
+def switch_of(book: str, share: str = "0", *customers: str, on: bool = True) -> Decision:
+    """A price book, on for a share of the customers and some others; or off."""
+    body: dict[str, Json] = {
+        "book": book,
+        "on": on,
+        "share": share,
+        "customers": [*customers],
+    }
+    return FactKind.BOOK_SWITCH, book, body
+
+
 def credit_of(
     name: str, customer: str, amount: str, currency: str = "EUR", **terms: Json
 ) -> Decision:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline.catalog import documents
+from pipeline.catalog.books import PriceBook, Switch, price_book, switch
 from pipeline.catalog.credits import Grant, grant
 from pipeline.catalog.documents import (
     Customer,
@@ -44,6 +45,9 @@ class Catalog:
     """By partition, in the order of their facts."""
     credits: Mapping[str, Mapping[str, Grant]] = field(default_factory=dict)
     """By customer and id."""
+    books: Mapping[str, PriceBook] = field(default_factory=dict)
+    switches: Mapping[str, Switch] = field(default_factory=dict)
+    """Of the books that are on for anybody."""
     _owned: Mapping[str, Sequence[Subscription]] = field(default_factory=dict, compare=False)
 
     def ground(self, partition: int) -> Ground:
@@ -96,7 +100,8 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
     issuers, meters, plans = dict(catalog.issuers), dict(catalog.meters), dict(catalog.plans)
     customers, subscriptions = dict(catalog.customers), dict(catalog.subscriptions)
     gate_passes, matches = dict(catalog.gate_passes), dict(catalog.matches)
-    credits = dict(catalog.credits)
+    credits, books = dict(catalog.credits), dict(catalog.books)
+    switches = dict(catalog.switches)
     touched: set[str] = set()
     for fact in facts:
         if fact.serial != position + 1:
@@ -128,6 +133,13 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
             case FactKind.MATCH:
                 partition, told = told_by(position, fact.body)
                 matches[partition] = (*matches.get(partition, ()), told)
+            case FactKind.BOOK:
+                books[fact.subject] = price_book(fact.body)
+            case FactKind.BOOK_SWITCH:
+                switches.pop(fact.subject, None)
+                switched = switch(position, fact.body)
+                if switched is not None:
+                    switches[fact.subject] = switched
             case FactKind.CREDIT | FactKind.CREDIT_VOID:
                 owner = str(fact.body["customer"])
                 credits[owner] = _granted(credits.get(owner, {}), fact)
@@ -146,6 +158,8 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
         gate_passes,
         matches,
         credits,
+        books,
+        switches,
         owned,
     )
 

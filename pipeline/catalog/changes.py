@@ -87,6 +87,11 @@ def changes(
     facts += [_issuer_fact(i) for i in sheet.issuers if i != catalog.issuers.get(i.id)]
     facts += [_meter_fact(m) for m in sheet.meters if m.id not in catalog.meters]
     facts += [_plan_fact(p) for p in sheet.plans if p != catalog.plans.get(p.id)]
+    facts += [
+        NewFact(FactKind.BOOK, b.id, b.body())
+        for b in sheet.price_books
+        if b != catalog.books.get(b.id)
+    ]
     personal: list[PersonalValue] = []
     for entry in sheet.customers:
         before = catalog.customers.get(entry.id)

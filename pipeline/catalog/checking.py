@@ -53,6 +53,11 @@ def _named(root: Entry) -> Iterator[tuple[str, str, str]]:
         for priced in (plan, *plan.items("phases")):
             for price in priced.items("prices"):
                 yield price.path, "meter", price.word("meter")
+    for book in root.items("price_books"):
+        for plan in book.items("plans"):
+            yield plan.path, "plan", plan.word("id")
+            for price in plan.items("prices"):
+                yield price.path, "meter", price.word("meter")
     for subscription in root.items("subscriptions"):
         yield subscription.path, "customer", subscription.word("customer")
         yield subscription.path, "plan", subscription.word("plan")

@@ -10,9 +10,11 @@ import heapq
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
+from pipeline.catalog.books import PriceBook
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.documents import Customer, Plan
 from pipeline.catalog.legs import FOR_EVER, Leg, legs
+from pipeline.catalog.offers import books_for
 from pipeline.catalog.periods import closings, periods
 from pipeline.catalog.subscriptions import Subscription
 from pipeline.core.calendar import EARLIEST, Instant
@@ -129,10 +131,13 @@ class CutSchedule:
         return Due(instant, subscription.customer, catalog.plans[subscription.plan].currency)
 
 
-def _parties(catalog: Catalog, subscription: Subscription) -> tuple[Customer, list[Plan]]:
+def _parties(
+    catalog: Catalog, subscription: Subscription
+) -> tuple[Customer, list[Plan], list[PriceBook]]:
     """Return what decides what a subscription is billed, besides itself."""
     plans = [catalog.plans[name] for name in sorted(subscription.plans)]
-    return catalog.customers[subscription.customer], plans
+    books = books_for(catalog, subscription.customer)
+    return catalog.customers[subscription.customer], plans, books
 
 
 def _rhythm(catalog: Catalog, subscription: Subscription) -> list[tuple[Hashable, ...]]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pipeline.catalog.agreements import agreement_faults
+from pipeline.catalog.book_entries import book_faults
 from pipeline.catalog.cards import meter_faults
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.documents import Phase, Plan, PlanPrice
@@ -27,6 +28,7 @@ def refused_edits(sheet: Sheet, catalog: Catalog, passed: Instant = 0) -> Iterat
     """
     yield from _meter_problems(sheet, catalog)
     yield from _plan_problems(sheet, catalog)
+    yield from _book_problems(sheet, catalog)
     yield from _customer_problems(sheet, catalog)
     yield from _subscription_problems(sheet, catalog, passed)
 
@@ -101,6 +103,14 @@ def _ids(phase: Phase) -> list[tuple[str, bool]] | None:
     if phase.prices is None:
         return None
     return [(price.id, price.in_advance) for price in phase.prices]
+
+
+def _book_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
+    plans = {**catalog.plans, **{plan.id: plan for plan in sheet.plans}}
+    meters = {**catalog.meters, **{meter.id: meter for meter in sheet.meters}}
+    for book in sheet.price_books:
+        for path, fault in book_faults(book, plans, meters):
+            yield sheet.problem(f"{sheet.places['price_books'][book.id]}.{path}", fault)
 
 
 def _customer_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:

@@ -19,6 +19,8 @@ KINDS = (
     FactKind.ISSUER,
     FactKind.METER,
     FactKind.PLAN,
+    FactKind.BOOK,
+    FactKind.BOOK_SWITCH,
     FactKind.CUSTOMER,
     FactKind.SUBSCRIPTION,
 )

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.documents import Customer, Plan, PlanPrice
+from pipeline.catalog.offers import offered
 from pipeline.catalog.subscriptions import Alignment, Change, Subscription
 from pipeline.core.calendar import Duration, Instant, aligned, cycle_edge
 
@@ -96,7 +97,7 @@ class Leg:
 def legs(catalog: Catalog, sold: Subscription) -> list[Leg]:
     """Return the legs of a subscription, add-ons last, each in order of time."""
     customer = catalog.customers[sold.customer]
-    first = catalog.plans[sold.plan]
+    first = offered(catalog, sold.plan, sold)
     plain = not (sold.changes or sold.pauses or sold.add_ons or sold.trial_end or sold.anchor)
     if plain and first.trial is None and not first.phases:
         return [Leg(sold, customer, first, sold.start, sold.end, sold.start, sold.start)]
@@ -106,13 +107,13 @@ def legs(catalog: Catalog, sold: Subscription) -> list[Leg]:
 
 def _own(catalog: Catalog, sold: Subscription, customer: Customer) -> Iterator[Leg]:
     """Yield the legs of the subscription's own plans, as if it were never paused."""
-    first, zone = catalog.plans[sold.plan], customer.time_zone
+    first, zone = offered(catalog, sold.plan, sold), customer.time_zone
     stays = [(change.at, change.plan) for change in sold.agreed if change.plan is not None]
     ends: list[Instant | None] = [*(at for at, _ in stays[1:]), sold.end]
     trial = _trial_end(sold, first, zone)
     anchor, cycle = max(sold.start, trial), first.cycle
     for (start, name), end in zip(stays, ends, strict=True):
-        plan = catalog.plans[name]
+        plan = offered(catalog, name, sold)
         since = max(start, trial)
         if start < since:
             until = _earlier(since, end)
@@ -149,10 +150,10 @@ def _phases(stay: Leg, time_zone: str) -> Iterator[Leg]:
 
 
 def _add_ons(catalog: Catalog, sold: Subscription, customer: Customer) -> Iterator[Leg]:
-    first, zone = catalog.plans[sold.plan], customer.time_zone
+    first, zone = offered(catalog, sold.plan, sold), customer.time_zone
     trial = _trial_end(sold, first, zone)
     for add_on in sold.add_ons:
-        plan, start, name = catalog.plans[add_on.plan], add_on.start, add_on.id
+        plan, start, name = offered(catalog, add_on.plan, sold), add_on.start, add_on.id
         since = max(start, trial)
         if start < since:
             until = _earlier(since, add_on.end)

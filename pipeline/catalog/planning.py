@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.facts import Fact, FactKind, NewFact
+from pipeline.catalog.offers import books_for
 from pipeline.catalog.sheet import Sheet
 from pipeline.catalog.subscriptions import Subscription
 from pipeline.core.identity import Json
@@ -49,7 +50,14 @@ def differences(known: Iterable[Fact], new: Iterable[NewFact]) -> list[Differenc
 
 def unchanged_count(sheet: Sheet, new: Sequence[NewFact]) -> int:
     """Return how many entries of a sheet say what is in force already."""
-    entries = (sheet.issuers, sheet.meters, sheet.plans, sheet.customers, sheet.subscriptions)
+    entries = (
+        sheet.issuers,
+        sheet.meters,
+        sheet.plans,
+        sheet.price_books,
+        sheet.customers,
+        sheet.subscriptions,
+    )
     return sum(map(len, entries)) + (sheet.grace_us is not None) - len(new)
 
 
@@ -78,6 +86,7 @@ def touched(after: Catalog, new: Iterable[NewFact]) -> list[Subscription]:
                 (FactKind.SUBSCRIPTION, subscription.id),
                 (FactKind.CUSTOMER, subscription.customer),
                 *((FactKind.PLAN, plan) for plan in subscription.plans),
+                *((FactKind.BOOK, book.id) for book in books_for(after, subscription.customer)),
                 *((FactKind.ISSUER, after.plans[plan].issuer) for plan in subscription.plans),
             }
         )

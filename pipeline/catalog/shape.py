@@ -94,6 +94,21 @@ PLAN = Shape(
     },
     ("id", "name", "issuer", "currency", "cycle"),
 )
+BOOK_PLAN = Shape(
+    {
+        "id": ident("The plan."),
+        "prices": listed("Instead of the plan's of the same ids.", PLAN_PRICE.schema()),
+    },
+    ("id", "prices"),
+)
+PRICE_BOOK = Shape(
+    {
+        "id": ident("The price book; `talea catalog book on` puts it in force for some."),
+        "name": text("What people call it.", READ),
+        "plans": listed("What it sells otherwise.", BOOK_PLAN.schema()),
+    },
+    ("id", "name", "plans"),
+)
 CUSTOMER = Shape(
     {
         "id": ident("The customer, as events name it."),
@@ -165,6 +180,7 @@ SHEET = Shape(
         "issuers": listed("Who issues invoices.", ISSUER.schema()),
         "meters": listed("What is counted.", METER.schema()),
         "plans": listed("What is sold.", PLAN.schema()),
+        "price_books": listed("Other prices, for some customers.", PRICE_BOOK.schema()),
         "customers": listed("Who is billed.", CUSTOMER.schema()),
         "subscriptions": listed("Who buys what.", SUBSCRIPTION.schema()),
     },

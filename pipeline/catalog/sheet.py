@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from pipeline.catalog import shape
+from pipeline.catalog.book_entries import read_book
+from pipeline.catalog.books import PriceBook
 from pipeline.catalog.cards import note_repeats, read_card
 from pipeline.catalog.documents import Issuer, Phase, Plan, PlanPrice
 from pipeline.catalog.entries import read_list
@@ -75,6 +77,7 @@ class Sheet:
     root: Value = field(repr=False, compare=False)
     places: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False, compare=False)
     """The path of each entry by its list and id, those that are left out for a problem too."""
+    price_books: tuple[PriceBook, ...] = ()
 
     def problem(self, path: str, message: str) -> Problem:
         """Return a problem at a path of this file."""
@@ -102,6 +105,7 @@ def read_sound(text: str) -> tuple[Sheet, list[Problem]]:
         issuers=read_list(top, "issuers", _issuer),
         meters=meters,
         plans=read_list(top, "plans", partial(_plan, meters=by_id)),
+        price_books=read_list(top, "price_books", read_book),
         customers=read_list(top, "customers", _customer),
         subscriptions=read_list(top, "subscriptions", read_subscription),
         root=root,

@@ -21,6 +21,7 @@ from pipeline.catalog.history import KINDS, fact_json, in_force, known_at
 from pipeline.catalog.shape import sheet_schema
 from pipeline.catalog.sheet import Sheet, parse_sheet
 from pipeline.catalog.yaml import Problem
+from pipeline.cli.catalog_book import app as book_app
 from pipeline.cli.catalog_plan import Outlook
 from pipeline.cli.screen import err, out, print_json
 from pipeline.cli.stack import any_stack, running_stack
@@ -34,6 +35,7 @@ from pipeline.workers.announcing import await_named
 from pipeline.workers.surroundings import Surroundings
 
 app = typer.Typer(help="Meters, plans, customers, subscriptions.", no_args_is_help=True)
+app.add_typer(book_app, name="book")
 
 _SALT_BYTES = 16
 

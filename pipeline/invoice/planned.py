@@ -13,6 +13,7 @@ from typing import cast
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.documents import PlanPrice, plan_price
 from pipeline.catalog.legs import Leg, legs
+from pipeline.catalog.offers import offered
 from pipeline.catalog.periods import ServicePeriod, leg_periods
 from pipeline.core.calendar import Instant, Period, parse_instant, snap_up
 from pipeline.core.identity import Json
@@ -111,7 +112,9 @@ def _ahead(
         key, period = LineKey(own[0].subscription.id, item, fee.start), Period(fee.start, fee.end)
         if reason is Reason.UNUSED:
             card = plan_price({**fee.card, "name": fee.name})
-            leg = replace(own[0], plan=catalog.plans[cast(str, fee.card["plan"])])
+            leg = replace(
+                own[0], plan=offered(catalog, cast(str, fee.card["plan"]), own[0].subscription)
+            )
             served = ServicePeriod(leg, period, period, fee.start, 0)
             yield PlannedLine(key, served, card, None, fee=fee, reason=reason)
             continue
