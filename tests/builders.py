@@ -236,6 +236,23 @@ def switch_of(book: str, share: str = "0", *customers: str, on: bool = True) -> 
     return FactKind.BOOK_SWITCH, book, body
 
 
+def redemption_of(
+    code: str, subscription: str, at: str, discount: dict[str, Json], **terms: Json
+) -> Decision:
+    """A promotion code that a subscription has; terms are `plans`, `prices`."""
+    body: dict[str, Json] = {
+        "promotion": code,
+        "customer": "acme",
+        "subscription": subscription,
+        "at": at,
+        "discount": discount,
+        "plans": [],
+        "prices": [],
+        **terms,
+    }
+    return FactKind.REDEMPTION, f"{code}/{subscription}", body
+
+
 def credit_of(
     name: str, customer: str, amount: str, currency: str = "EUR", **terms: Json
 ) -> Decision:

@@ -6,6 +6,8 @@ Law: a card that has no problem here can be rated, whatever usage there is.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import cast
 
 from pipeline.catalog.card_shapes import PLAN_PRICE, PRICES
 from pipeline.catalog.documents import PlanPrice
@@ -29,6 +31,7 @@ from pipeline.rate import (
     MatrixPrice,
     PercentagePrice,
     Price,
+    Reduction,
     Terms,
     parse_price,
     parse_terms,
@@ -86,6 +89,22 @@ def read_card(
     for key, fault in meter_faults(meters.get(meter_id or ""), cycle, currency, card):
         entry.note(key, fault)
     return card
+
+
+def read_reduction(entry: Entry, key: str) -> tuple[Reduction, Mapping[str, Json]] | None:
+    """Return a discount that stands by itself, and as given; None beside its problems."""
+    value = entry.value(key)
+    if value is None:
+        entry.missing(key)
+        return None
+    given, path = as_json(value), joined(entry.path, key)
+    terms = parse_terms({"discounts": [given]}, None, path)
+    if not isinstance(terms, tuple):
+        return terms.discounts[0], cast(Mapping[str, Json], given)
+    for fault in terms:
+        told = replace(fault, path=fault.path.replace(f"{path}.discounts[0]", path, 1))
+        entry.problems.append(_problem(told, path, value))
+    return None
 
 
 def meter_faults(

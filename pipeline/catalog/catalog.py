@@ -5,11 +5,10 @@ Law: the catalog depends on the facts up to its position, on nothing else.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from pipeline.catalog import documents
-from pipeline.catalog.books import PriceBook, Switch, price_book, switch
-from pipeline.catalog.credits import Grant, grant
+from pipeline.catalog.deals import Deals
 from pipeline.catalog.documents import (
     Customer,
     Issuer,
@@ -43,11 +42,7 @@ class Catalog:
     """By the id of their fact."""
     matches: Mapping[int, Sequence[Matches]] = field(default_factory=dict)
     """By partition, in the order of their facts."""
-    credits: Mapping[str, Mapping[str, Grant]] = field(default_factory=dict)
-    """By customer and id."""
-    books: Mapping[str, PriceBook] = field(default_factory=dict)
-    switches: Mapping[str, Switch] = field(default_factory=dict)
-    """Of the books that are on for anybody."""
+    deals: Deals = field(default_factory=Deals)
     _owned: Mapping[str, Sequence[Subscription]] = field(default_factory=dict, compare=False)
 
     def ground(self, partition: int) -> Ground:
@@ -100,8 +95,7 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
     issuers, meters, plans = dict(catalog.issuers), dict(catalog.meters), dict(catalog.plans)
     customers, subscriptions = dict(catalog.customers), dict(catalog.subscriptions)
     gate_passes, matches = dict(catalog.gate_passes), dict(catalog.matches)
-    credits, books = dict(catalog.credits), dict(catalog.books)
-    switches = dict(catalog.switches)
+    dealt: list[Fact] = []
     touched: set[str] = set()
     for fact in facts:
         if fact.serial != position + 1:
@@ -133,16 +127,15 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
             case FactKind.MATCH:
                 partition, told = told_by(position, fact.body)
                 matches[partition] = (*matches.get(partition, ()), told)
-            case FactKind.BOOK:
-                books[fact.subject] = price_book(fact.body)
-            case FactKind.BOOK_SWITCH:
-                switches.pop(fact.subject, None)
-                switched = switch(position, fact.body)
-                if switched is not None:
-                    switches[fact.subject] = switched
-            case FactKind.CREDIT | FactKind.CREDIT_VOID:
-                owner = str(fact.body["customer"])
-                credits[owner] = _granted(credits.get(owner, {}), fact)
+            case (
+                FactKind.BOOK
+                | FactKind.BOOK_SWITCH
+                | FactKind.PROMOTION
+                | FactKind.REDEMPTION
+                | FactKind.CREDIT
+                | FactKind.CREDIT_VOID
+            ):
+                dealt.append(fact)
             case FactKind.REDRIVE | FactKind.WAIVER | FactKind.AMENDMENT:
                 pass  # who did what and why: nothing is priced or judged by them
     owned = _owned_after(catalog, subscriptions, touched)
@@ -157,18 +150,9 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
         subscriptions,
         gate_passes,
         matches,
-        credits,
-        books,
-        switches,
+        catalog.deals.after(dealt),
         owned,
     )
-
-
-def _granted(before: Mapping[str, Grant], fact: Fact) -> Mapping[str, Grant]:
-    """Return a customer's credits once one is granted, or the rest of one is void."""
-    if fact.kind is FactKind.CREDIT:
-        return {**before, fact.subject: grant(fact.serial, fact.body)}
-    return {**before, fact.subject: replace(before[fact.subject], voided=True)}
 
 
 def _owned_after(

@@ -90,7 +90,12 @@ def changes(
     facts += [
         NewFact(FactKind.BOOK, b.id, b.body())
         for b in sheet.price_books
-        if b != catalog.books.get(b.id)
+        if b != catalog.deals.books.get(b.id)
+    ]
+    facts += [
+        NewFact(FactKind.PROMOTION, p.id, p.body())
+        for p in sheet.promotions
+        if p != catalog.deals.promotions.get(p.id)
     ]
     personal: list[PersonalValue] = []
     for entry in sheet.customers:

@@ -58,6 +58,9 @@ def _named(root: Entry) -> Iterator[tuple[str, str, str]]:
             yield plan.path, "plan", plan.word("id")
             for price in plan.items("prices"):
                 yield price.path, "meter", price.word("meter")
+    for code in root.items("promotions"):
+        for name in code.words("plans"):
+            yield code.path, "plan", name
     for subscription in root.items("subscriptions"):
         yield subscription.path, "customer", subscription.word("customer")
         yield subscription.path, "plan", subscription.word("plan")

@@ -7,7 +7,7 @@ anywhere finds the same cuts.
 """
 
 import heapq
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline.catalog.books import PriceBook
@@ -16,6 +16,7 @@ from pipeline.catalog.documents import Customer, Plan
 from pipeline.catalog.legs import FOR_EVER, Leg, legs
 from pipeline.catalog.offers import books_for
 from pipeline.catalog.periods import closings, periods
+from pipeline.catalog.promotions import Redemption
 from pipeline.catalog.subscriptions import Subscription
 from pipeline.core.calendar import EARLIEST, Instant
 from pipeline.core.identity import partition_of
@@ -133,11 +134,12 @@ class CutSchedule:
 
 def _parties(
     catalog: Catalog, subscription: Subscription
-) -> tuple[Customer, list[Plan], list[PriceBook]]:
+) -> tuple[Customer, list[Plan], list[PriceBook], Sequence[Redemption]]:
     """Return what decides what a subscription is billed, besides itself."""
     plans = [catalog.plans[name] for name in sorted(subscription.plans)]
     books = books_for(catalog, subscription.customer)
-    return catalog.customers[subscription.customer], plans, books
+    redeemed = catalog.deals.redemptions.get(subscription.id, ())
+    return catalog.customers[subscription.customer], plans, books, redeemed
 
 
 def _rhythm(catalog: Catalog, subscription: Subscription) -> list[tuple[Hashable, ...]]:

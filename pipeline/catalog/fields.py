@@ -108,6 +108,13 @@ def parse_payment_days(text: str) -> int:
     return days
 
 
+def parse_limit(text: str) -> int:
+    """Return how often something may be done."""
+    if len(text) > 9 or not (text.isascii() and text.isdigit()) or not int(text):
+        raise ValueError(f"{shown(text)} is no limit: use a whole number above 0")
+    return int(text)
+
+
 def _duration(text: str) -> Duration:
     try:
         return Duration.parse(text)

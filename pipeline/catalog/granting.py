@@ -78,4 +78,4 @@ def voiding(catalog: Catalog, grant_id: str) -> list[NewFact]:
 
 def find(catalog: Catalog, grant_id: str) -> Grant | None:
     """Return the credit of an id."""
-    return next((own[grant_id] for own in catalog.credits.values() if grant_id in own), None)
+    return next((own[grant_id] for own in catalog.deals.credits.values() if grant_id in own), None)

@@ -21,6 +21,7 @@ KINDS = (
     FactKind.PLAN,
     FactKind.BOOK,
     FactKind.BOOK_SWITCH,
+    FactKind.PROMOTION,
     FactKind.CUSTOMER,
     FactKind.SUBSCRIPTION,
 )

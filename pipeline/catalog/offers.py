@@ -13,14 +13,14 @@ from pipeline.catalog.subscriptions import Subscription
 
 def books_for(catalog: Catalog, customer: str) -> list[PriceBook]:
     """Return the books that are on for a customer, the one that was switched last at the end."""
-    switched = sorted(catalog.switches.items(), key=lambda each: each[1].position)
-    return [catalog.books[book] for book, on in switched if on.takes_in(book, customer)]
+    switched = sorted(catalog.deals.switches.items(), key=lambda each: each[1].position)
+    return [catalog.deals.books[book] for book, on in switched if on.takes_in(book, customer)]
 
 
 def offered(catalog: Catalog, plan: str, sold: Subscription) -> Plan:
     """Return a plan as a subscription buys it."""
     found = catalog.plans[plan]
-    if not catalog.switches:
+    if not catalog.deals.switches:
         return found
     for book in books_for(catalog, sold.customer):
         cards = book.cards.get(plan)

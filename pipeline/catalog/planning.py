@@ -55,6 +55,7 @@ def unchanged_count(sheet: Sheet, new: Sequence[NewFact]) -> int:
         sheet.meters,
         sheet.plans,
         sheet.price_books,
+        sheet.promotions,
         sheet.customers,
         sheet.subscriptions,
     )

@@ -6,7 +6,7 @@ Does not own: rate cards (card_shapes.py), reading (sheet.py), the words and num
 Law: what the schema refuses the sheet refuses too; whatever the sheet reads, the schema lets be.
 """
 
-from pipeline.catalog.card_shapes import PLAN_PRICE
+from pipeline.catalog.card_shapes import DISCOUNTS, PLAN_PRICE
 from pipeline.catalog.fields import (
     ID_CHARS_MAX,
     ID_PATTERN,
@@ -109,6 +109,20 @@ PRICE_BOOK = Shape(
     },
     ("id", "name", "plans"),
 )
+PROMOTION = Shape(
+    {
+        "id": ident("The code; stands on lines as the reason of its discount."),
+        "discount": {"anyOf": [shape.schema() for shape in DISCOUNTS]},
+        "currency": text("Of a fixed discount.", "[A-Z]{3}"),
+        "plans": listed("Only of these plans.", ident("")),
+        "prices": listed("Only of these prices; one, where the discount is fixed.", ident("")),
+        "starts": moment("From when on it may be redeemed"),
+        "ends": moment("From when on it may not"),
+        "redemptions_max": number("How often in all.", "[0-9]{1,9}"),
+        "per_customer_max": number("How often by one customer.", "[0-9]{1,9}"),
+    },
+    ("id", "discount"),
+)
 CUSTOMER = Shape(
     {
         "id": ident("The customer, as events name it."),
@@ -181,6 +195,7 @@ SHEET = Shape(
         "meters": listed("What is counted.", METER.schema()),
         "plans": listed("What is sold.", PLAN.schema()),
         "price_books": listed("Other prices, for some customers.", PRICE_BOOK.schema()),
+        "promotions": listed("Codes; `talea promotion redeem` gives one.", PROMOTION.schema()),
         "customers": listed("Who is billed.", CUSTOMER.schema()),
         "subscriptions": listed("Who buys what.", SUBSCRIPTION.schema()),
     },

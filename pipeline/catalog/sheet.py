@@ -32,6 +32,8 @@ from pipeline.catalog.fields import (
     parse_window,
     parse_zone,
 )
+from pipeline.catalog.promotion_entries import read_promotion
+from pipeline.catalog.promotions import Promotion
 from pipeline.catalog.subscription_entries import read_subscription
 from pipeline.catalog.subscriptions import Subscription
 from pipeline.catalog.yaml import (
@@ -78,6 +80,7 @@ class Sheet:
     places: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False, compare=False)
     """The path of each entry by its list and id, those that are left out for a problem too."""
     price_books: tuple[PriceBook, ...] = ()
+    promotions: tuple[Promotion, ...] = ()
 
     def problem(self, path: str, message: str) -> Problem:
         """Return a problem at a path of this file."""
@@ -106,6 +109,7 @@ def read_sound(text: str) -> tuple[Sheet, list[Problem]]:
         meters=meters,
         plans=read_list(top, "plans", partial(_plan, meters=by_id)),
         price_books=read_list(top, "price_books", read_book),
+        promotions=read_list(top, "promotions", read_promotion),
         customers=read_list(top, "customers", _customer),
         subscriptions=read_list(top, "subscriptions", read_subscription),
         root=root,

@@ -283,6 +283,12 @@ class Entry:
         value = self.value(key)
         return value.text or "" if isinstance(value, Scalar) else ""
 
+    def words(self, key: str) -> list[str]:
+        """Return the texts of a list of scalars as they stand."""
+        value = self.value(key)
+        items = value.items if isinstance(value, Items) else ()
+        return [item.text for item in items if isinstance(item, Scalar) and item.text]
+
     def note(self, key: str, message: str) -> None:
         """Note a problem at a path below, on the line of its value or the nearest above it."""
         line = line_at(self._at, key) if self.value(_STEP.findall(key)[0][0]) else self.line

@@ -34,6 +34,7 @@ _COMMANDS = {
         "pipeline.cli.drafts", "draft", "Show what a customer is about to be billed."
     ),
     "invoices": _Command("pipeline.cli.invoices", "app", "List and show issued invoices."),
+    "promotion": _Command("pipeline.cli.promotion", "app", "Promotion codes: redeem, list."),
     "credit": _Command("pipeline.cli.credit", "app", "Prepaid credits: grant, void, balance."),
     "verify": _Command(
         "pipeline.cli.verify", "verify", "Recompute invoices from the logs and compare."

@@ -9,15 +9,14 @@ from rich.text import Text
 
 from pipeline.catalog.books import Switch, switch_body
 from pipeline.catalog.catalog import Catalog, extend
-from pipeline.catalog.facts import Fact, FactKind, NewFact
+from pipeline.catalog.facts import FactKind, NewFact
+from pipeline.cli.deciding import decided
 from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
 from pipeline.core.quantity import exact, parse_decimal, quantity_text
-from pipeline.stores.clock import wall_clock
-from pipeline.stores.postgres.facts import Author, append_facts, read_facts
-from pipeline.workers.announcing import await_named
+from pipeline.stores.postgres.facts import Author, read_facts
 
 app = typer.Typer(help="Price books: on, off, list.", no_args_is_help=True)
 
@@ -51,7 +50,7 @@ def switch_on(
         for name in named:
             if name not in catalog.customers:
                 raise BadInput(f"no customer {name}: `talea catalog show customer` lists all")
-        now = catalog.switches.get(book)
+        now = catalog.deals.switches.get(book)
         if now is not None and (now.share, now.customers) == (percent, frozenset(named)):
             return []
         body = switch_body(book, percent, named, on=True)
@@ -65,7 +64,7 @@ def switch_off(book: Book, actor: Actor, message: Message, json: AsJson = False)
     """Take a price book out of force for everybody; every open draft of theirs is rated anew."""
 
     def decide(catalog: Catalog) -> Sequence[NewFact]:
-        if book not in catalog.switches:
+        if book not in catalog.deals.switches:
             return []
         return [NewFact(FactKind.BOOK_SWITCH, book, switch_body(book, _NOBODY, (), on=False))]
 
@@ -79,7 +78,7 @@ def list_books(json: AsJson = False) -> None:
         catalog = extend(Catalog(), read_facts(connection, 0))
     found = [
         {"id": book, "name": known.name, **_told(catalog, book)}
-        for book, known in sorted(catalog.books.items())
+        for book, known in sorted(catalog.deals.books.items())
     ]
     if json:
         print_json([*found])
@@ -96,18 +95,15 @@ def list_books(json: AsJson = False) -> None:
 def _switch(
     book: str, decide: Callable[[Catalog], Sequence[NewFact]], author: Author, json: bool
 ) -> None:
-    """Write what is decided; return once a tick names it everywhere."""
+    """Switch a book, and tell for whom it is on then."""
 
-    def checked(known: Sequence[Fact]) -> Sequence[NewFact]:
-        catalog = extend(Catalog(), known)
-        if book not in catalog.books:
+    def checked(catalog: Catalog) -> Sequence[NewFact]:
+        if book not in catalog.deals.books:
             raise BadInput(f"no price book {book} is in force: `talea catalog book list` shows all")
         return decide(catalog)
 
+    written = decided(checked, author)
     with any_stack() as around, around.database.session("price books") as connection:
-        written = append_facts(connection, checked, author, wall_clock())
-        if written:
-            await_named(around, written[-1].serial)
         catalog = extend(Catalog(), read_facts(connection, 0))
     told: dict[str, Json] = {"book": book, "changed": bool(written), **_told(catalog, book)}
     if json:
@@ -119,7 +115,7 @@ def _switch(
 
 
 def _told(catalog: Catalog, book: str) -> dict[str, Json]:
-    on: Switch | None = catalog.switches.get(book)
+    on: Switch | None = catalog.deals.switches.get(book)
     if on is None:
         return {"share": None, "named": 0, "customers": 0}
     taken = sum(on.takes_in(book, customer) for customer in catalog.customers)

@@ -1,6 +1,6 @@
 """`talea credit`: what customers paid beforehand, and what is left of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -9,9 +9,10 @@ from rich.text import Text
 
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.credits import Grant
-from pipeline.catalog.facts import Fact, NewFact
-from pipeline.catalog.fields import parse_currency, parse_id, parse_moment
+from pipeline.catalog.facts import NewFact
+from pipeline.catalog.fields import parse_currency, parse_id
 from pipeline.catalog.granting import amount_minor, granting, voiding
+from pipeline.cli.deciding import decided, moment, tell
 from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.core.calendar import Instant
@@ -23,9 +24,7 @@ from pipeline.stores.clock import wall_clock
 from pipeline.stores.postgres.database import Connection
 from pipeline.stores.postgres.documents import credits_used
 from pipeline.stores.postgres.drafts import read_drafts
-from pipeline.stores.postgres.facts import Author, append_facts, read_facts
-from pipeline.workers.announcing import await_named
-from pipeline.workers.surroundings import Surroundings
+from pipeline.stores.postgres.facts import Author, read_facts
 
 app = typer.Typer(help="Prepaid credits: grant, void, balance.", no_args_is_help=True)
 
@@ -56,7 +55,7 @@ def grant_credit(
     json: AsJson = False,
 ) -> None:
     """Grant a credit: it pays what falls due from its start on."""
-    since, until = _moment("--starts", starts), _moment("--expires", expires)
+    since, until = moment("--starts", starts), moment("--expires", expires)
 
     def decide(catalog: Catalog) -> Sequence[NewFact]:
         wanted = Grant(
@@ -73,7 +72,7 @@ def grant_credit(
         )
         return granting(catalog, wanted)
 
-    _told(_decided(decide, Author(actor, reason)), json)
+    tell(decided(decide, Author(actor, reason)), json=json)
 
 
 @app.command("void")
@@ -84,7 +83,7 @@ def void_credit(
     json: AsJson = False,
 ) -> None:
     """Take back what is left of a credit; what it paid stays paid."""
-    _told(_decided(lambda catalog: voiding(catalog, name), Author(actor, reason)), json)
+    tell(decided(lambda known: voiding(known, name), Author(actor, reason)), json=json)
 
 
 @app.command("balance")
@@ -111,7 +110,7 @@ def list_credits(json: AsJson = False) -> None:
         catalog, now = extend(Catalog(), read_facts(connection, 0)), wall_clock()
         found = [
             each
-            for customer in sorted(catalog.credits)
+            for customer in sorted(catalog.deals.credits)
             for each in _balances(connection, catalog, customer, now)
         ]
     if json:
@@ -123,32 +122,9 @@ def list_credits(json: AsJson = False) -> None:
 def _balances(
     connection: Connection, catalog: Catalog, customer: str, now: Instant
 ) -> list[Balance]:
-    grants = catalog.credits.get(customer, {}).values()
+    grants = catalog.deals.credits.get(customer, {}).values()
     drafts = [draft.content for draft in read_drafts(connection, customer)]
     return balances(grants, credits_used(connection, customer), drafts, now)
-
-
-def _decided(decide: Callable[[Catalog], Sequence[NewFact]], author: Author) -> list[Fact]:
-    """Write what is decided by the facts so far; return it once a tick names it everywhere."""
-
-    def new(known: Sequence[Fact]) -> Sequence[NewFact]:
-        try:
-            return decide(extend(Catalog(), known))
-        except ValueError as error:
-            raise BadInput(str(error)) from None
-
-    with any_stack() as around:
-        return _written(around, new, author)
-
-
-def _written(
-    around: Surroundings, decide: Callable[[Sequence[Fact]], Sequence[NewFact]], author: Author
-) -> list[Fact]:
-    with around.database.session("credit") as connection:
-        written = append_facts(connection, decide, author, wall_clock())
-    if written:
-        await_named(around, written[-1].serial)
-    return written
 
 
 def _only_issuer(catalog: Catalog) -> str:
@@ -164,24 +140,6 @@ def _only_issuer(catalog: Catalog) -> str:
             f"whose credit? say --issuer: {', '.join(known) or 'none is in force yet'}"
         )
     return known[0]
-
-
-def _moment(option: str, text: str | None) -> Instant | None:
-    try:
-        return None if text is None else parse_moment(text)
-    except ValueError as error:
-        raise BadInput(f"{option}: {error}") from None
-
-
-def _told(written: Sequence[Fact], json: bool) -> None:
-    if json:
-        told = [{"serial": f.serial, "kind": f.kind.value, "subject": f.subject} for f in written]
-        print_json({"facts": told})
-        return
-    for fact in written:
-        out.print(f"{fact.kind.value} {fact.subject} in force (fact {fact.serial})", markup=False)
-    if not written:
-        out.print("nothing to change: decided already")
 
 
 def _table(found: Sequence[Balance]) -> Table:

@@ -53,7 +53,7 @@ def draft(
         def read() -> tuple[list[dict[str, Json]], list[Incomplete]]:
             producers = [*incomplete(connection.load_incomplete(partition))]
             facts.append(connection.read_facts(facts.head))
-            grants = facts.at(facts.head).credits.get(customer, {}).values()
+            grants = facts.at(facts.head).deals.credits.get(customer, {}).values()
             drafts = read_drafts(connection, customer)
             settled = settle_all(
                 (draft.content for draft in drafts), grants, connection.credits_used(customer)

@@ -15,6 +15,7 @@ from pipeline.catalog.documents import PlanPrice, plan_price
 from pipeline.catalog.legs import Leg, legs
 from pipeline.catalog.offers import offered
 from pipeline.catalog.periods import ServicePeriod, leg_periods
+from pipeline.catalog.redeeming import promoted
 from pipeline.core.calendar import Instant, Period, parse_instant, snap_up
 from pipeline.core.identity import Json
 from pipeline.invoice.fees import NOWHERE, Fee, Reach, Reason, differences, due_fee
@@ -135,7 +136,8 @@ def _lines_of_price(catalog: Catalog, served: ServicePeriod, price: str) -> list
     parts = _parts(served, price)
     found = []
     taken: dict[Reduction, int] = {}
-    for place, (part, card) in enumerate(parts):
+    for place, (part, listed) in enumerate(parts):
+        card = promoted(catalog, served, listed)
         key = LineKey(served.subscription.id, served.leg.item(price), part.period.start)
         if card.meter is None:
             own = replace(part, due=served.period.start) if card.in_advance else part

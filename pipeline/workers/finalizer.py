@@ -201,7 +201,7 @@ class Finalizer:
 
         A credit is one issuer's, and an issuer's documents are registered one after the other.
         """
-        grants = catalog.credits.get(prepared.payer)
+        grants = catalog.deals.credits.get(prepared.payer)
         if not grants:
             return None
         used = self.store.credits_used(prepared.payer)

@@ -197,7 +197,7 @@ class Verifier:
         return fault or self._settlement_fault(document, catalog)
 
     def _settlement_fault(self, document: Document, catalog: Catalog) -> str | None:
-        grants = catalog.credits.get(document.payer, {}).values()
+        grants = catalog.deals.credits.get(document.payer, {}).values()
         before = (
             other.sealed
             for other in self._of_payer[document.payer, document.currency]

@@ -80,7 +80,7 @@ def test_a_settled_invoice_reads() -> None:
         credit_of("usage", "acme", "1.50", "USD", priority=-1, meters=["api-calls"]),
         credit_of("euros", "acme", "100.00", "EUR"),
     )
-    settlement = settle(content, known.credits["acme"].values(), {}).json()
+    settlement = settle(content, known.deals.credits["acme"].values(), {}).json()
 
     told = invoice_text({**content, "settlement": settlement})
     assert told == (INVOICES / "settled.txt").read_text("utf-8")

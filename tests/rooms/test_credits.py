@@ -148,12 +148,12 @@ def test_the_catalog_knows_what_was_granted_and_what_was_voided() -> None:
     )
     voided = extend(catalog, facts(*BASE, *[void_of("c1", "acme")] * 3)[8:])
 
-    assert {name: g.amount_minor for name, g in catalog.credits["acme"].items()} == {
+    assert {name: g.amount_minor for name, g in catalog.deals.credits["acme"].items()} == {
         "c1": 500,
         "c2": 700,
     }
-    assert [each.voided for each in catalog.credits["acme"].values()] == [False, False]
-    assert [each.voided for each in voided.credits["acme"].values()] == [True, False]
+    assert [each.voided for each in catalog.deals.credits["acme"].values()] == [False, False]
+    assert [each.voided for each in voided.deals.credits["acme"].values()] == [True, False]
 
 
 def test_the_same_grant_and_the_same_void_are_one_fact() -> None:
@@ -167,7 +167,7 @@ def test_the_same_grant_and_the_same_void_are_one_fact() -> None:
         (void.kind, void.subject, dict(void.body)),
     )
 
-    assert granted.credits["acme"] == {"c1": GRANT}
+    assert granted.deals.credits["acme"] == {"c1": GRANT}
     assert granting(granted, GRANT) == []
     assert voiding(gone, "c1") == []
 

@@ -161,7 +161,7 @@ def test_a_book_comes_from_a_sheet_and_the_same_one_changes_nothing() -> None:
         "subscription acme-1",
     ]
     assert desk.apply(SHEET + BOOK) == []
-    (card,) = desk.catalog.books["cheap"].cards["standard"]
+    (card,) = desk.catalog.deals.books["cheap"].cards["standard"]
     assert (card.id, card.meter) == ("cpu", "cpu")
     assert check(BOOK, desk.catalog)[1] == []
 

@@ -1,0 +1,61 @@
+"""Deals: what is sold beside plans: price books, promotion codes, prepaid credits.
+
+Owns: their fold.  Does not own: what each of them means (books.py, promotions.py, credits.py).
+Law: as the catalog's: deals depend on the facts up to their position, on nothing else.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from pipeline.catalog.books import PriceBook, Switch, price_book, switch
+from pipeline.catalog.credits import Grant, grant
+from pipeline.catalog.facts import Fact, FactKind
+from pipeline.catalog.promotions import Promotion, Redemption, promotion, redemption
+
+
+@dataclass(frozen=True, slots=True)
+class Deals:
+    """Everything of the kind that is in force."""
+
+    books: Mapping[str, PriceBook] = field(default_factory=dict)
+    switches: Mapping[str, Switch] = field(default_factory=dict)
+    """Of the books that are on for anybody."""
+    promotions: Mapping[str, Promotion] = field(default_factory=dict)
+    redemptions: Mapping[str, Sequence[Redemption]] = field(default_factory=dict)
+    """By subscription, in the order of their facts."""
+    credits: Mapping[str, Mapping[str, Grant]] = field(default_factory=dict)
+    """By customer and id."""
+
+    def after(self, facts: Sequence[Fact]) -> "Deals":
+        """Return them after more facts; facts of other kinds say nothing of them."""
+        if not facts:
+            return self
+        books, switches, promotions = dict(self.books), dict(self.switches), dict(self.promotions)
+        redemptions, credits = dict(self.redemptions), dict(self.credits)
+        for fact in facts:
+            match fact.kind:
+                case FactKind.BOOK:
+                    books[fact.subject] = price_book(fact.body)
+                case FactKind.BOOK_SWITCH:
+                    switches.pop(fact.subject, None)
+                    switched = switch(fact.serial, fact.body)
+                    if switched is not None:
+                        switches[fact.subject] = switched
+                case FactKind.PROMOTION:
+                    promotions[fact.subject] = promotion(fact.body)
+                case FactKind.REDEMPTION:
+                    new = redemption(fact.body)
+                    redemptions[new.subscription] = (*redemptions.get(new.subscription, ()), new)
+                case FactKind.CREDIT | FactKind.CREDIT_VOID:
+                    owner = str(fact.body["customer"])
+                    credits[owner] = _granted(credits.get(owner, {}), fact)
+                case _:
+                    pass
+        return Deals(books, switches, promotions, redemptions, credits)
+
+
+def _granted(before: Mapping[str, Grant], fact: Fact) -> Mapping[str, Grant]:
+    """Return a customer's credits once one is granted, or the rest of one is void."""
+    if fact.kind is FactKind.CREDIT:
+        return {**before, fact.subject: grant(fact.serial, fact.body)}
+    return {**before, fact.subject: replace(before[fact.subject], voided=True)}

@@ -1,0 +1,61 @@
+"""Decisions of one command: facts written by what is in force, and told once they are."""
+
+from collections.abc import Callable, Sequence
+
+from pipeline.catalog.catalog import Catalog, extend
+from pipeline.catalog.facts import Fact, NewFact
+from pipeline.catalog.fields import parse_moment
+from pipeline.cli.screen import out, print_json
+from pipeline.cli.stack import any_stack
+from pipeline.core.calendar import Instant
+from pipeline.core.errors import BadInput
+from pipeline.stores.clock import wall_clock
+from pipeline.stores.postgres.facts import Author, append_facts
+from pipeline.workers.announcing import await_named
+
+
+def decided(decide: Callable[[Catalog], Sequence[NewFact]], author: Author) -> list[Fact]:
+    """Write what is decided by the facts so far; return it once a tick names it everywhere.
+
+    Raises:
+        BadInput: `decide` refuses (ValueError).
+
+    """
+
+    def new(known: Sequence[Fact]) -> Sequence[NewFact]:
+        try:
+            return decide(extend(Catalog(), known))
+        except ValueError as error:
+            raise BadInput(str(error)) from None
+
+    with any_stack() as around:
+        with around.database.session("decision") as connection:
+            written = append_facts(connection, new, author, wall_clock())
+        if written:
+            await_named(around, written[-1].serial)
+    return written
+
+
+def moment(option: str, text: str | None) -> Instant | None:
+    """Return the instant of an option.
+
+    Raises:
+        BadInput: it is none.
+
+    """
+    try:
+        return None if text is None else parse_moment(text)
+    except ValueError as error:
+        raise BadInput(f"{option}: {error}") from None
+
+
+def tell(written: Sequence[Fact], *, json: bool) -> None:
+    """Print the facts of a decision."""
+    if json:
+        told = [{"serial": f.serial, "kind": f.kind.value, "subject": f.subject} for f in written]
+        print_json({"facts": told})
+        return
+    for fact in written:
+        out.print(f"{fact.kind.value} {fact.subject} in force (fact {fact.serial})", markup=False)
+    if not written:
+        out.print("nothing to change: decided already")
