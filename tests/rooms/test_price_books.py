@@ -207,7 +207,7 @@ def test_a_book_comes_from_a_sheet_and_the_same_one_changes_nothing() -> None:
             '"0.001"',
             "a cent",
             "price_books[0].plans[0].prices[0].price.unit_amount: 'a cent' is not a plain decimal"
-            " string of at most 40 digits: write it like 0.25",
+            " string of at most 100 digits: write it like 0.25",
         ),
     ],
 )  # fmt: skip
