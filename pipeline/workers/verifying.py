@@ -11,7 +11,7 @@ from typing import Protocol, cast
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.facts import Skips
-from pipeline.core.calendar import parse_instant
+from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.identity import partition_of
 from pipeline.invoice.planned import Carried, carried_by_all
 from pipeline.ledger.seal import chain_faults
@@ -207,12 +207,16 @@ class Verifier:
 
     def _carried_before(self, document: Document) -> Carried:
         """Return what the payer's earlier documents carry."""
-        here = (document.cut_serial, document.instant)
-        return carried_by_all(
-            other.content
+        earlier = [
+            other
             for other in self._of_payer[document.payer, document.currency]
-            if (other.cut_serial, other.instant) < here
-        )
+            if _cut_of(other) < _cut_of(document)
+        ]
+        return carried_by_all(other.content for other in sorted(earlier, key=_cut_of))
+
+
+def _cut_of(document: Document) -> tuple[int, Instant]:
+    return document.cut_serial, document.instant
 
 
 def _column_fault(document: Document) -> str | None:
