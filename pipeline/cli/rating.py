@@ -17,7 +17,10 @@ def rate(
     explain: Annotated[bool, typer.Option("--explain", help="Answer for a person.")] = False,
     timed: Annotated[bool, typer.Option("--time", help="Tell the speed on stderr.")] = False,
 ) -> None:
-    """Rate one JSON line after the other; a bad one is answered with its error."""
+    """Rate one JSON line of stdin after the other; a bad one is answered with its error.
+
+    Like {"currency":"EUR","price":{"type":"flat","amount":"5"},"quantity":"3"}
+    """
     started = process_time()
     count = _answer(explain_rate if explain else answer_rate)
     if timed and count:
@@ -26,7 +29,10 @@ def rate(
 
 
 def allocate() -> None:
-    """Split one amount after the other by weights."""
+    """Split the amount of one JSON line of stdin after the other by its weights.
+
+    Like {"currency":"EUR","amount":"10","weights":["10","5"]}
+    """
     _answer(answer_allocate)
 
 
