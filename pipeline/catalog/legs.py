@@ -22,6 +22,10 @@ from pipeline.core.calendar import Duration, Instant, aligned, cycle_edge
 FOR_EVER: Instant = 1 << 62
 
 
+DatedCard = tuple[Instant, Instant | None, PlanPrice]
+"""From when to when a rate card is in force."""
+
+
 @dataclass(frozen=True, slots=True)
 class Leg:
     """One stretch [start, end) of a subscription. `since`: what its discounts count cycles from.
@@ -57,14 +61,24 @@ class Leg:
             return False
         return any(card.in_advance for price in self.prices for _, _, card in self.cards(price))
 
-    def cards(self, price: str) -> Iterator[tuple[Instant, Instant | None, PlanPrice]]:
-        """Yield from when to when which rate card a price has, in order of time."""
+    def cards(self, price: str) -> Iterator[DatedCard]:
+        """Yield the rate cards that a price has, in order of time."""
+        if self._as_listed:
+            yield from ((self.start, self.end, c) for c in self.plan.prices if c.id == price)
+            return
         for start, end, cards in self._revisions():
             card = next((card for card in cards if card.id == price), None)
             if card is None:
                 continue
             for since, until, agreed in self._agreed(start, end):
                 yield since, until, self._changed(card, agreed)
+
+    @property
+    def _as_listed(self) -> bool:
+        """Whether the plan's prices hold throughout, as most do."""
+        sold = self.subscription
+        agreed = sold.changes or sold.quantities or sold.prices
+        return self.plan.earlier is None and self.phase is None and not agreed
 
     def _revisions(self) -> Iterator[tuple[Instant, Instant | None, tuple[PlanPrice, ...]]]:
         for since, until, revision in reversed([*self.plan.spans()]):

@@ -65,7 +65,7 @@ def leg_periods(leg: Leg, after: Instant, until: Instant) -> Iterator[ServicePer
     """Yield the periods of a leg that end after `after` and start before `until`, in order."""
     cycle, zone = leg.plan.cycle, leg.customer.time_zone
     last = until if leg.end is None else min(until, leg.end)
-    counted_from = cycle_index(leg.since, leg.anchor, cycle, zone)
+    counted_from = 0 if leg.since == leg.anchor else cycle_index(leg.since, leg.anchor, cycle, zone)
     index = cycle_index(max(after, leg.start), leg.anchor, cycle, zone)
     while True:
         whole = cycle_at(leg.anchor, cycle, index, zone)

@@ -206,13 +206,12 @@ def due_fee(
     `taken`: what fixed discounts took off earlier parts of the period; the rest of them is taken
     here, for they count once a period.
     """
-    share = Fraction(served.period.end - served.period.start, served.cycle.end - served.cycle.start)
     scale, reductions = 10 ** minor_digits(currency), card.terms.reductions(served.index)
     asked = RatingInput(
         currency,
         card.price,
         card.terms.quantity,
-        proration=None if share == 1 else share,
+        proration=_share(served),
         discounts=tuple(_left(each, Fraction(taken.get(each, 0), scale)) for each in reductions),
     )
     rated = rate(asked)
@@ -234,6 +233,14 @@ def due_fee(
         tuple({**each.json(), "amount_minor": minor} for each, minor in told_shares if minor),
         told,
     )
+
+
+def _share(served: ServicePeriod) -> Fraction | None:
+    """Return which part of its cycle a period is; None: all of it, or what is bought once."""
+    period, cycle = served.period, served.cycle
+    if period == cycle:
+        return None
+    return Fraction(period.end - period.start, cycle.end - cycle.start)
 
 
 def _left(reduction: Reduction, taken: Fraction) -> Discount:

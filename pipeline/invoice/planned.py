@@ -12,7 +12,7 @@ from typing import cast
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.documents import PlanPrice, plan_price
-from pipeline.catalog.legs import Leg, legs
+from pipeline.catalog.legs import DatedCard, Leg, legs
 from pipeline.catalog.offers import offered
 from pipeline.catalog.periods import ServicePeriod, leg_periods
 from pipeline.catalog.redeeming import promoted
@@ -84,9 +84,12 @@ def _of_subscription(
     for leg in own:
         for price in [] if leg.free else leg.prices:
             item = leg.item(price)
-            reach = carried.get((leg.subscription.id, item), NOWHERE)
+            reach, cards = carried.get((leg.subscription.id, item), NOWHERE), [*leg.cards(price)]
+            begun = any(card.in_advance for _, _, card in cards)
             for served in leg_periods(leg, reach.until, instant + 1):
-                for line in _lines_of_price(catalog, served.since(reach.until), price):
+                if served.due > instant and not begun:
+                    break
+                for line in _lines_of_price(catalog, served.since(reach.until), price, cards):
                     if line.fee_ahead is not None:
                         ahead.setdefault(item, []).append(line)
                     elif served.due <= instant:
@@ -131,9 +134,11 @@ def requests_of(lines: Iterable[PlannedLine]) -> list[UsageRequest]:
     return [request for request in asked if request is not None]
 
 
-def _lines_of_price(catalog: Catalog, served: ServicePeriod, price: str) -> list[PlannedLine]:
-    """Return the lines of a price for one period: one for each of its revisions in force there."""
-    parts = _parts(served, price)
+def _lines_of_price(
+    catalog: Catalog, served: ServicePeriod, price: str, cards: Sequence[DatedCard]
+) -> list[PlannedLine]:
+    """Return the lines of a price for one period: one for each of its cards in force there."""
+    parts = _parts(served, cards)
     found = []
     taken: dict[Reduction, int] = {}
     for place, (part, listed) in enumerate(parts):
@@ -158,10 +163,12 @@ def _lines_of_price(catalog: Catalog, served: ServicePeriod, price: str) -> list
     return found
 
 
-def _parts(served: ServicePeriod, price: str) -> list[tuple[ServicePeriod, PlanPrice]]:
+def _parts(
+    served: ServicePeriod, cards: Sequence[DatedCard]
+) -> list[tuple[ServicePeriod, PlanPrice]]:
     """Return the parts of a period that a price is the same in, and what it is there."""
     period, found = served.period, list[tuple[ServicePeriod, PlanPrice]]()
-    for since, until, card in served.leg.cards(price):
+    for since, until, card in cards:
         start, end = max(period.start, since), min(period.end, until or period.end)
         if start >= end:
             continue
