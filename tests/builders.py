@@ -18,8 +18,9 @@ from pipeline.collect.gate import Gate, GatePass
 from pipeline.collect.keyed import KeyedEvent, events_at
 from pipeline.collect.letters import Refusal
 from pipeline.core.calendar import SECOND, Instant, instant_text, parse_instant
-from pipeline.core.identity import Json, batch_digest, pass_digest
+from pipeline.core.identity import Json, batch_digest, canonical, pass_digest
 from pipeline.dedupe.claims import Behind, ClaimBook
+from pipeline.invoice.published import DraftInvoice, DraftText
 from pipeline.invoice.usage import Usage, UsagePart, UsageRequest
 from pipeline.meter.meters import Aggregation, Grain, Meter
 from pipeline.meter.place import NeedsTick, Opened, Place, Told, look
@@ -440,3 +441,10 @@ class Books:
             ]
             for request in requests
         }
+
+
+def kept(draft: DraftInvoice) -> DraftText:
+    """A draft as the database keeps it."""
+    content, issues = dict(draft.content), [dict(issue) for issue in draft.issues]
+    texts = (canonical(content).decode(), canonical([*issues]).decode())
+    return DraftText.kept(draft.position, *texts)

@@ -8,12 +8,14 @@ stands in it as text, so that the text's SHA-256 is the digest in whatever langu
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import cast
 
 from pipeline.core.calendar import Instant, instant_text, parse_instant
+from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json, canonical
 
 DRAFT_FORMAT = "talea.draft.1"
@@ -120,45 +122,77 @@ class Issued:
     seal: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class DraftText:
+    """A draft as it is kept, in canonical text: its records are cut from it, not made anew."""
+
+    position: DraftPosition
+    content: str
+    issues: str
+    lines: Mapping[str, str]
+    """The text of each of its line items, by id."""
+
+    @classmethod
+    def kept(cls, position: DraftPosition, content: str, issues: str) -> "DraftText":
+        """Return the draft of a content and its validation issues, both in canonical text.
+
+        Raises:
+            BrokenInvariant: it has no list of lines, or two.
+
+        """
+        _, found, rest = content.partition(_LINES)
+        if not found or _LINES in rest:  # within a string its quotes would be escaped
+            raise BrokenInvariant(f"a draft's content has not one list of lines: {content[:200]}")
+        lines, at = {}, 0
+        while rest[at] != "]":
+            start = at + (rest[at] == ",")
+            line, at = _JSON.raw_decode(rest, start)
+            lines[line["id"]] = rest[start:at]
+        return cls(position, content, issues, lines)
+
+
+NO_ISSUES = "[]"
+_LINES = '"lines":['
+_JSON = json.JSONDecoder()
+
+
 def draft_records(
-    document_id: str, customer: str, standing: Iterable[str], draft: DraftInvoice | None
+    document_id: str, customer: str, standing: Iterable[str], draft: DraftText | None
 ) -> list[Record]:
     """Return what a changed draft makes of its keys; `standing` are line ids that may be there."""
-    gone = sorted(set(standing) - (draft.line_ids if draft else set()))
+    gone = sorted(set(standing) - (draft.lines.keys() if draft else set()))
     taken_off = [Record(Shelf.LINES, customer, line_id, None) for line_id in gone]
     if draft is None:
         return [*taken_off, Record(Shelf.DRAFTS, customer, document_id, None)]
-    written = [DraftLine(draft.position, document_id, customer, line) for line in draft.lines]
     return [
         *taken_off,
-        *(Record(Shelf.LINES, customer, line.id, line_value(line)) for line in written),
+        *(
+            Record(Shelf.LINES, customer, line_id, value)
+            for line_id, value in line_values(document_id, customer, draft)
+        ),
         Record(Shelf.DRAFTS, customer, document_id, draft_value(draft)),
     ]
 
 
-def draft_value(draft: DraftInvoice) -> bytes:
-    """Return a draft as it is published; issues only where there are any."""
-    fields: dict[str, Json] = {
-        "format": DRAFT_FORMAT,
-        "position": draft.position.json(),
-        "content": dict(draft.content),
-    }
-    if draft.issues:
-        fields["validation_issues"] = [dict(issue) for issue in draft.issues]
-    return canonical(fields)
+def draft_value(draft: DraftText) -> bytes:
+    """Return a draft as it is published: canonical JSON, the content as it is kept."""
+    position = _position_text(draft.position)
+    told = f'{{"content":{draft.content},"format":"{DRAFT_FORMAT}","position":{position}'
+    issues = "" if draft.issues == NO_ISSUES else f',"validation_issues":{draft.issues}'
+    return f"{told}{issues}}}".encode()
 
 
-def line_value(line: DraftLine) -> bytes:
-    """Return a line item of a draft as it is published."""
-    return canonical(
-        {
-            "format": LINE_FORMAT,
-            "position": line.position.json(),
-            "document": line.document,
-            "customer": line.customer,
-            "line": dict(line.line),
-        }
-    )
+def line_values(document_id: str, customer: str, draft: DraftText) -> Iterator[tuple[str, bytes]]:
+    """Yield (id, value) of a draft's line items as they are published: canonical JSON."""
+    head = canonical({"customer": customer, "document": document_id, "format": LINE_FORMAT})
+    before, after = head.decode()[:-1], _position_text(draft.position)
+    for line_id, line in draft.lines.items():
+        yield line_id, f'{before},"line":{line},"position":{after}}}'.encode()
+
+
+@lru_cache  # drafts that were rated together have one
+def _position_text(position: DraftPosition) -> str:
+    return canonical(position.json()).decode()
 
 
 def issued_value(issued: Issued) -> bytes:

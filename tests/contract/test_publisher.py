@@ -4,7 +4,6 @@ Drafts and documents are written by the stores themselves, as the pricing worker
 finalizer write them; what is told of them is read by a plain client.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -458,7 +457,8 @@ def test_every_write_of_a_draft_leaves_its_mark(stack: RunningStack) -> None:
     """By hand, too: nobody who writes has to think of the publisher."""
     account = Account(stack, "by hand")
     account.rate("a")
-    changed = json.dumps({"id": account.draft_id, "customer": "by hand", "lines": []})
+    content: dict[str, Json] = {"id": account.draft_id, "customer": "by hand", "lines": []}
+    changed = canonical(content).decode()
     with leading(stack) as publisher:
         drain(publisher)
         stack.connection.execute(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from builders import T0
+from builders import T0, kept
 from golden import scenes
 from pipeline.core.identity import Json
 from pipeline.invoice.published import (
@@ -19,7 +19,7 @@ from pipeline.invoice.published import (
     Issued,
     draft_value,
     issued_value,
-    line_value,
+    line_values,
     read_draft,
     read_issued,
     read_line,
@@ -46,7 +46,7 @@ POSITION = {"partition": 3, "offset": 41, "log_time": "2026-03-01T00:00:00.00000
 def test_a_draft() -> None:
     content = json.loads(golden("content.json"))
 
-    assert draft_value(DRAFT) == golden("draft.json")
+    assert draft_value(kept(DRAFT)) == golden("draft.json")
     assert golden("draft.json") == plain(
         {"format": "talea.draft.1", "position": POSITION, "content": content}
     )
@@ -55,7 +55,7 @@ def test_a_draft() -> None:
 
 def test_a_draft_that_would_not_be_issued_says_why() -> None:
     issue: dict[str, Json] = {"code": "beyond_last_tier", "severity": "critical"}
-    value = draft_value(replace(DRAFT, issues=(issue,)))
+    value = draft_value(kept(replace(DRAFT, issues=(issue,))))
 
     assert json.loads(value) == json.loads(golden("draft.json")) | {"validation_issues": [issue]}
     assert read_draft(value) == replace(DRAFT, issues=(issue,))
@@ -65,7 +65,9 @@ def test_a_line_of_a_draft() -> None:
     content = json.loads(golden("content.json"))
     line = DraftLine(AT, DRAFT.id, DRAFT.customer, DRAFT.lines[0])
 
-    assert line_value(line) == golden("draft_line.json")
+    assert next(value for _, value in line_values(DRAFT.id, "acme", kept(DRAFT))) == golden(
+        "draft_line.json"
+    )
     assert golden("draft_line.json") == plain(
         {
             "format": "talea.draft-line.1",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import T0
+from builders import T0, kept
 from pipeline.agents.feed import Chains, DraftFeed, Latest, What
 from pipeline.agents.following import Follower, Found
 from pipeline.core.errors import CheckFailed, ServerFailed
@@ -59,7 +59,7 @@ def test_what_the_last_record_tells(
     records: list[DraftInvoice | None], what: What, now: DraftInvoice | None
 ) -> None:
     latest = Latest(read_draft)
-    changes = [latest.take("d", draft_value(value) if value else None) for value in records]
+    changes = [latest.take("d", draft_value(kept(value)) if value else None) for value in records]
 
     assert (changes[-1].what, changes[-1].id, changes[-1].now) == (what, "d", now)
     assert latest.standing == ({"d": now} if now else {})
@@ -85,10 +85,10 @@ def test_whatever_is_repeated_the_last_commit_stands(
         if skipped:
             value = committed.get(key)
             for _ in range(times):
-                latest.take(key, draft_value(value) if value else None)
+                latest.take(key, draft_value(kept(value)) if value else None)
     for key in "abc":
         value = committed.get(key)
-        latest.take(key, draft_value(value) if value else None)
+        latest.take(key, draft_value(kept(value)) if value else None)
 
     assert latest.standing == committed
 
@@ -150,8 +150,8 @@ class Told(Follower):
 def test_a_feed_yields_changes_as_they_come() -> None:
     feed = DraftFeed(
         Told(
-            Found(0, 0, b"d", draft_value(draft(1))),
-            Found(0, 2, b"d", draft_value(draft(1))),
+            Found(0, 0, b"d", draft_value(kept(draft(1)))),
+            Found(0, 2, b"d", draft_value(kept(draft(1)))),
             Found(0, 4, b"d", None),
         ),
         "drafts",

@@ -5,19 +5,23 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from builders import T0
+from builders import T0, kept
+from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json, canonical
 from pipeline.invoice.published import (
     DraftInvoice,
     DraftLine,
     DraftPosition,
+    DraftText,
     Issued,
     Shelf,
     draft_records,
     draft_value,
     issued_value,
-    line_value,
+    line_values,
     read_draft,
     read_issued,
     read_line,
@@ -48,7 +52,7 @@ def draft(*lines: str) -> DraftInvoice:
 def test_what_a_changed_draft_makes_of_its_keys(
     standing: list[str], now: DraftInvoice | None, written: list[str], gone: list[str]
 ) -> None:
-    records = draft_records("inv_1", "acme", standing, now)
+    records = draft_records("inv_1", "acme", standing, kept(now) if now else None)
 
     assert [record.key for record in records if record.value is not None] == written
     assert [record.key for record in records if record.value is None] == gone
@@ -59,24 +63,51 @@ def test_what_a_changed_draft_makes_of_its_keys(
 
 
 def test_each_is_read_as_it_was_written() -> None:
-    line = DraftLine(AT, "inv_1", "acme", draft("a").lines[0])
+    ((line_id, value),) = line_values("inv_1", "acme", kept(draft("a")))
 
-    assert read_draft(draft_value(draft("a", "b"))) == draft("a", "b")
-    assert read_line(line_value(line)) == line
+    assert read_draft(draft_value(kept(draft("a", "b")))) == draft("a", "b")
+    assert read_line(value) == DraftLine(AT, "inv_1", "acme", draft("a").lines[0])
+    assert line_id == "a"
     assert read_issued(issued_value(ISSUED)) == ISSUED
 
 
 def test_a_line_of_a_draft_is_the_line_of_its_own_record() -> None:
-    *lines, whole = draft_records("inv_1", "acme", [], draft("a", "b"))
+    *lines, whole = draft_records("inv_1", "acme", [], kept(draft("a", "b")))
 
     assert whole.value is not None
     assert [read_line(one.value or b"").line for one in lines] == read_draft(whole.value).lines
     assert {read_line(one.value or b"").position for one in lines} == {AT}
 
 
+@given(
+    st.lists(st.text(), unique=True),
+    st.text(),
+    st.dictionaries(st.text(), st.text() | st.lists(st.text()).map(list), max_size=3),
+)
+def test_records_are_canonical_whatever_a_draft_says(
+    names: list[str], customer: str, more: dict[str, Json]
+) -> None:
+    """Also where a text looks like the list of lines that records are cut from."""
+    lines: list[Json] = [{**more, "id": name, "name": '"lines":[' + name} for name in names]
+    content: dict[str, Json] = {"a": '],"lines":[{', "id": "d", "lines": lines, "z": [more]}
+    text = kept(DraftInvoice(AT, content))
+
+    values = [draft_value(text), *(value for _, value in line_values("d", customer, text))]
+    assert values == [canonical(json.loads(value)) for value in values]
+    assert read_draft(values[0]) == DraftInvoice(AT, content)
+    assert [read_line(value).line for value in values[1:]] == lines
+    assert {read_line(value).customer for value in values[1:]} <= {customer}
+
+
+@pytest.mark.parametrize("content", ['{"id":"d"}', '{"a":{"lines":[]},"id":"d","lines":[]}'])
+def test_a_content_without_one_list_of_lines_is_a_defect(content: str) -> None:
+    with pytest.raises(BrokenInvariant, match="not one list of lines"):
+        DraftText.kept(AT, content, "[]")
+
+
 VALUES: list[tuple[Callable[[bytes], object], bytes]] = [
-    (read_draft, draft_value(draft("a"))),
-    (read_line, line_value(DraftLine(AT, "inv_1", "acme", {"id": "a"}))),
+    (read_draft, draft_value(kept(draft("a")))),
+    (read_line, dict(line_values("inv_1", "acme", kept(draft("a"))))["a"]),
     (read_issued, issued_value(ISSUED)),
 ]
 

@@ -6,13 +6,11 @@ Law: only what is committed is read; a mark goes once what it asks for is acked,
 noted before it is sent. So whatever was cut short is done again, and nothing is forgotten.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from pipeline.core.identity import Json
-from pipeline.invoice.published import DraftInvoice, DraftPosition, Issued
+from pipeline.invoice.published import DraftPosition, DraftText, Issued
 from pipeline.stores.postgres.connection import Connection, lead, one
 
 _LEADER_LOCK = "talea publisher"
@@ -29,7 +27,7 @@ class DraftChange:
     payer: str
     marks: Sequence[int]
     standing: frozenset[str] | None
-    draft: DraftInvoice | None
+    draft: DraftText | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +80,8 @@ def _change(row: Sequence[object]) -> DraftChange:
     document_id, payer, marks, standing, *position, content, issues = row
     draft = None
     if content is not None:
-        loaded = cast(dict[str, Json], json.loads(cast(str, content)))
-        told = tuple(json.loads(cast(str, issues)))
-        draft = DraftInvoice(DraftPosition(*cast(list[int], position)), loaded, told)
+        at = DraftPosition(*cast(list[int], position))
+        draft = DraftText.kept(at, cast(str, content), cast(str, issues))
     return DraftChange(
         cast(str, document_id),
         cast(str, payer),
@@ -115,7 +112,7 @@ def note_keys(connection: Connection, changes: Iterable[DraftChange]) -> None:
     for change in changes:
         if change.draft is None:
             continue
-        standing, new = change.standing or frozenset(), change.draft.line_ids
+        standing, new = change.standing or frozenset(), change.draft.lines.keys()
         if change.standing is None or not new <= standing:
             rows.append((change.id, change.payer, sorted(standing | new)))
     _write_keys(connection, rows)
@@ -142,9 +139,9 @@ def settle(connection: Connection, owed: Owed) -> None:
         _write_keys(
             connection,
             [
-                (change.id, change.payer, sorted(change.draft.line_ids))
+                (change.id, change.payer, sorted(change.draft.lines))
                 for change in owed.changes
-                if change.draft and (change.standing or frozenset()) - change.draft.line_ids
+                if change.draft and (change.standing or frozenset()) - change.draft.lines.keys()
             ],
         )
         write_chains(connection, {one.issuer: one.place for one in owed.documents})
