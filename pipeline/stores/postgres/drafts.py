@@ -7,11 +7,11 @@ was marked first is rated first.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import LiteralString, cast
 
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json, canonical
-from pipeline.invoice.published import DraftPosition
+from pipeline.invoice.published import NO_ISSUES, DraftPosition
 from pipeline.stores.postgres.connection import Connection
 
 
@@ -50,30 +50,37 @@ def take_dirty(
 
 
 def store_drafts(connection: Connection, drafts: Iterable[Draft]) -> None:
-    """Write drafts that are newer than what is there."""
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO draft (id, payer, currency, instant_us, partition_no, source_offset,"
-            " log_time_us, content, issues) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
-            " ON CONFLICT (id) DO UPDATE SET"
-            " source_offset = excluded.source_offset, log_time_us = excluded.log_time_us,"
-            " content = excluded.content, issues = excluded.issues, rated_at = excluded.rated_at"
-            " WHERE draft.source_offset <= excluded.source_offset",
-            [
-                (
-                    draft.id,
-                    draft.payer,
-                    draft.currency,
-                    draft.instant,
-                    draft.position.partition,
-                    draft.position.offset,
-                    draft.position.log_time,
-                    canonical(dict(draft.content)).decode(),
-                    canonical([dict(issue) for issue in draft.issues]).decode(),
-                )
-                for draft in drafts
-            ],
+    """Write drafts that are newer than what is there, at once."""
+    rows = [
+        (
+            draft.id,
+            draft.payer,
+            draft.currency,
+            draft.instant,
+            draft.position.partition,
+            draft.position.offset,
+            draft.position.log_time,
+            canonical([*map(dict, draft.issues)]).decode() if draft.issues else NO_ISSUES,
+            canonical(dict(draft.content)).decode(),
         )
+        for draft in drafts
+    ]
+    if rows:
+        *columns, contents = map(list, zip(*rows, strict=True))
+        connection.execute(_UPSERT, [*columns, "\n".join(contents)])
+
+
+# Contents travel as lines: canonical JSON has none within, and an array would escape each quote.
+_UPSERT: LiteralString = (
+    "INSERT INTO draft (id, payer, currency, instant_us, partition_no, source_offset,"
+    " log_time_us, issues, content)"
+    " SELECT * FROM ROWS FROM (unnest(%s::text[]), unnest(%s::text[]), unnest(%s::text[]),"
+    " unnest(%s::bigint[]), unnest(%s::integer[]), unnest(%s::bigint[]), unnest(%s::bigint[]),"
+    " unnest(%s::text[]), string_to_table(%s, E'\\n')) AS w ON CONFLICT (id) DO UPDATE SET"
+    " source_offset = excluded.source_offset, log_time_us = excluded.log_time_us,"
+    " content = excluded.content, issues = excluded.issues, rated_at = excluded.rated_at"
+    " WHERE draft.source_offset <= excluded.source_offset"
+)
 
 
 def drop_drafts(connection: Connection, payers: Sequence[str], keep: Sequence[Draft]) -> None:
