@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     books_wait_s: float = Field(30.0, gt=0)
     """Seconds that a partition's books may stand still at that lead before it is held, alone."""
     flush_s: float = Field(0.3, gt=0)
-    """How long the pricing worker gathers slices when idle."""
+    """How long the pricing worker gathers slices; meanwhile it rates."""
     flush_records: int = Field(500, ge=1)
     """Records of slices that end a flush early."""
     reject_share_max: Decimal = Field(Decimal("0.5"), gt=0, le=1)

@@ -80,7 +80,7 @@ class PricingWorker:
         self._around, self._numbers = around, partitions
         self._log, self._books, self._store = log, books, store
         self._clock, self._monotonic = clock, monotonic
-        self._drafted_s = -_BEHIND_PAUSE_S
+        self._drafted_s, self._payers_wait = -_BEHIND_PAUSE_S, False
         self._gaps = gaps or GapKeeper()
         self._known = Knowledge(facts)
         self._quarantine = Quarantine(around, log, self._known, writer)
@@ -135,26 +135,30 @@ class PricingWorker:
     def step(self) -> int:
         """Gather, book and rate once; return how many records were booked."""
         settings = self._around.settings
-        records = self._reader.read(settings.flush_records, settings.flush_s)
+        wait_s = 0.0 if self._payers_wait else settings.flush_s
+        records = self._reader.read(settings.flush_records, wait_s)
         if records:
             self._book(records)
         self._gaps.look()
-        self._draft(gathered=bool(records))
+        self._draft()
         return len(records)
 
-    def _draft(self, *, gathered: bool) -> None:
-        """Rate who must be: all of them, or while the books are behind a few now and then.
+    def _draft(self) -> None:
+        """Rate who must be, for as long as slices gather; while the books are behind only a few.
 
         A draft of long ago helps nobody, and rating it costs what catching up needs.
         """
-        started = self._monotonic()
+        started, self._payers_wait = self._monotonic(), False
         behind = self._is_behind()
         if behind and started < self._drafted_s + _BEHIND_PAUSE_S:
             return
         while rate_dirty(self._store, self._known, self._numbers):
-            if behind or (gathered and self._monotonic() - started > _DRAFT_S_MAX):
-                break
-        self._drafted_s = self._monotonic()
+            self._drafted_s = self._monotonic()
+            if behind:
+                return
+            if self._drafted_s - started > self._around.settings.flush_s:
+                self._payers_wait = True
+                return
 
     def _is_behind(self) -> bool:
         """Return whether log time is far from now even where most is booked."""
@@ -208,7 +212,6 @@ class PricingWorker:
         self._reader.close()
 
 
-_DRAFT_S_MAX = 1.0
 _BEHIND_PAUSE_S = 2.0
 _BEHIND_TICKS, _BEHIND_S = 1, 2.0
 """Log time may be a whole tick old and no fault: behind is more than a tick and these seconds."""
