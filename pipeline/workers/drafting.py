@@ -7,7 +7,7 @@ Law: everything a draft rests on is read in one snapshot, so its position is exa
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import structlog
 
@@ -28,6 +28,7 @@ from pipeline.workers.catchup import CursorSource
 from pipeline.workers.knowledge import Knowledge
 
 _log = structlog.get_logger()
+T = TypeVar("T")
 
 BITE = 500
 """Payers rated in one transaction."""
@@ -91,32 +92,37 @@ class _Plan:
 
 
 def rate_dirty(
-    store: DraftStore, known: Knowledge, partitions: Sequence[int], bite: int = BITE
+    store: DraftStore, known: Knowledge, partitions: Sequence[int], planner: "Planner"
 ) -> int:
-    """Rate up to `bite` dirty payers; return how many there were."""
+    """Rate a bite of dirty payers; return how many there were."""
     while True:
         try:
-            return _rate_bite(store, known, partitions, bite)
+            return _rate_bite(store, known, partitions, planner)
         except Overtaken:
             _log.info("the finalizer took a draft that was being rated: rating anew")
 
 
-def _rate_bite(store: DraftStore, known: Knowledge, partitions: Sequence[int], bite: int) -> int:
+def _rate_bite(
+    store: DraftStore, known: Knowledge, partitions: Sequence[int], planner: "Planner"
+) -> int:
     with store.snapshot():
-        dirty = store.take_dirty(partitions, bite)
+        dirty = store.take_dirty(partitions, BITE)
         if not dirty:
             return 0
-        drafts = [*would_be(store, known.catalog, _payers(store, known, dirty))]
+        drafts = [*would_be(store, known.catalog, _payers(store, known, dirty), planner)]
         store.drop_drafts([payer for payer, _ in dirty], drafts)
         store.store_drafts(drafts)
         return len(dirty)
 
 
 def would_be(
-    books: OpenBooks, catalog_at: Callable[[int], Catalog], payers: Sequence[Payer]
+    books: OpenBooks,
+    catalog_at: Callable[[int], Catalog],
+    payers: Sequence[Payer],
+    planner: "Planner",
 ) -> Iterator[Draft]:
     """Yield the documents of payers whose cut is still ahead; call it within a snapshot."""
-    plans = _plans(books, catalog_at, payers)
+    plans = planner.plans(books, catalog_at, payers)
     usage = books.read_usage(requests_of(line for plan in plans for line in plan.lines))
     for plan in plans:
         yield from _drafts(plan, usage)
@@ -134,34 +140,89 @@ def _payers(store: DraftStore, known: Knowledge, dirty: Iterable[tuple[str, int]
     return payers
 
 
-def _plans(
-    books: OpenBooks, catalog_at: Callable[[int], Catalog], payers: Sequence[Payer]
-) -> list[_Plan]:
-    """Return the open closings of payers with the lines that each would carry."""
-    if not payers:
-        return []
-    names = [payer.name for payer in payers]
-    closed = books.closings_cut(names, min(payer.passed for payer in payers))
-    carried_by, unprepared = books.carried_by(names), books.unprepared_cuts(names)
-    plans = []
-    for payer in payers:
-        catalog, name = payer.catalog, payer.name
-        open_ones = open_closings(
-            catalog, name, payer.passed, payer.cursor.log_time, closed.get(name, ())
-        )
-        for currency in sorted({currency for currency, _ in open_ones}):
-            carried = carried_by.get((name, currency), {})
-            # What the finalizer is about to make of booked cuts is carried by then: by the facts
-            # that were in force at each cut, for an end may have been moved since.
-            for instant, position in unprepared.get((name, currency), ()):
-                lines = planned_lines(catalog_at(position), name, currency, instant, carried)
+class Planner:
+    """Which documents payers will have, and with which lines: remembered while it stays so.
+
+    Between two ticks only usage changes, and lines do not depend on it. Use one for one log.
+    """
+
+    def __init__(self) -> None:
+        """Start with nothing remembered."""
+        self._known: dict[str, tuple[_Grounds, Sequence[_Planned]]] = {}
+
+    def plans(
+        self, books: OpenBooks, catalog_at: Callable[[int], Catalog], payers: Sequence[Payer]
+    ) -> list[_Plan]:
+        """Return the open closings of payers with the lines that each would carry."""
+        if not payers:
+            return []
+        names = [payer.name for payer in payers]
+        closed = books.closings_cut(names, min(payer.passed for payer in payers))
+        carried = _by_payer(books.carried_by(names))
+        unprepared = _by_payer(books.unprepared_cuts(names))
+        if len(self._known) > _PAYERS_REMEMBERED:
+            self._known.clear()
+        plans = []
+        for payer in payers:
+            name, log_time = payer.name, payer.cursor.log_time
+            grounds = _Grounds(
+                payer.catalog.position,
+                payer.passed,
+                log_time,
+                closed.get(name, ()),
+                carried.get(name, {}),
+                unprepared.get(name, {}),
+            )
+            known = self._known.get(name)
+            if known is None or known[0] != grounds:
+                known = (grounds, _planned(payer.catalog, name, grounds, catalog_at))
+                self._known[name] = known
+            plans += [_Plan(payer, closing, lines) for closing, lines in known[1]]
+        return plans
+
+
+_PAYERS_REMEMBERED = 20_000
+
+_Planned = tuple[Closing, Sequence[PlannedLine]]
+
+
+class _Grounds(NamedTuple):
+    """All that a payer's documents follow from, but for usage; by currency where it is by any."""
+
+    catalog_position: int
+    passed: Instant
+    log_time: Instant
+    closed: Container[Closing]
+    carried: Mapping[str, Carried]
+    unprepared: Mapping[str, Sequence[tuple[Instant, int]]]
+
+
+def _by_payer(found: Mapping[tuple[str, str], T]) -> dict[str, dict[str, T]]:
+    """Return what is by (payer, currency) by payer, then currency."""
+    by_payer: dict[str, dict[str, T]] = {}
+    for (payer, currency), what in found.items():
+        by_payer.setdefault(payer, {})[currency] = what
+    return by_payer
+
+
+def _planned(
+    catalog: Catalog, name: str, grounds: _Grounds, catalog_at: Callable[[int], Catalog]
+) -> list[_Planned]:
+    open_ones = open_closings(catalog, name, grounds.passed, grounds.log_time, grounds.closed)
+    planned: list[_Planned] = []
+    for currency in sorted({currency for currency, _ in open_ones}):
+        carried = grounds.carried.get(currency, {})
+        # What the finalizer is about to make of booked cuts is carried by then: by the facts
+        # that were in force at each cut, for an end may have been moved since.
+        for instant, position in grounds.unprepared.get(currency, ()):
+            lines = planned_lines(catalog_at(position), name, currency, instant, carried)
+            carried = with_lines(carried, lines)
+        for closing in open_ones:
+            if closing[0] == currency:
+                lines = planned_lines(catalog, name, *closing, carried)
                 carried = with_lines(carried, lines)
-            for closing in open_ones:
-                if closing[0] == currency:
-                    lines = planned_lines(catalog, name, *closing, carried)
-                    carried = with_lines(carried, lines)
-                    plans.append(_Plan(payer, closing, lines))
-    return plans
+                planned.append((closing, lines))
+    return planned
 
 
 def _drafts(plan: _Plan, usage: Usage) -> Sequence[Draft]:

@@ -16,7 +16,7 @@ from pipeline.core.identity import Json, partition_of
 from pipeline.invoice.effect import Effect, effects
 from pipeline.stores.postgres.books import Anchor
 from pipeline.stores.postgres.drafts import Draft
-from pipeline.workers.drafting import BITE, OpenBooks, Payer, would_be
+from pipeline.workers.drafting import BITE, OpenBooks, Payer, Planner, would_be
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def foresee(
         names = customers[first : first + BITE]
         with books.snapshot():
             payers = _payers(catalogs, names, books.load_cursors())
-            old, new = ([*would_be(books, facts.at, side)] for side in payers)
+            old, new = ([*would_be(books, facts.at, side, Planner())] for side in payers)
         found += effects(_contents(old), _contents(new))
         unrated += [one for one in new if one.issues]
         tell(first + len(names), len(customers))

@@ -27,7 +27,7 @@ from pipeline.stores.kafka import KafkaLog, SureProducer, usage_log
 from pipeline.stores.postgres.books import Anchor, Books, Flush
 from pipeline.stores.records import read_slices
 from pipeline.topology import USAGE_METERED
-from pipeline.workers.drafting import DraftStore, rate_dirty
+from pipeline.workers.drafting import DraftStore, Planner, rate_dirty
 from pipeline.workers.healing import GapKeeper, mend_by_itself
 from pipeline.workers.knowledge import FactSource, Knowledge
 from pipeline.workers.quarantine import Quarantine
@@ -82,7 +82,7 @@ class PricingWorker:
         self._clock, self._monotonic = clock, monotonic
         self._drafted_s, self._payers_wait = -_BEHIND_PAUSE_S, False
         self._gaps = gaps or GapKeeper()
-        self._known = Knowledge(facts)
+        self._known, self._planner = Knowledge(facts), Planner()
         self._quarantine = Quarantine(around, log, self._known, writer)
         self._topic_id = log.topic_id(usage_log(around.stack))
         loaded = store.load_cursors()
@@ -152,7 +152,7 @@ class PricingWorker:
         behind = self._is_behind()
         if behind and started < self._drafted_s + _BEHIND_PAUSE_S:
             return
-        while rate_dirty(self._store, self._known, self._numbers):
+        while rate_dirty(self._store, self._known, self._numbers, self._planner):
             self._drafted_s = self._monotonic()
             if behind:
                 return

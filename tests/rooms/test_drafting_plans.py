@@ -1,0 +1,106 @@
+"""Which documents a payer will have is remembered only while nothing that decides it changes."""
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+import pytest
+
+from builders import (
+    MINUTE,
+    T0,
+    customer_of,
+    fact_log,
+    flat,
+    issuer_of,
+    log_of,
+    plan_of,
+    price_of,
+    rules_of,
+    subscription_of,
+)
+from pipeline.book.booking import Cursor
+from pipeline.core.calendar import Instant
+from pipeline.invoice.compose import Carried
+from pipeline.invoice.drafts import Closing
+from pipeline.workers.drafting import OpenBooks, Payer, Planner
+
+LOG = fact_log(
+    log_of(),
+    rules_of(),
+    issuer_of(),
+    plan_of("quick", price_of("fee", flat("1")), cycle="PT1M"),
+    customer_of("acme"),
+    subscription_of("s", "acme", "quick", "2026-03-01T00:00:00Z"),
+    plan_of("quick", price_of("fee", flat("2")), cycle="PT1M"),
+)
+
+
+@dataclass(frozen=True)
+class Stand:
+    """How things stand when a payer is rated, as far as the books tell."""
+
+    log_time: Instant = T0 + MINUTE // 2
+    passed: Instant = T0 - MINUTE
+    facts: int = LOG.head - 1
+    closed: Mapping[str, Container[Closing]] = field(default_factory=dict)
+    carried: Mapping[tuple[str, str], Carried] = field(default_factory=dict)
+    unprepared: Mapping[tuple[str, str], Sequence[tuple[Instant, int]]] = field(
+        default_factory=dict
+    )
+
+    def closings_cut(
+        self, payers: Sequence[str], after: Instant
+    ) -> Mapping[str, Container[Closing]]:
+        return self.closed
+
+    def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]:
+        return self.carried
+
+    def unprepared_cuts(
+        self, payers: Sequence[str]
+    ) -> Mapping[tuple[str, str], Sequence[tuple[Instant, int]]]:
+        return self.unprepared
+
+    def planned(self, planner: Planner) -> list[tuple[Closing, object]]:
+        cursor = replace(Cursor(0), log_time=self.log_time)
+        payer = Payer("acme", cursor, LOG.at(self.facts), self.passed)
+        plans = planner.plans(cast(OpenBooks, self), LOG.at, [payer])
+        return [(plan.closing, plan.lines) for plan in plans]
+
+
+ACME = ("acme", "EUR")
+AT_FIRST = Stand()
+CHANGES = {
+    "the next period began": Stand(log_time=T0 + MINUTE),
+    "the period is over": Stand(log_time=T0 + MINUTE, passed=T0 + MINUTE),
+    "its cut is booked": Stand(
+        log_time=T0 + MINUTE,
+        closed={"acme": {("EUR", T0 + MINUTE)}},
+        unprepared={ACME: [(T0 + MINUTE, LOG.head - 1)]},
+    ),
+    "its document is prepared": Stand(
+        log_time=T0 + MINUTE,
+        closed={"acme": {("EUR", T0 + MINUTE)}},
+        carried={ACME: {("s", "fee"): T0 + MINUTE}},
+    ),
+    "half of it is billed": Stand(carried={ACME: {("s", "fee"): T0 + MINUTE // 2}}),
+    "the price changed": Stand(facts=LOG.head),
+}
+
+
+@pytest.mark.parametrize("changed", CHANGES.values(), ids=CHANGES)
+def test_what_decides_the_documents_makes_them_anew(changed: Stand) -> None:
+    planner = Planner()
+
+    for stand in (AT_FIRST, changed, AT_FIRST):
+        assert stand.planned(planner) == stand.planned(Planner()) != []
+    assert changed.planned(Planner()) != AT_FIRST.planned(Planner())
+
+
+def test_where_only_usage_came_the_lines_are_those_of_before() -> None:
+    planner = Planner()
+    ((_, before),) = AT_FIRST.planned(planner)
+    ((_, after),) = AT_FIRST.planned(planner)
+
+    assert after is before
