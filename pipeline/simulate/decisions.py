@@ -88,8 +88,9 @@ class Decisions:
         """Return what somebody decides next."""
         latest = {(fact.kind, fact.subject): fact.body for fact in known}
         subscribed = [body for (kind, _), body in latest.items() if kind is FactKind.SUBSCRIPTION]
+        if (FactKind.METER, UNHEARD_OF) in latest and UNHEARD_OF not in self.meters:
+            self.meters.append(UNHEARD_OF)  # sold once it is there: what is drawn may be lost
         if self.random.random() < 0.1 and UNHEARD_OF not in self.meters:
-            self.meters.append(UNHEARD_OF)
             return [_meter(UNHEARD_OF)]
         match self.random.randrange(7):
             case 0:
