@@ -186,12 +186,15 @@ class Auditor:
         yield from _differences("draft", kept, self._standing())
 
     def _redriven(self) -> Iterator[Fault]:
-        """Whatever was said to be sent again was; what was said to stand counts."""
-        counted = {each.key for each in self.witness.counted}
+        """Whatever was said to be sent again was; what was said to stand counts, or was sent.
+
+        Of two letters of one event a job sends the first; what it sends may be refused anew.
+        """
+        standing = self.witness.again | {each.key for each in self.witness.counted}
         for fact in self.tables.facts.values():
             if fact.kind is not FactKind.REDRIVE:
                 continue
-            told = self.witness.again if fact.body["outcome"] == "sent" else counted
+            told = self.witness.again if fact.body["outcome"] == "sent" else standing
             for name in cast(list[str], fact.body["events"]):
                 for key in self._keys(name):
                     if key not in told:

@@ -21,8 +21,9 @@ from builders import (
 )
 from pipeline.book.booking import Cursor
 from pipeline.core.calendar import Instant
-from pipeline.invoice.compose import Carried
 from pipeline.invoice.drafts import Closing
+from pipeline.invoice.fees import Reach
+from pipeline.invoice.planned import Carried
 from pipeline.workers.drafting import OpenBooks, Payer, Planner
 
 LOG = fact_log(
@@ -82,9 +83,9 @@ CHANGES = {
     "its document is prepared": Stand(
         log_time=T0 + MINUTE,
         closed={"acme": {("EUR", T0 + MINUTE)}},
-        carried={ACME: {("s", "fee"): T0 + MINUTE}},
+        carried={ACME: {("s", "fee"): Reach(T0 + MINUTE)}},
     ),
-    "half of it is billed": Stand(carried={ACME: {("s", "fee"): T0 + MINUTE // 2}}),
+    "half of it is billed": Stand(carried={ACME: {("s", "fee"): Reach(T0 + MINUTE // 2)}}),
     "the price changed": Stand(facts=LOG.head),
 }
 
