@@ -108,6 +108,7 @@ class _Report:
 
 def _paused_json(pause: Pause) -> dict[str, Json]:
     return {
+        "origin": pause.origin,
         "partition": pause.partition,
         "offset": pause.offset,
         "reason": pause.reason,

@@ -8,6 +8,7 @@ from pipeline.cli.screen import out, print_json, steps
 from pipeline.cli.stack import any_stack
 from pipeline.core.errors import BadInput
 from pipeline.stores.postgres.facts import Author
+from pipeline.stores.postgres.pauses import RAW, USAGE
 from pipeline.workers import pausing
 
 _Partition = Annotated[int, typer.Option(min=0, help="The partition of the usage log.")]
@@ -33,6 +34,7 @@ def skip(
 
 def resume(
     partition: Annotated[int | None, typer.Option(min=0, help="The partition.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Of raw usage: what collectors read.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Every paused partition.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -40,9 +42,9 @@ def resume(
     if everything == (partition is not None):
         raise BadInput("name one partition, or say --all")
     with any_stack() as around:
-        resumed = pausing.resume(around, partition)
+        resumed = pausing.resume(around, partition, RAW if raw else USAGE)
     if json:
         print_json({"resumed": resumed})
         return
     for number in resumed:
-        out.print(f"partition {number} goes on")
+        out.print(f"partition {number}{' of raw usage' if raw else ''} goes on")

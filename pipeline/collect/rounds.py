@@ -83,13 +83,17 @@ class Rounds:
             place.rejected += 1
         self._moved.add(partition)
 
-    def mark(self) -> None:
-        """End the open round: all that it stepped over was sent."""
-        self.open.stands = [
+    def reached(self) -> list[Stand]:
+        """Return how far each partition moved in the open round, settled or not."""
+        return [
             Stand(number, place.offset, place.collected, place.rejected, place.skipped)
             for number, place in sorted(self._places.items())
             if number in self._moved
         ]
+
+    def mark(self) -> None:
+        """End the open round: all that it stepped over was sent."""
+        self.open.stands = self.reached()
         self._waiting.append(self.open)
         self._moved.clear()
         self.open = Round()

@@ -54,6 +54,10 @@ class RawSource:
             return [message for message in found if self._is_there(message)]
         return found
 
+    def pause(self, partition: int) -> None:
+        """Read nothing more of a partition; what was fetched of it may still come."""
+        self._consumer.pause([Place(self._name, partition)])
+
     def _is_there(self, message: Message) -> bool:
         error = message.error()
         if error is not None and error.code() not in _PASSING:

@@ -1,7 +1,7 @@
 """Collector: raw usage, one event a message, into keyed batches of the usage log.
 
 Owns: the order of effects (send batches and dead letters, await their acks, then move the
-stands), when a batch is full or old.
+stands), when a batch is full or old, that a partition of rejects is read no further.
 Does not own: what an event is (collect/raw.py), which stand may move (collect/rounds.py).
 Law: a crash at any moment repeats events, by their keys, and loses none; a message is counted
 once, collected or rejected, in the transaction that steps over it. No consumer group: the
@@ -9,6 +9,7 @@ stands say where to read on.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from threading import Event
 from time import monotonic
@@ -22,13 +23,16 @@ from pipeline.collect.limits import BATCH_EVENTS_MAX
 from pipeline.collect.raw import RawReader
 from pipeline.collect.rounds import Rounds, Stand
 from pipeline.core.errors import BrokenInvariant, Rejection
+from pipeline.meter.slices import Counts
 from pipeline.stores.codec import encode_batch
 from pipeline.stores.kafka import SureProducer, headers_of, topic_id, usage_log
 from pipeline.stores.postgres.collecting import open_stands, save_stands
+from pipeline.stores.postgres.pauses import RawPauses
 from pipeline.stores.raw import RawSource, raw_ends
 from pipeline.stores.records import encode_letter, open_usage_event
 from pipeline.stores.registry import message_decoder
 from pipeline.topology import USAGE_RAW, USAGE_REJECTED, Stack
+from pipeline.workers.holding import Resumed, Stops
 from pipeline.workers.surroundings import Surroundings, partitions_of
 
 _log = structlog.get_logger()
@@ -38,6 +42,7 @@ _UNACKED_BYTES_MAX = 32 << 20
 _ROUNDS_MAX = 16
 _ACK_WAIT_S = 0.05
 _LOOKS_A_LINGER = 4
+_POLL_S = 1.0
 
 
 class RawMessage(Protocol):
@@ -53,6 +58,7 @@ class Source(Protocol):
     """Where messages come from, in order within a partition."""
 
     def read(self, count_max: int, wait_s: float) -> Sequence[RawMessage]: ...
+    def pause(self, partition: int) -> None: ...
 
 
 class Sink(Protocol):
@@ -90,22 +96,34 @@ class Collector:
         partitions: int,
         linger_s: float,
         clock: Callable[[], float] = monotonic,
+        stops: Stops | None = None,
     ) -> None:
-        """Go on from `stands`; `partitions` are the usage log's."""
+        """Go on from `stands`; `partitions` are the usage log's. Without `stops` none pauses."""
         self._source, self._sink, self._save = source, sink, save
         self._stack, self._linger_s, self._clock = stack, linger_s, clock
-        self._reader = reader
+        self._reader, self._stops = reader, stops
+        self._looked_s = clock()
         self._packers = [Packer(Mode.KEYED) for _ in range(partitions)]
         self._rounds = Rounds(stands)
+        self._watched = {stand.partition: stand for stand in stands}
         self._began_s: float | None = None
         self._unacked_bytes = 0
 
     def step(self) -> int:
-        """Read, pack, send, and move what is sure; return how many messages were read."""
+        """Read, pack, send, and move what is sure; return how many messages were read.
+
+        Raises:
+            Resumed: a partition that was held may go on.
+
+        """
         now_s, messages = self._clock(), self._read()
+        if self._stops is not None:
+            messages = self._let_in(self._stops, messages, now_s)
         if messages:
             self._began_s = now_s if self._began_s is None else self._began_s
             self._take(messages)
+            if self._stops is not None:
+                self._stop_rejects(self._stops)
         if self._began_s is not None and self._clock() - self._began_s >= self._linger_s:
             self._end_round()
         self._sink.poll()
@@ -123,6 +141,31 @@ class Collector:
             self._sink.poll(_ACK_WAIT_S)
             return ()
         return self._source.read(_READ_MAX, self._linger_s / _LOOKS_A_LINGER)
+
+    def _let_in(
+        self, stops: Stops, messages: Sequence[RawMessage], now_s: float
+    ) -> Sequence[RawMessage]:
+        """Return the messages of partitions that are not paused."""
+        if now_s - self._looked_s >= _POLL_S:
+            self._looked_s = now_s
+            stops.poll()
+        if not stops.partitions:
+            return messages
+        places = [(message.partition() or 0, message.offset() or 0) for message in messages]
+        held = [stops.holds(*place) for place in places]
+        for partition in {place[0] for place, stays in zip(places, held, strict=True) if stays}:
+            self._source.pause(partition)
+        return [message for message, stays in zip(messages, held, strict=True) if not stays]
+
+    def _stop_rejects(self, stops: Stops) -> None:
+        """Pause partitions, behind what was read, of which too much is rejected."""
+        for now in self._rounds.reached():
+            before = self._watched[now.partition]
+            rejected = now.rejected - before.rejected
+            offered = now.collected - before.collected + rejected
+            if stops.exceeded_by(now.partition, Counts(offered=offered, rejected=rejected)):
+                stops.stop(now.partition, now.offset + 1)
+            self._watched[now.partition] = now
 
     def _take(self, messages: Sequence[RawMessage]) -> None:
         read, packers, pass_message = self._reader.read, self._packers, self._rounds.pass_message
@@ -229,6 +272,8 @@ def run_collector(around: Surroundings, number: int, of: int, stop: Event) -> No
     source = RawSource(around.kafka, name, starts)
     read_record = partial(open_usage_event, decoded=message_decoder(around.settings.registry))
     sink = SureProducer(around.kafka, compression="lz4")
+    stops = Stops(RawPauses(connection), around.settings)
+    stops.poll()
     collector = Collector(
         cast(Source, source),  # its client's types allow headers of text, which none has
         sink,
@@ -238,9 +283,11 @@ def run_collector(around: Surroundings, number: int, of: int, stop: Event) -> No
         RawReader(around.partitions, read_record),
         around.partitions,
         around.settings.collector_linger_s,
+        stops=stops,
     )
-    while not stop.is_set():
-        collector.step()
+    with suppress(Resumed):  # the next process begins where this one stopped
+        while not stop.is_set():
+            collector.step()
     collector.finish()
     source.close()
     connection.close()

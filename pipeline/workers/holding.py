@@ -1,7 +1,7 @@
 """Holding: one partition stands still, the others go on.
 
-Owns: which messages are held, what a death is blamed on, when so much is rejected that a
-partition stops.
+Owns: which messages are held, of the usage log or of raw usage, what a death is blamed on, when
+so much is rejected that a partition stops.
 Does not own: what is a server's failure (failing.py), the rule of three deaths
 (stores/postgres/pauses.py), the share (meter/limit.py), what a person does about it (pausing.py).
 Law: what is held is neither looked at nor acked, so the committed offset waits in front of it;
@@ -32,21 +32,25 @@ class Resumed(Exception):
     """A held partition may go on: the process ends, the next one begins where it stopped."""
 
 
-class PauseStore(Protocol):
-    """What is paused, and what workers died of: a session of its own, in autocommit."""
+class Pauses(Protocol):
+    """What is paused of one topic."""
 
     def read_pauses(self) -> list[Pause]: ...
 
     def pause(self, partition: int, offset: int, reason: str, cause: str) -> None: ...
 
+
+class PauseStore(Pauses, Protocol):
+    """What is paused, and what workers died of: a session of its own, in autocommit."""
+
     def record_death(self, partition: int, offset: int, cause: str) -> int: ...
 
 
 @dataclass(slots=True)
-class Holding:
-    """What one metering worker holds. `poll`, `stop` and `blame` block."""
+class Stops:
+    """What one worker holds of its topic. `poll` and `stop` block."""
 
-    store: PauseStore
+    store: Pauses
     settings: Settings
     _pauses: dict[int, Pause] = field(default_factory=dict)
     _held: set[int] = field(default_factory=set)
@@ -98,6 +102,13 @@ class Holding:
         self.store.pause(partition, offset, REJECTS, cause)
         with suppress(Resumed):
             self.poll()
+
+
+@dataclass(slots=True)
+class Holding(Stops):
+    """What one metering worker holds, and which messages it dies of. `blame` blocks."""
+
+    store: PauseStore
 
     def blame(self, partition: int, offset: int, error: Exception) -> None:
         """Note which message this process dies of, unless a server failed it."""

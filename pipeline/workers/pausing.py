@@ -18,14 +18,14 @@ from pipeline.stores.postgres import pauses
 from pipeline.stores.postgres.connection import Unreachable
 from pipeline.stores.postgres.database import Connection
 from pipeline.stores.postgres.facts import Author, append_facts
-from pipeline.stores.postgres.pauses import POISON, Pause
+from pipeline.stores.postgres.pauses import POISON, RAW, USAGE, Pause
 from pipeline.stores.records import open_message
 from pipeline.workers.announcing import await_named
 from pipeline.workers.surroundings import Surroundings
 
 
 def paused(around: Surroundings) -> list[Pause]:
-    """Return every partition that is paused.
+    """Return every partition that is paused, those of raw usage last.
 
     Raises:
         ServerFailed: Postgres does not answer.
@@ -33,29 +33,34 @@ def paused(around: Surroundings) -> list[Pause]:
     """
     with around.database.session("pauses") as connection:
         try:
-            return pauses.read_pauses(connection)
+            return [one for each in (USAGE, RAW) for one in pauses.read_pauses(connection, each)]
         except Unreachable as error:
             raise ServerFailed(f"Postgres went away: {error}") from None
 
 
 def told(pause: Pause) -> str:
     """Return what a person must know of a pause, in one line."""
-    where = f"partition {pause.partition} is paused at offset {pause.offset}"
+    where = f"{_name(pause.origin, pause.partition)} is paused at offset {pause.offset}"
     return f"{where} ({pause.reason}: {pause.cause}): {remedy(pause)}"
 
 
 def news(before: frozenset[Pause], now: frozenset[Pause]) -> list[str]:
     """Return what a person who knew `before` must be told now, partition by partition."""
-    still = {pause.partition for pause in now}
+    still = {(pause.origin, pause.partition) for pause in now}
     lines = [(pause.partition, told(pause)) for pause in now - before]
-    over = {pause.partition for pause in before} - still
-    lines += [(partition, f"partition {partition} goes on") for partition in over]
+    over = {(pause.origin, pause.partition) for pause in before} - still
+    lines += [(number, f"{_name(origin, number)} goes on") for origin, number in over]
     return [line for _, line in sorted(lines)]
+
+
+def _name(origin: str, partition: int) -> str:
+    return f"partition {partition}{' of raw usage' if origin == RAW else ''}"
 
 
 def remedy(pause: Pause) -> str:
     """Return the command that lets a partition go on."""
-    again = f"`talea resume --partition {pause.partition}` once the cause is mended"
+    raw = " --raw" if pause.origin == RAW else ""
+    again = f"`talea resume --partition {pause.partition}{raw}` once the cause is mended"
     if pause.reason != POISON:
         return again
     place = f"--partition {pause.partition} --offset {pause.offset}"
@@ -84,7 +89,7 @@ def skip(around: Surroundings, partition: int, offset: int, author: Author) -> F
     return fact
 
 
-def resume(around: Surroundings, partition: int | None) -> list[int]:
+def resume(around: Surroundings, partition: int | None, origin: str = USAGE) -> list[int]:
     """Let a partition (None: every one) go on with the message it stopped at; return which do.
 
     Raises:
@@ -92,12 +97,13 @@ def resume(around: Surroundings, partition: int | None) -> list[int]:
 
     """
     with around.database.session("resume") as connection:
-        wanted = [pause.partition for pause in pauses.read_pauses(connection)]
+        wanted = [pause.partition for pause in pauses.read_pauses(connection, origin)]
         if partition is not None:
             wanted = [partition]
-        resumed = [number for number in wanted if pauses.end_pause(connection, number)]
+        resumed = [number for number in wanted if pauses.end_pause(connection, number, origin)]
     if not resumed:
-        which = "no partition is" if partition is None else f"partition {partition} is not"
+        named = "" if partition is None else _name(origin, partition)
+        which = f"{named} is not" if named else "no partition is"
         raise BadInput(f"{which} paused: `talea audit` shows what is")
     return resumed
 

@@ -1,6 +1,7 @@
 """Raw usage, one event a message by any client: collected once, refused by name, never lost."""
 
 import json
+from dataclasses import replace
 from random import Random
 from time import monotonic
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from builders import usage
 from fixtures_stack import StackMaker
 from integration import console, raw, shop
+from integration.commands import talea
 from integration.running import COLLECTOR, METERING, PRICING, TICKER, RunningStack
 from integration.traffic import check_books, customers_everywhere
 from oracle import Oracle
@@ -23,6 +25,7 @@ from pipeline.stores.kafka import log_ends, read_range
 from pipeline.stores.records import letter_of
 from pipeline.topology import USAGE_REJECTED
 from pipeline.workers.collected import RawAudit
+from pipeline.workers.pausing import paused
 from pipeline.workers.supervisor import WorkerKind
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
@@ -245,3 +248,35 @@ def test_sigkill_under_load_and_two_collectors(make_stack: StackMaker) -> None:
     assert (booked.fresh, booked.conflict, booked.late, booked.rejected) == (30_000, 0, 0, 0)
     assert {k: (u.count, u.sum, u.maximum) for k, u in stack.used().items()} == oracle.used()
     assert stack.close_the_books()["duplicate"] == booked.duplicate
+
+
+def test_raw_usage_that_is_mostly_rejected_pauses_its_partition_alone(
+    make_stack: StackMaker,
+) -> None:
+    stack = make_stack(reject_window_events=100)
+    stack.start(TICKER, COLLECTOR, METERING, PRICING)
+    stack.apply(shop.meters())
+    sick, client = 2, raw.Client(stack)
+    for _ in range(150):
+        client.send(b"rubbish", partition=sick)
+    client.flush()
+    stack.until(lambda: bool(paused(stack.around)), "the partition of raw usage pauses")
+    (pause,) = paused(stack.around)
+    assert (pause.origin, pause.partition, pause.reason) == ("raw", sick, "rejects")
+
+    sent = events(stack, 200, "beside")
+    for number, event in enumerate(sent):
+        client.send(raw.structured(event), partition=number % 2)
+        client.send(raw.structured(replace(event, id=f"held {number}")), partition=sick)
+    client.flush()
+    stack.until(lambda: stack.counts().fresh == len(sent), "what came beside it is booked")
+    audit = talea(stack, "audit", "--json")
+    assert [p["origin"] for p in json.loads(audit.stdout)["paused"]] == ["raw"]
+    assert raw.closed(stack)["pending"] >= len(sent)
+
+    resumed = talea(stack, "resume", "--partition", str(sick), "--raw", "--json")
+    assert json.loads(resumed.stdout) == {"resumed": [sick]}
+    counts = raw.await_collected(stack)
+    assert (counts["rejected"], counts["pending"]) == (150, 0)
+    assert stack.close_the_books()["offered"] == 2 * len(sent)
+    assert stack.counts().fresh == 2 * len(sent)

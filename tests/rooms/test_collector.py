@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -14,10 +15,13 @@ from pipeline.collect.rounds import Stand
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import event_key, partition_of
 from pipeline.replay.audit import collection_of
+from pipeline.settings import Settings
 from pipeline.stores.codec import batch_of, decode
+from pipeline.stores.postgres.pauses import Pause
 from pipeline.stores.records import encode_usage_event, letter_of, open_usage_event
 from pipeline.topology import Stack
 from pipeline.workers.collector import Collector, check_stands
+from pipeline.workers.holding import Resumed, Stops
 
 PARTITIONS = 2
 CUSTOMERS = [f"c{number}" for number in range(20)]
@@ -65,6 +69,10 @@ class Reading:
     log: Log
     left: list[Message]
     most: int = 100
+    paused: set[int] = field(default_factory=set)
+
+    def pause(self, partition: int) -> None:
+        self.paused.add(partition)
 
     def read(self, count_max: int, wait_s: float) -> list[Message]:
         self.log.now_s += 1
@@ -147,7 +155,13 @@ def expected(log: Log) -> tuple[set[bytes], set[tuple[int, int]]]:
     return keys, bad
 
 
-def collector(log: Log, broker: Broker, book: dict[int, Stand], linger_s: float = 3) -> Collector:
+def collector(
+    log: Log,
+    broker: Broker,
+    book: dict[int, Stand],
+    linger_s: float = 3,
+    stops: Stops | None = None,
+) -> Collector:
     """A collector that goes on from the book."""
 
     def save(moves: Sequence[tuple[Stand, Stand]]) -> None:
@@ -158,7 +172,7 @@ def collector(log: Log, broker: Broker, book: dict[int, Stand], linger_s: float 
     stands = list(book.values())
     source, reader = log.reader(stands), RawReader(PARTITIONS, open_usage_event)
     return Collector(
-        source, broker, save, stands, Stack(), reader, PARTITIONS, linger_s, clock=log.clock
+        source, broker, save, stands, Stack(), reader, PARTITIONS, linger_s, log.clock, stops
     )
 
 
@@ -212,6 +226,67 @@ def test_nothing_moves_while_the_broker_is_away_and_no_more_is_read_than_fits() 
 
     assert book == {number: Stand(number) for number in range(2)}
     assert len(broker.waiting) == held < 300
+
+
+@dataclass
+class Table:
+    """The rows of pauses of raw usage."""
+
+    rows: dict[int, Pause] = field(default_factory=dict)
+
+    def read_pauses(self) -> list[Pause]:
+        return [*self.rows.values()]
+
+    def pause(self, partition: int, offset: int, reason: str, cause: str) -> None:
+        self.rows.setdefault(partition, Pause(partition, offset, reason, cause, T0, "raw"))
+
+
+def test_a_partition_of_rejects_is_read_no_further_until_it_is_resumed() -> None:
+    """The other one goes on; what was held is read again by the next process."""
+    good = [encode_usage_event(usage("c1", id=str(n), source="shop")) for n in range(1000)]
+    log = Log([Message((p, n), good[n] if p else None) for n in range(1000) for p in range(2)])
+    broker, table = Broker(Random(5)), Table()
+    book = {number: Stand(number) for number in range(2)}
+    settings = Settings(home=Path("nowhere"), reject_window_events=100)
+
+    def live() -> Reading:
+        stops = Stops(table, settings)
+        stops.poll()
+        life = collector(log, broker, book, stops=stops)
+        while life.step():
+            pass
+        life.finish()
+        assert isinstance(life._source, Reading)
+        return life._source
+
+    first = live()
+    pause = table.rows[0]
+    assert (pause.reason, pause.offset % 50, book[0].offset) == ("rejects", 0, pause.offset - 1)
+    assert pause.offset < 1000
+    assert (first.paused, book[1]) == ({0}, Stand(1, 999, 1000, 0))
+    assert live().paused == {0}  # a restart changes nothing
+    assert book[0].offset == pause.offset - 1
+
+    stopped_at = []
+    while table.rows:
+        stopped_at.append(table.rows.pop(0).offset)
+        live()
+    assert book[0] == Stand(0, 999, 0, 1000)
+    assert stopped_at == sorted(set(stopped_at))
+    assert broker.letters() == {(0, n) for n in range(1000)}
+
+
+def test_a_collector_that_holds_what_was_resumed_begins_anew() -> None:
+    log, table = log_of(300, Random(6)), Table({0: Pause(0, 5, "rejects", "why", T0, "raw")})
+    stops = Stops(table, Settings(home=Path("nowhere")))
+    stops.poll()
+    life = collector(log, Broker(Random(6)), {n: Stand(n) for n in range(2)}, stops=stops)
+    life.step()
+    table.rows.clear()
+
+    log.now_s += 10
+    with pytest.raises(Resumed):
+        life.step()
 
 
 def test_an_event_waits_a_linger_at_most() -> None:

@@ -12,7 +12,7 @@ from builders import T0
 from pipeline.core.errors import BrokenInvariant, ServerFailed
 from pipeline.meter.slices import Counts
 from pipeline.settings import Settings
-from pipeline.stores.postgres.pauses import POISON, REJECTS, Pause
+from pipeline.stores.postgres.pauses import POISON, RAW, REJECTS, Pause
 from pipeline.workers.holding import Holding, Resumed
 from pipeline.workers.pausing import news, told
 
@@ -152,6 +152,11 @@ def test_a_partition_of_rejects_pauses_behind_them(table: Table, holding: Holdin
             Pause(3, 17, REJECTS, "9 of the last 10 events were rejected", T0),
             "partition 3 is paused at offset 17 (rejects: 9 of the last 10 events were rejected):"
             " `talea resume --partition 3` once the cause is mended",
+        ),
+        (
+            Pause(3, 17, REJECTS, "9 of the last 10 events were rejected", T0, RAW),
+            "partition 3 of raw usage is paused at offset 17 (rejects: 9 of the last 10 events were"
+            " rejected): `talea resume --partition 3 --raw` once the cause is mended",
         ),
     ],
 )

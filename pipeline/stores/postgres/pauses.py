@@ -13,6 +13,8 @@ from pipeline.stores.postgres.connection import Connection, one
 DEATHS_MAX = 3
 """After so many deaths at one offset its partition pauses."""
 POISON, REJECTS = "poison", "rejects"
+USAGE, RAW = "usage", "raw"
+"""Of which topic a partition is paused: the usage log, or that of single events."""
 
 
 _FORGET_THE_PASSED = (
@@ -23,32 +25,42 @@ _FORGET_THE_PASSED = (
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """One partition that is held from `offset` on."""
+    """One partition, of the usage log or of raw usage (`origin`), held from `offset` on."""
 
     partition: int
     offset: int
     reason: str
     cause: str
     since: Instant
+    origin: str = USAGE
 
 
-def read_pauses(connection: Connection) -> list[Pause]:
-    """Return every partition that is paused."""
+def read_pauses(connection: Connection, origin: str = USAGE) -> list[Pause]:
+    """Return every partition of one topic that is paused."""
     rows = connection.execute(
-        "SELECT partition_no, source_offset, reason, cause, at FROM pause ORDER BY partition_no"
+        "SELECT partition_no, source_offset, reason, cause, at FROM pause WHERE origin = %s"
+        " ORDER BY partition_no",
+        [origin],
     )
     return [
-        Pause(partition, offset, reason, cause, from_datetime(at))
+        Pause(partition, offset, reason, cause, from_datetime(at), origin)
         for partition, offset, reason, cause, at in rows
     ]
 
 
-def pause(connection: Connection, partition: int, offset: int, reason: str, cause: str) -> None:
+def pause(
+    connection: Connection,
+    partition: int,
+    offset: int,
+    reason: str,
+    cause: str,
+    origin: str = USAGE,
+) -> None:
     """Pause a partition from an offset on; one that is paused stays as it is."""
     connection.execute(
-        "INSERT INTO pause (partition_no, source_offset, reason, cause) VALUES (%s, %s, %s, %s)"
-        " ON CONFLICT DO NOTHING",
-        [partition, offset, reason, cause],
+        "INSERT INTO pause (partition_no, source_offset, reason, cause, origin)"
+        " VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+        [partition, offset, reason, cause, origin],
     )
 
 
@@ -69,11 +81,29 @@ def record_death(connection: Connection, partition: int, offset: int, cause: str
         return int(deaths)
 
 
-def end_pause(connection: Connection, partition: int) -> bool:
+@dataclass(frozen=True, slots=True)
+class RawPauses:
+    """The pauses of raw usage, over a session in autocommit."""
+
+    connection: Connection
+
+    def read_pauses(self) -> list[Pause]:
+        """Return every partition of raw usage that is paused."""
+        return read_pauses(self.connection, RAW)
+
+    def pause(self, partition: int, offset: int, reason: str, cause: str) -> None:
+        """Pause a partition of raw usage from an offset on."""
+        pause(self.connection, partition, offset, reason, cause, RAW)
+
+
+def end_pause(connection: Connection, partition: int, origin: str = USAGE) -> bool:
     """Let a partition go on, its deaths forgotten; return whether it was paused."""
     with connection.transaction():
-        connection.execute("DELETE FROM death WHERE partition_no = %s", [partition])
-        gone = connection.execute("DELETE FROM pause WHERE partition_no = %s", [partition])
+        if origin == USAGE:
+            connection.execute("DELETE FROM death WHERE partition_no = %s", [partition])
+        gone = connection.execute(
+            "DELETE FROM pause WHERE origin = %s AND partition_no = %s", [origin, partition]
+        )
         return gone.rowcount > 0
 
 
