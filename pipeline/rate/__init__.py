@@ -1,11 +1,11 @@
 """Rate: from a quantity and a price to exact, rounded lines. Pure.
 
-Owns: the price models, adjustments, proration and the cumulative rule of RATING.md.
+Owns: the price models, adjustments, proration and the cumulative rule of schemas/RATING.md.
 Does not own: which price is in force (catalog), what was used (meter), documents (invoice).
 Law: split a quantity anywhere, rate the pieces one after another: they sum to the whole.
 
 The entry is `rate(RatingInput(...)) -> Rated | Fault`; rule numbers in the docstrings of this
-room are those of RATING.md.
+room are those of that page.
 """
 
 from pipeline.rate.adjustments import Discount, FixedDiscount, PercentageDiscount

@@ -21,7 +21,7 @@ from pipeline.rate.proration import read_factor
 from pipeline.rate.request import Position, RatingInput
 
 _PLAIN_KEYS = frozenset({"id", "currency", "price", "quantity"})
-_KEYS = frozenset(
+REQUEST_KEYS = frozenset(
     {
         "id",
         "currency",
@@ -50,7 +50,7 @@ def parse_input(value: object) -> RatingInput | tuple[Fault, ...]:
         return RatingInput(*plain)
     faults: list[Fault] = []
     fields = Fields(value, "", faults)
-    fields.close(_KEYS)
+    fields.close(REQUEST_KEYS)
     currency = read_currency(fields)
     price = None
     if fields.has("price"):
