@@ -27,9 +27,11 @@ from pipeline.rate import (
     Fault,
     FixedDiscount,
     FlatPrice,
+    PaymentTerm,
     PercentageDiscount,
     RatingInput,
     Reduction,
+    Terms,
     rate,
 )
 
@@ -70,6 +72,22 @@ class Fee:
     def kind(self) -> bytes:
         """What two fees have in common that differ in time alone."""
         return canonical(dict(self.card))
+
+    @property
+    def price(self) -> PlanPrice:
+        """Return what of its rate card a credit asks for.
+
+        What was billed is not read anew: promotions, phases and seats make terms of it that no
+        rate card could begin with.
+        """
+        return PlanPrice(
+            str(self.card["id"]),
+            self.name,
+            None,
+            FlatPrice(exact(self.unit_amount)),
+            cast(Record, self.card["price"]),
+            terms=Terms(payment_term=PaymentTerm.IN_ADVANCE),
+        )
 
     def plus(self, other: "Fee", sign: int = 1) -> "Fee":
         """Return it with amount and discounts of another added, or taken off (-1)."""

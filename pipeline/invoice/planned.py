@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import cast
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.documents import PlanPrice, plan_price
+from pipeline.catalog.documents import PlanPrice
 from pipeline.catalog.legs import DatedCard, Leg, legs
 from pipeline.catalog.offers import offered
 from pipeline.catalog.periods import ServicePeriod, leg_periods
@@ -115,12 +115,11 @@ def _ahead(
     for reason, fee in differences(reach, due, instant):
         key, period = LineKey(own[0].subscription.id, item, fee.start), Period(fee.start, fee.end)
         if reason is Reason.UNUSED:
-            card = plan_price({**fee.card, "name": fee.name})
             leg = replace(
                 own[0], plan=offered(catalog, cast(str, fee.card["plan"]), own[0].subscription)
             )
             served = ServicePeriod(leg, period, period, fee.start, 0)
-            yield PlannedLine(key, served, card, None, fee=fee, reason=reason)
+            yield PlannedLine(key, served, fee.price, None, fee=fee, reason=reason)
             continue
         line = next(one for one in lines if one.served.period.end >= fee.end)
         changed = fee.start < reach.end  # else it is due with its period

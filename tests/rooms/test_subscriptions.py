@@ -163,6 +163,28 @@ def is_seats(line: Any) -> bool:
     return bool(line["source_id"] == "s/seats")
 
 
+def test_what_was_billed_for_nothing_is_settled_too() -> None:
+    """Terms that no rate card could begin with: no seats, and 100 percent before a discount."""
+    none = books(quantities={"seats": "0"})
+    some = books(quantities={"seats": "0"}, changes=[seats(april(16), "5")])
+    off: Json = {"type": "fixed", "amount": "5"}
+    fee = price_of("seats", flat("30"), payment_term="in_advance", discounts=[off])
+    free: Json = {"id": "free", "length": "P1M", "percent_off": "100"}
+    gift = plan_of("gift", fee, phases=[free])
+    _, more = issued([(APR, none), (MAY, some)])
+    _, given = issued([(APR, books(gift)), (MAY, books(gift, changes=[seats(april(16), "5")]))])
+
+    assert told(more)[2:4] == [
+        ("seats", "04-16", "05-01", "0", 0),
+        ("seats", "04-16", "05-01", "5", 7500),
+    ]
+    assert told(given) == [
+        ("seats", "04-16", "05-01", "-1", 0),
+        ("seats", "04-16", "05-01", "5", 0),
+        ("seats", "05-01", "06-01", "5", 14500),
+    ]
+
+
 def test_what_is_to_come_is_credited_when_it_comes() -> None:
     """A change of the 16th is not billed by a document of the 11th: it may be thought over."""
     ahead = books(
