@@ -9,12 +9,15 @@ from pipeline.simulate.roles import Parts
 from pipeline.simulate.seeds import Failed, shrunk
 from simulation.defects import DEFECTS
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:coroutine .* was never awaited",  # of a process that was killed
-    "ignore::pytest.PytestUnraisableExceptionWarning",
-)
+pytestmark = [
+    pytest.mark.timeout(600),  # seeds are work, not waiting: a busy machine takes long over them
+    pytest.mark.filterwarnings(
+        "ignore:coroutine .* was never awaited",  # of a process that was killed
+        "ignore::pytest.PytestUnraisableExceptionWarning",
+    ),
+]
 
-CHUNK = 20
+CHUNK = 10
 
 
 @pytest.mark.parametrize("first", range(0, 120, CHUNK))
