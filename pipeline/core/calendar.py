@@ -178,7 +178,7 @@ def cycle_edge(anchor: Instant, cycle: Duration, count: int, time_zone: str) -> 
     if count == 0 or not (cycle.months or cycle.days):
         return anchor + elapsed  # edge 0 is the anchor, even in an hour the clock shows twice
     zone = _zone(time_zone)
-    local = to_datetime(anchor).astimezone(zone).replace(tzinfo=None)
+    local = _wall(anchor, zone)
     year, month0 = divmod(local.year * 12 + local.month - 1 + cycle.months * count, 12)
     day = min(local.day, monthrange(year, month0 + 1)[1])
     moved = local.replace(year=year, month=month0 + 1, day=day)
@@ -207,19 +207,24 @@ def aligned(instant: Instant, cycle: Duration, time_zone: str) -> Instant:
     """Return the start of the calendar's cycle that holds the instant: an anchor for others.
 
     Months from January on, days from midnight (weeks from Monday), clock time from 1970 on, in
-    the customer's zone. Only where `cycle` is one of these.
+    the customer's zone. Only where `cycle` is one of these. Where the clock skipped that midnight
+    it is the start of the last cycle that had one: others would begin when that one did.
     """
     if not (cycle.months or cycle.days):
         return window_start(instant, cycle.seconds * SECOND)
     zone = _zone(time_zone)
-    midnight = (
-        to_datetime(instant)
-        .astimezone(zone)
-        .replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
-    )
+    midnight = _wall(instant, zone).replace(hour=0, minute=0, second=0, microsecond=0)
     if cycle.months:
         months = midnight.year * 12 + midnight.month - 1
         year, month0 = divmod(months - months % cycle.months, 12)
-        return localised(midnight.replace(year=year, month=month0 + 1, day=1), zone)
-    since_a_monday = midnight.toordinal() - 1
-    return localised(midnight - timedelta(days=since_a_monday % cycle.days), zone)
+        midnight = midnight.replace(year=year, month=month0 + 1, day=1)
+    else:
+        since_a_monday = midnight.toordinal() - 1
+        midnight -= timedelta(days=since_a_monday % cycle.days)
+    edge = localised(midnight, zone)
+    return edge if _wall(edge, zone) == midnight else aligned(edge - 1, cycle, time_zone)
+
+
+def _wall(instant: Instant, zone: ZoneInfo) -> datetime:
+    """Return what the clock of a zone shows."""
+    return to_datetime(instant).astimezone(zone).replace(tzinfo=None)

@@ -5,6 +5,7 @@ import pytest
 from builders import HOUR, instant
 from pipeline.core.calendar import (
     Duration,
+    aligned,
     cycle_at,
     cycle_edge,
     cycle_index,
@@ -127,6 +128,30 @@ EDGES = [
 @pytest.mark.parametrize(("anchor", "cycle", "zone", "count", "edge"), EDGES)
 def test_edges_of_cycles(anchor: str, cycle: Duration, zone: str, count: int, edge: str) -> None:
     assert instant_text(cycle_edge(instant(anchor), cycle, count, zone)) == edge
+
+
+@pytest.mark.parametrize(
+    ("at", "cycle", "zone", "edges"),
+    [
+        # on 24 April Cairo's clock goes from 00:00 to 01:00: that day begins at one, others do not
+        ("2026-04-24T09:00:00Z", "P1D", "Africa/Cairo", ["23T22", "24T21", "25T21"]),
+        # so did 1 October 2023 in Asuncion
+        ("2023-10-05T12:00:00Z", "P1M", "America/Asuncion", ["01T04", "01T03", "01T03"]),
+        ("2023-10-05T12:00:00Z", "P3M", "America/Asuncion", ["01T04", "01T03", "01T04"]),
+        ("2026-09-06T15:00:00Z", "P1D", "America/Santiago", ["06T04", "07T03", "08T03"]),
+        ("2026-04-30T09:00:00Z", "P1D", "Africa/Cairo", ["29T21", "30T21", "01T21"]),
+        ("2026-04-30T09:00:00Z", "P1W", "Africa/Cairo", ["26T21", "03T21", "10T21"]),
+    ],
+)
+def test_a_calendar_s_cycles_begin_at_midnight_whatever_day_they_are_counted_from(
+    at: str, cycle: str, zone: str, edges: list[str]
+) -> None:
+    told, length = instant(at), Duration.parse(cycle)
+    anchor = aligned(told, length, zone)
+    first = cycle_index(told, anchor, length, zone)
+    found = [cycle_edge(anchor, length, first + k, zone) for k in range(3)]
+
+    assert [instant_text(edge)[8:13] for edge in found] == edges
 
 
 @pytest.mark.parametrize(
