@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.checking import unknown_names
+from pipeline.catalog.checking import other_currencies, unknown_names
 from pipeline.catalog.documents import Customer, Issuer, Plan, Rules, card_body, phase_body
 from pipeline.catalog.edits import refused_edits
 from pipeline.catalog.facts import FactKind, NewFact
@@ -77,7 +77,11 @@ def changes(
     `known` holds the personal values behind the catalog's commitments, where not erased;
     `salt` draws 16 bytes. Every period that ended by `passed` was cut.
     """
-    problems = [*unknown_names(sheet, catalog), *refused_edits(sheet, catalog, passed)]
+    problems = [
+        *unknown_names(sheet, catalog),
+        *other_currencies(sheet, catalog),
+        *refused_edits(sheet, catalog, passed),
+    ]
     if problems:
         return in_file_order(problems)
     facts = []

@@ -23,7 +23,12 @@ def check(text: str, catalog: Catalog | None, passed: Instant = 0) -> tuple[Shee
     """
     sheet, problems = read_sound(text)
     told = {problem.path for problem in problems}
-    found = [*unknown_names(sheet, catalog), *refused_edits(sheet, catalog or Catalog(), passed)]
+    in_force = catalog or Catalog()
+    found = [
+        *unknown_names(sheet, catalog),
+        *other_currencies(sheet, in_force),
+        *refused_edits(sheet, in_force, passed),
+    ]
     return sheet, in_file_order(problems + [p for p in found if p.path not in told])
 
 
@@ -44,6 +49,29 @@ def unknown_names(sheet: Sheet, catalog: Catalog | None) -> Iterator[Problem]:
         if name not in sheet.places[f"{key}s"] and name not in known[key] and is_id(name):
             message = f"no {key} {name}, {where}: add it under {key}s, or mend the id"
             yield sheet.problem(f"{path}.{key}", message)
+
+
+def other_currencies(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
+    """Yield the prices outside a plan that name another currency than the plan bills in.
+
+    Nothing of plans nobody knows.
+    """
+    plans = {**catalog.plans, **{plan.id: plan for plan in sheet.plans}}
+    for name, price in _prices_outside(Entry(sheet.root, "", [])):
+        told, plan = price.word("currency"), plans.get(name)
+        if told and plan and told != plan.currency:
+            message = f"{told} is not the currency of {name}, {plan.currency}: remove it"
+            yield sheet.problem(f"{price.path}.currency", message)
+
+
+def _prices_outside(root: Entry) -> Iterator[tuple[str, Entry]]:
+    """Yield the prices of books and subscriptions, each with the plan that it is held against."""
+    for book in root.items("price_books"):
+        for plan in book.items("plans"):
+            yield from ((plan.word("id"), price) for price in plan.items("prices"))
+    for subscription in root.items("subscriptions"):
+        for priced in (subscription, *subscription.items("changes")):
+            yield from ((subscription.word("plan"), price) for price in priced.items("prices"))
 
 
 def _named(root: Entry) -> Iterator[tuple[str, str, str]]:

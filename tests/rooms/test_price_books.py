@@ -188,6 +188,12 @@ def test_a_book_comes_from_a_sheet_and_the_same_one_changes_nothing() -> None:
         ),
         (
             "meter: cpu,",
+            "meter: cpu, currency: USD,",
+            "price_books[0].plans[0].prices[0].currency: USD is not the currency of standard, EUR:"
+            " remove it",
+        ),
+        (
+            "meter: cpu,",
             "meter: cpu, filter: {region: [eu]},",
             "price_books[0].plans[0].prices[0].filter: it bills other usage than in standard: use"
             " the same filter",

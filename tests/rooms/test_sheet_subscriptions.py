@@ -108,6 +108,8 @@ BROKEN = r"""
 * meter: calls, price: {type: unit, unit_amount: "0.4"} => meter: calls, group_by: [zone], price: {type: unit, unit_amount: "0.4"}
   line 37: subscriptions[0].prices[0].group_by: calls does not keep dimension 'zone', it keeps none:
       use one of these, or make a new meter
+* meter: calls, price: {type: unit, unit_amount: "0.4"} => meter: calls, currency: USD, price: {type: unit, unit_amount: "0.4"}
+  line 37: subscriptions[0].prices[0].currency: USD is not the currency of pro, EUR: remove it
 * 2026-05-01T00:00:00Z, quantities => 2026-03-01T00:00:00Z, quantities
   line 39: subscriptions[0].changes[0].at: not after the start: sort changes by time, one for each
       instant
