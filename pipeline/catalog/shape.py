@@ -36,6 +36,8 @@ from pipeline.meter.meters import Aggregation
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 PROFILE_MAX = 32
 """Personal values of one customer."""
+PHASES_MAX = 100
+"""Phases of one plan: the last begins within the years that instants have."""
 
 RULES = Shape({"grace": clock("How long after a period its usage is waited for")}, ("grace",))
 ISSUER = Shape(
@@ -90,7 +92,9 @@ PLAN = Shape(
         "effective": moment("From when on its prices are in force, absent: throughout"),
         "prices": listed("Billed every cycle.", PLAN_PRICE.schema()),
         "trial": text("How long nothing is charged at first, like P14D.", "P[0-9YMWDTHS]+"),
-        "phases": listed("What it begins with, one after another.", PHASE.schema()),
+        "phases": listed(
+            "What it begins with, one after another.", PHASE.schema(), maxItems=PHASES_MAX
+        ),
     },
     ("id", "name", "issuer", "currency", "cycle"),
 )

@@ -190,6 +190,9 @@ def _plan(entry: Entry, name: str, meters: Mapping[str, Meter]) -> Plan:
     currency = entry.needed("currency", parse_currency, "")
     cycle = entry.needed("cycle", parse_cycle, _MONTHLY)
     card = partial(read_card, cycle=cycle, currency=currency, meters=meters)
+    phases = read_list(entry, "phases", partial(_phase, card=card))
+    if len(phases) > shape.PHASES_MAX:
+        entry.note("phases", f"{len(phases)} phases: keep {shape.PHASES_MAX} at most")
     return Plan(
         id=name,
         name=entry.needed("name", parse_text, ""),
@@ -200,7 +203,7 @@ def _plan(entry: Entry, name: str, meters: Mapping[str, Meter]) -> Plan:
         effective=entry.optional("effective", parse_moment, None),
         prices=read_list(entry, "prices", card),
         trial=entry.optional("trial", parse_span, None),
-        phases=read_list(entry, "phases", partial(_phase, card=card)),
+        phases=phases,
     )
 
 

@@ -10,6 +10,7 @@ from json_schema import faults
 from pipeline.catalog import shape
 from pipeline.catalog.changes import Changes, changes
 from pipeline.catalog.checking import check
+from pipeline.catalog.legs import legs
 from pipeline.catalog.sheet import Sheet, parse_sheet
 from pipeline.catalog.subscriptions import Alignment, Pause
 from pipeline.catalog.yaml import as_json, compose
@@ -189,6 +190,23 @@ def test_a_broken_agreement(old: str, new: str, expected: list[str]) -> None:
     assert old in SHEET
 
     assert [str(problem) for problem in check(SHEET.replace(old, new, 1), None)[1]] == expected
+
+
+def test_a_plan_has_so_many_phases_that_instants_last() -> None:
+    """900 phases of ten years went beyond the year 9999, and stopped the books."""
+    phases = [f"{{id: p{number}, length: P10Y}}" for number in range(101)]
+    before, after = SHEET.split("    phases:\n")
+    cut = after.index("    prices:\n")
+    told = f"    phases: [{', '.join(phases)}]\n"
+
+    _, problems = check(before + told + after[cut:], None)
+    assert [str(each) for each in problems] == [
+        "line 12: plans[0].phases: 101 phases: keep 100 at most"
+    ]
+    most = before + told.replace(f", {phases[-1]}", "") + after[cut:]
+    desk = Desk()
+    desk.apply(most.replace("trial: P14D", "trial: P10Y").replace("2026-", "2099-"))
+    assert legs(desk.catalog, desk.catalog.subscriptions["acme-1"])
 
 
 LATER = [
