@@ -254,6 +254,18 @@ def redemption_of(
     return FactKind.REDEMPTION, f"{code}/{subscription}", body
 
 
+def billed_in(decision: Decision, currency: str) -> Decision:
+    """A customer or subscription that is billed in a currency of its own."""
+    kind, subject, body = decision
+    return kind, subject, {**body, "currency": currency}
+
+
+def rate_of(base: str, quote: str, date: str, rate: str) -> Decision:
+    """What one of `base` is worth in `quote` from a date on."""
+    body: dict[str, Json] = {"from": base, "to": quote, "date": date, "rate": rate}
+    return FactKind.FX_RATE, f"{base}/{quote}/{date}", {**body, "source": "ECB"}
+
+
 def credit_of(
     name: str, customer: str, amount: str, currency: str = "EUR", **terms: Json
 ) -> Decision:

@@ -8,7 +8,8 @@ Law: a subscription without a fault here is billed whatever becomes of it.
 from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.catalog.cards import meter_faults
-from pipeline.catalog.documents import Plan, PlanPrice
+from pipeline.catalog.documents import Plan
+from pipeline.catalog.rate_cards import PlanPrice
 from pipeline.catalog.subscriptions import Alignment, Change, Subscription
 from pipeline.catalog.yaml import shown
 from pipeline.meter.meters import Meter

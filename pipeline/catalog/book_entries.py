@@ -11,9 +11,10 @@ from functools import partial
 from pipeline.catalog import shape
 from pipeline.catalog.books import PriceBook
 from pipeline.catalog.cards import meter_faults, read_card
-from pipeline.catalog.documents import Plan, PlanPrice
+from pipeline.catalog.documents import Plan
 from pipeline.catalog.entries import read_list
 from pipeline.catalog.fields import parse_text
+from pipeline.catalog.rate_cards import PlanPrice
 from pipeline.catalog.yaml import Entry
 from pipeline.core.calendar import Duration
 from pipeline.meter.meters import Meter

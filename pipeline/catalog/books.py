@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TypeAlias, cast
 
-from pipeline.catalog.documents import Body, Plan, PlanPrice, card_body, plan_price
+from pipeline.catalog.documents import Plan
+from pipeline.catalog.rate_cards import Body, PlanPrice, card_body, plan_price
 from pipeline.core.identity import Json, derived_id
 from pipeline.core.quantity import exact, quantity_text
 

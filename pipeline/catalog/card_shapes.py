@@ -5,6 +5,7 @@ Owns: the keys of each.  Does not own: reading them (cards.py, rate).
 
 from collections.abc import Mapping
 
+from pipeline.catalog.rate_cards import OF_MONEY
 from pipeline.catalog.schema import (
     READ,
     Schema,
@@ -151,6 +152,13 @@ _TERMS: Mapping[str, Schema] = {
     "quantity": decimal("Of a flat fee: seats or the like.", ""),
     "payment_term": words("Of a flat fee.", *PaymentTerm),
 }
+LISTED = Shape(
+    {
+        "price": {"anyOf": [shape.schema() for shape in PRICES.values()]},
+        **{key: _TERMS[key] for key in OF_MONEY},
+    },
+    ("price",),
+)
 PLAN_PRICE = Shape(
     {
         "id": ident("The price, within its plan."),
@@ -166,6 +174,12 @@ PLAN_PRICE = Shape(
         },
         "group_by": listed("A line for each value of these dimensions.", text("", READ)),
         "price": {"anyOf": [shape.schema() for shape in PRICES.values()]},
+        "currencies": {
+            "type": "object",
+            "description": "What it is in other currencies than the plan's.",
+            "propertyNames": {"pattern": "^[A-Z]{3}$"},
+            "additionalProperties": or_null(LISTED.schema()),
+        },
         **_TERMS,
     },
     ("id", "name", "price"),

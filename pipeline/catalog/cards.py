@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
-from pipeline.catalog.card_shapes import PLAN_PRICE, PRICES
-from pipeline.catalog.documents import PlanPrice
+from pipeline.catalog.card_shapes import LISTED, PLAN_PRICE, PRICES
 from pipeline.catalog.fields import parse_currency, parse_id, parse_text, parse_value
+from pipeline.catalog.rate_cards import OF_MONEY, PlanPrice
 from pipeline.catalog.yaml import Entry, Problem, Value, as_json, joined, line_at, shown
 from pipeline.core.calendar import SECOND, Duration
 from pipeline.core.identity import Json
@@ -84,11 +84,55 @@ def read_card(
     if isinstance(price, MatrixPrice):
         scope = Scope(scope.where, tuple(sorted({*scope.group_by, *price.dimensions})))
     card = PlanPrice(name, label, meter_id, price, configured, scope, terms)
+    card = replace(card, currencies=_listed(entry, card, currency))
     for key, fault in _apart_faults(card):
         entry.note(key, fault)
     for key, fault in meter_faults(meters.get(meter_id or ""), cycle, currency, card):
         entry.note(key, fault)
     return card
+
+
+def _listed(entry: Entry, card: PlanPrice, own: str) -> dict[str, PlanPrice]:
+    """Return what a card is in other currencies than its plan's."""
+    opened = entry.inner("currencies")
+    found: dict[str, PlanPrice] = {}
+    for currency in [] if opened is None else opened.filled():
+        each = opened.inner(currency) if opened is not None else None
+        if each is None:
+            continue
+        each.close(*LISTED.keys)
+        try:
+            if parse_currency(currency) == own:
+                each.note("price", f"{own} is the plan's own currency: remove it, use price")
+        except ValueError as error:
+            each.problems.append(Problem(each.path, each.line, str(error)))
+        listed = _listed_card(each, card)
+        if listed is not None:
+            found[currency] = listed
+    return found
+
+
+def _listed_card(each: Entry, card: PlanPrice) -> PlanPrice | None:
+    value = each.value("price")
+    if value is None:
+        each.missing("price")
+        return None
+    price, configured = _price(each, value)
+    if price is None:
+        return None
+    if type(price) is not type(card.price):
+        each.note("price.type", "another type than the plan's: use the same")
+    terms = _terms(each, price)
+    shared = {key: told for key, told in card.terms_json().items() if key not in OF_MONEY}
+    if not terms.discounts and card.terms.discounts:
+        if any(isinstance(one.discount, FixedDiscount) for one in card.terms.discounts):
+            told = "required, because the card takes off so much of its own currency"
+            each.note("discounts", f"{told}: add discounts")
+        shared["discounts"] = card.terms_json()["discounts"]
+    whole = parse_terms({**shared, **terms.configured}, price, each.path)
+    if isinstance(whole, tuple):
+        return None  # a fault of the card itself, told there
+    return replace(card, price=price, configured=configured, terms=whole)
 
 
 def read_reduction(entry: Entry, key: str) -> tuple[Reduction, Mapping[str, Json]] | None:

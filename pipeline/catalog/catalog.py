@@ -9,13 +9,7 @@ from dataclasses import dataclass, field
 
 from pipeline.catalog import documents
 from pipeline.catalog.deals import Deals
-from pipeline.catalog.documents import (
-    Customer,
-    Issuer,
-    LogParameters,
-    Plan,
-    Rules,
-)
+from pipeline.catalog.documents import Customer, Issuer, LogParameters, Plan, Rules
 from pipeline.catalog.facts import Fact, FactKind
 from pipeline.catalog.matches import Match, Matches, named_between, told_by
 from pipeline.catalog.subscriptions import Subscription, subscription
@@ -132,6 +126,7 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
                 | FactKind.BOOK_SWITCH
                 | FactKind.PROMOTION
                 | FactKind.REDEMPTION
+                | FactKind.FX_RATE
                 | FactKind.CREDIT
                 | FactKind.CREDIT_VOID
             ):

@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.checking import other_currencies, unknown_names
-from pipeline.catalog.documents import Customer, Issuer, Plan, Rules, card_body, phase_body
+from pipeline.catalog.documents import Customer, Issuer, Plan, Rules, phase_body
 from pipeline.catalog.edits import refused_edits
 from pipeline.catalog.facts import FactKind, NewFact
+from pipeline.catalog.rate_cards import card_body
 from pipeline.catalog.sheet import CustomerEntry, Sheet, in_file_order
 from pipeline.catalog.subscriptions import subscription_body
 from pipeline.catalog.yaml import Problem
@@ -101,6 +102,12 @@ def changes(
         for p in sheet.promotions
         if p != catalog.deals.promotions.get(p.id)
     ]
+    standing = {r.subject: r for own in catalog.deals.rates.values() for r in own}
+    facts += [
+        NewFact(FactKind.FX_RATE, r.subject, r.body())
+        for r in sheet.fx_rates
+        if r != standing.get(r.subject)
+    ]
     personal: list[PersonalValue] = []
     for entry in sheet.customers:
         before = catalog.customers.get(entry.id)
@@ -139,7 +146,7 @@ def _committed(
             kept = commitment(grain, value)
             personal.append(PersonalValue(kept, entry.id, grain, value))
         profile[name] = kept
-    return Customer(entry.id, entry.time_zone, profile)
+    return Customer(entry.id, entry.time_zone, profile, entry.currency)
 
 
 def _rules_fact(rules: Rules) -> NewFact:
@@ -205,4 +212,6 @@ def _customer_fact(customer: Customer) -> NewFact:
         "time_zone": customer.time_zone,
         "profile": dict(customer.profile),
     }
+    if customer.currency is not None:
+        body["currency"] = customer.currency
     return NewFact(FactKind.CUSTOMER, customer.id, body)

@@ -7,16 +7,13 @@ anywhere finds the same cuts.
 """
 
 import heapq
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
-from pipeline.catalog.books import PriceBook
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.documents import Customer, Plan
 from pipeline.catalog.legs import FOR_EVER, Leg, legs
-from pipeline.catalog.offers import books_for
+from pipeline.catalog.offers import billed_in, books_for
 from pipeline.catalog.periods import closings, periods
-from pipeline.catalog.promotions import Redemption
 from pipeline.catalog.subscriptions import Subscription
 from pipeline.core.calendar import EARLIEST, Instant
 from pipeline.core.identity import partition_of
@@ -129,17 +126,20 @@ class CutSchedule:
 
     @staticmethod
     def _due(catalog: Catalog, subscription: Subscription, instant: Instant) -> Due:
-        return Due(instant, subscription.customer, catalog.plans[subscription.plan].currency)
+        return Due(instant, subscription.customer, billed_in(catalog, subscription))
 
 
-def _parties(
-    catalog: Catalog, subscription: Subscription
-) -> tuple[Customer, list[Plan], list[PriceBook], Sequence[Redemption]]:
+def _parties(catalog: Catalog, subscription: Subscription) -> tuple[object, ...]:
     """Return what decides what a subscription is billed, besides itself."""
     plans = [catalog.plans[name] for name in sorted(subscription.plans)]
-    books = books_for(catalog, subscription.customer)
-    redeemed = catalog.deals.redemptions.get(subscription.id, ())
-    return catalog.customers[subscription.customer], plans, books, redeemed
+    currency, deals = billed_in(catalog, subscription), catalog.deals
+    return (
+        catalog.customers[subscription.customer],
+        plans,
+        books_for(catalog, subscription.customer),
+        deals.redemptions.get(subscription.id, ()),
+        [deals.rates.get((plan.currency, currency)) for plan in plans],
+    )
 
 
 def _rhythm(catalog: Catalog, subscription: Subscription) -> list[tuple[Hashable, ...]]:

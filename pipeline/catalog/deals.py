@@ -1,6 +1,7 @@
-"""Deals: what is sold beside plans: price books, promotion codes, prepaid credits.
+"""Deals: what stands beside plans: price books, promotion codes, prepaid credits, rates.
 
-Owns: their fold.  Does not own: what each of them means (books.py, promotions.py, credits.py).
+Owns: their fold.  Does not own: what each of them means (books.py, promotions.py,
+credits.py, currencies.py).
 Law: as the catalog's: deals depend on the facts up to their position, on nothing else.
 """
 
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from pipeline.catalog.books import PriceBook, Switch, price_book, switch
 from pipeline.catalog.credits import Grant, grant
+from pipeline.catalog.currencies import FxRate, Rates, fx_rate, with_rates
 from pipeline.catalog.facts import Fact, FactKind
 from pipeline.catalog.promotions import Promotion, Redemption, promotion, redemption
 
@@ -25,6 +27,7 @@ class Deals:
     """By subscription, in the order of their facts."""
     credits: Mapping[str, Mapping[str, Grant]] = field(default_factory=dict)
     """By customer and id."""
+    rates: Rates = field(default_factory=dict)
 
     def after(self, facts: Sequence[Fact]) -> "Deals":
         """Return them after more facts; facts of other kinds say nothing of them."""
@@ -32,6 +35,7 @@ class Deals:
             return self
         books, switches, promotions = dict(self.books), dict(self.switches), dict(self.promotions)
         redemptions, credits = dict(self.redemptions), dict(self.credits)
+        told: list[FxRate] = []
         for fact in facts:
             match fact.kind:
                 case FactKind.BOOK:
@@ -46,12 +50,16 @@ class Deals:
                 case FactKind.REDEMPTION:
                     new = redemption(fact.body)
                     redemptions[new.subscription] = (*redemptions.get(new.subscription, ()), new)
+                case FactKind.FX_RATE:
+                    told.append(fx_rate(fact.body))
                 case FactKind.CREDIT | FactKind.CREDIT_VOID:
                     owner = str(fact.body["customer"])
                     credits[owner] = _granted(credits.get(owner, {}), fact)
                 case _:
                     pass
-        return Deals(books, switches, promotions, redemptions, credits)
+        return Deals(
+            books, switches, promotions, redemptions, credits, with_rates(self.rates, told)
+        )
 
 
 def _granted(before: Mapping[str, Grant], fact: Fact) -> Mapping[str, Grant]:

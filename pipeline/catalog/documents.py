@@ -10,25 +10,16 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import cast
 
+from pipeline.catalog.rate_cards import Body, PlanPrice, card_body, plan_price
 from pipeline.collect.gate import Gate, GatePass
 from pipeline.core.calendar import SECOND, Duration, Instant, parse_instant
-from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
 from pipeline.core.quantity import exact, quantity_text
 from pipeline.meter.meters import Aggregation, Meter
-from pipeline.meter.scope import EVERYTHING, Scope
 from pipeline.rate import (
-    NO_TERMS,
-    PaymentTerm,
     PercentageDiscount,
-    Price,
     Reduction,
-    Terms,
-    parse_price,
-    parse_terms,
 )
-
-Body = Mapping[str, Json]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,35 +46,6 @@ class Issuer:
     id: str
     name: str
     number_prefix: str
-
-
-@dataclass(frozen=True, slots=True)
-class PlanPrice:
-    """One rate card of a plan. `meter` is None for a flat fee; `configured` is `price` as given.
-
-    `scope` says which usage of the meter it bills: a line for each group of it.
-    """
-
-    id: str
-    name: str
-    meter: str | None
-    price: Price
-    configured: Mapping[str, Json]
-    scope: Scope = EVERYTHING
-    terms: Terms = NO_TERMS
-
-    @property
-    def in_advance(self) -> bool:
-        """Whether it is due when a period starts."""
-        return self.terms.payment_term is PaymentTerm.IN_ADVANCE
-
-    def of_quantity(self, quantity: Fraction) -> "PlanPrice":
-        """Return the fee for so many."""
-        return replace(self, terms=self.terms.of_quantity(quantity))
-
-    def terms_json(self) -> Mapping[str, Json]:
-        """Return the terms as facts and documents tell them: only what was given."""
-        return cast(Body, self.terms.configured)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +90,28 @@ class Plan:
     trial: Duration | None = None
     phases: tuple[Phase, ...] = ()
     earlier: "Plan | None" = field(default=None, compare=False, repr=False)
+    priced_in: str = ""
+    """What its amounts are in, where that is not `currency`."""
+
+    def in_currency(self, billed: str) -> "Plan":
+        """Return the plan as it is billed in a currency."""
+        if billed == self.currency:
+            return self
+
+        def all_of(prices: tuple[PlanPrice, ...]) -> tuple[PlanPrice, ...]:
+            return tuple(price.in_currency(self.currency, billed) for price in prices)
+
+        return replace(
+            self,
+            currency=billed,
+            priced_in=self.currency,
+            prices=all_of(self.prices),
+            phases=tuple(
+                replace(each, prices=None if each.prices is None else all_of(each.prices))
+                for each in self.phases
+            ),
+            earlier=None if self.earlier is None else self.earlier.in_currency(billed),
+        )
 
     def after(self, before: "Plan | None") -> "Plan":
         """Return this revision on top of what was in force before.
@@ -175,6 +159,8 @@ class Customer:
     id: str
     time_zone: str
     profile: Mapping[str, str]
+    currency: str | None = None
+    """What it is billed in, whatever its plans are in."""
 
 
 def gate_pass(body: Body) -> GatePass:
@@ -263,51 +249,13 @@ def phase_body(phase: Phase) -> dict[str, Json]:
     return body
 
 
-def plan_price(body: Body) -> PlanPrice:
-    """Return a rate card as facts tell it."""
-    price = parse_price(body["price"])
-    if isinstance(price, tuple):
-        raise BrokenInvariant(f"a price that is no price stands in the fact log: {price[0]}")
-    terms = parse_terms(body, price, "")
-    if isinstance(terms, tuple):
-        raise BrokenInvariant(f"terms that are none stand in the fact log: {terms[0]}")
-    return PlanPrice(
-        id=_text(body, "id"),
-        name=_text(body, "name"),
-        meter=cast("str | None", body["meter"]),
-        price=price,
-        configured=cast(Body, body["price"]),
-        scope=_scope(body),
-        terms=terms,
-    )
-
-
-def card_body(price: PlanPrice) -> dict[str, Json]:
-    """Return a rate card as facts tell it.
-
-    A scope that makes no difference is not told, as before there was one.
-    """
-    body: dict[str, Json] = {
-        "id": price.id,
-        "name": price.name,
-        "meter": price.meter,
-        "price": dict(price.configured),
-    }
-    return {**body, **price.terms_json(), **price.scope.json()}
-
-
-def _scope(body: Body) -> Scope:
-    where = cast(dict[str, list[str]], body.get("filter", {}))
-    return Scope(
-        tuple((name, tuple(values)) for name, values in sorted(where.items())),
-        tuple(cast(list[str], body.get("group_by", []))),
-    )
-
-
 def customer(body: Body) -> Customer:
     """Return the customer of a fact."""
     return Customer(
-        _text(body, "id"), _text(body, "time_zone"), cast(dict[str, str], body["profile"])
+        _text(body, "id"),
+        _text(body, "time_zone"),
+        cast(dict[str, str], body["profile"]),
+        cast("str | None", body.get("currency")),
     )
 
 

@@ -12,9 +12,11 @@ from pipeline.catalog.agreements import agreement_faults
 from pipeline.catalog.book_entries import book_faults
 from pipeline.catalog.cards import meter_faults
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.documents import Phase, Plan, PlanPrice
+from pipeline.catalog.documents import Customer, Phase, Plan
 from pipeline.catalog.legs import FOR_EVER, legs
 from pipeline.catalog.periods import closings, last_closing
+from pipeline.catalog.rate_cards import PlanPrice
+from pipeline.catalog.rate_entries import lacking
 from pipeline.catalog.sheet import Sheet
 from pipeline.catalog.subscriptions import Subscription
 from pipeline.catalog.yaml import Problem
@@ -31,6 +33,7 @@ def refused_edits(sheet: Sheet, catalog: Catalog, passed: Instant = 0) -> Iterat
     yield from _book_problems(sheet, catalog)
     yield from _customer_problems(sheet, catalog)
     yield from _subscription_problems(sheet, catalog, passed)
+    yield from _rate_problems(sheet, catalog)
 
 
 def _meter_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
@@ -117,11 +120,45 @@ def _customer_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
     billed = {subscription.customer for subscription in catalog.subscriptions.values()}
     for entry in sheet.customers:
         before = catalog.customers.get(entry.id)
-        if before and entry.id in billed and entry.time_zone != before.time_zone:
-            message = f"the zone cannot change from {before.time_zone} to {entry.time_zone}"
-            tail = f"while {entry.id} has subscriptions, it would move billed periods"
-            path = f"{sheet.places['customers'][entry.id]}.time_zone"
-            yield sheet.problem(path, f"{message} {tail}: make a new customer")
+        if before is None or entry.id not in billed:
+            continue
+        path = sheet.places["customers"][entry.id]
+        for key, what, old, new in (
+            ("time_zone", "zone", before.time_zone, entry.time_zone),
+            ("currency", "currency", before.currency or "none", entry.currency or "none"),
+        ):
+            if old != new:
+                message = f"the {what} cannot change from {old} to {new}"
+                tail = f"while {entry.id} has subscriptions, it would move billed periods"
+                yield sheet.problem(f"{path}.{key}", f"{message} {tail}: make a new customer")
+
+
+def _rate_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
+    """Yield where the sheet sells in a currency that nothing leads to."""
+    customers = {each.id: Customer(each.id, "", {}, each.currency) for each in sheet.customers}
+    after = replace(
+        catalog,
+        plans={**catalog.plans, **{plan.id: plan for plan in sheet.plans}},
+        customers={**catalog.customers, **customers},
+    )
+    sold = {**catalog.subscriptions, **{each.id: each for each in sheet.subscriptions}}
+    known = [
+        each
+        for each in sold.values()
+        if each.customer in after.customers and after.plans.keys() >= each.plans
+    ]
+    pairs = ((rate.base, rate.quote) for rate in sheet.fx_rates)
+    for each, plan, card, billed in lacking(after, known, pairs):
+        told = f"{each.id} is billed in {billed}, and {plan.id} has {card.id} in {plan.currency}"
+        mend = f"list it under its currencies, or add a rate from {plan.currency} under fx_rates"
+        for key, name in (
+            ("subscriptions", each.id),
+            ("customers", each.customer),
+            ("plans", plan.id),
+        ):
+            if name in sheet.places[key]:
+                yield sheet.problem(f"{sheet.places[key][name]}", f"{told}: {mend}")
+                break
 
 
 def _subscription_problems(sheet: Sheet, catalog: Catalog, passed: Instant) -> Iterator[Problem]:
@@ -139,6 +176,7 @@ def _subscription_problems(sheet: Sheet, catalog: Catalog, passed: Instant) -> I
             ("customer", before.customer, subscription.customer),
             ("plan", before.plan, subscription.plan),
             ("start", instant_text(before.start), instant_text(subscription.start)),
+            ("currency", before.currency, subscription.currency),
         ):
             if old != new:
                 message = f"the {key} of {subscription.id} cannot change from {old} to {new}"

@@ -41,6 +41,7 @@ class FactKind(StrEnum):
     PROMOTION = "promotion"
     REDEMPTION = "redemption"
     """A subscription has a promotion code, and what it gives."""
+    FX_RATE = "fx_rate"
     CREDIT = "credit"
     """A customer paid beforehand."""
     CREDIT_VOID = "credit_void"

@@ -108,6 +108,25 @@ def parse_payment_days(text: str) -> int:
     return days
 
 
+def parse_date(text: str) -> str:
+    """Return a day of the years that are billed."""
+    parse_moment(f"{text}T00:00:00Z" if len(text) == len("2026-11-01") else text)
+    if len(text) != len("2026-11-01"):
+        raise ValueError(f"{shown(text)} is no day: write it like 2026-11-01")
+    return text
+
+
+def parse_rate(text: str) -> Fraction:
+    """Return a rate of exchange: above 0."""
+    try:
+        rate = exact(str(parse_decimal(text)))
+    except ValueError:
+        rate = Fraction(0)
+    if rate <= 0:
+        raise ValueError(f"{shown(text)} is no rate: write a decimal above 0")
+    return rate
+
+
 def parse_limit(text: str) -> int:
     """Return how often something may be done."""
     if len(text) > 9 or not (text.isascii() and text.isdigit()) or not int(text):

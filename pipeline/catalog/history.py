@@ -22,6 +22,7 @@ KINDS = (
     FactKind.BOOK,
     FactKind.BOOK_SWITCH,
     FactKind.PROMOTION,
+    FactKind.FX_RATE,
     FactKind.CUSTOMER,
     FactKind.SUBSCRIPTION,
 )

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.documents import Customer, Plan, PlanPrice
+from pipeline.catalog.documents import Customer, Plan
 from pipeline.catalog.offers import offered
+from pipeline.catalog.rate_cards import PlanPrice
 from pipeline.catalog.subscriptions import Alignment, Change, Subscription
 from pipeline.core.calendar import Duration, Instant, aligned, cycle_edge
 
@@ -101,7 +102,10 @@ class Leg:
         """Return a rate card of the plan as it was agreed with the customer."""
         if not self.add_on:
             own = (each for change in agreed for each in change.prices if each.id == card.id)
-            card = next(own, card)
+            agreed_card = next(own, None)
+            if agreed_card is not None:
+                plan = self.plan
+                card = agreed_card.in_currency(plan.priced_in or plan.currency, plan.currency)
         item = self.item(card.id)
         told = (change.quantities[item] for change in agreed if item in change.quantities)
         quantity = next(told, None)

@@ -1,8 +1,8 @@
-"""Offers: the plan as one subscription buys it, by the price books that are on for its customer.
+"""Offers: the plan as one subscription buys it: by the price books that are on, in its currency.
 
-Owns: which rate cards a plan has for whom.
+Owns: which rate cards a plan has for whom, in which currency a subscription is billed.
 Does not own: what was agreed with the customer (legs.py): that stands above all of it.
-Law: where no book is on, a plan is what it says.
+Law: where no book is on and no other currency agreed, a plan is what it says.
 """
 
 from pipeline.catalog.books import PriceBook, priced_by
@@ -17,12 +17,18 @@ def books_for(catalog: Catalog, customer: str) -> list[PriceBook]:
     return [catalog.deals.books[book] for book, on in switched if on.takes_in(book, customer)]
 
 
+def billed_in(catalog: Catalog, sold: Subscription) -> str:
+    """Return the currency of a subscription's documents."""
+    agreed = sold.currency or catalog.customers[sold.customer].currency
+    return agreed or catalog.plans[sold.plan].currency
+
+
 def offered(catalog: Catalog, plan: str, sold: Subscription) -> Plan:
     """Return a plan as a subscription buys it."""
     found = catalog.plans[plan]
-    if not catalog.deals.switches:
-        return found
-    for book in books_for(catalog, sold.customer):
-        cards = book.cards.get(plan)
-        found = priced_by(found, cards) if cards else found
-    return found
+    if catalog.deals.switches:
+        for book in books_for(catalog, sold.customer):
+            cards = book.cards.get(plan)
+            found = priced_by(found, cards) if cards else found
+    agreed = sold.currency or catalog.customers[sold.customer].currency
+    return found if agreed is None else found.in_currency(agreed)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.facts import Fact, FactKind, NewFact
-from pipeline.catalog.offers import books_for
+from pipeline.catalog.offers import billed_in, books_for
 from pipeline.catalog.sheet import Sheet
 from pipeline.catalog.subscriptions import Subscription
 from pipeline.core.identity import Json
@@ -56,6 +56,7 @@ def unchanged_count(sheet: Sheet, new: Sequence[NewFact]) -> int:
         sheet.plans,
         sheet.price_books,
         sheet.promotions,
+        sheet.fx_rates,
         sheet.customers,
         sheet.subscriptions,
     )
@@ -87,8 +88,16 @@ def touched(after: Catalog, new: Iterable[NewFact]) -> list[Subscription]:
                 (FactKind.SUBSCRIPTION, subscription.id),
                 (FactKind.CUSTOMER, subscription.customer),
                 *((FactKind.PLAN, plan) for plan in subscription.plans),
+                *((FactKind.FX_RATE, rate) for rate in _rates_of(after, subscription)),
                 *((FactKind.BOOK, book.id) for book in books_for(after, subscription.customer)),
                 *((FactKind.ISSUER, after.plans[plan].issuer) for plan in subscription.plans),
             }
         )
     ]
+
+
+def _rates_of(after: Catalog, subscription: Subscription) -> list[str]:
+    """Return the subjects of the rates that a subscription can be billed by."""
+    billed = billed_in(after, subscription)
+    pairs = {(after.plans[plan].currency, billed) for plan in subscription.plans}
+    return [rate.subject for pair in pairs for rate in after.deals.rates.get(pair, ())]

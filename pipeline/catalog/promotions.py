@@ -9,7 +9,8 @@ two who redeem at once, the second sees the first.
 from dataclasses import dataclass
 from typing import cast
 
-from pipeline.catalog.documents import Body, moment_in
+from pipeline.catalog.documents import moment_in
+from pipeline.catalog.rate_cards import Body
 from pipeline.core.calendar import Instant, instant_text, parse_instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json

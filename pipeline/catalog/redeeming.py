@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.documents import PlanPrice
 from pipeline.catalog.facts import FactKind, NewFact
 from pipeline.catalog.legs import Leg, legs
 from pipeline.catalog.periods import ServicePeriod
 from pipeline.catalog.promotions import Promotion, Redemption
+from pipeline.catalog.rate_cards import PlanPrice
 from pipeline.catalog.subscriptions import Subscription
 from pipeline.core.calendar import Instant, cycle_edge, cycle_index, instant_text
 from pipeline.rate import FixedDiscount

@@ -127,10 +127,21 @@ PROMOTION = Shape(
     },
     ("id", "discount"),
 )
+FX_RATE = Shape(
+    {
+        "from": text("One of this currency", "[A-Z]{3}"),
+        "to": text("is so much of this one", "[A-Z]{3}"),
+        "date": text("from this day on, at 00:00 UTC", "[0-9]{4}-[0-9]{2}-[0-9]{2}"),
+        "rate": decimal("times", ""),
+        "source": text("as this says.", READ),
+    },
+    ("from", "to", "date", "rate", "source"),
+)
 CUSTOMER = Shape(
     {
         "id": ident("The customer, as events name it."),
         "time_zone": text("IANA name; UTC if left out.", ZONE_PATTERN),
+        "currency": text("What it is billed in; its plans' if left out.", "[A-Z]{3}"),
         "profile": {
             "type": "object",
             "description": "Personal values; they never enter the fact log.",
@@ -177,6 +188,7 @@ SUBSCRIPTION = Shape(
         "id": ident("The subscription."),
         "customer": ident("Who buys."),
         "plan": ident("What."),
+        "currency": text("What it is billed in; its customer's if left out.", "[A-Z]{3}"),
         "start": moment("From when on"),
         "end": moment("Until when; null: until further notice"),
         "anchor": text(
@@ -200,6 +212,7 @@ SHEET = Shape(
         "plans": listed("What is sold.", PLAN.schema()),
         "price_books": listed("Other prices, for some customers.", PRICE_BOOK.schema()),
         "promotions": listed("Codes; `talea promotion redeem` gives one.", PROMOTION.schema()),
+        "fx_rates": listed("Rates of exchange.", FX_RATE.schema()),
         "customers": listed("Who is billed.", CUSTOMER.schema()),
         "subscriptions": listed("Who buys what.", SUBSCRIPTION.schema()),
     },

@@ -13,7 +13,8 @@ from pipeline.catalog import shape
 from pipeline.catalog.book_entries import read_book
 from pipeline.catalog.books import PriceBook
 from pipeline.catalog.cards import note_repeats, read_card
-from pipeline.catalog.documents import Issuer, Phase, Plan, PlanPrice
+from pipeline.catalog.currencies import FxRate
+from pipeline.catalog.documents import Issuer, Phase, Plan
 from pipeline.catalog.entries import read_list
 from pipeline.catalog.fields import (
     parse_aggregation,
@@ -34,6 +35,8 @@ from pipeline.catalog.fields import (
 )
 from pipeline.catalog.promotion_entries import read_promotion
 from pipeline.catalog.promotions import Promotion
+from pipeline.catalog.rate_cards import PlanPrice
+from pipeline.catalog.rate_entries import rate_subject, read_rates
 from pipeline.catalog.subscription_entries import read_subscription
 from pipeline.catalog.subscriptions import Subscription
 from pipeline.catalog.yaml import (
@@ -64,6 +67,7 @@ class CustomerEntry:
     id: str
     time_zone: str
     profile: Mapping[str, str] = field(repr=False)
+    currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ class Sheet:
     """The path of each entry by its list and id, those that are left out for a problem too."""
     price_books: tuple[PriceBook, ...] = ()
     promotions: tuple[Promotion, ...] = ()
+    fx_rates: tuple[FxRate, ...] = ()
 
     def problem(self, path: str, message: str) -> Problem:
         """Return a problem at a path of this file."""
@@ -110,6 +115,7 @@ def read_sound(text: str) -> tuple[Sheet, list[Problem]]:
         plans=read_list(top, "plans", partial(_plan, meters=by_id)),
         price_books=read_list(top, "price_books", read_book),
         promotions=read_list(top, "promotions", read_promotion),
+        fx_rates=read_rates(top),
         customers=read_list(top, "customers", _customer),
         subscriptions=read_list(top, "subscriptions", read_subscription),
         root=root,
@@ -128,7 +134,7 @@ def in_file_order(problems: list[Problem]) -> list[Problem]:
 def _places(root: Value, key: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for entry in Entry(root, "", []).items(key):
-        found.setdefault(entry.word("id"), entry.path)
+        found.setdefault(rate_subject(entry) if key == "fx_rates" else entry.word("id"), entry.path)
     return found
 
 
@@ -210,9 +216,10 @@ def _plan(entry: Entry, name: str, meters: Mapping[str, Meter]) -> Plan:
 def _customer(entry: Entry, name: str) -> CustomerEntry:
     entry.close(*shape.CUSTOMER.keys)
     time_zone = entry.optional("time_zone", parse_zone, "UTC")
+    currency = entry.optional("currency", parse_currency, None)
     profile = entry.inner("profile")
     if profile is None:
-        return CustomerEntry(name, time_zone, {})
+        return CustomerEntry(name, time_zone, {}, currency)
     values = {}
     for key in profile.filled():
         try:
@@ -221,7 +228,7 @@ def _customer(entry: Entry, name: str) -> CustomerEntry:
             profile.note(key, str(error))
     if len(values) > shape.PROFILE_MAX:
         entry.note("profile", f"{len(values)} values: keep {shape.PROFILE_MAX} at most")
-    return CustomerEntry(name, time_zone, values)
+    return CustomerEntry(name, time_zone, values, currency)
 
 
 def _phase(entry: Entry, name: str, card: Callable[[Entry, str], PlanPrice | None]) -> Phase:

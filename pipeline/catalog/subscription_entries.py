@@ -11,15 +11,16 @@ from itertools import pairwise
 
 from pipeline.catalog import shape
 from pipeline.catalog.cards import read_card
-from pipeline.catalog.documents import PlanPrice
 from pipeline.catalog.entries import read_list
 from pipeline.catalog.fields import (
     parse_amount,
     parse_anchor,
+    parse_currency,
     parse_id,
     parse_item,
     parse_moment,
 )
+from pipeline.catalog.rate_cards import PlanPrice
 from pipeline.catalog.subscriptions import AddOn, Change, Pause, Quantities, Subscription
 from pipeline.catalog.yaml import Entry
 from pipeline.core.calendar import EARLIEST, Duration, Instant
@@ -53,6 +54,7 @@ def read_subscription(entry: Entry, name: str) -> Subscription:
         changes=_changes(entry, start),
         pauses=_pauses(entry, start),
         add_ons=read_list(entry, "add_ons", partial(_add_on, start=start)),
+        currency=entry.optional("currency", parse_currency, None),
     )
 
 

@@ -11,7 +11,8 @@ from enum import Enum
 from fractions import Fraction
 from typing import TypeAlias, cast
 
-from pipeline.catalog.documents import Body, PlanPrice, card_body, moment_in, plan_price
+from pipeline.catalog.documents import moment_in
+from pipeline.catalog.rate_cards import Body, PlanPrice, card_body, plan_price
 from pipeline.core.calendar import Instant, instant_text, parse_instant
 from pipeline.core.identity import Json
 from pipeline.core.quantity import exact, quantity_text
@@ -74,6 +75,8 @@ class Subscription:
     changes: tuple[Change, ...] = ()
     pauses: tuple[Pause, ...] = ()
     add_ons: tuple[AddOn, ...] = ()
+    currency: str | None = None
+    """What it is billed in, whatever its customer and plans say."""
 
     @property
     def agreed(self) -> Iterator[Change]:
@@ -122,6 +125,7 @@ def subscription(body: Body) -> Subscription:
             )
             for each in _list(body, "add_ons")
         ),
+        currency=cast("str | None", body.get("currency")),
     )
 
 
@@ -141,6 +145,8 @@ def subscription_body(sold: Subscription) -> dict[str, Json]:
             body["anchor"] = instant_text(sold.anchor)
         case None:
             pass
+    if sold.currency is not None:
+        body["currency"] = sold.currency
     if sold.trial_end is not None:
         body["trial_end"] = instant_text(sold.trial_end)
     body |= _agreed_body(Change(sold.start, None, sold.quantities, sold.prices))

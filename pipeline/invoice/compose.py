@@ -13,6 +13,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.rate_cards import Exchange
 from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json, derived_id
@@ -123,7 +124,8 @@ def _lines(
         rated = _rated(line, asked)
         billed[source] = rated.amount_minor + (0 if line.opens else billed.get(source, 0))
         quantities = (total - before if before else total, before)
-        made.append(usage_line(document_id, key, served, card, meter, quantities, rated))
+        foreign = None if card.fx is None else _foreign_minor(card.fx, asked)
+        made.append(usage_line(document_id, key, served, card, meter, quantities, rated, foreign))
     return made
 
 
@@ -159,6 +161,23 @@ def _asked(
         line_position=position,
         dimensions=dict(group) if isinstance(line.card.price, MatrixPrice) else {},
     )
+
+
+def _foreign_minor(exchange: Exchange, asked: RatingInput) -> int:
+    """Return what usage comes to, before charges and discounts, where the price is from."""
+    terms = exchange.before.terms
+    plain = replace(
+        asked,
+        currency=exchange.rate.base,
+        price=exchange.before.price,
+        unit_conversion=terms.unit_conversion,
+        usage_discount=terms.usage_discount,
+        previously_billed_amount=None,
+    )
+    rated = rate(plain)
+    if isinstance(rated, Fault):
+        raise _Unrated(rated)
+    return sum(each.amount_minor for each in rated.lines)
 
 
 def _rated(line: PlannedLine, asked: RatingInput) -> Rated:

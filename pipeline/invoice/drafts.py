@@ -8,6 +8,7 @@ at the next tick (compose.py makes both).
 from collections.abc import Container
 
 from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.offers import billed_in
 from pipeline.catalog.periods import closings
 from pipeline.core.calendar import Instant
 
@@ -24,7 +25,7 @@ def open_closings(
     """
     found = set()
     for subscription in catalog.subscriptions_of(payer):
-        currency = catalog.plans[subscription.plan].currency
+        currency = billed_in(catalog, subscription)
         for instant in closings(catalog, subscription, passed, log_time + 1):
             if (currency, instant) not in cut:
                 found.add((currency, instant))

@@ -16,9 +16,10 @@ from enum import Enum
 from fractions import Fraction
 from typing import TypeAlias, cast
 
-from pipeline.catalog.documents import PlanPrice
 from pipeline.catalog.periods import ServicePeriod
+from pipeline.catalog.rate_cards import FX_AMOUNTS, Exchange, PlanPrice
 from pipeline.core.calendar import Instant, instant_text, parse_instant
+from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json, canonical
 from pipeline.core.money import minor_digits
 from pipeline.core.quantity import exact, quantity_text
@@ -62,6 +63,7 @@ class Fee:
     amount_minor: int
     discounts: tuple[Record, ...]
     card: Record
+    fx: Record | None = None
 
     @property
     def discount_minor(self) -> int:
@@ -102,11 +104,12 @@ class Fee:
             self,
             amount_minor=self.amount_minor + sign * other.amount_minor,
             discounts=tuple(each for each in sums.values() if each["amount_minor"]),
+            fx=_fx_sum(self.fx, other.fx, sign),
         )
 
     def credited(self, start: Instant, left: "Fee | None") -> "Fee":
         """Return the credit for [start, its end), where `left` is what is due of it."""
-        kept = left or replace(self, amount_minor=0, discounts=())
+        kept = left or replace(self, amount_minor=0, discounts=(), fx=None)
         back = kept.plus(self, -1)
         return replace(back, start=start, end=self.end, quantity=_negative(self.quantity))
 
@@ -121,6 +124,7 @@ class Fee:
             "amount_minor": self.amount_minor,
             "discounts": [dict(each) for each in self.discounts],
             "card": dict(self.card),
+            **({} if self.fx is None else {"fx": dict(self.fx)}),
         }
 
     @classmethod
@@ -135,6 +139,7 @@ class Fee:
             cast(int, kept["amount_minor"]),
             tuple(cast(list[Record], kept["discounts"])),
             cast(Record, kept["card"]),
+            cast("Record | None", kept.get("fx")),
         )
 
     @classmethod
@@ -149,6 +154,7 @@ class Fee:
             cast(int, line["subtotal_minor"]),
             tuple(cast(list[Record], line["discounts"])),
             cast(Record, line["rate_card"]),
+            cast("Record | None", line["fx"]),
         )
 
 
@@ -241,15 +247,17 @@ def due_fee(
             taken[reduction] = taken.get(reduction, 0) + minor
     told_shares = zip(reductions, shares, strict=bool(shares))
     unit = card.price.amount if isinstance(card.price, FlatPrice) else Fraction(0)
+    amount_minor = sum(line.amount_minor for line in rated.lines)
     return Fee(
         served.period.start,
         served.period.end,
         card.name,
         quantity_text(card.terms.quantity),
         quantity_text(unit),
-        sum(line.amount_minor for line in rated.lines),
+        amount_minor,
         tuple({**each.json(), "amount_minor": minor} for each, minor in told_shares if minor),
         told,
+        None if card.fx is None else _fx(card.fx, asked, amount_minor),
     )
 
 
@@ -259,6 +267,29 @@ def _share(served: ServicePeriod) -> Fraction | None:
     if period == cycle:
         return None
     return Fraction(period.end - period.start, cycle.end - cycle.start)
+
+
+def _fx(exchange: Exchange, asked: RatingInput, amount_minor: int) -> Record | None:
+    """Return how a fee came to its amount, with what it is where the price is from."""
+    base = exchange.rate.base
+    rated = rate(replace(asked, currency=base, price=exchange.before.price, discounts=()))
+    if isinstance(rated, Fault):
+        raise BrokenInvariant(f"a fee in {base} that cannot be rated: {rated}")
+    return exchange.json(sum(line.amount_minor for line in rated.lines), amount_minor)
+
+
+def _fx_sum(one: Record | None, other: Record | None, sign: int) -> Record | None:
+    """Return the exchange of two fees together."""
+    if one is None or other is None:
+        factor = 1 if other is None else sign
+        alone = one or other
+        return None if alone is None else _fx_times(alone, factor)
+    sums = {key: cast(int, one[key]) + sign * cast(int, other[key]) for key in FX_AMOUNTS}
+    return {**one, **sums}
+
+
+def _fx_times(one: Record, factor: int) -> Record:
+    return {**one, **{key: factor * cast(int, one[key]) for key in FX_AMOUNTS}}
 
 
 def _left(reduction: Reduction, taken: Fraction) -> Discount:

@@ -11,8 +11,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import cast
 
-from pipeline.catalog.documents import PlanPrice
 from pipeline.catalog.periods import ServicePeriod
+from pipeline.catalog.rate_cards import PlanPrice
 from pipeline.core.calendar import Instant, instant_text, parse_instant
 from pipeline.core.identity import Json, canonical, derived_id
 from pipeline.core.money import minor_digits
@@ -123,6 +123,7 @@ def card_told(key: LineKey, served: ServicePeriod, card: PlanPrice) -> Line:
         "id": card.id,
         "meter": card.meter,
         "price": dict(card.configured),
+        **({} if card.currency is None else {"currency": card.currency}),
         **card.terms_json(),
         **card.scope.json(),
         **({"group": dict(key.group)} if card.scope.group_by else {}),
@@ -195,6 +196,7 @@ def flat_line(
         reason_code=None if reason is None else reason.value,
         **_money_fields(exact(fee.unit_amount), served.plan.currency, totals),
         **{**_source_fields(key, served, card), "rate_card": dict(fee.card)},
+        fx=None if fee.fx is None else dict(fee.fx),
     )
     return line, totals
 
@@ -207,10 +209,12 @@ def usage_line(
     meter: Meter,
     quantities: tuple[Fraction, Fraction],
     rated: Rated,
+    before_minor: int | None = None,
 ) -> tuple[Line, Totals]:
     """Return the line of a usage-based price: the parent, its detailed lines as children.
 
-    `quantities`: what it bills, and what earlier lines of its period did.
+    `quantities`: what it bills, and what earlier lines of its period did. `before_minor`: what it
+    comes to in the currency that the price is from.
     """
     used, before = quantities
     used_text, name = quantity_text(used), _named(card, key)
@@ -246,9 +250,16 @@ def usage_line(
         pre_line_quantity=quantity_text(before),
         **_money_fields(_unit_of(card, rated, used, totals), rated.currency, totals),
         **source,
+        fx=_fx(card, before_minor, totals),
         children=children,
     )
     return line, totals
+
+
+def _fx(card: PlanPrice, before_minor: int | None, totals: Totals) -> Line | None:
+    if card.fx is None or before_minor is None:
+        return None
+    return card.fx.json(before_minor, totals.amount)
 
 
 def _unit_of(card: PlanPrice, rated: Rated, used: Fraction, totals: Totals) -> Fraction:

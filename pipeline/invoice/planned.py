@@ -11,17 +11,18 @@ from itertools import groupby
 from typing import cast
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.documents import PlanPrice
+from pipeline.catalog.currencies import rate_at, tax_point
 from pipeline.catalog.legs import DatedCard, Leg, legs
 from pipeline.catalog.offers import offered
 from pipeline.catalog.periods import ServicePeriod, leg_periods
+from pipeline.catalog.rate_cards import PlanPrice
 from pipeline.catalog.redeeming import promoted
 from pipeline.core.calendar import Instant, Period, parse_instant, snap_up
 from pipeline.core.identity import Json
 from pipeline.invoice.fees import NOWHERE, Fee, Reach, Reason, differences, due_fee
 from pipeline.invoice.lines import Line, LineKey, card_told
 from pipeline.invoice.usage import UsageRequest
-from pipeline.rate import Fault, PaymentTerm, Position, Reduction, looks_at_events
+from pipeline.rate import Fault, FaultCode, PaymentTerm, Position, Reduction, looks_at_events
 
 Carried = Mapping[tuple[str, str], Reach]
 """How far (subscription, item) was billed: a payer's cuts are made in order."""
@@ -92,7 +93,7 @@ def _of_subscription(
                 for line in _lines_of_price(catalog, served.since(reach.until), price, cards):
                     if line.fee_ahead is not None:
                         ahead.setdefault(item, []).append(line)
-                    elif served.due <= instant:
+                    elif line.served.due <= instant:
                         yield line
     if own:
         sold = own[0].subscription.id
@@ -141,10 +142,14 @@ def _lines_of_price(
     found = []
     taken: dict[Reduction, int] = {}
     for place, (part, listed) in enumerate(parts):
-        card = promoted(catalog, served, listed)
         key = LineKey(served.subscription.id, served.leg.item(price), part.period.start)
+        own = replace(part, due=served.period.start) if listed.in_advance else part
+        converted = _in_currency_billed(catalog, own, listed)
+        if isinstance(converted, Fault):
+            found.append(PlannedLine(key, own, listed, None, opens=not place, fee=converted))
+            continue
+        card = promoted(catalog, served, converted)
         if card.meter is None:
-            own = replace(part, due=served.period.start) if card.in_advance else part
             fee = due_fee(part, card, card_told(key, part, card), part.plan.currency, taken)
             found.append(PlannedLine(key, own, card, None, opens=not place, fee=fee))
             continue
@@ -160,6 +165,17 @@ def _lines_of_price(
         request = _request(catalog, served.part(start, end), card)
         found.append(PlannedLine(key, part, card, request, past, position, opens=not place))
     return found
+
+
+def _in_currency_billed(catalog: Catalog, own: ServicePeriod, card: PlanPrice) -> PlanPrice | Fault:
+    """Return a rate card in the currency that is billed, by the rate at the line's tax point."""
+    if card.currency is None:
+        return card
+    instant = tax_point(own.due, in_advance=card.in_advance)
+    rate = rate_at(catalog.deals.rates, card.currency, own.plan.currency, instant)
+    if isinstance(rate, str):
+        return Fault(FaultCode.MISSING_RATE, "fx_rates", rate)
+    return card.exchanged(rate)
 
 
 def _parts(

@@ -81,10 +81,18 @@ def _line_rows(line: Record, content: Record) -> Iterator[_Row]:
     ):
         yield _Row(1, f"{line['period_start']} to", ("", "", ""))
         yield _Row(1, str(line["period_end"]), ("", "", ""))
+    if line.get("fx"):
+        yield _Row(1, _exchange(cast(Record, line["fx"])), ("", "", ""))
     yield from _discount(1, line)
     for child in _records(line, "children"):
         yield _figures(1, str(child["name"]).removeprefix(f"{line['name']}: "), child)
         yield from _discount(2, child)
+
+
+def _exchange(fx: Record) -> str:
+    """Return what a line is in the currency of its price, and how it was exchanged."""
+    before = Money(cast(int, fx["from_amount_minor"]), str(fx["from"]))
+    return f"{before.text} {before.currency} at {fx['rate']} ({fx['source']}, {fx['date']})"
 
 
 def _title(line: Record) -> str:

@@ -12,6 +12,7 @@ from pipeline.rate.adjustments import Discount, FixedDiscount, PercentageDiscoun
 from pipeline.rate.commands import answer_allocate, answer_rate, explain_rate
 from pipeline.rate.conversion import Operation, Rounding, UnitConversion
 from pipeline.rate.dynamic import DynamicPrice
+from pipeline.rate.exchange import exchanged, exchanged_terms
 from pipeline.rate.faults import Fault, FaultCode
 from pipeline.rate.flat import FlatPrice
 from pipeline.rate.graduated import GraduatedPrice
@@ -83,6 +84,8 @@ __all__ = [
     "VolumePrice",
     "answer_allocate",
     "answer_rate",
+    "exchanged",
+    "exchanged_terms",
     "explain_rate",
     "looks_at_events",
     "parse_price",

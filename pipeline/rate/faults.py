@@ -65,6 +65,8 @@ class FaultCode(StrEnum):
     """An empty or reversed period, or a reversed service (rule 37)."""
     OUTSIDE_PERIOD = "outside_period"
     """Service that starts before the period or ends after it (rule 37)."""
+    MISSING_RATE = "missing_rate"
+    """A price in another currency, and no rate to exchange it by."""
     BAD_WEIGHTS = "bad_weights"
     """Weights that are empty or all zero (rule 38)."""
 

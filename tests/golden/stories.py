@@ -11,6 +11,7 @@ from builders import (
     Books,
     Decision,
     Line,
+    billed_in,
     customer_of,
     fact_log,
     flat,
@@ -23,6 +24,8 @@ from builders import (
     per_unit,
     plan_of,
     price_of,
+    rate_of,
+    redemption_of,
     rules_of,
     subscription_of,
     usage,
@@ -473,3 +476,41 @@ AGREED = Story(
 # the last of the month's documents, of the stretch from the pause to the month's end:
 # seats 2 x 24.80 x 4 / 31 = 6.40; api-calls 80 x 0.08, the customer's own price, = 6.40
 # helpdesk from March 30: 31.00 x 2 / 31 = 2.00; total 14.80
+
+EXCHANGED = Story(
+    facts=[
+        meter_of("api-calls", unit="calls"),
+        plan_of(
+            "scale",
+            price_of(
+                "api-calls",
+                graduated(("1000", "0.01", "0"), (None, "0.005", "2.50")),
+                "api-calls",
+            ),
+            price_of("platform-fee", flat("49.90")),
+            price_of("support", flat("20"), currencies={"EUR": {"price": flat("19")}}),
+            currency="USD",
+        ),
+        customer_of("acme"),
+        billed_in(subscription_of("sub-acme", "acme", "scale", "2026-03-01T00:00:00Z"), "EUR"),
+        rate_of("USD", "EUR", "2026-03-01", "0.8"),
+        rate_of("USD", "EUR", "2026-03-31", "0.9"),
+        rate_of("USD", "EUR", "2026-04-01", "1"),
+        redemption_of(
+            "WELCOME",
+            "sub-acme",
+            "2026-03-05T00:00:00Z",
+            {"type": "percentage", "percent": "50", "duration": "once"},
+            prices=["platform-fee"],
+        ),
+    ],
+    events=[usage(value="1800.5", meter="api-calls", id="c1", time=at("02"))],
+    closed_at="2026-04-01T00:00:00Z",
+)
+# at the rate of March 31, the last day served
+# api-calls: 1000  x 0.01 x 0.9   = 9.00
+#            800.5 x 0.005 x 0.9  = 3.60225 -> 3.60
+#            entering it 2.50     = 2.25; in dollars 10.00 + 4.00 + 2.50 = 16.50
+# platform fee: 49.90 x 0.9 = 44.91; less 50 % = 22.455 -> 22.46
+# support is listed in euros: 19.00
+# amount 14.85 + 44.91 + 19.00 = 78.76; less 22.46 = 56.30

@@ -31,6 +31,7 @@ STORIES = [
     ("plan_change", stories.PLAN_CHANGE, 2760),
     ("cancelled", stories.CANCELLED, -1440),
     ("agreed", stories.AGREED, 1480),
+    ("exchanged", stories.EXCHANGED, 5630),
 ]
 
 

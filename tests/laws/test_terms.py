@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from builders import catalog_of, customer_of, instant, issuer_of, log_of, meter_of, rules_of
 from laws.test_rate_laws import all_prices, decimals, rated, requests
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.documents import Plan, PlanPrice
+from pipeline.catalog.documents import Plan
+from pipeline.catalog.rate_cards import PlanPrice
 from pipeline.catalog.subscriptions import Subscription
 from pipeline.core.calendar import Duration
 from pipeline.core.identity import Json, canonical

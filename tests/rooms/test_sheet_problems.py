@@ -66,7 +66,7 @@ BROKEN = r"""
   line 37: a second document: a sheet has one, cut `---`
 * rules: {grace: PT5S}\n => rules: {grace: PT5S}\nprices: []\n
   line 2: prices: nobody reads this key: remove it, or use rules, issuers, meters, plans,
-      price_books, promotions, customers, subscriptions
+      price_books, promotions, fx_rates, customers, subscriptions
 * rules: {grace: PT5S} => rules: [PT5S]
   line 1: rules: must be a mapping: write `key: value` here
 * rules: {grace: PT5S} => rules: {}
@@ -302,7 +302,8 @@ BROKEN = r"""
 * customer: acme => customer: a/b
   line 33: subscriptions[0].customer: 'a/b' is no id: use 1 to 128 of A-Z a-z 0-9 . _ : -
 * time_zone: Europe/Berlin => <<: {time_zone: UTC}
-  line 29: customers[0].<<: nobody reads this key: remove it, or use id, time_zone, profile
+  line 29: customers[0].<<: nobody reads this key: remove it, or use id, time_zone,
+      currency, profile
 *     time_zone: Europe/Berlin =>     time_zone: Europe/Berlin\n    time_zone: UTC
   line 30: customers[0].time_zone: this key stands on line 29 already: remove one
 * Talea Cloud Ltd => &a Talea, number_prefix: *a, extra: 1

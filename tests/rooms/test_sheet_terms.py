@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from pipeline.catalog.documents import PlanPrice
+from pipeline.catalog.rate_cards import PlanPrice
 from pipeline.catalog.sheet import Sheet, parse_sheet
 from pipeline.rate import (
     FixedDiscount,

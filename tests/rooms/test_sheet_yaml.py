@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.catalog.card_shapes import PRICES
-from pipeline.catalog.documents import PlanPrice
+from pipeline.catalog.rate_cards import PlanPrice
 from pipeline.catalog.sheet import Sheet, parse_sheet
 from pipeline.core.calendar import DAY, SECOND, Duration, parse_instant
 from pipeline.meter.meters import Aggregation, Meter
