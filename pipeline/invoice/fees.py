@@ -162,7 +162,7 @@ class Fee:
 class Reach:
     """How far a price of a subscription was billed: all before `until`, and fees ahead of it.
 
-    `opened`: where the last period began that was billed in advance.
+    `opened`: where the last period began that was billed in advance; 0 where nothing is ahead.
     """
 
     until: Instant = 0
@@ -193,7 +193,7 @@ class Reach:
         """Return it once all up to `end` is billed in arrears."""
         until = max(self.until, end)
         ahead = tuple(fee for fee in self.ahead if fee.end > until)
-        return replace(self, until=until, ahead=ahead)
+        return Reach(until, self.opened if ahead else 0, ahead)
 
     def billed(self, fees: Iterable[tuple[Reason | None, Fee]]) -> "Reach":
         """Return it once the lines of one document bill fees ahead, and give some back."""
@@ -209,14 +209,16 @@ class Reach:
             fee = next((f for f in ahead.values() if f.end == more.start), None)
             if fee is not None:
                 ahead[fee.start] = replace(fee.plus(more), end=more.end)
-        until, opened = self.until, self.opened
+        until = self.until
+        inside = (fee.start for fee in ahead.values() if fee.start < self.opened < fee.end)
+        opened = next(inside, self.opened)  # a leg began there, and is billed as none now
         new = [fee for reason, fee in told if reason is None]
         begun = min((fee.start for fee in new if fee.start >= self.end), default=None)
         if begun is not None:
             until, opened = max(until, opened), begun
         ahead |= {fee.start: fee for fee in new}
         kept = sorted((fee for fee in ahead.values() if fee.end > until), key=lambda f: f.start)
-        return Reach(until, opened, tuple(kept))
+        return Reach(until, opened if kept else 0, tuple(kept))
 
 
 NOWHERE = Reach()

@@ -39,6 +39,7 @@ from pipeline.core.calendar import DAY, Instant, instant_text
 from pipeline.core.identity import Json
 from pipeline.core.quantity import quantity_text
 from pipeline.invoice.compose import compose
+from pipeline.invoice.fees import Reach
 from pipeline.invoice.planned import Carried, carried_by_all, planned_lines, with_lines
 from pipeline.replay.coverage import covered_stretches
 from pipeline.replay.recount_paid import prices_paid
@@ -267,6 +268,8 @@ def test_what_documents_carry_is_read_back_from_them(world: World) -> None:
     till.run()
 
     assert carried_by_all(till.contents) == till.carried
+    for reach in till.carried.values():
+        assert Reach.of_json(reach.until, reach.json()) == reach
 
 
 @few

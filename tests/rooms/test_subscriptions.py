@@ -159,6 +159,23 @@ def test_a_change_and_its_undoing_at_the_same_instant_cost_nothing() -> None:
     assert sum(line["total_minor"] for lines in billed for line in lines if is_seats(line)) == 18000
 
 
+def test_a_plan_that_was_billed_and_taken_back_costs_nothing_when_later_periods_open() -> None:
+    other, undone = books(changes=[{"at": april(16), "plan": "pro"}]), books()
+    lines = issued(
+        [(APR, other), (april(16), other), *((each, undone) for each in (MAY, JUN, JUL))]
+    )
+
+    assert [told([one for one in each if is_seats(one)]) for each in lines[2:]] == [
+        [
+            ("seats", "04-16", "05-01", "-1", -4500),
+            ("seats", "04-16", "05-01", "2", 3000),
+            ("seats", "05-01", "06-01", "2", 6000),
+        ],
+        [("seats", "06-01", "07-01", "2", 6000)],
+        [("seats", "07-01", "08-01", "2", 6000)],
+    ]
+
+
 def is_seats(line: Any) -> bool:
     return bool(line["source_id"] == "s/seats")
 
