@@ -12,6 +12,7 @@ from pipeline.catalog.deals import Deals
 from pipeline.catalog.documents import Customer, Issuer, LogParameters, Plan, Rules
 from pipeline.catalog.facts import Fact, FactKind
 from pipeline.catalog.matches import Match, Matches, named_between, told_by
+from pipeline.catalog.orders import Orders
 from pipeline.catalog.subscriptions import Subscription, subscription
 from pipeline.collect.gate import GatePass
 from pipeline.core.errors import BrokenInvariant
@@ -73,6 +74,11 @@ class Catalog:
         told = self.matches.get(partition, ())
         return named_between(told, before.fact_position, tick.fact_position)
 
+    @property
+    def orders(self) -> Orders:
+        """What is bought once."""
+        return self.deals.orders
+
     def subscriptions_of(self, customer: str) -> list[Subscription]:
         """Return a customer's subscriptions, by id."""
         return list(self._owned.get(customer, ()))
@@ -116,8 +122,6 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
                 subscriptions[fact.subject] = subscription(fact.body)
             case FactKind.GATE_PASS:
                 gate_passes[fact.id] = documents.gate_pass(fact.body)
-            case FactKind.SKIP:
-                pass  # in force by position, not from a tick on: facts.skips_of
             case FactKind.MATCH:
                 partition, told = told_by(position, fact.body)
                 matches[partition] = (*matches.get(partition, ()), told)
@@ -129,10 +133,11 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
                 | FactKind.FX_RATE
                 | FactKind.CREDIT
                 | FactKind.CREDIT_VOID
+                | FactKind.ORDER
             ):
                 dealt.append(fact)
-            case FactKind.REDRIVE | FactKind.WAIVER | FactKind.AMENDMENT:
-                pass  # who did what and why: nothing is priced or judged by them
+            case FactKind.SKIP | FactKind.REDRIVE | FactKind.WAIVER | FactKind.AMENDMENT:
+                pass  # by position (facts.skips_of), or who did what: nothing is priced by them
     owned = _owned_after(catalog, subscriptions, touched)
     return Catalog(
         position,

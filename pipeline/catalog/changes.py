@@ -119,6 +119,11 @@ def changes(
         for s in sheet.subscriptions
         if s != catalog.subscriptions.get(s.id)
     ]
+    facts += [
+        NewFact(FactKind.ORDER, o.id, o.body())
+        for o in sheet.orders
+        if o != catalog.orders.by_id.get(o.id)
+    ]
     return Changes(tuple(facts), tuple(personal))
 
 

@@ -89,6 +89,9 @@ def _named(root: Entry) -> Iterator[tuple[str, str, str]]:
     for code in root.items("promotions"):
         for name in code.words("plans"):
             yield code.path, "plan", name
+    for order in root.items("orders"):
+        yield order.path, "customer", order.word("customer")
+        yield order.path, "issuer", order.word("issuer")
     for subscription in root.items("subscriptions"):
         yield subscription.path, "customer", subscription.word("customer")
         yield subscription.path, "plan", subscription.word("plan")

@@ -9,12 +9,13 @@ anywhere finds the same cuts.
 import heapq
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.legs import FOR_EVER, Leg, legs
 from pipeline.catalog.offers import billed_in, books_for
-from pipeline.catalog.periods import closings, periods
-from pipeline.catalog.subscriptions import Subscription
+from pipeline.catalog.orders import Order
+from pipeline.catalog.periods import Sold, closings, currency_of, starts
 from pipeline.core.calendar import EARLIEST, Instant
 from pipeline.core.identity import partition_of
 from pipeline.meter.ticks import Tick
@@ -45,12 +46,12 @@ class CutSchedule:
         self._partition = partition
         self._catalog = catalog
         self._tick = tick
-        self._ahead: list[tuple[Instant, str]] = []
-        self._starts: list[tuple[Instant, str]] = []
+        self._ahead: list[tuple[Instant, _Key]] = []
+        self._starts: list[tuple[Instant, _Key]] = []
         self._touched: set[str] = set()
-        for subscription in self._own(catalog):
-            self._push(subscription, horizon_at(catalog, tick))
-            self._push_start(subscription, tick.time)
+        for sold in self._own(catalog):
+            self._push(sold, horizon_at(catalog, tick))
+            self._push_start(sold, tick.time)
 
     def pass_tick(self, tick: Tick, catalog: Catalog) -> list[Due]:
         """Return the period ends that `tick` cuts, in order; `catalog` is at its position."""
@@ -60,10 +61,10 @@ class CutSchedule:
         if catalog.position != self._catalog.position:
             due |= self._changed(catalog, passed, now)
         while self._ahead and self._ahead[0][0] <= now:
-            instant, subscription_id = heapq.heappop(self._ahead)
-            subscription = catalog.subscriptions[subscription_id]
-            due.add(self._due(catalog, subscription, instant))
-            self._push(subscription, instant)
+            instant, key = heapq.heappop(self._ahead)
+            sold = _found(catalog, key)
+            due.add(self._due(catalog, sold, instant))
+            self._push(sold, instant)
         self._tick = tick
         return sorted(due)
 
@@ -74,77 +75,101 @@ class CutSchedule:
         """
         customers, self._touched = self._touched, set()
         while self._starts and self._starts[0][0] <= self._tick.time:
-            instant, subscription_id = heapq.heappop(self._starts)
-            subscription = self._catalog.subscriptions[subscription_id]
-            customers.add(subscription.customer)
-            self._push_start(subscription, instant)
+            instant, key = heapq.heappop(self._starts)
+            sold = _found(self._catalog, key)
+            customers.add(sold.customer)
+            self._push_start(sold, instant)
         return sorted(customers)
 
     def _changed(self, catalog: Catalog, passed: Instant, now: Instant) -> set[Due]:
-        """Take in new facts; return what new or changed subscriptions owe from the past."""
+        """Take in new facts; return what is newly sold or changed and owed from the past."""
         due: set[Due] = set()
         old = self._catalog
-        for subscription in self._own(catalog):
-            before = old.subscriptions.get(subscription.id)
-            if before == subscription and _parties(catalog, subscription) == _parties(old, before):
+        for sold in self._own(catalog):
+            before = _before(old, sold)
+            if before == sold and _parties(catalog, sold) == _parties(old, before):
                 continue
-            self._touched.add(subscription.customer)
-            if before and _rhythm(catalog, subscription) == _rhythm(old, before):
+            self._touched.add(sold.customer)
+            if before and _rhythm(catalog, sold) == _rhythm(old, before):
                 continue
             known = (
                 {self._due(old, before, each) for each in _closed(old, before, passed)}
                 if before
                 else ()
             )
-            owed = {
-                self._due(catalog, subscription, e) for e in _closed(catalog, subscription, now)
-            }
+            owed = {self._due(catalog, sold, each) for each in _closed(catalog, sold, now)}
             due |= owed.difference(known)
         self._catalog = catalog
         self._ahead, self._starts = [], []
-        for subscription in self._own(catalog):
-            self._push(subscription, min(passed, now))
-            self._push_start(subscription, self._tick.time)
+        for sold in self._own(catalog):
+            self._push(sold, min(passed, now))
+            self._push_start(sold, self._tick.time)
         return due
 
-    def _own(self, catalog: Catalog) -> Iterable[Subscription]:
+    def _own(self, catalog: Catalog) -> Iterable[Sold]:
         partitions = catalog.parameters.partitions
-        for subscription in catalog.subscriptions.values():
-            if partition_of(subscription.customer, partitions) == self._partition:
-                yield subscription
+        known: Iterable[Sold] = chain[Sold](
+            catalog.subscriptions.values(), catalog.orders.by_id.values()
+        )
+        for sold in known:
+            if partition_of(sold.customer, partitions) == self._partition:
+                yield sold
 
-    def _push(self, subscription: Subscription, after: Instant) -> None:
-        for instant in closings(self._catalog, subscription, after, FOR_EVER):
-            heapq.heappush(self._ahead, (instant, subscription.id))
+    def _push(self, sold: Sold, after: Instant) -> None:
+        for instant in closings(self._catalog, sold, after, FOR_EVER):
+            heapq.heappush(self._ahead, (instant, _key(sold)))
             return
 
-    def _push_start(self, subscription: Subscription, after: Instant) -> None:
-        for served in periods(self._catalog, subscription, after, FOR_EVER):
-            if served.period.start > after:
-                heapq.heappush(self._starts, (served.period.start, subscription.id))
-                return
+    def _push_start(self, sold: Sold, after: Instant) -> None:
+        for instant in starts(self._catalog, sold, after):
+            heapq.heappush(self._starts, (instant, _key(sold)))
+            return
 
     @staticmethod
-    def _due(catalog: Catalog, subscription: Subscription, instant: Instant) -> Due:
-        return Due(instant, subscription.customer, billed_in(catalog, subscription))
+    def _due(catalog: Catalog, sold: Sold, instant: Instant) -> Due:
+        return Due(instant, sold.customer, currency_of(catalog, sold))
 
 
-def _parties(catalog: Catalog, subscription: Subscription) -> tuple[object, ...]:
-    """Return what decides what a subscription is billed, besides itself."""
-    plans = [catalog.plans[name] for name in sorted(subscription.plans)]
-    currency, deals = billed_in(catalog, subscription), catalog.deals
+_Key = tuple[bool, str]
+"""(whether it is an order, its id)."""
+
+
+def _key(sold: Sold) -> _Key:
+    return isinstance(sold, Order), sold.id
+
+
+def _found(catalog: Catalog, key: _Key) -> Sold:
+    is_order, name = key
+    return catalog.orders.by_id[name] if is_order else catalog.subscriptions[name]
+
+
+def _before(catalog: Catalog, sold: Sold) -> Sold | None:
+    if isinstance(sold, Order):
+        return catalog.orders.by_id.get(sold.id)
+    return catalog.subscriptions.get(sold.id)
+
+
+def _parties(catalog: Catalog, sold: Sold) -> tuple[object, ...]:
+    """Return what decides what is billed of something sold, besides itself."""
+    customer, deals = catalog.customers[sold.customer], catalog.deals
+    if isinstance(sold, Order):
+        return (customer,)
+    plans = [catalog.plans[name] for name in sorted(sold.plans)]
+    currency = billed_in(catalog, sold)
     return (
-        catalog.customers[subscription.customer],
+        customer,
         plans,
-        books_for(catalog, subscription.customer),
-        deals.redemptions.get(subscription.id, ()),
+        books_for(catalog, sold.customer),
+        deals.redemptions.get(sold.id, ()),
         [deals.rates.get((plan.currency, currency)) for plan in plans],
     )
 
 
-def _rhythm(catalog: Catalog, subscription: Subscription) -> list[tuple[Hashable, ...]]:
-    """Return what decides the cuts of a subscription."""
-    return [_rhythm_of(leg) for leg in legs(catalog, subscription)]
+def _rhythm(catalog: Catalog, sold: Sold) -> list[tuple[Hashable, ...]]:
+    """Return what decides the cuts of something sold."""
+    if isinstance(sold, Order):
+        return [(sold.at, sold.customer, sold.currency)]
+    return [_rhythm_of(leg) for leg in legs(catalog, sold)]
 
 
 def _rhythm_of(leg: Leg) -> tuple[Hashable, ...]:
@@ -153,8 +178,8 @@ def _rhythm_of(leg: Leg) -> tuple[Hashable, ...]:
     return leg.start, leg.end, leg.anchor, plan.cycle, leg.in_advance, *whose
 
 
-def _closed(catalog: Catalog, subscription: Subscription, until: Instant) -> Iterable[Instant]:
-    """Yield the cut instants of a subscription at or before `until`."""
-    for instant in closings(catalog, subscription, EARLIEST - 1, until + 1):
+def _closed(catalog: Catalog, sold: Sold, until: Instant) -> Iterable[Instant]:
+    """Yield the cut instants of something sold at or before `until`."""
+    for instant in closings(catalog, sold, EARLIEST - 1, until + 1):
         if instant <= until:
             yield instant

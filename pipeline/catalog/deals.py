@@ -1,7 +1,7 @@
-"""Deals: what stands beside plans: price books, promotion codes, prepaid credits, rates.
+"""Deals: what stands beside plans: price books, promotion codes, prepaid credits, rates, orders.
 
 Owns: their fold.  Does not own: what each of them means (books.py, promotions.py,
-credits.py, currencies.py).
+credits.py, currencies.py, orders.py).
 Law: as the catalog's: deals depend on the facts up to their position, on nothing else.
 """
 
@@ -12,6 +12,7 @@ from pipeline.catalog.books import PriceBook, Switch, price_book, switch
 from pipeline.catalog.credits import Grant, grant
 from pipeline.catalog.currencies import FxRate, Rates, fx_rate, with_rates
 from pipeline.catalog.facts import Fact, FactKind
+from pipeline.catalog.orders import NO_ORDERS, Order, Orders, order
 from pipeline.catalog.promotions import Promotion, Redemption, promotion, redemption
 
 
@@ -28,6 +29,7 @@ class Deals:
     credits: Mapping[str, Mapping[str, Grant]] = field(default_factory=dict)
     """By customer and id."""
     rates: Rates = field(default_factory=dict)
+    orders: Orders = NO_ORDERS
 
     def after(self, facts: Sequence[Fact]) -> "Deals":
         """Return them after more facts; facts of other kinds say nothing of them."""
@@ -36,6 +38,7 @@ class Deals:
         books, switches, promotions = dict(self.books), dict(self.switches), dict(self.promotions)
         redemptions, credits = dict(self.redemptions), dict(self.credits)
         told: list[FxRate] = []
+        ordered: list[Order] = []
         for fact in facts:
             match fact.kind:
                 case FactKind.BOOK:
@@ -55,11 +58,12 @@ class Deals:
                 case FactKind.CREDIT | FactKind.CREDIT_VOID:
                     owner = str(fact.body["customer"])
                     credits[owner] = _granted(credits.get(owner, {}), fact)
+                case FactKind.ORDER:
+                    ordered.append(order(fact.body))
                 case _:
                     pass
-        return Deals(
-            books, switches, promotions, redemptions, credits, with_rates(self.rates, told)
-        )
+        rates, orders = with_rates(self.rates, told), self.orders.after(ordered)
+        return Deals(books, switches, promotions, redemptions, credits, rates, orders)
 
 
 def _granted(before: Mapping[str, Grant], fact: Fact) -> Mapping[str, Grant]:

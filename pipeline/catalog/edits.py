@@ -34,6 +34,11 @@ def refused_edits(sheet: Sheet, catalog: Catalog, passed: Instant = 0) -> Iterat
     yield from _customer_problems(sheet, catalog)
     yield from _subscription_problems(sheet, catalog, passed)
     yield from _rate_problems(sheet, catalog)
+    for order in sheet.orders:
+        before = catalog.orders.by_id.get(order.id)
+        if before not in (None, order) and before.at <= passed:
+            message = f"{order.id} was billed at {instant_text(before.at)} and never changes"
+            yield sheet.problem(sheet.places["orders"][order.id], f"{message}: use another id")
 
 
 def _meter_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:

@@ -25,6 +25,8 @@ class FactKind(StrEnum):
     PLAN = "plan"
     CUSTOMER = "customer"
     SUBSCRIPTION = "subscription"
+    ORDER = "order"
+    """Something was bought once."""
     GATE_PASS = "gate_pass"
     """Prepared batches may come late; a batch names the pass by this fact's id."""
     REDRIVE = "redrive"

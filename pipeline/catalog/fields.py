@@ -24,6 +24,7 @@ TEXT_CHARS_MAX = 256
 """Characters of a name, a unit or a personal value."""
 PREFIX_CHARS_MAX = 32
 """Characters before an invoice's number."""
+DEFAULT_PAYMENT_DAYS = 14
 PAYMENT_DAYS_MAX = 3650
 """Days until an invoice is due."""
 CYCLE_YEARS_MAX = 10

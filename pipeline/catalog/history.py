@@ -25,6 +25,7 @@ KINDS = (
     FactKind.FX_RATE,
     FactKind.CUSTOMER,
     FactKind.SUBSCRIPTION,
+    FactKind.ORDER,
 )
 """What a catalog is made of, in the order it leans on each other."""
 

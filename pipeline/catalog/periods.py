@@ -8,12 +8,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from heapq import merge
 from itertools import groupby
+from typing import TypeAlias
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.documents import Customer, Plan
-from pipeline.catalog.legs import Leg, legs
+from pipeline.catalog.legs import FOR_EVER, Leg, legs
+from pipeline.catalog.offers import billed_in
+from pipeline.catalog.orders import Order
 from pipeline.catalog.subscriptions import Subscription
-from pipeline.core.calendar import Instant, Period, cycle_at, cycle_index
+from pipeline.core.calendar import Duration, Instant, Period, cycle_at, cycle_index
+
+_AT_ONCE = Duration(0, 0, 1)
+"""The cycle of what has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +92,47 @@ def periods(
     yield from merge(*found, key=lambda served: served.period.start)
 
 
-def closings(
-    catalog: Catalog, subscription: Subscription, after: Instant, until: Instant
-) -> Iterator[Instant]:
+Sold: TypeAlias = Subscription | Order
+
+
+def ordered(order: Order, customer: Customer) -> ServicePeriod:
+    """Return when an order is served: at its instant, by prices of its own."""
+    plan = Plan(
+        order.id, order.id, order.issuer, order.currency, _AT_ONCE, order.payment_days, order.lines
+    )
+    sold = Subscription("", order.customer, order.id, order.at, order.at)
+    leg = Leg(sold, customer, plan, order.at, order.at, order.at, order.at, add_on=order.id)
+    moment = Period(order.at, order.at)
+    return ServicePeriod(leg, moment, moment, order.at, 0)
+
+
+def starts(catalog: Catalog, sold: Sold, after: Instant) -> Iterator[Instant]:
+    """Yield the starts of periods after an instant."""
+    if isinstance(sold, Order):
+        if after < sold.at:
+            yield sold.at
+        return
+    for served in periods(catalog, sold, after, FOR_EVER):
+        if served.period.start > after:
+            yield served.period.start
+
+
+def currency_of(catalog: Catalog, sold: Sold) -> str:
+    """Return the currency that something sold is billed in."""
+    return sold.currency if isinstance(sold, Order) else billed_in(catalog, sold)
+
+
+def closings(catalog: Catalog, sold: Sold, after: Instant, until: Instant) -> Iterator[Instant]:
     """Yield the cut instants after `after` of the periods that start before `until`, in order.
 
     Each end of a period; also a leg's first start, where it has fees in advance. A later start is
-    an end, or close behind one (a day that the zone never had).
+    an end, or close behind one (a day that the zone never had). An order has its instant.
     """
-    found = [_closings(leg, after, until) for leg in legs(catalog, subscription)]
+    if isinstance(sold, Order):
+        if after < sold.at < until:
+            yield sold.at
+        return
+    found = [_closings(leg, after, until) for leg in legs(catalog, sold)]
     yield from (instant for instant, _ in groupby(merge(*found)))
 
 

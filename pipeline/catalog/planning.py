@@ -59,6 +59,7 @@ def unchanged_count(sheet: Sheet, new: Sequence[NewFact]) -> int:
         sheet.fx_rates,
         sheet.customers,
         sheet.subscriptions,
+        sheet.orders,
     )
     return sum(map(len, entries)) + (sheet.grace_us is not None) - len(new)
 
@@ -72,6 +73,11 @@ def as_written(catalog: Catalog, new: Iterable[NewFact]) -> Catalog:
             for serial, fact in enumerate(new, start=catalog.position + 1)
         ),
     )
+
+
+def buyers(new: Iterable[NewFact]) -> set[str]:
+    """Return the customers of new orders."""
+    return {str(fact.body["customer"]) for fact in new if fact.kind is FactKind.ORDER}
 
 
 def touched(after: Catalog, new: Iterable[NewFact]) -> list[Subscription]:

@@ -204,6 +204,18 @@ SUBSCRIPTION = Shape(
     },
     ("id", "customer", "plan", "start"),
 )
+ORDER = Shape(
+    {
+        "id": ident("The order; told twice it is one."),
+        "customer": ident("Who buys."),
+        "issuer": ident("Who issues its invoice."),
+        "currency": text("ISO 4217, like EUR.", "[A-Z]{3}"),
+        "at": moment("When: it is due then, and on an invoice at once"),
+        "payment_days": PLAN.members["payment_days"],
+        "lines": listed("Flat prices, each with a quantity.", PLAN_PRICE.schema(), minItems=1),
+    },
+    ("id", "customer", "issuer", "currency", "at", "lines"),
+)
 SHEET = Shape(
     {
         "rules": RULES.schema(),
@@ -215,6 +227,7 @@ SHEET = Shape(
         "fx_rates": listed("Rates of exchange.", FX_RATE.schema()),
         "customers": listed("Who is billed.", CUSTOMER.schema()),
         "subscriptions": listed("Who buys what.", SUBSCRIPTION.schema()),
+        "orders": listed("What is bought once.", ORDER.schema()),
     },
     (),
 )

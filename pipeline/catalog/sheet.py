@@ -17,6 +17,7 @@ from pipeline.catalog.currencies import FxRate
 from pipeline.catalog.documents import Issuer, Phase, Plan
 from pipeline.catalog.entries import read_list
 from pipeline.catalog.fields import (
+    DEFAULT_PAYMENT_DAYS,
     parse_aggregation,
     parse_currency,
     parse_cycle,
@@ -33,6 +34,8 @@ from pipeline.catalog.fields import (
     parse_window,
     parse_zone,
 )
+from pipeline.catalog.order_entries import read_order
+from pipeline.catalog.orders import Order
 from pipeline.catalog.promotion_entries import read_promotion
 from pipeline.catalog.promotions import Promotion
 from pipeline.catalog.rate_cards import PlanPrice
@@ -54,7 +57,6 @@ from pipeline.core.calendar import SECOND, Duration
 from pipeline.meter.meters import Aggregation, Meter
 
 DEFAULT_WINDOW_US = 900 * SECOND
-DEFAULT_PAYMENT_DAYS = 14
 
 _PARAMETERS = ("of", "percent", "per", "points")
 _MONTHLY = Duration(1, 0, 0)
@@ -86,6 +88,7 @@ class Sheet:
     price_books: tuple[PriceBook, ...] = ()
     promotions: tuple[Promotion, ...] = ()
     fx_rates: tuple[FxRate, ...] = ()
+    orders: tuple[Order, ...] = ()
 
     def problem(self, path: str, message: str) -> Problem:
         """Return a problem at a path of this file."""
@@ -118,6 +121,7 @@ def read_sound(text: str) -> tuple[Sheet, list[Problem]]:
         fx_rates=read_rates(top),
         customers=read_list(top, "customers", _customer),
         subscriptions=read_list(top, "subscriptions", read_subscription),
+        orders=read_list(top, "orders", read_order),
         root=root,
         places={key: _places(root, key) for key in shape.SHEET.keys if key != "rules"},
     )

@@ -11,6 +11,7 @@ from pipeline.catalog.facts import Fact
 from pipeline.catalog.planning import (
     Difference,
     as_written,
+    buyers,
     differences,
     touched,
     unchanged_count,
@@ -43,7 +44,8 @@ class Outlook:
         self._differences = differences(facts, found.facts)
         self._unchanged = unchanged_count(sheet, found.facts)
         self._touched: list[Subscription] = touched(after, found.facts)
-        self._customers = sorted({subscription.customer for subscription in self._touched})
+        customers = {subscription.customer for subscription in self._touched}
+        self._customers = sorted(customers | buyers(found.facts))
         with counted("rating drafts") as tell:
             self._foreseen: Foreseen = foresee(books, log, after, self._customers, tell)
 

@@ -8,8 +8,7 @@ at the next tick (compose.py makes both).
 from collections.abc import Container
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.offers import billed_in
-from pipeline.catalog.periods import closings
+from pipeline.catalog.periods import Sold, closings, currency_of
 from pipeline.core.calendar import Instant
 
 Closing = tuple[str, Instant]
@@ -24,9 +23,10 @@ def open_closings(
     Every period that ended by `passed` was cut (catalog/cuts.py); `cut` knows of those after it.
     """
     found = set()
-    for subscription in catalog.subscriptions_of(payer):
-        currency = billed_in(catalog, subscription)
-        for instant in closings(catalog, subscription, passed, log_time + 1):
+    everything: list[Sold] = [*catalog.subscriptions_of(payer), *catalog.orders.of(payer)]
+    for sold in everything:
+        currency = currency_of(catalog, sold)
+        for instant in closings(catalog, sold, passed, log_time + 1):
             if (currency, instant) not in cut:
                 found.add((currency, instant))
     return sorted(found, key=lambda closing: (closing[1], closing[0]))

@@ -30,7 +30,8 @@ Line = dict[str, Json]
 class LineKey:
     """What a line bills, once for ever: a price of a subscription from `start` on.
 
-    Of one group of its usage, where the price tells any apart.
+    Of one group of its usage, where the price tells any apart. Or a line of an order, of no
+    subscription.
     """
 
     subscription: str
@@ -40,14 +41,15 @@ class LineKey:
 
     @property
     def source_id(self) -> str:
-        """The subscription item."""
-        return f"{self.subscription}/{self.price}"
+        """The subscription item, or the line of an order."""
+        return f"{self.subscription}/{self.price}" if self.subscription else self.price
 
     @classmethod
     def of_line(cls, line: Mapping[str, Json]) -> "LineKey":
         """Return the key of a line in content."""
-        subscription = str(line["subscription"])
-        price = str(line["source_id"]).removeprefix(f"{subscription}/")
+        subscription = str(line["subscription"] or "")
+        price = str(line["source_id"])
+        price = price.removeprefix(f"{subscription}/") if subscription else price
         card = cast(dict[str, dict[str, str]], line["rate_card"] or {})
         group = tuple(sorted(card.get("group", {}).items()))
         return cls(subscription, price, parse_instant(line["period_start"]), group)
@@ -119,7 +121,7 @@ def _money_fields(unit_amount: Fraction, currency: str, totals: Totals) -> Line:
 def card_told(key: LineKey, served: ServicePeriod, card: PlanPrice) -> Line:
     """Return a rate card as its lines tell it."""
     return {
-        "plan": served.plan.id,
+        "plan" if key.subscription else "order": served.plan.id,
         "id": card.id,
         "meter": card.meter,
         "price": dict(card.configured),
@@ -131,10 +133,12 @@ def card_told(key: LineKey, served: ServicePeriod, card: PlanPrice) -> Line:
 
 
 def _source_fields(key: LineKey, served: ServicePeriod, card: PlanPrice) -> Line:
+    ordered: Line = {"managed_by": "manual", "source_type": "order_line_item"}
     return {
+        **({} if key.subscription else ordered),
         "payment_term": card.terms.payment_term.value,
         "source_id": key.source_id,
-        "subscription": key.subscription,
+        "subscription": key.subscription or None,
         "invoice_at": instant_text(served.due),
         "period_start": instant_text(served.period.start),
         "period_end": instant_text(served.period.end),

@@ -14,7 +14,8 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.currencies import rate_at, tax_point
 from pipeline.catalog.legs import DatedCard, Leg, legs
 from pipeline.catalog.offers import offered
-from pipeline.catalog.periods import ServicePeriod, leg_periods
+from pipeline.catalog.orders import Order
+from pipeline.catalog.periods import ServicePeriod, leg_periods, ordered
 from pipeline.catalog.rate_cards import PlanPrice
 from pipeline.catalog.redeeming import promoted
 from pipeline.core.calendar import Instant, Period, parse_instant, snap_up
@@ -75,7 +76,21 @@ def planned_lines(
     for subscription in catalog.subscriptions_of(payer):
         own = [leg for leg in legs(catalog, subscription) if leg.plan.currency == currency]
         found += _of_subscription(catalog, own, instant, carried or {})
+    for order in catalog.orders.of(payer):
+        if order.at > instant:
+            break
+        if order.currency == currency:
+            found += _of_order(catalog, order, carried or {})
     return sorted(found, key=lambda line: (line.served.plan.issuer, line.key, not line.is_credit))
+
+
+def _of_order(catalog: Catalog, order: Order, carried: Carried) -> Iterator[PlannedLine]:
+    served = ordered(order, catalog.customers[order.customer])
+    for card in order.lines:
+        key = LineKey("", order.item(card), order.at)
+        if (key.subscription, key.price) not in carried:
+            fee = due_fee(served, card, card_told(key, served, card), order.currency, {})
+            yield PlannedLine(key, served, card, None, fee=fee)
 
 
 def _of_subscription(

@@ -216,11 +216,13 @@ def _between(before: Counts, now: Counts) -> dict[str, int]:
 
 
 def _payment_days(catalog: Catalog, prepared: Prepared) -> int:
-    """Return the payment term: the longest among the plans on the document."""
+    """Return the payment term: the longest among the plans and orders on the document."""
     content = cast(dict[str, Json], json.loads(prepared.content))
     lines = cast(list[dict[str, Json]], content["lines"])
-    plans = {cast(dict[str, str], line["rate_card"])["plan"] for line in lines}
-    return max(catalog.plans[plan].payment_days for plan in plans)
+    cards = [cast(dict[str, str], line["rate_card"]) for line in lines]
+    plans = {catalog.plans[card["plan"]].payment_days for card in cards if "plan" in card}
+    orders = {catalog.orders.by_id[c["order"]].payment_days for c in cards if "order" in c}
+    return max(plans | orders)
 
 
 def run_finalizer(around: Surroundings, clock: Callable[[], Instant], stop: Event) -> None:

@@ -79,4 +79,5 @@ def _passed(catalogs: tuple[Catalog, Catalog], cursor: Cursor, name: str) -> Ins
     before, after = catalogs
     known = before.subscriptions
     starts = (s.start - 1 for s in after.subscriptions_of(name) if known.get(s.id) != s)
-    return min([horizon_at(before, cursor.tick), *starts])
+    bought = (o.at - 1 for o in after.orders.of(name) if before.orders.by_id.get(o.id) != o)
+    return min([horizon_at(before, cursor.tick), *starts, *bought])

@@ -31,6 +31,7 @@ from builders import (
     usage,
 )
 from pipeline.catalog.catalog import FactLog
+from pipeline.catalog.facts import FactKind
 from pipeline.collect.event import UsageEvent
 from pipeline.core.calendar import SECOND
 from pipeline.core.identity import Json
@@ -514,3 +515,34 @@ EXCHANGED = Story(
 # platform fee: 49.90 x 0.9 = 44.91; less 50 % = 22.455 -> 22.46
 # support is listed in euros: 19.00
 # amount 14.85 + 44.91 + 19.00 = 78.76; less 22.46 = 56.30
+
+ORDER = Story(
+    facts=[
+        customer_of("acme"),
+        (
+            FactKind.ORDER,
+            "checkout-7",
+            {
+                "id": "checkout-7",
+                "customer": "acme",
+                "issuer": "talea",
+                "currency": "EUR",
+                "at": "2026-03-16T10:00:00Z",
+                "payment_days": 0,
+                "lines": [
+                    price_of("set-up", flat("250")),
+                    price_of(
+                        "consulting",
+                        flat("119.99"),
+                        quantity="2.5",
+                        discounts=[{"type": "percentage", "percent": "10", "reason": "partner"}],
+                    ),
+                ],
+            },
+        ),
+    ],
+    events=[],
+    closed_at="2026-03-16T10:00:00Z",
+)
+# consulting: 2.5 x 119.99 = 299.975 -> 299.98; less 10 % = 29.998 -> 30.00
+# total 250.00 + 299.98 - 30.00 = 519.98

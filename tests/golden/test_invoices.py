@@ -32,6 +32,7 @@ STORIES = [
     ("cancelled", stories.CANCELLED, -1440),
     ("agreed", stories.AGREED, 1480),
     ("exchanged", stories.EXCHANGED, 5630),
+    ("order", stories.ORDER, 51998),
 ]
 
 

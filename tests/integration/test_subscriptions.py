@@ -46,6 +46,16 @@ subscriptions:
   - {{id: s, customer: {customer}, plan: basic, start: {start}, end: {end}, changes: [{changes}]}}
 """
 
+ORDER = """
+orders:
+  - id: checkout
+    customer: {customer}
+    issuer: shop
+    currency: EUR
+    at: {at}
+    lines: [{{id: setup, name: Set-up, price: {{type: flat, amount: "250"}}, quantity: "2"}}]
+"""
+
 
 class Life:
     """One subscription; days are told from its start, 25 days ago."""
@@ -128,8 +138,14 @@ def test_what_changes_in_mid_cycle_is_settled_and_proven(make_stack: StackMaker)
     life.changes[0] = life.changes[0].replace("seats: 3", "seats: 4")
     with pytest.raises(BadInput, match="was billed up to"):
         life.agree()
+    order = ORDER.format(customer=life.customer, at=instant_text(life.day(22)))
+    for _ in range(2):
+        stack.apply(order)
+    stack.await_documents(6)
+
+    assert life.lines(22) == [("setup", "2", 50000)]
     stack.await_drained()
     verified = stack.verify()
-    assert (verified.faults, verified.checked) == ({}, 5)
+    assert (verified.faults, verified.checked) == ({}, 6)
     assert not any(part.missing for part in stack.conservation().values())
     assert stack.defects() == []

@@ -66,7 +66,7 @@ BROKEN = r"""
   line 37: a second document: a sheet has one, cut `---`
 * rules: {grace: PT5S}\n => rules: {grace: PT5S}\nprices: []\n
   line 2: prices: nobody reads this key: remove it, or use rules, issuers, meters, plans,
-      price_books, promotions, fx_rates, customers, subscriptions
+      price_books, promotions, fx_rates, customers, subscriptions, orders
 * rules: {grace: PT5S} => rules: [PT5S]
   line 1: rules: must be a mapping: write `key: value` here
 * rules: {grace: PT5S} => rules: {}
