@@ -7,6 +7,7 @@ Law: booking a slice twice is booking it once; a missing slice is noticed, never
 
 from collections.abc import Collection, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 
 import numpy as np
 
@@ -252,8 +253,8 @@ class Partition:
 
     def _rows(self, rows: Rows, into: Booked) -> BookedRows:
         customers = np.frombuffer(rows.customer_index, "<u2")
-        serials = np.array([self._cut_serials.get(name, 0) for name in rows.customers], "<i8")
-        into.dirty |= names_of(rows.customers, customers)
+        serials = np.array(list(map(self._cut_serials.get, rows.customers, repeat(0))), "<i8")
+        into.dirty.update(names_of(rows.customers, customers))
         return BookedRows(
             index=self._series,
             series=self._series.numbers(rows),

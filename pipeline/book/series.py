@@ -65,11 +65,13 @@ class SeriesIndex:
 
     def _customers_of(self, rows: Rows, customer: Indexes) -> Longs:
         """Return a code for each row's customer; only of rows: strangers' names are not kept."""
-        codes = np.zeros(len(rows.customers), dtype=np.int64)
         known = self._customers
-        for entry in np.unique(customer).tolist():
-            codes[entry] = known.setdefault(rows.customers[entry], len(known))
-        return codes[customer]
+        codes = list(map(known.get, rows.customers))
+        if None in codes:
+            for entry in np.unique(customer).tolist():
+                codes[entry] = known.setdefault(rows.customers[entry], len(known))
+            codes = [code or 0 for code in codes]
+        return np.array(codes, dtype=np.int64)[customer]
 
     def _kinds_of(self, rows: Rows, meter: Indexes, place: Indexes) -> Longs:
         """Return a code for each row's meter, scale and dimensions together."""
@@ -84,6 +86,9 @@ class SeriesIndex:
         return np.array(codes, dtype=np.int64)[inverse]
 
 
-def names_of(customers: Sequence[str], customer: Indexes) -> set[str]:
+def names_of(customers: Sequence[str], customer: Indexes) -> Sequence[str]:
     """Return the customers that rows are of."""
-    return {customers[entry] for entry in np.unique(customer).tolist()}
+    met = np.bincount(customer, minlength=len(customers)) > 0
+    if met.all():
+        return customers
+    return [customers[entry] for entry in np.flatnonzero(met).tolist()]

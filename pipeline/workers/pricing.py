@@ -171,6 +171,7 @@ class PricingWorker:
     def _book(self, records: Iterable[tuple[int, int, bytes]]) -> None:
         before = {number: p.cursor for number, p in self._partitions.items()}
         booked: dict[int, Booked] = {}
+        last: dict[int, bytes] = {}
         skips = self._store.read_skips()
         for number, partition in self._partitions.items():
             partition.skips = {offset for of, offset in skips if of == number}
@@ -181,7 +182,9 @@ class PricingWorker:
             except Gap as gap:  # stepped over: it comes again behind what is missing
                 self._gaps.met(gap)
             if partition.cursor.metered_offset == offset:
-                self._anchors[number] = Anchor(self._topic_id, _digest(value))
+                last[number] = value
+        for number, value in last.items():
+            self._anchors[number] = Anchor(self._topic_id, _digest(value))
         flushes = [
             Flush(before[number], self._partitions[number].cursor, self._anchors[number], into)
             for number, into in booked.items()
