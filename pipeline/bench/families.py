@@ -77,7 +77,7 @@ _KEYED = replace(BASE, latency_s=_LATENCY_S, loads=(HALF / 2, HALF, HALF * 3 / 2
 _MODE_POINTS = (
     Point("keyed", _KEYED),
     Point("sequenced", _mode(Mode.SEQUENCED, 2_000_000)),
-    Point("raw", replace(BASE, events=200_000, collectors=1)),
+    Point("raw", replace(BASE, collectors=1)),
 )
 _EVENTS = (
     Point(10**5, replace(BASE, events=10**5)),
