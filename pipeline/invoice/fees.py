@@ -307,7 +307,8 @@ def differences(
 ) -> list[tuple[Reason | None, Fee]]:
     """Return what a document at `instant` bills, so that what was billed becomes what is due.
 
-    What begins behind the instant, and was billed otherwise, waits: it may be thought over.
+    What begins behind the instant, and was billed otherwise, waits: it may be thought over. So the
+    last document of a subscription, that none follows, is asked for at the end of time.
     """
     wanted = {fee.start: fee for fee in due}
     found: list[tuple[Reason | None, Fee]] = []

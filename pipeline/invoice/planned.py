@@ -12,7 +12,7 @@ from typing import cast
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.currencies import rate_at, tax_point
-from pipeline.catalog.legs import DatedCard, Leg, legs
+from pipeline.catalog.legs import FOR_EVER, DatedCard, Leg, legs
 from pipeline.catalog.offers import offered
 from pipeline.catalog.orders import Order
 from pipeline.catalog.periods import ServicePeriod, leg_periods, ordered
@@ -128,13 +128,14 @@ def _ahead(
 ) -> Iterator[PlannedLine]:
     """Yield the lines of one fee in advance: what is due less what was billed."""
     due = [line.fee_ahead for line in lines if line.fee_ahead is not None]
-    for reason, fee in differences(reach, due, instant):
+    over = all(leg.end is not None and leg.end <= instant for leg in own)
+    for reason, fee in differences(reach, due, FOR_EVER if over else instant):
         key, period = LineKey(own[0].subscription.id, item, fee.start), Period(fee.start, fee.end)
         if reason is Reason.UNUSED:
             leg = replace(
                 own[0], plan=offered(catalog, cast(str, fee.card["plan"]), own[0].subscription)
             )
-            served = ServicePeriod(leg, period, period, fee.start, 0)
+            served = ServicePeriod(leg, period, period, min(fee.start, instant), 0)
             yield PlannedLine(key, served, fee.price, None, fee=fee, reason=reason)
             continue
         line = next(one for one in lines if one.served.period.end >= fee.end)

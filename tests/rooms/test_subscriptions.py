@@ -410,6 +410,23 @@ def test_an_end_now_settles_what_was_paid_ahead_and_what_was_used() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "over",
+    [{"end": april(11)}, {"pauses": [{"start": april(11), "end": None}]}],
+    ids=["ended", "paused"],
+)
+def test_the_last_document_gives_back_what_was_to_come(over: dict[str, Any]) -> None:
+    """More seats of the 16th were billed ahead, and no document follows that of the 11th."""
+    more: Json = [seats(april(16), "5")]
+    _, last = issued([(APR, books(changes=more)), (april(11), books(changes=more, **over))])
+
+    assert [line for line in told(last) if line[4] < 0] == [
+        ("seats", "04-11", "04-16", "-2", -1000),
+        ("seats", "04-16", "05-01", "-5", -7500),
+    ]
+    assert {line["invoice_at"] for line in last if is_seats(line)} == {april(11)}
+
+
 def test_an_end_with_the_period_gives_nothing_back() -> None:
     ended = books(end=MAY)
     _, last = issued([(APR, books()), (MAY, ended)])
