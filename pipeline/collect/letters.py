@@ -50,6 +50,11 @@ class DeadLetter:
         told = {(each.rejection.code, each.rejection.path) for each in self.refusals}
         return told == {(Code.CONFLICT, SEQUENCE_PATH)}
 
+    @property
+    def by_skip(self) -> bool:
+        """Whether the message was skipped: then nothing else that was made of it counts."""
+        return {each.rejection.code for each in self.refusals} == {Code.SKIPPED}
+
 
 def kept_message(message: bytes) -> bytes:
     """Return what a letter keeps of a message: of a monster the head; its position says where."""

@@ -23,7 +23,7 @@ from pipeline.simulate.database import Tables
 from pipeline.simulate.log import Kept
 from pipeline.simulate.quantities import point_of, width_us
 from pipeline.simulate.returns import Returns
-from pipeline.simulate.witness import Counted, Witness
+from pipeline.simulate.witness import Counted, Name, Witness, name_of
 from pipeline.stores.postgres.drafts import Draft
 
 _DRAFTS_LOOKED_AT = 40
@@ -86,6 +86,8 @@ class Auditor:
         """Every refused event is told in a letter; one written twice says the same twice."""
         once: dict[tuple[int, int, bool], DeadLetter] = {}
         for letter in self.letters:
+            if ((letter.partition, letter.offset) in self.witness.skips) != letter.by_skip:
+                continue  # of whoever looked at it before it was skipped
             first = once.setdefault((letter.partition, letter.offset, letter.by_books), letter)
             if first != letter:
                 yield "letters", f"{letter.partition}/{letter.offset} has two different letters"
@@ -190,22 +192,25 @@ class Auditor:
 
         Of two letters of one event a job sends the first; what it sends may be refused anew.
         """
-        standing = self.witness.again | {each.key for each in self.witness.counted}
+        counting = [*self.witness.counted, *self.witness.reversals]
+        counted = {name_of(each.key, each.event) for each in counting}
+        again = self.witness.again
         for fact in self.tables.facts.values():
             if fact.kind is not FactKind.REDRIVE:
                 continue
-            told = self.witness.again if fact.body["outcome"] == "sent" else standing
+            told = again if fact.body["outcome"] == "sent" else counted | again
             for name in cast(list[str], fact.body["events"]):
-                for key in self._keys(name):
-                    if key not in told:
+                for each in self._named(name):
+                    if each not in told:
                         yield "redriven", f"{name} is not {fact.body['outcome']}"
 
-    def _keys(self, name: str) -> Sequence[bytes]:
-        """Return the keys of the events that a fact names: usage:PARTITION:OFFSET:FIRST-LAST."""
+    def _named(self, name: str) -> list[Name]:
+        """Return the events that a fact names: usage:PARTITION:OFFSET:FIRST-LAST."""
         _, partition, offset, numbers = name.split(":")
         first, _, last = numbers.partition("-")
         message = self.log[int(partition)][int(offset)].value
-        return self.witness.sent[message].keys[int(first) : int(last or first) + 1]
+        sent, places = self.witness.sent[message], range(int(first), int(last or first) + 1)
+        return [name_of(sent.keys[at], sent.events[at]) for at in places]
 
     def _standing(self) -> dict[tuple[str, str, Instant], int]:
         """Return the drafts there must be at the end of the log."""

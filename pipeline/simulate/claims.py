@@ -50,6 +50,11 @@ class MemoryRedis:
         if partition in self.books:
             self.books[partition].drop(max(generations, default=-1) + 1)
 
+    def forget(self, partitions: Iterable[int]) -> None:
+        """Forget every claim of partitions, watermarks and all."""
+        for partition in partitions:
+            self.books.pop(partition, None)
+
     def save(self) -> None:
         """Keep a copy, as Redis does on its disk."""
         self._saved = deepcopy(self.books)

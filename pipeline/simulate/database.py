@@ -72,7 +72,7 @@ class Tables:
     carried: dict[tuple[str, str, str, str], Reach] = field(default_factory=dict)
     prepared: dict[tuple[str, str, Instant, str, int], Prepared] = field(default_factory=dict)
     documents: dict[tuple[str, int], Document] = field(default_factory=dict)
-    pauses: dict[int, Pause] = field(default_factory=dict)
+    pauses: dict[tuple[str, int], Pause] = field(default_factory=dict)
     deaths: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def copy(self) -> "Tables":

@@ -21,6 +21,31 @@ from pipeline.topology import EVENT_COUNT_HEADER
 Headers = list[tuple[str, bytes | None]]
 
 
+class Deadly(Exception):
+    """What whoever looks into a poison message dies of."""
+
+
+class Poison(bytes):
+    """A message that kills who looks into it, until the code is `mended`."""
+
+    mended = False
+
+    def __len__(self) -> int:
+        """Return its length, which is the first that a reader asks.
+
+        Raises:
+            Deadly: the code is not mended.
+
+        """
+        if not self.mended:
+            raise Deadly
+        return bytes.__len__(self)
+
+    def __bool__(self) -> bool:
+        """Return that it is there."""
+        return True
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """One record as it is kept."""

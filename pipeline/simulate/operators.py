@@ -16,14 +16,17 @@ from pipeline.core.errors import BadInput, Code, ServerFailed
 from pipeline.replay.amending import Change, Chosen
 from pipeline.replay.letters import Selection
 from pipeline.simulate.decisions import CUSTOMERS
-from pipeline.simulate.log import MemoryWriter
+from pipeline.simulate.log import MemoryWriter, Poison
 from pipeline.simulate.roles import Stage
 from pipeline.simulate.story import Story
 from pipeline.simulate.world import Crashed, Runner
+from pipeline.stores.kafka import usage_log
 from pipeline.stores.postgres.facts import Author
+from pipeline.stores.postgres.pauses import Pause
 from pipeline.stores.records import open_message
 from pipeline.workers.amending import amended
 from pipeline.workers.announcing import announce
+from pipeline.workers.pausing import end_pauses, take_skip
 from pipeline.workers.readmission import Machine, Readmission
 from pipeline.workers.redriving import redriven
 from pipeline.workers.ticker import Ticker
@@ -66,6 +69,32 @@ class Operators:
             job = self._readmission(process)
             done = amended(job, chosen, change, ADA, _quiet)
             self.stage.world.counted["reversed"] += len(done.coming)
+
+    def attend(self) -> None:
+        """Look after what is paused: mend the code and go on, or go on without the message."""
+        stage, random = self.stage, self.stage.world.random
+        for pause in list(stage.database.tables.pauses.values()):
+            if random.random() < 0.4:
+                continue
+            with self._job("attend") as process:
+                session = stage.session(process)
+                if random.random() < 0.5:
+                    forget = stage.redis.forget
+                    place, log = (pause.partition, pause.offset), stage.log(process)
+                    clock = stage.clock(process)
+                    fact = take_skip(stage.around, log, session, forget, *place, ADA, clock)
+                    stage.world.counted["skips"] += 1
+                    self._announced(process, fact.serial)
+                else:
+                    self._mend(pause)
+                    stage.world.counted["resumed"] += len(end_pauses(session, pause.partition))
+
+    def _mend(self, pause: Pause) -> None:
+        """Mend the code, so that the message at a pause kills nobody any more."""
+        name = usage_log(self.stage.around.stack)
+        for kept in self.stage.topics.records[name, pause.partition][pause.offset :][:1]:
+            if isinstance(kept.value, Poison):
+                kept.value.mended = True
 
     @contextmanager
     def _job(self, name: str) -> Iterator[Runner]:

@@ -18,7 +18,7 @@ from pipeline.ledger.seal import FIRST_SEAL, Sealed
 from pipeline.simulate.books_session import BookSession, insert
 from pipeline.stores.postgres.documents import Document, Prepared, Registrar
 from pipeline.stores.postgres.drafts import Draft
-from pipeline.stores.postgres.pauses import DEATHS_MAX, POISON, Pause
+from pipeline.stores.postgres.pauses import DEATHS_MAX, POISON, USAGE, Pause
 
 
 class WorkerSession(BookSession):
@@ -175,25 +175,48 @@ class WorkerSession(BookSession):
 
     # --- pauses ---
 
-    def read_pauses(self) -> list[Pause]:
+    def read_pauses(self, origin: str = USAGE) -> list[Pause]:
         """Return every partition that is paused."""
         self.effect("read pauses")
-        return [pause for _, pause in sorted(self.tables.pauses.items())]
+        found = sorted(self.tables.pauses.items())
+        return [pause for (of, _), pause in found if of == origin]
 
-    def pause(self, partition: int, offset: int, reason: str, cause: str) -> None:
+    def pause(
+        self, partition: int, offset: int, reason: str, cause: str, origin: str = USAGE
+    ) -> None:
         """Pause a partition from an offset on; one that is paused stays as it is."""
         with self.transaction():
-            found = Pause(partition, offset, reason, cause, 0)
-            self.tables.pauses.setdefault(partition, found)
+            found = Pause(partition, offset, reason, cause, 0, origin)
+            self.tables.pauses.setdefault((origin, partition), found)
 
     def record_death(self, partition: int, offset: int, cause: str) -> int:
         """Note that a worker dies of a message; pause its partition at the third."""
         with self.transaction():
+            self._forget_passed()
             deaths = self.tables.deaths.get((partition, offset), 0) + 1
             self.tables.deaths[partition, offset] = deaths
             if deaths >= DEATHS_MAX:
                 self.pause(partition, offset, POISON, cause)
             return deaths
+
+    def _forget_passed(self) -> None:
+        """Forget deaths that the books have passed."""
+        for of, offset in list(self.tables.deaths):
+            if offset <= self.lock_cursor(of):
+                del self.tables.deaths[of, offset]
+
+    def end_pause(self, partition: int, origin: str = USAGE) -> bool:
+        """Let a partition go on, its deaths forgotten; return whether it was paused."""
+        with self.transaction():
+            if origin == USAGE:
+                deaths = self.tables.deaths.items()
+                self.tables.deaths = {place: n for place, n in deaths if place[0] != partition}
+            return self.tables.pauses.pop((origin, partition), None) is not None
+
+    def lock_cursor(self, partition: int) -> int:
+        """Return the last offset in a partition's books."""
+        stands = self.tables.cursors.get(partition)
+        return stands[0].offset if stands else -1
 
 
 def _order(each: Prepared) -> tuple[Instant, str, str, str, int]:

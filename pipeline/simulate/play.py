@@ -6,6 +6,7 @@ Owns: the course of a world: set-up, a while of faults, calm, drained, audited.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 
@@ -78,7 +79,8 @@ class _Play:
         self.world = world = World(seed, Chances().scaled(0))
         self.chances = Chances().scaled(scale.faults * draw.choice([0, 0.5, 1, 1, 2, 4]))
         self.story = Story(Random(f"{seed} story"), partitions)
-        around = _surroundings(partitions, draw)
+        self.attend_s = draw.choice([0, 0, 8, 15])
+        around = _surroundings(partitions, draw, pauses=self.attend_s > 0)
         topics, name = MemoryTopics(), usage_log(around.stack)
         self.stage = Stage(
             world,
@@ -92,6 +94,7 @@ class _Play:
         self.operators = Operators(self.stage, self.story)
         self.redrive_s = draw.choice([0, 0, 15, 30])
         self.amend_s = draw.choice([0, 0, 12, 24])
+        self.story.poison = draw.choice([0.01, 0.03]) if self.attend_s else 0
         self.story.reversing = draw.choice([0.05, 0.15]) if self.amend_s else 0
         self.length_s = draw.randint(80, 180) * scale.length
         self.roles = self._roles(draw)
@@ -136,6 +139,8 @@ class _Play:
         ):
             if each_s:
                 self._repeat(each_s, fault)
+        if self.attend_s:
+            self._repeat(self.attend_s, self.operators.attend, always=True)
         world.run_until(world.now + int(self.length_s * SECOND))
         self.busy, world.chances = False, Chances().scaled(0)
         world.run_until(world.now + _CALM_S * SECOND)
@@ -148,13 +153,13 @@ class _Play:
             world.run_until(world.now + SECOND)
         self.stage.faults.append(("drained", f"the stack stands still: {self._stands()}"))
 
-    def _repeat(self, mean_s: float, call: Callable[[], None]) -> None:
-        """Call again and again, at random, while it is busy."""
+    def _repeat(self, mean_s: float, call: Callable[[], None], *, always: bool = False) -> None:
+        """Call again and again, at random, while it is busy, or always."""
 
         def again() -> None:
-            if self.busy:
+            if self.busy or always:
                 call()
-                self._repeat(mean_s, call)
+                self._repeat(mean_s, call, always=always)
 
         self.world.after(self.world.random.expovariate(1 / mean_s), None, again)
 
@@ -282,7 +287,7 @@ class _Play:
         return [("refold", f"{number}: {why}") for number, why in sorted(verified.faults.items())]
 
 
-def _surroundings(partitions: int, draw: Random) -> Surroundings:
+def _surroundings(partitions: int, draw: Random, *, pauses: bool) -> Surroundings:
     """Return the names and tuning of a stack without addresses."""
     settings = Settings.model_construct(
         home=Path(),
@@ -291,6 +296,7 @@ def _surroundings(partitions: int, draw: Random) -> Surroundings:
         tolerance_s=TOLERANCE_S,
         metering_lead=draw.choice([8, 40, 400]),
         flush_records=draw.choice([3, 10, 50]),
-        reject_window_events=1 << 40,
+        reject_window_events=draw.choice([60, 1 << 40]) if pauses else 1 << 40,
+        reject_share_max=Decimal("0.5"),
     )
     return Surroundings("", "", Database("", ""), Stack(), partitions, settings)

@@ -16,7 +16,7 @@ from pipeline.core.errors import ServerFailed
 from pipeline.simulate.claims import MemoryClaims, MemoryRedis
 from pipeline.simulate.database import MemoryDatabase
 from pipeline.simulate.group import Group, Member
-from pipeline.simulate.log import MemoryLog, MemorySender, MemoryTopics, MemoryWriter
+from pipeline.simulate.log import Deadly, MemoryLog, MemorySender, MemoryTopics, MemoryWriter
 from pipeline.simulate.loop import SimulatedLoop
 from pipeline.simulate.papers_session import WorkerSession
 from pipeline.simulate.world import Crashed, Runner, World
@@ -38,6 +38,7 @@ T = TypeVar("T")
 Step = Callable[[], float]
 """Does one step and returns the seconds until the next."""
 
+_EXPECTED = (Crashed, ServerFailed, Resumed, Deadly)
 _FENCED = "another worker books it"
 _WAIT_S = 0.2
 
@@ -83,7 +84,9 @@ class Stage:
     def died(self, process: Runner, error: BaseException | None) -> None:
         """Note why a process ended: a fault is the world's, a new beginning its own choice."""
         self.world.note(process.name, "died of", type(error).__name__)
-        expected = isinstance(error, Crashed | ServerFailed | Resumed) or _FENCED in str(error)
+        expected = isinstance(error, Crashed | ServerFailed | Resumed | Deadly) or _FENCED in str(
+            error
+        )
         if process.alive and not expected:
             self.faults.append(("sound", f"{process.name}: {type(error).__name__}: {error}"))
         process.die()

@@ -29,7 +29,7 @@ from pipeline.simulate.decisions import (
     Decisions,
     Names,
 )
-from pipeline.simulate.log import Kept
+from pipeline.simulate.log import Kept, Poison
 from pipeline.stores.codec import encode_batch
 
 
@@ -63,6 +63,8 @@ class Story:
     keyed: dict[bytes, list[UsageEvent]] = field(default_factory=dict)
     reversing: float = 0.0
     """How often an agent takes usage back that it sent, or is about to send."""
+    poison: float = 0.0
+    """How many of the messages kill who looks into them."""
     amended: set[Fraction] = field(default_factory=set)
     """The values that jobs put in the place of others."""
     names: Names = field(default_factory=Names)
@@ -179,6 +181,8 @@ class Story:
         for key, event in zip(keys, sent.events, strict=True):
             self.keyed.setdefault(key, []).append(event)
         self.sent[message] = replace(sent, keys=keys)
+        if self.random.random() < self.poison:
+            message = Poison(message)
         record = partition, Kept(message, batch.event_count)
         self._records.append(record)
         return record

@@ -64,9 +64,11 @@ class Witness:
     """How many events of a message must be told in dead letters, by position and outcome."""
     tick_places: dict[tuple[int, int], int] = field(default_factory=dict)
     """Where a tick first stands, by partition and serial."""
-    again: set[bytes] = field(default_factory=set)
-    """The keys that jobs sent again."""
+    again: set["Name"] = field(default_factory=set)
+    """What jobs sent again."""
     faults: list[str] = field(default_factory=list)
+    skips: set[object] = field(init=False)
+    """(partition, offset) of every message that is gone on without."""
     _meters: dict[str, int] = field(init=False)
     _passes: dict[str, Fact] = field(init=False)
 
@@ -75,6 +77,8 @@ class Witness:
         self._passes = {f.id: f for f in self.facts if f.kind is FactKind.GATE_PASS}
         meters = [fact for fact in self.facts if fact.kind is FactKind.METER]
         self._meters = {fact.subject: fact.serial for fact in meters}
+        skips = (fact.body for fact in self.facts if fact.kind is FactKind.SKIP)
+        self.skips = {(body["partition"], body["offset"]) for body in skips}
 
     def has_meter(self, meter: str, position: int) -> bool:
         """Return whether a meter is in force at a fact position."""
@@ -146,8 +150,9 @@ class _Walk:
         sent = self.witness.sent.get(record.value)
         refused = self.witness.refused[self.partition, offset]
         if sent is not None and sent.named:
-            self.witness.again.update(sent.keys)
-        if sent is None or not self.serial or offered != len(sent.events):
+            self.witness.again.update(map(name_of, sent.keys, sent.events))
+        skipped = (self.partition, offset) in self.witness.skips
+        if sent is None or skipped or not self.serial or offered != len(sent.events):
             told["rejected"] += offered
             refused["rejected"] += offered
             return
@@ -239,6 +244,15 @@ Payload = tuple[str, Instant, Decimal, tuple[tuple[str, str], ...]]
 def _payload(event: UsageEvent) -> Payload:
     dimensions = tuple(sorted(event.dimensions.items()))
     return event.meter, event.time, event.value.normalize(), dimensions
+
+
+Name = tuple[bytes, Payload, bool]
+"""Key, what was told, whether it takes that back: what counts once for ever."""
+
+
+def name_of(key: bytes, event: UsageEvent) -> Name:
+    """Return what tells usage, or a reversal, from all others."""
+    return key, _payload(event), event.reversed_at is not None
 
 
 def _gate_time(event: UsageEvent) -> Instant:

@@ -34,7 +34,7 @@ def read_letters(around: Surroundings, log: Log, progress: Progress) -> Iterator
     topic = around.stack.topic(USAGE_REJECTED)
     ends = log.ends(topic, around.partitions)
     total, read = sum(end - first for first, end in ends), 0
-    seen: set[tuple[str, int, int, bool]] = set()
+    seen: set[tuple[object, ...]] = set()
     progress(0, total)
     for partition, (first, end) in enumerate(ends):
         for record in log.read_range(topic, partition, first, end):
@@ -46,7 +46,8 @@ def read_letters(around: Surroundings, log: Log, progress: Progress) -> Iterator
             except Unreadable as error:
                 where = f"{topic}[{partition}] offset {record.offset}"
                 raise ServerFailed(f"{where} is no dead letter ({error}): who wrote it?") from None
-            name = (letter.topic, letter.partition, letter.offset, letter.by_books)
+            place = letter.topic, letter.partition, letter.offset
+            name = *place, letter.by_books, letter.by_skip
             if name not in seen:
                 seen.add(name)
                 yield letter

@@ -6,22 +6,32 @@ Law: a skip is taken only while its partition is paused at it and the books have
 both under the lock that booking takes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Protocol
 
 from pipeline.catalog.facts import Fact, NewFact, skip_fact
+from pipeline.core.calendar import Instant
 from pipeline.core.errors import BadInput, ServerFailed
 from pipeline.meter.ticks import Tick
 from pipeline.stores.clock import wall_clock
-from pipeline.stores.kafka import log_ends, read_range, usage_log
+from pipeline.stores.kafka import KafkaLog, usage_log
 from pipeline.stores.kept_claims import forget_claims
-from pipeline.stores.postgres import pauses
 from pipeline.stores.postgres.connection import Unreachable
-from pipeline.stores.postgres.database import Connection
-from pipeline.stores.postgres.facts import Author, append_facts
+from pipeline.stores.postgres.facts import Author
 from pipeline.stores.postgres.pauses import POISON, RAW, USAGE, Pause
 from pipeline.stores.records import open_message
 from pipeline.workers.announcing import await_named
+from pipeline.workers.seams import Log
 from pipeline.workers.surroundings import Surroundings
+
+
+class EndsPauses(Protocol):
+    """What is paused: a session in autocommit."""
+
+    def read_pauses(self, origin: str = USAGE) -> list[Pause]: ...
+
+    def end_pause(self, partition: int, origin: str = USAGE) -> bool: ...
 
 
 def paused(around: Surroundings) -> list[Pause]:
@@ -33,7 +43,7 @@ def paused(around: Surroundings) -> list[Pause]:
     """
     with around.database.session("pauses") as connection:
         try:
-            return [one for each in (USAGE, RAW) for one in pauses.read_pauses(connection, each)]
+            return [one for each in (USAGE, RAW) for one in connection.read_pauses(each)]
         except Unreachable as error:
             raise ServerFailed(f"Postgres went away: {error}") from None
 
@@ -67,6 +77,19 @@ def remedy(pause: Pause) -> str:
     return f"{again}, or `talea skip {place} --actor WHO --reason WHY` to go on without the message"
 
 
+class SkipStore(EndsPauses, Protocol):
+    """Pauses and facts, in one transaction."""
+
+    def append_facts(
+        self,
+        decide: Callable[[Sequence[Fact]], Sequence[NewFact]],
+        author: Author,
+        now: Instant,
+    ) -> list[Fact]: ...
+
+    def lock_cursor(self, partition: int) -> int: ...
+
+
 def skip(around: Surroundings, partition: int, offset: int, author: Author) -> Fact:
     """Go on without a message; return the fact once a tick names it everywhere.
 
@@ -74,18 +97,36 @@ def skip(around: Surroundings, partition: int, offset: int, author: Author) -> F
         BadInput: the partition is not paused there, the books have passed it, or it is a tick.
 
     """
-    _check_message(around, partition, offset)
+    forget = partial(forget_claims, around.redis, around.stack)
     with around.database.session("skip") as connection:
-
-        def decide(_known: Sequence[Fact]) -> Sequence[NewFact]:
-            _check_pause(connection, partition, offset)
-            # Whoever died of it may have claimed its keys, and they would be nobody's for ever.
-            forget_claims(around.redis, around.stack, [partition])
-            pauses.end_pause(connection, partition)
-            return [skip_fact(partition, offset)]
-
-        (fact,) = append_facts(connection, decide, author, wall_clock())
+        fact = take_skip(
+            around, KafkaLog(around.kafka), connection, forget, partition, offset, author
+        )
     await_named(around, fact.serial)
+    return fact
+
+
+def take_skip(
+    around: Surroundings,
+    log: Log,
+    store: SkipStore,
+    forget: Callable[[Iterable[int]], object],
+    partition: int,
+    offset: int,
+    author: Author,
+    clock: Callable[[], Instant] = wall_clock,
+) -> Fact:
+    """Write the fact that skips a message, and end the pause at it."""
+    _check_message(around, log, partition, offset)
+
+    def decide(_known: Sequence[Fact]) -> Sequence[NewFact]:
+        _check_pause(store, partition, offset)
+        # Whoever died of it may have claimed its keys, and they would be nobody's for ever.
+        forget([partition])
+        store.end_pause(partition)
+        return [skip_fact(partition, offset)]
+
+    (fact,) = store.append_facts(decide, author, clock())
     return fact
 
 
@@ -97,10 +138,7 @@ def resume(around: Surroundings, partition: int | None, origin: str = USAGE) -> 
 
     """
     with around.database.session("resume") as connection:
-        wanted = [pause.partition for pause in pauses.read_pauses(connection, origin)]
-        if partition is not None:
-            wanted = [partition]
-        resumed = [number for number in wanted if pauses.end_pause(connection, number, origin)]
+        resumed = end_pauses(connection, partition, origin)
     if not resumed:
         named = "" if partition is None else _name(origin, partition)
         which = f"{named} is not" if named else "no partition is"
@@ -108,9 +146,17 @@ def resume(around: Surroundings, partition: int | None, origin: str = USAGE) -> 
     return resumed
 
 
-def _check_pause(connection: Connection, partition: int, offset: int) -> None:
-    booked = pauses.lock_cursor(connection, partition)
-    pause = next((p for p in pauses.read_pauses(connection) if p.partition == partition), None)
+def end_pauses(store: EndsPauses, partition: int | None, origin: str = USAGE) -> list[int]:
+    """End the pause of a partition, or every one; return of which there was one."""
+    wanted = [pause.partition for pause in store.read_pauses(origin)]
+    if partition is not None:
+        wanted = [partition]
+    return [number for number in wanted if store.end_pause(number, origin)]
+
+
+def _check_pause(store: SkipStore, partition: int, offset: int) -> None:
+    booked = store.lock_cursor(partition)
+    pause = next((p for p in store.read_pauses() if p.partition == partition), None)
     if pause is None or pause.offset != offset:
         stands = "is not paused" if pause is None else f"is paused at offset {pause.offset}"
         raise BadInput(
@@ -124,15 +170,15 @@ def _check_pause(connection: Connection, partition: int, offset: int) -> None:
         )
 
 
-def _check_message(around: Surroundings, partition: int, offset: int) -> None:
+def _check_message(around: Surroundings, log: Log, partition: int, offset: int) -> None:
     """Refuse what is no message yet, and ticks: time must be the same in every partition."""
     name = usage_log(around.stack)
     if not 0 <= partition < around.partitions:
         raise BadInput(f"there is no partition {partition}: they are 0 to {around.partitions - 1}")
-    first, end = log_ends(around.kafka, name, around.partitions)[partition]
+    first, end = log.ends(name, around.partitions)[partition]
     if not first <= offset < end:
         raise BadInput(f"partition {partition} holds offsets {first} to {end - 1}, not {offset}")
-    (record,) = read_range(around.kafka, name, partition, offset, offset + 1)
+    (record,) = log.read_range(name, partition, offset, offset + 1)
     if _is_tick(record.value):
         raise BadInput(
             f"offset {offset} of partition {partition} is a tick, which every partition must have:"

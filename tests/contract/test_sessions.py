@@ -62,6 +62,7 @@ from pipeline.stores.schemas import schema_folder
 from pipeline.workers.finalizer import DocumentStore
 from pipeline.workers.holding import PauseStore
 from pipeline.workers.matching import MatchStore
+from pipeline.workers.pausing import SkipStore
 from pipeline.workers.pricing import BookKeeper, BookStore
 from pipeline.workers.readmission import JobStore
 from pipeline.workers.ticker import TickStore
@@ -87,7 +88,15 @@ ANCHOR = Anchor("topic", b"digest")
 
 
 class Store(
-    TickStore, BookStore, DocumentStore, PauseStore, Archive, JobStore, MatchStore, Protocol
+    SkipStore,
+    TickStore,
+    BookStore,
+    DocumentStore,
+    PauseStore,
+    Archive,
+    JobStore,
+    MatchStore,
+    Protocol,
 ):
     """Everything that workers ask of a session."""
 
@@ -685,6 +694,29 @@ def test_the_third_death_at_one_message_pauses_its_partition(side: Side) -> None
     assert session.record_death(1, 7, "why") == 3
     session.pause(1, 9, "rejects", "more")
     assert [(p.partition, p.offset, p.reason) for p in session.read_pauses()] == [(1, 7, "poison")]
+
+
+def test_whoever_ends_a_pause_forgets_its_deaths(side: Side) -> None:
+    session = side.session()
+    for _ in range(3):
+        session.record_death(1, 7, "why")
+
+    assert session.end_pause(1)
+    assert not session.end_pause(1)
+    assert session.read_pauses() == []
+    assert session.record_death(1, 7, "why") == 1
+
+
+def test_deaths_of_messages_that_are_booked_are_forgotten(side: Side) -> None:
+    session = side.session()
+    assert session.lock_cursor(0) == -1
+    for _ in range(2):
+        session.record_death(0, 0, "why")
+    side.books().save(flushes())
+
+    assert session.lock_cursor(0) == session.load_cursors()[0][0].offset
+    session.record_death(0, 99, "why")
+    assert session.record_death(0, 0, "why") == 1
 
 
 def test_reversals_wait_are_matched_and_take_off(side: Side) -> None:

@@ -4,8 +4,11 @@ from builders import T0, customer_of, facts, log_of, meter_of, rules_of, sequenc
 from pipeline.collect.batch import UsageBatch
 from pipeline.collect.columns import Columns, read_columns
 from pipeline.collect.keyed import KeyedEvent, events_at
+from pipeline.collect.letters import DeadLetter, Refusal
 from pipeline.core.calendar import SECOND
+from pipeline.core.errors import Code, Rejection
 from pipeline.dedupe.standing import Outcome
+from pipeline.meter.place import SKIPPED
 from pipeline.meter.ticks import Tick
 from pipeline.settings import Settings
 from pipeline.simulate.database import MemoryDatabase
@@ -16,8 +19,9 @@ from pipeline.stores.codec import encode_batch
 from pipeline.stores.kafka import usage_log
 from pipeline.stores.postgres.database import Database
 from pipeline.stores.postgres.facts import Author
-from pipeline.stores.records import encode_tick
-from pipeline.topology import Stack
+from pipeline.stores.records import encode_letter, encode_tick
+from pipeline.topology import USAGE_REJECTED, Stack
+from pipeline.workers.letters import read_letters
 from pipeline.workers.readmission import Machine, Readmission
 from pipeline.workers.surroundings import Surroundings
 
@@ -56,6 +60,24 @@ def outcome(event: KeyedEvent, job: Readmission) -> Outcome:
     readmitted = job.readmit([event], Author("ada", "test"), lambda read, total: None)
     (found,) = readmitted.outcomes
     return found
+
+
+def test_what_a_stalled_worker_told_of_a_message_hides_no_skip() -> None:
+    """It was refused in part, paused at, and gone on without: all of it must come home."""
+    job = job_over(FIRST)
+    late = Refusal(Rejection(Code.LATE, "time", "late"), 1, [0])
+    letters = [
+        DeadLetter("usage.events", 0, 7, T0, [refusal], b"")
+        for refusal in (late, late, Refusal(SKIPPED, 2))
+    ]
+    for letter in letters:
+        topic = job.around.stack.topic(USAGE_REJECTED)
+        assert isinstance(job.log, MemoryLog)
+        job.log.topics.append(topic, 0, Kept(encode_letter(letter)))
+
+    found = read_letters(job.around, job.log, lambda read, total: None)
+
+    assert [letter.by_skip for letter in found] == [False, True]
 
 
 FIRST = Tick(1, T0, len(KNOWN))

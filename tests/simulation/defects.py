@@ -310,6 +310,13 @@ class MatchesOnce(Matcher):
         return found
 
 
+class SkipsAnything(WorkerSession):
+    """Takes a skip of a message that the books have passed."""
+
+    def lock_cursor(self, partition: int) -> int:
+        return -1
+
+
 DEFECTS = {
     "acks before the broker has the slice": (Parts(line=AcksFirst), 8),
     "a dead letter behind its slice": (Parts(line=TellsLater), 12),
@@ -326,6 +333,7 @@ DEFECTS = {
     "rejected usage sent again unread": (Parts(readmission=SendsBlindly), 20),
     "a redrive told before it is sent": (Parts(readmission=WritesBeforeItSends), 20),
     "a reversal matched by its key alone": (Parts(matcher=MatchesByKey), 8),
+    "a skip of what is booked": (Parts(session=SkipsAnything), 40),
     "a reversal that leaves its point": (Parts(session=KeepsPoints), 20),
     "a reversal that comes first is forgotten": (Parts(matcher=MatchesOnce), 8),
 }

@@ -56,6 +56,8 @@ class Session(psycopg.Connection[TupleRow]):
     tick_before = books.tick_before
     tick_passed = books.tick_passed
 
+    end_pause = pauses.end_pause
+    lock_cursor = pauses.lock_cursor
     pause = pauses.pause
     read_pauses = pauses.read_pauses
     record_death = pauses.record_death
