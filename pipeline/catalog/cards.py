@@ -96,6 +96,9 @@ def _listed(entry: Entry, card: PlanPrice, own: str) -> dict[str, PlanPrice]:
     """Return what a card is in other currencies than its plan's."""
     opened = entry.inner("currencies")
     found: dict[str, PlanPrice] = {}
+    if opened is not None and isinstance(card.price, _OF_MONEY):
+        told = "the usage is money itself, which no list exchanges"
+        entry.note("currencies", f"{told}: remove it, a rate under fx_rates does")
     for currency in [] if opened is None else opened.filled():
         each = opened.inner(currency) if opened is not None else None
         if each is None:

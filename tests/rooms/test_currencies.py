@@ -383,6 +383,17 @@ def test_listed_prices_come_from_a_sheet() -> None:
         (
             sold_in(
                 "EUR",
+                "}\n      - {id: cut, name: Cut, meter: cpu, price: {type: dynamic},"
+                " currencies: {USD: {price: {type: dynamic}}}",
+            ),
+            [
+                "plans[0].prices[1].currencies: the usage is money itself, which no list exchanges:"
+                " remove it, a rate under fx_rates does"
+            ],
+        ),
+        (
+            sold_in(
+                "EUR",
                 ", discounts: [{type: fixed, amount: '1'}],"
                 ' currencies: {USD: {price: {type: flat, amount: "1"}}}',
             ),
