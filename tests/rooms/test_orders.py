@@ -212,3 +212,24 @@ def test_an_order_told_twice_is_one_and_never_changes_once_billed() -> None:
         "line 5: orders[0]: checkout-1 was billed at 2026-04-01T12:00:00Z and never changes:"
         " use another id"
     )
+
+
+def test_an_order_at_an_instant_that_was_billed_is_refused() -> None:
+    """An instant is cut once: no document would ever have the second of two checkouts."""
+    desk, at = Desk(), instant("2026-04-01T12:00:00Z")
+    desk.apply(SHEET)
+    other = SHEET.replace("checkout-1", "checkout-2")
+
+    def asked(text: str, passed: int) -> Any:
+        sheet = parse_sheet(text)
+        assert isinstance(sheet, Sheet)
+        return changes(sheet, desk.catalog, desk.known, desk.salt, TZDATA, passed)
+
+    (problem,) = asked(other, at)
+    assert str(problem).split(": ", 1)[1] == (
+        "orders[0].at: acme was billed in EUR at 2026-04-01T12:00:00Z, and no instant is billed"
+        " twice: choose another"
+    )
+    assert isinstance(asked(other, at - 1), Changes)
+    assert isinstance(asked(other.replace("12:00:00Z", "12:00:01Z"), at + HOUR), Changes)
+    assert isinstance(asked(other.replace("currency: EUR", "currency: USD"), at + HOUR), Changes)
