@@ -7,7 +7,7 @@ READY := .venv/.ready
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test chaos loss flood check bench bench-curves bench-results simulate lock clean
+.PHONY: help setup demo test chaos loss flood claims check bench bench-curves bench-results simulate lock clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ loss: setup ## Lose one event of a million on purpose: named by producer and seq
 
 flood: setup ## Ten minutes of more usage than a slow database takes: no worker may grow
 	TALEA_FLOOD_S=600 $(BIN)/pytest -s -m servers tests/integration/test_backpressure.py
+
+claims: setup ## Claim five million keys in a Redis of its own: bytes a key, what forgetting them costs
+	TALEA_CLAIMED_KEYS=5000000 $(BIN)/pytest -s -m servers tests/bench/test_claims_kept.py
 
 check: setup ## Hold the code to the house rules: format, lint, types, imports, taste
 	$(BIN)/ruff format --check --quiet

@@ -138,7 +138,8 @@ class Partition:
 
     `catalog_at(position)` gives the catalog of a tick; `cut_serials` holds each payer's latest
     cut, `known_cuts` every (payer, currency, instant) that was cut, `skips` the offsets that
-    facts skip; `waiting` the reversals that nothing matched yet.
+    facts skip; `waiting` the reversals that nothing matched yet. `sequences` may lack those that
+    are over: who books then asks `knows` first, or repeats would count as new.
     """
 
     def __init__(
@@ -202,6 +203,20 @@ class Partition:
         )
         if piece.tick is not None:
             self._pass_tick(piece.tick, catalog, into)
+
+    def knows(self, key: SequenceKey) -> bool:
+        """Return whether the state of a sequence is at hand; one that is over may not be."""
+        return key in self._sequences
+
+    def take_up(self, sequences: Mapping[SequenceKey, SequenceState]) -> None:
+        """Learn where sequences stand that are not at hand."""
+        self._sequences.update(sequences)
+
+    def forget_over(self, booked: Booked) -> None:
+        """Let go of sequences that are over and saved: `take_up` brings them back."""
+        for key, state in booked.sequences.items():
+            if state.over:
+                self._sequences.pop(key, None)
 
     def _precedes_skip(self, piece: Slice) -> bool:
         """Return whether a skip is next, and the slice is of a worker that did not know it.

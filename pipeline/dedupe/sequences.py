@@ -56,6 +56,11 @@ class SequenceState:
     ended: bool = False
     since: tuple[Instant, ...] = ()
 
+    @property
+    def over(self) -> bool:
+        """Whether all that was ever to come has come: only repeats can follow."""
+        return self.ended and not self.gaps
+
 
 def judge_range(
     state: SequenceState, seen: SequenceRange, log_time: Instant = 0, offset: int = -1

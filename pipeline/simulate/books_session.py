@@ -140,11 +140,18 @@ class BookSession(FactSession):
         self.effect("read cursors")
         return dict(self.tables.cursors)
 
+    def load_sequence(self, partition: int, key: SequenceKey) -> SequenceState | None:
+        """Return where one sequence stands, over or not."""
+        self.effect("read sequences")
+        return self.tables.sequences.get((partition, key))
+
     def load_sequences(self, partition: int) -> dict[SequenceKey, SequenceState]:
-        """Return where each sequence of a partition stands."""
+        """Return where each sequence of a partition stands that is not over."""
         self.effect("read sequences")
         found = self.tables.sequences.items()
-        return {key: state for (number, key), state in found if number == partition}
+        return {
+            key: state for (number, key), state in found if number == partition and not state.over
+        }
 
     def load_cuts(self, partition: int) -> list[Cut]:
         """Return every cut of a partition's payers."""

@@ -40,6 +40,8 @@ class BookStore(DraftStore, Protocol):
 
     def load_sequences(self, partition: int) -> dict[SequenceKey, SequenceState]: ...
 
+    def load_sequence(self, partition: int, key: SequenceKey) -> SequenceState | None: ...
+
     def load_cuts(self, partition: int) -> list[Cut]: ...
 
     def read_skips(self) -> Skips: ...
@@ -193,7 +195,8 @@ class PricingWorker:
         for number, into in booked.items():
             self._quarantine.write(number, into.conflicts)
         self._books.save(flushes)
-        for number in booked:
+        for number, into in booked.items():
+            self._partitions[number].forget_over(into)
             self._gaps.reached(number, self._partitions[number].cursor.offset)
 
     def _book_record(self, partition: Partition, offset: int, value: bytes, into: Booked) -> None:
@@ -202,6 +205,8 @@ class PricingWorker:
         except Unreadable as error:
             raise BrokenInvariant(f"{self._metered}: record {offset} is broken: {error}") from None
         for piece in pieces:
+            if piece.sequence is not None:
+                self._take_up(partition, (piece.sequence.producer, piece.sequence.epoch))
             if piece.minuses:
                 keys = [minus.key for minus in piece.minuses]
                 standing = self._store.reversed_already(partition.cursor.partition, keys)
@@ -209,6 +214,11 @@ class PricingWorker:
             position = (piece.tick or partition.cursor.tick).fact_position
             partition.book(piece, offset, self._known.catalog(position), into)
         partition.cursor = replace(partition.cursor, metered_offset=offset)
+
+    def _take_up(self, partition: Partition, key: SequenceKey) -> None:
+        if not partition.knows(key):
+            state = self._store.load_sequence(partition.cursor.partition, key)
+            partition.take_up({key: state or SequenceState()})
 
     def close(self) -> None:
         """Leave."""

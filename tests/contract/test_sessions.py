@@ -39,7 +39,7 @@ from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
-from pipeline.dedupe.sequences import Remembered
+from pipeline.dedupe.sequences import Remembered, SequenceState
 from pipeline.embedded import Servers
 from pipeline.invoice.fees import Fee, Reach
 from pipeline.invoice.published import DraftPosition
@@ -411,6 +411,22 @@ def test_sequences_and_cuts_come_back(side: Side) -> None:
     assert session.load_cuts(1) == []
     assert session.cut_before("acme", 3) == 2
     assert session.cut_before("acme", 2) is None
+
+
+def test_a_sequence_that_is_over_comes_back_when_it_is_asked_for_by_name(side: Side) -> None:
+    books, session = side.books(), side.session()
+    open_one, gap, over = (
+        SequenceState(next=1),
+        SequenceState(next=5, gaps=((1, 2),), since=(T0,), ended=True),
+        SequenceState(next=5, ended=True),
+    )
+    kept = {("p", "open"): open_one, ("p", "gap"): gap, ("p", "over"): over}
+    books.save([Flush(Cursor(0), Cursor(0, 0, 0), ANCHOR, Booked(sequences=dict(kept)))])
+
+    assert session.load_sequences(0) == {key: kept[key] for key in [("p", "open"), ("p", "gap")]}
+    assert {key: session.load_sequence(0, key) for key in kept} == kept
+    assert session.load_sequence(0, ("p", "another")) is None
+    assert session.load_sequence(1, ("p", "over")) is None
 
 
 def marking(*payers: set[str]) -> list[Flush]:

@@ -23,11 +23,12 @@ from builders import (
     subscription_of,
     usage,
 )
-from pipeline.book.booking import Booked, Cursor, Cut, Gap
+from pipeline.book.booking import Booked, Cursor, Cut, Gap, SequenceKey
 from pipeline.book.series import SeriesKey
 from pipeline.collect.batch import heartbeat
 from pipeline.core.calendar import DAY
 from pipeline.core.errors import BrokenInvariant, Code, Rejection
+from pipeline.dedupe.sequences import SequenceState
 from pipeline.invoice.usage import UsagePart
 from pipeline.meter.slices import Counts, Slice
 from pipeline.meter.ticks import Tick
@@ -245,6 +246,41 @@ def test_a_repeated_sequence_touches_no_draft() -> None:
     books = Books(FACTS)
 
     assert [books.book([piece]).dirty for piece in story.slices] == [{"acme"}, {"acme"}, set()]
+
+
+def test_sequences_that_are_over_are_let_go_of_and_taken_up_again() -> None:
+    """Who books by what is at hand and what is kept counts like one who forgets nothing."""
+    story = line()
+    for batch in (
+        sequenced(0, ONE),
+        heartbeat("host-1", "e1", 1, end=True),
+        sequenced(0, ONE, TWO, epoch="gap"),
+        heartbeat("host-1", "gap", 3, end=True),
+        sequenced(0, ONE),  # resent
+        sequenced(0, TWO),  # forged
+        sequenced(2, ONE, epoch="gap"),  # the missing one: now it is over
+        sequenced(2, ONE, epoch="gap"),
+    ):
+        story.send(batch)
+    books, kept = Books(FACTS), dict[SequenceKey, SequenceState]()
+    at_hand = []
+    for piece in story.slices:
+        key = piece.sequence and (piece.sequence.producer, piece.sequence.epoch)
+        if key and not books.partition.knows(key):
+            books.partition.take_up({key: kept.get(key, SequenceState())})
+        flush = books.book([piece])
+        kept |= flush.sequences
+        books.partition.forget_over(flush)
+        at_hand.append(
+            [epoch for epoch in ("e1", "gap") if books.partition.knows(("host-1", epoch))]
+        )
+
+    assert books.partition.cursor.counts == booked(story).partition.cursor.counts
+    assert books.partition.cursor.counts.duplicate == 2
+    assert books.partition.cursor.counts.conflict == 1
+    assert at_hand == [
+        [], ["e1"], [], ["gap"], ["gap"], ["gap"], ["gap"], [], []
+    ]  # fmt: skip
 
 
 def test_sequences_of_one_partition_know_nothing_of_another() -> None:

@@ -15,11 +15,26 @@ _SEQUENCE = "partition_no, producer, epoch, next, ended, gaps, gaps_since, recen
 
 
 def load_sequences(connection: Connection, partition: int) -> dict[SequenceKey, SequenceState]:
-    """Return where each sequence of a partition stands."""
+    """Return where each sequence of a partition stands that is not over.
+
+    Those that are over pile up for ever, an epoch for each start of each producer.
+    """
     rows = connection.execute(
-        f"SELECT {_SEQUENCE} FROM sequence_state WHERE partition_no = %s", [partition]
+        f"SELECT {_SEQUENCE} FROM sequence_state WHERE partition_no = %s"
+        " AND NOT (ended AND cardinality(gaps) = 0)",
+        [partition],
     )
     return {(producer, epoch): _sequence(*rest) for _, producer, epoch, *rest in rows}
+
+
+def load_sequence(connection: Connection, partition: int, key: SequenceKey) -> SequenceState | None:
+    """Return where one sequence stands, over or not; None where nothing of it was booked."""
+    row = connection.execute(
+        f"SELECT {_SEQUENCE} FROM sequence_state"
+        " WHERE partition_no = %s AND producer = %s AND epoch = %s",
+        [partition, *key],
+    ).fetchone()
+    return _sequence(*row[3:]) if row else None
 
 
 def load_incomplete(

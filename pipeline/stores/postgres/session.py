@@ -51,6 +51,7 @@ class Session(psycopg.Connection[TupleRow]):
     load_cursors = books.load_cursors
     load_cuts = books.load_cuts
     load_incomplete = sequences.load_incomplete
+    load_sequence = sequences.load_sequence
     load_sequences = sequences.load_sequences
     offset_at = books.offset_at
     tick_before = books.tick_before
