@@ -116,6 +116,13 @@ def _book_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
     for book in sheet.price_books:
         for path, fault in book_faults(book, plans, meters):
             yield sheet.problem(f"{sheet.places['price_books'][book.id]}.{path}", fault)
+    for book in catalog.deals.books.values():
+        told = {} if book.id in sheet.places["price_books"] else book.cards
+        for plan in sheet.plans:
+            one = replace(book, cards={plan.id: told[plan.id]} if plan.id in told else {})
+            for _, fault in book_faults(one, plans, meters):
+                message = f"price book {book.id}, in force, would not fit: {fault}"
+                yield sheet.problem(sheet.places["plans"][plan.id], message)
 
 
 def _customer_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:

@@ -222,3 +222,29 @@ def test_broken_books(old: str, new: str, told: str) -> None:
     _, problems = check(SHEET + BOOK.replace(old, new), None)
 
     assert [str(problem).split(": ", 1)[1] for problem in problems] == [told]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            "meter: cpu\n        price:",
+            "meter: cpu\n        filter: {region: [eu]}\n        price:",
+            "it bills other usage than in standard: use the same filter",
+        ),
+        (
+            "- id: cpu\n        name: CPU time",
+            "- id: chip\n        name: CPU time",
+            "standard has no price cpu: use one of base, chip",
+        ),
+    ],
+)
+def test_a_plan_that_nobody_has_keeps_to_the_books_in_force(old: str, new: str, told: str) -> None:
+    """A book switched on later would bill other usage, or none."""
+    desk, unsold = Desk(), SHEET.partition("customers:")[0]
+    desk.apply(unsold + BOOK)
+    edited = unsold.replace(old, new)
+
+    assert edited != unsold
+    found = [problem.split(": ", 1)[1] for problem in desk.refused(edited)]
+    assert f"plans[0]: price book cheap, in force, would not fit: {told}" in found
