@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
+from operator import attrgetter
 from threading import Event
 from typing import Protocol
 
@@ -82,9 +83,9 @@ class PricingWorker:
         self._around, self._numbers = around, partitions
         self._log, self._books, self._store = log, books, store
         self._clock, self._monotonic = clock, monotonic
-        self._drafted_s, self._payers_wait = -_BEHIND_PAUSE_S, False
+        self._payers_wait, self._rests_until_s = False, 0.0
         self._gaps = gaps or GapKeeper()
-        self._known, self._planner = Knowledge(facts), Planner()
+        self._facts, self._known, self._planner = facts, Knowledge(facts), Planner()
         self._quarantine = Quarantine(around, log, self._known, writer)
         self._topic_id = log.topic_id(usage_log(around.stack))
         loaded = store.load_cursors()
@@ -146,29 +147,36 @@ class PricingWorker:
         return len(records)
 
     def _draft(self) -> None:
-        """Rate who must be, for as long as slices gather; while the books are behind only a few.
+        """Rate who must be, for as long as slices gather; while the books are behind, less.
 
-        A draft of long ago helps nobody, and rating it costs what catching up needs.
+        A draft of long ago helps little, and rating it costs what catching up needs.
         """
         started, self._payers_wait = self._monotonic(), False
         behind = self._is_behind()
-        if behind and started < self._drafted_s + _BEHIND_PAUSE_S:
+        if behind and started < self._rests_until_s:
             return
         while rate_dirty(self._store, self._known, self._numbers, self._planner):
-            self._drafted_s = self._monotonic()
+            now = self._monotonic()
             if behind:
+                self._rests_until_s = now + _BEHIND_REST * (now - started)
                 return
-            if self._drafted_s - started > self._around.settings.flush_s:
+            if now - started > self._around.settings.flush_s:
                 self._payers_wait = True
                 return
 
     def _is_behind(self) -> bool:
-        """Return whether log time is far from now even where most is booked."""
+        """Return whether a tick of some seconds ago is not booked yet, in any partition.
+
+        How old log time is does not tell: ticks come seldom, and late where the ticker is busy.
+        """
         if not self._partitions:  # more workers than partitions
             return False
-        booked = max(partition.cursor.log_time for partition in self._partitions.values())
-        lag_s = (self._clock() - booked) / SECOND
-        return lag_s > _BEHIND_TICKS * self._around.settings.tick_s + _BEHIND_S
+        booked = max((partition.cursor.tick for partition in self._partitions.values()), key=_AGE)
+        now = self._clock()
+        if now - booked.time < _BEHIND_S * SECOND:
+            return False
+        following = self._facts.ticks_from(booked.serial + 1, 1)
+        return bool(following) and now - following[0].time > _BEHIND_S * SECOND
 
     def _book(self, records: Iterable[tuple[int, int, bytes]]) -> None:
         before = {number: p.cursor for number, p in self._partitions.items()}
@@ -225,9 +233,10 @@ class PricingWorker:
         self._reader.close()
 
 
-_BEHIND_PAUSE_S = 2.0
-_BEHIND_TICKS, _BEHIND_S = 1, 2.0
-"""Log time may be a whole tick old and no fault: behind is more than a tick and these seconds."""
+_BEHIND_REST = 3
+"""While the books are behind, a bite of drafts is followed by so many times as long without."""
+_BEHIND_S = 2
+_AGE = attrgetter("serial")
 
 
 def _digest(record: bytes) -> bytes:
