@@ -11,7 +11,7 @@ from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.credits import Grant
 from pipeline.catalog.facts import NewFact
 from pipeline.catalog.fields import parse_currency, parse_id
-from pipeline.catalog.granting import amount_minor, granting, voiding
+from pipeline.catalog.granting import amount_minor, find, granting, voiding
 from pipeline.cli.deciding import decided, moment, tell
 from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
@@ -58,13 +58,16 @@ def grant_credit(
     since, until = moment("--starts", starts), moment("--expires", expires)
 
     def decide(catalog: Catalog) -> Sequence[NewFact]:
+        known = parse_id(name or f"credit-{catalog.position + 1}")
+        before = find(catalog, known)
+        now = wall_clock() if before is None else before.starts
         wanted = Grant(
-            id=parse_id(name or f"credit-{catalog.position + 1}"),
+            id=known,
             customer=customer,
             issuer=issuer or _only_issuer(catalog),
             currency=parse_currency(currency),
             amount_minor=amount_minor(exact(str(parse_decimal(amount))), currency),
-            starts=wall_clock() if since is None else since,
+            starts=now if since is None else since,
             expires=until,
             priority=priority,
             meters=tuple(sorted(meter or ())),

@@ -7,7 +7,7 @@ Law: no document is below zero then, no credit below nothing; one answer to one 
 
 Credits pay in their turn; each takes from the lines it may pay, in the order of the document. A
 line is paid by what is alive at its tax point: the last instant of what was served, or the moment
-that a fee in advance falls due.
+that a fee in advance or an order falls due.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from pipeline.catalog.credits import Grant
+from pipeline.catalog.currencies import tax_point
 from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.identity import Json
 
@@ -98,9 +99,14 @@ def _open_lines(content: Record) -> Iterable[_Open]:
         yield _Open(
             cast("str | None", line["meter"]),
             cast("str | None", plan),
-            due if line["payment_term"] == "in_advance" else due - 1,
+            tax_point(due, in_advance=_at_once(line)),
             charged,
         )
+
+
+def _at_once(line: Record) -> bool:
+    """Whether a line falls due with what it bills: a fee in advance, an order."""
+    return line["payment_term"] == "in_advance" or line["source_type"] == "order_line_item"
 
 
 def settle_all(

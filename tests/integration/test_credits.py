@@ -101,6 +101,13 @@ def test_the_balance_is_what_is_left(stack: RunningStack) -> None:
     assert len(told(stack, "credit", "list")) == 4
 
 
+def test_the_same_grant_again_is_no_other(stack: RunningStack) -> None:
+    rest = ("ann", "25.00", "EUR", "--id", "rest", "--priority", "1")
+    ran = talea(stack, "credit", "grant", *rest, *DECIDED, "--json")
+
+    assert (ran.returncode, json.loads(ran.stdout)) == (0, {"facts": []})
+
+
 def test_an_invoice_tells_what_credits_paid(stack: RunningStack) -> None:
     number = stack.documents("ann")[1].sealed.number
 

@@ -58,6 +58,7 @@ class Paper:
                     "meter": charge.meter,
                     "rate_card": {"plan": charge.plan},
                     "invoice_at": instant_text(charge.due),
+                    "source_type": "subscription_item",
                     "payment_term": "in_advance" if charge.in_advance else "in_arrears",
                     "totals": {"total_minor": charge.minor},
                 }

@@ -39,7 +39,12 @@ GRANT = Grant("c1", "acme", "talea", "EUR", 500, T0, position=7)
 
 
 def line(
-    minor: int, meter: str | None = "calls", plan: str = "basic", *, advance: bool = False
+    minor: int,
+    meter: str | None = "calls",
+    plan: str = "basic",
+    *,
+    advance: bool = False,
+    order: bool = False,
 ) -> Json:
     """A line that falls due at the end of March."""
     return {
@@ -47,6 +52,7 @@ def line(
         "rate_card": {"plan": plan},
         "invoice_at": instant_text(END),
         "payment_term": "in_advance" if advance else "in_arrears",
+        "source_type": "order_line_item" if order else "subscription_item",
         "totals": {"total_minor": minor},
     }
 
@@ -114,6 +120,14 @@ def test_a_credit_is_alive_to_the_microsecond(
     grant = replace(GRANT, starts=starts, expires=expires)
 
     settlement = settle(document(line(300, advance=advance)), [grant], {})
+    assert settlement.credits == ((("c1", 300),) if pays else ())
+
+
+@pytest.mark.parametrize(("starts", "pays"), [(END - 1, True), (END, True), (END + 1, False)])
+def test_an_order_is_paid_by_what_is_alive_when_it_is_made(starts: int, pays: bool) -> None:
+    grant = replace(GRANT, starts=starts)
+
+    settlement = settle(document(line(300, order=True)), [grant], {})
     assert settlement.credits == ((("c1", 300),) if pays else ())
 
 
