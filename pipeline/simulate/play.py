@@ -39,7 +39,7 @@ _CALM_S = 70
 _MATCHED_S = 10
 """What was booked last may be matched in this time."""
 _DRAIN_S = 300
-"""A stack that does not drain in this time never will."""
+"""A stack that does not come nearer to its end in this time never will."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +146,13 @@ class _Play:
         world.run_until(world.now + _CALM_S * SECOND)
         self.roles["ticker-0"].retire()
         self.roles["ticker-1"].retire()
-        for _ in range(_DRAIN_S):
+        still_s, stood = 0, ""
+        while still_s < _DRAIN_S:
             if self._drained():
                 world.run_until(world.now + _MATCHED_S * SECOND)
                 return
+            stands = self._stands()
+            still_s, stood = (still_s + 1 if stands == stood else 0), stands
             world.run_until(world.now + SECOND)
         self.stage.faults.append(("drained", f"the stack stands still: {self._stands()}"))
 
