@@ -5,7 +5,7 @@ Does not own: the shape of the file (sheet.py), what is written then (changes.py
 Law: a refusal guards money; whatever moves none that was billed may change.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from pipeline.catalog.agreements import agreement_faults
@@ -22,6 +22,9 @@ from pipeline.catalog.sheet import Sheet
 from pipeline.catalog.subscriptions import Subscription
 from pipeline.catalog.yaml import Problem
 from pipeline.core.calendar import Instant, instant_text
+
+PERIODS_MAX = 100_000
+"""Periods of the past that one new subscription may owe: a second each would stop the books."""
 
 
 def refused_edits(sheet: Sheet, catalog: Catalog, passed: Instant = 0) -> Iterator[Problem]:
@@ -209,6 +212,11 @@ def _subscription_problems(sheet: Sheet, catalog: Catalog, passed: Instant) -> I
             yield sheet.problem(f"{path}.{key}", fault)
         before = catalog.subscriptions.get(subscription.id)
         if before is None:
+            owed = _periods_owed(subscription, plans, passed)
+            if owed > PERIODS_MAX:
+                told = f"{owed} periods would be billed at once: {PERIODS_MAX} at most"
+                message = f"{told}, choose a later start or a plan of longer cycles"
+                yield sheet.problem(f"{path}.start", message)
             continue
         for key, old, new in (
             ("customer", before.customer, subscription.customer),
@@ -224,6 +232,13 @@ def _subscription_problems(sheet: Sheet, catalog: Catalog, passed: Instant) -> I
         else:
             for key, fault in _billed_faults(known, before, subscription, passed):
                 yield sheet.problem(f"{path}.{key}", fault)
+
+
+def _periods_owed(sold: Subscription, plans: Mapping[str, Plan], passed: Instant) -> int:
+    """Return about how many periods are over as soon as a subscription is known."""
+    served = min(passed, sold.end or passed) - sold.start
+    cycles = [plans[name].cycle.nominal_us for name in sold.plans if name in plans]
+    return max((served // cycle for cycle in cycles), default=0)
 
 
 def _billed_faults(

@@ -209,6 +209,18 @@ def test_a_plan_has_so_many_phases_that_instants_last() -> None:
     assert legs(desk.catalog, desk.catalog.subscriptions["acme-1"])
 
 
+def test_a_start_in_the_past_owes_no_more_periods_than_can_be_billed() -> None:
+    desk, quarters = Desk(), SHEET.replace("cycle: P1Y", "cycle: PT15M")
+    desk.apply(quarters.partition("subscriptions:")[0])
+
+    assert isinstance(_later(desk, quarters, "2029-01-01T00:00:00Z"), Changes)
+    (problem,) = _later(desk, quarters, "2030-04-01T00:00:00Z")
+    assert str(problem).split(": ", 1)[1] == (
+        "subscriptions[0].start: 140256 periods would be billed at once: 100000 at most, choose a"
+        " later start or a plan of longer cycles"
+    )
+
+
 LATER = [
     ("amount: 9}", "amount: 10}"),  # of a plan: prices may change
     ("quantities: {seats: 5.5}", "quantities: {seats: 6}"),
