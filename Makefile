@@ -47,7 +47,7 @@ bench: setup ## Measure events per second over the full path, totals checked
 bench-curves: setup ## Measure families of runs (ARGS="series --json")
 	@$(BIN)/talea bench-curves $(ARGS)
 
-bench-results: setup ## Measure all families: tables, plots, cost model, figures of the README
+bench-results: setup ## Measure all families: tables, plots, flame graphs, costs, figures of the README
 	@$(BIN)/talea bench-curves --readme README.md --flame
 
 simulate: setup ## Play the workers in memory under every fault (ARGS="--seeds 1000 --seed 0")
