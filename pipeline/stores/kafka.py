@@ -306,12 +306,18 @@ class SureProducer:
         key: bytes | None = None,
         event_count: int | None = None,
         acked: Callable[[], object] = lambda: None,
+        failed: Callable[[KafkaError], object] | None = None,
     ) -> None:
-        """Queue one record; `acked` is called from `poll` or `flush` once the broker has it."""
+        """Queue one record; `acked` is called from `poll` or `flush` once the broker has it.
+
+        `failed` is, where it will not get it; without one, `poll` or `flush` raises.
+        """
 
         def delivered(error: KafkaError | None, _message: Message) -> None:
             if error is None:
                 acked()
+            elif failed is not None:
+                failed(error)
             else:
                 self._failed.append(str(error))
 

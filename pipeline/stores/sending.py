@@ -1,18 +1,25 @@
 """Sending from an event loop: librdkafka writes, a thread of its own takes the acks.
 
-Owns: the way from an ack to the loop that waits for it.
+Owns: the way from an ack, or a refusal, to the loop that waits for it.
 Does not own: how records are written (kafka.py), what is sent.
-Law: a send is done once the broker has the record, and fails where it will not get it.
+Law: a send is done once the broker has the record, and fails where it will not get it: of the
+record's own fault with RecordTooLarge, else as a server's failure.
 """
 
 import asyncio
-from functools import partial
 from threading import Event, Thread
+
+from confluent_kafka import KafkaError, KafkaException
 
 from pipeline.core.errors import ServerFailed
 from pipeline.stores.kafka import SureProducer
 
 _ACK_WAIT_S = 0.25
+_TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
+
+
+class RecordTooLarge(Exception):
+    """No broker of ours takes a record of this size, however often it is sent."""
 
 
 class LoopSender:
@@ -22,7 +29,6 @@ class LoopSender:
         """Connect lazily; `close` ends the thread."""
         self._producer = SureProducer(bootstrap)
         self._loop = asyncio.get_running_loop()
-        self._waiting: set[asyncio.Future[None]] = set()
         self._closed = Event()
         self._acks = Thread(target=self._take_acks, name="acks", daemon=True)
         self._acks.start()
@@ -33,13 +39,19 @@ class LoopSender:
         """Send one record and return what is done once the broker has it.
 
         Raises:
-            ServerFailed: the broker did not take an earlier one.
+            RecordTooLarge: it is, at sight.
+            ServerFailed: the client does not take it.
 
         """
         sent: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.add(sent)
-        acked = partial(self._loop.call_soon_threadsafe, self._settle, sent)
-        self._producer.send(topic, partition, value, key=key, acked=acked)
+
+        def settle(error: KafkaError | None = None) -> None:
+            self._loop.call_soon_threadsafe(_settle, sent, error)
+
+        try:
+            self._producer.send(topic, partition, value, key=key, acked=settle, failed=settle)
+        except KafkaException as refusal:
+            raise _failure(refusal.args[0]) from None
         return sent
 
     def close(self) -> None:
@@ -47,20 +59,21 @@ class LoopSender:
         self._closed.set()
         self._acks.join()
 
-    def _settle(self, sent: asyncio.Future[None]) -> None:
-        self._waiting.discard(sent)
-        if not sent.done():  # whoever waited may have been cancelled
-            sent.set_result(None)
-
     def _take_acks(self) -> None:
         while not self._closed.is_set():
-            try:
-                self._producer.poll(_ACK_WAIT_S)
-            except ServerFailed as failed:
-                self._loop.call_soon_threadsafe(self._fail, failed)
-                return
+            self._producer.poll(_ACK_WAIT_S)
 
-    def _fail(self, failed: ServerFailed) -> None:
-        for sent in self._waiting:
-            if not sent.done():
-                sent.set_exception(failed)
+
+def _settle(sent: asyncio.Future[None], error: KafkaError | None) -> None:
+    if sent.done():  # whoever waited was cancelled
+        return
+    if error is None:
+        sent.set_result(None)
+    else:
+        sent.set_exception(_failure(error))
+
+
+def _failure(error: KafkaError) -> Exception:
+    if error.code() in _TOO_LARGE:
+        return RecordTooLarge(error.str())
+    return ServerFailed(f"Kafka did not take a record ({error})")

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
-from aiokafka.errors import MessageSizeTooLargeError
 
 from pipeline.meter.limit import RejectWindow
 from pipeline.meter.slices import Counts
@@ -112,7 +111,7 @@ class Holding(Stops):
 
     def blame(self, partition: int, offset: int, error: Exception) -> None:
         """Note which message this process dies of, unless a server failed it."""
-        if isinstance(error, PASSING) and not isinstance(error, MessageSizeTooLargeError):
+        if isinstance(error, PASSING):
             return
         cause = f"{type(error).__name__}: {error}".splitlines()[0][:_CAUSE_CHARS]
         with suppress(*Unreachable):

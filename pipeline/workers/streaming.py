@@ -4,6 +4,7 @@ Owns: Faust's settings, what the line is made of.  Does not own: the line (meter
 """
 
 import asyncio
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from threading import Event
@@ -103,28 +104,26 @@ async def _meter(
     def forget(event: Any) -> None:
         app.consumer.unacked.discard(event.message)  # else every rebalance would wait for it
 
-    sender = LoopSender(around.kafka)
     try:
-        claims = RedisClaims(around.redis, around.stack)
-        reading = around.database.connect(name="metering", autocommit=True)
-        polling = around.database.connect(name="metering cursor", autocommit=True)
-        catchup = Catchup(around, KafkaLog(around.kafka), reading, polling, decode=decode)
-        pauses = around.database.connect(name="metering pauses", autocommit=True)
-        holding, machine = Holding(pauses, around.settings), Machine(forget=forget)
-        line = MeteringLine(around, sender, claims, catchup, holding, machine)
-        start_watching(partial(watch, around, Progress(app, line, holding), stop), die)
-        await claims.open()
-        await line.start(stream)
-        watching = asyncio.create_task(leave_when_held(polling, die))
-        async for event in stream.noack().events():
-            await line.take(event)
-        watching.cancel()
+        with closing(LoopSender(around.kafka)) as sender:
+            claims = RedisClaims(around.redis, around.stack)
+            reading = around.database.connect(name="metering", autocommit=True)
+            polling = around.database.connect(name="metering cursor", autocommit=True)
+            catchup = Catchup(around, KafkaLog(around.kafka), reading, polling, decode=decode)
+            pauses = around.database.connect(name="metering pauses", autocommit=True)
+            holding, machine = Holding(pauses, around.settings), Machine(forget=forget)
+            line = MeteringLine(around, sender, claims, catchup, holding, machine)
+            start_watching(partial(watch, around, Progress(app, line, holding), stop), die)
+            await claims.open()
+            await line.start(stream)
+            watching = asyncio.create_task(leave_when_held(polling, die))
+            async for event in stream.noack().events():
+                await line.take(event)
+            watching.cancel()
     except asyncio.CancelledError:
         raise
     except BaseException:
         die()
-    finally:
-        sender.close()
 
 
 def run_metering(

@@ -8,7 +8,8 @@ from confluent_kafka import Producer
 
 from pipeline.core.errors import ServerFailed
 from pipeline.stores.kafka import read_range
-from pipeline.stores.sending import LoopSender
+from pipeline.stores.sending import LoopSender, RecordTooLarge
+from pipeline.topology import MESSAGE_BYTES_MAX
 
 PATIENCE_S = 30
 
@@ -37,16 +38,29 @@ def test_a_send_is_done_once_the_broker_has_it_and_order_is_kept(broker: str) ->
     assert [record.value for record in read_range(broker, "slices", 1, 0, 200)] == values
 
 
-def test_what_the_broker_does_not_take_fails_every_send_that_waits(broker: str) -> None:
+def test_what_the_broker_does_not_take_fails_alone(broker: str) -> None:
     async def send_all() -> list[BaseException | None]:
         sender = LoopSender(broker)
         try:
-            sends = [await sender.send("slices", 999, b"nowhere") for _ in range(3)]
+            sends = [await sender.send("slices", place, b"value") for place in (0, 999, 1)]
             found = asyncio.gather(*sends, return_exceptions=True)
             return await asyncio.wait_for(found, PATIENCE_S)
         finally:
             sender.close()
 
-    for failed in asyncio.run(send_all()):
-        assert isinstance(failed, ServerFailed)
-        assert "did not take a record" in str(failed)
+    before, failed, behind = asyncio.run(send_all())
+    assert (before, behind) == (None, None)
+    assert isinstance(failed, ServerFailed)
+    assert "did not take a record" in str(failed)
+
+
+def test_a_record_that_is_too_large_is_no_servers_failure(broker: str) -> None:
+    async def send_one() -> None:
+        sender = LoopSender(broker)
+        try:
+            await sender.send("slices", 0, bytes(MESSAGE_BYTES_MAX + 1))
+        finally:
+            sender.close()
+
+    with pytest.raises(RecordTooLarge, match="size"):
+        asyncio.run(send_one())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaConnectionError
 from redis.exceptions import ConnectionError as RedisGone
 
 from builders import T0
@@ -13,10 +13,11 @@ from pipeline.core.errors import BrokenInvariant, ServerFailed
 from pipeline.meter.slices import Counts
 from pipeline.settings import Settings
 from pipeline.stores.postgres.pauses import POISON, RAW, REJECTS, Pause
+from pipeline.stores.sending import RecordTooLarge
 from pipeline.workers.holding import Holding, Resumed
 from pipeline.workers.pausing import news, told
 
-_TOO_LARGE = "MessageSizeTooLargeError: [Error 10] MessageSizeTooLargeError: 5 MB"
+_TOO_LARGE = "RecordTooLarge: 5 MB"
 BAD = Counts(offered=6, rejected=6)
 
 
@@ -111,7 +112,7 @@ def test_a_server_that_failed_is_no_messages_fault(
     [
         (ZeroDivisionError("oh\nno"), "ZeroDivisionError: oh"),
         (BrokenInvariant("x" * 500), f"BrokenInvariant: {'x' * 500}"[:200]),
-        (MessageSizeTooLargeError("5 MB"), _TOO_LARGE),
+        (RecordTooLarge("5 MB"), _TOO_LARGE),
         (KeyError(), "KeyError: "),
     ],
 )
