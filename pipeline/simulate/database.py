@@ -104,7 +104,14 @@ class MemorySession:
 
     @property
     def tables(self) -> Tables:
-        """The rows as this session sees them."""
+        """The rows as this session sees them.
+
+        Raises:
+            ServerFailed: the session is over, though its process went on in another one.
+
+        """
+        if not self._open:
+            raise ServerFailed("the session was ended by the server")
         return self.database.tables
 
     def close(self) -> None:

@@ -4,9 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.core.errors import ServerFailed
+from pipeline.simulate.database import MemoryDatabase
+from pipeline.simulate.papers_session import WorkerSession
 from pipeline.simulate.play import Outcome, Scale, play
 from pipeline.simulate.roles import Parts
 from pipeline.simulate.seeds import Failed, shrunk
+from pipeline.simulate.world import Chances, World
 from simulation.defects import DEFECTS
 
 pytestmark = [
@@ -37,6 +41,17 @@ def test_what_a_seed_goes_through_is_worth_the_name() -> None:
 
     for name in ("crashes", "failures", "stalls", "rebalances", "rewinds", "redis_losses", "gaps"):
         assert sum(each.get(name, 0) for each in counted) > 3, name
+
+
+def test_a_session_that_the_server_ended_serves_nobody() -> None:
+    """Its process may go on in another session, as one that seals does while it reads facts."""
+    world = World(0, Chances().scaled(0))
+    session = WorkerSession(MemoryDatabase(world), world.start("finalizer"))
+
+    session.close()
+
+    with pytest.raises(ServerFailed):
+        session.read_documents()
 
 
 def first_caught(parts: Parts, seeds: int) -> Outcome | None:
