@@ -21,7 +21,7 @@ from pipeline.workers.supervisor import default_workers
 
 SPAN_US = 3600 * SECOND
 """What stretch of event time the backlog covers: five windows, in order."""
-_WINDOWS = 24
+WINDOWS = 24
 _FLUSHES_SEEN = 2
 """A steady load lasts for at least so many flushes."""
 
@@ -52,7 +52,7 @@ def run_course(stand: Stand, plan: Plan, start: Instant, tell: Tell) -> Figures:
     """Measure; the catalog is in force since `start`."""
     shape = plan.shape
     customers = customer_names(shape.series)
-    expected = Expected(customers, start, _WINDOWS)
+    expected = Expected(customers, start, WINDOWS)
     load, times = Load(shape, customers, expected), (start, start + SPAN_US)
     workers = default_workers(plan.metering, plan.pricing, collectors=max(1, plan.collectors))
     if plan.collectors:
@@ -76,7 +76,7 @@ def run_flushes(
 ) -> dict[float, Steady]:
     """Measure latency and cost at one rate, by how long the pricing workers gather."""
     customers = customer_names(plan.shape.series)
-    expected = Expected(customers, start, _WINDOWS)
+    expected = Expected(customers, start, WINDOWS)
     load, times = Load(plan.shape, customers, expected), (start, start + SPAN_US)
     workers = default_workers(plan.metering, plan.pricing)
     start_workers(stand, workers, tell)

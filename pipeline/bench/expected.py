@@ -38,11 +38,13 @@ class Expected:
 
     def __init__(self, customers: Sequence[str], start: Instant, windows: int) -> None:
         """Start with nothing; `start` is the first window's."""
-        self._customers = customers
+        self.customers = customers
         self._numbers = {name: number for number, name in enumerate(customers)}
         self._start = start
         self._count = np.zeros((len(customers), windows), np.int64)
         self._total = np.zeros((len(customers), windows), np.int64)
+        self.unit_prices = 1
+        """By how much the price is above the shop's, as a factor."""
         self.offered = 0
         self.duplicate = 0
 
@@ -85,7 +87,7 @@ class Expected:
             seen[number, place] = True
         missing = np.argwhere(~seen & (self._count > 0))
         if len(missing):
-            name = self._customers[missing[0][0]]
+            name = self.customers[missing[0][0]]
             raise CheckFailed(f"{len(missing)} windows are not in the books, one of {name}")
 
     def _check_drafts(self, connection: Connection) -> None:
@@ -96,7 +98,8 @@ class Expected:
             drafted[payer] = (int(quantity), total_minor)
         for name, number in self._numbers.items():
             used = self.quantity(number)
-            _same(f"draft of {name}", (used, cost_minor(used)), drafted.get(name))
+            cost = cost_minor(used * self.unit_prices)
+            _same(f"draft of {name}", (used, cost), drafted.get(name))
 
 
 def _same(what: str, expected: object, found: Any) -> None:

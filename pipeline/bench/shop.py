@@ -28,7 +28,7 @@ plans:
       - id: {METER}
         name: Requests
         meter: {METER}
-        price: {{type: unit, unit_amount: "0.0001"}}
+        price: {{type: unit, unit_amount: "UNIT_AMOUNT"}}
 """
 
 
@@ -37,9 +37,9 @@ def customer_names(count: int) -> list[str]:
     return [f"customer-{number:06d}" for number in range(count)]
 
 
-def sheet(customers: Sequence[str], start: Instant) -> Sheet:
+def sheet(customers: Sequence[str], start: Instant, unit_amount: str = "0.0001") -> Sheet:
     """Return the catalog in which every customer is on the plan from `start` on."""
-    found = parse_sheet(_CATALOG)
+    found = parse_sheet(_CATALOG.replace("UNIT_AMOUNT", unit_amount))
     if not isinstance(found, Sheet):
         raise BrokenInvariant(f"the bench's own catalog: {found[0]}")
     subscriptions = tuple(

@@ -22,6 +22,7 @@ from pipeline.core.errors import CheckFailed, ServerFailed
 from pipeline.stores.groups import is_shared_out
 from pipeline.stores.kafka import log_ends, usage_log
 from pipeline.stores.postgres.books import load_cursors
+from pipeline.stores.postgres.connection import one
 from pipeline.stores.postgres.database import Connection
 from pipeline.workers.supervisor import Supervisor, WorkerKind
 from pipeline.workers.surroundings import Surroundings
@@ -143,13 +144,33 @@ class Stand:
 
     def await_drafted(self) -> float:
         """Return the moment at which every payer's draft was seen to be up to date."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while self.connection.execute("SELECT FROM dirty LIMIT 1").fetchone() is not None:
+        left, deadline = 0, 0.0
+        while payers := self._payers_to_rate():
             self.check()
-            if time.monotonic() > deadline:
-                raise ServerFailed(f"drafts are still being rated after {_PATIENCE_S:.0f} s")
+            now = time.monotonic()
+            if payers != left:
+                left, deadline = payers, now + _PATIENCE_S
+            if now > deadline:
+                raise ServerFailed(f"{left} payers wait to be rated, and none of them is")
             time.sleep(_POLL_S)
         return time.monotonic()
+
+    def _payers_to_rate(self) -> int:
+        (count,) = one(self.connection, "SELECT count(*) FROM dirty")
+        return int(count)
+
+    def await_fact(self, position: int) -> None:
+        """Return once the books of every partition stand behind a tick that names a fact."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            cursors = load_cursors(self.connection)
+            reached = [cursor.tick.fact_position for cursor, _ in cursors.values()]
+            if len(reached) == self.around.partitions and min(reached) >= position:
+                return
+            self.check()
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"the books do not reach a tick that names fact {position}")
+            time.sleep(_POLL_S)
 
     def await_shared_out(self) -> None:
         """Return once every metering worker has its partitions: none joins under the clock."""

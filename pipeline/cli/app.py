@@ -58,6 +58,9 @@ _COMMANDS = {
     "bench-curves": _Command(
         "pipeline.cli.bench_curves", "bench_curves", "Measure what becomes of it as it grows."
     ),
+    "bench-prices": _Command(
+        "pipeline.cli.bench_prices", "bench_prices", "Measure how fast drafts take a new price."
+    ),
     "schemas": _Command(
         "pipeline.cli.schemas", "app", "Check and register the schemas of what is on topics."
     ),

@@ -42,3 +42,18 @@ def test_a_short_run_prints_the_figures_of_checked_totals(mode: str) -> None:
     assert found["kept"]["line_items"] == SERIES
     claimed = EVENTS + found["warm_up_events"] - found["duplicates"]
     assert found["kept"]["claim_keys"] == (0 if mode == "sequenced" else claimed)
+
+
+def test_a_price_change_is_timed_until_the_last_draft_holds_it() -> None:
+    options = f"--drafts {SERIES} --partitions 2 --json"
+    ran = subprocess.run(
+        [sys.executable, "-m", "pipeline", "bench-prices", *options.split()],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    found = json.loads(ran.stdout)
+    assert (found["drafts"], found["checked"]) == (SERIES, True)
+    assert found["drafts_per_s"] == pytest.approx(SERIES / found["seconds"], rel=0.01)
+    assert found["cpu_s"]["pricing"] > 0
