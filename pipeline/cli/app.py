@@ -30,6 +30,9 @@ _COMMANDS = {
     "up": _Command("pipeline.cli.up", "up", "Run servers and workers, restart what dies, stay."),
     "send": _Command("pipeline.cli.send", "send", "Send usage: CloudEvents JSON lines."),
     "catalog": _Command("pipeline.cli.catalog", "app", "Meters, plans, customers, subscriptions."),
+    "subscription": _Command(
+        "pipeline.cli.subscription", "app", "Change, pause, resume, cancel a subscription."
+    ),
     "draft": _Command(
         "pipeline.cli.drafts", "draft", "Show what a customer is about to be billed."
     ),

@@ -1,7 +1,7 @@
 """`talea catalog`: what is sold, as a file."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -50,7 +50,7 @@ def read_sheet(path: Path) -> Sheet:
     sheet = parse_sheet(_text(path))
     if isinstance(sheet, Sheet):
         return sheet
-    raise _refused(str(path), sheet)
+    raise refused(str(path), sheet)
 
 
 def _text(path: Path) -> str:
@@ -60,7 +60,8 @@ def _text(path: Path) -> str:
         raise BadInput(f"{path}: {error}") from None
 
 
-def _refused(name: str, problems: Sequence[Problem]) -> BadInput:
+def refused(name: str, problems: Sequence[Problem]) -> BadInput:
+    """Return the first problem as what is raised; print the others."""
     for problem in problems[1:]:
         err.print(f"{name}: {problem}", soft_wrap=True, markup=False)
     more = f" (and {len(problems) - 1} more, above)" if len(problems) > 1 else ""
@@ -74,12 +75,25 @@ def apply_sheet(around: Surroundings, sheet: Sheet, name: str, author: Author) -
         BadInput: the sheet contradicts what is in force.
 
     """
+    return apply_made(around, lambda _: sheet, name, author)
+
+
+def apply_made(
+    around: Surroundings, make: Callable[[Catalog], Sheet], name: str, author: Author
+) -> list[Fact]:
+    """Write what a sheet changes that is made of what is in force, as `apply_sheet` does.
+
+    Raises:
+        BadInput: the sheet contradicts what is in force.
+
+    """
     with around.database.session("catalog") as connection:
 
         def decide(known: Sequence[Fact]) -> Sequence[NewFact]:
-            found = _changes(connection, extend(Catalog(), known), sheet)
+            catalog = extend(Catalog(), known)
+            found = _changes(connection, catalog, make(catalog))
             if isinstance(found, list):
-                raise _refused(name, found)
+                raise refused(name, found)
             fact_store.remember_personal(connection, found.personal)
             return found.facts
 
@@ -199,7 +213,7 @@ def plan(
         facts = session.read_facts(0)
         found = _changes(session, extend(Catalog(), facts), sheet)
         if isinstance(found, list):
-            raise _refused(str(file), found)
+            raise refused(str(file), found)
         planned = Outlook(session, facts, sheet, found)
     if json:
         print_json({"file": str(file), **planned.json()})

@@ -1,5 +1,6 @@
 """What a sheet may agree with a customer: read, written, read again; each problem with its mend."""
 
+import json
 from fractions import Fraction
 from typing import Any
 
@@ -12,7 +13,7 @@ from pipeline.catalog.changes import Changes, changes
 from pipeline.catalog.checking import check
 from pipeline.catalog.legs import legs
 from pipeline.catalog.sheet import Sheet, parse_sheet
-from pipeline.catalog.subscriptions import Alignment, Pause
+from pipeline.catalog.subscriptions import Alignment, Pause, subscription_body
 from pipeline.catalog.yaml import as_json, compose
 from rooms.test_sheet_changes import TZDATA, Desk
 from rooms.test_sheet_problems import cases
@@ -299,3 +300,14 @@ def _later(desk: Desk, text: str, passed: str) -> Any:
     sheet = parse_sheet(text)
     assert isinstance(sheet, Sheet), sheet
     return changes(sheet, desk.catalog, desk.known, desk.salt, TZDATA, instant(passed))
+
+
+def test_what_a_fact_says_is_a_sheet_again() -> None:
+    """So `talea subscription` may edit a fact and have it checked as a catalog is."""
+    desk = Desk()
+    desk.apply(SHEET)
+    sold = desk.catalog.subscriptions["acme-1"]
+    again = parse_sheet(json.dumps({"subscriptions": [subscription_body(sold)]}))
+    assert isinstance(again, Sheet), again
+
+    assert again.subscriptions == (sold,)
