@@ -10,24 +10,35 @@ import pytest
 from builders import usage
 from fixtures_stack import StackMaker
 from integration import shop
+from integration.commands import talea
 from integration.running import RunningStack
 from integration.traffic import Traffic, check_books
 from oracle import Oracle
-from pipeline.core.calendar import SECOND
+from pipeline.core.calendar import SECOND, instant_text
 from pipeline.stores.clock import wall_clock
 
 pytestmark = pytest.mark.servers
 
 CUSTOMERS = ["ann", "bob", "cleo", "dan", "eve"]
+SELLER = """
+issuers: [{id: shop, name: The Shop, number_prefix: S-}]
+customers: [{id: ann, profile: {name: Ms ann}}]
+"""
 
 
 @pytest.fixture(scope="module")
 def stack(make_shared_stack: StackMaker) -> RunningStack:
-    """A stack that issued five invoices: S-000001 to S-000005. Usage comes before the plan."""
+    """A stack that issued five invoices: S-000001 to S-000005; a credit pays one of them.
+
+    Usage and credit come before the plan.
+    """
     stack = make_shared_stack()
     start = (wall_clock() // SECOND - 20) * SECOND
     stack.start()
-    stack.apply(shop.meters())
+    stack.apply(f"{shop.meters()}{SELLER}")
+    paid = ("--actor", "ada", "--reason", "paid beforehand", "--starts", instant_text(start))
+    granted = talea(stack, "credit", "grant", CUSTOMERS[0], "5.00", "EUR", *paid)
+    assert granted.returncode == 0, granted.stderr
     traffic = Traffic(stack, Oracle(shop.METERS))
     for place, name in enumerate(CUSTOMERS, 1):
         used = [usage(name, "2.5", meter=meter, time=start + place) for meter in shop.METERS]
