@@ -75,6 +75,12 @@ class Tables:
     pauses: dict[tuple[str, int], Pause] = field(default_factory=dict)
     deaths: dict[tuple[int, int], int] = field(default_factory=dict)
 
+    draft_changes: dict[int, tuple[str, str]] = field(default_factory=dict)
+    marked: dict[str, int] = field(default_factory=dict)
+    published: dict[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
+    chains: dict[str, int] = field(default_factory=dict)
+    publication: dict[str, str] = field(default_factory=dict)
+
     def copy(self) -> "Tables":
         """Return the same rows in other tables."""
         return Tables(*(dict(getattr(self, each.name)) for each in fields(self)))

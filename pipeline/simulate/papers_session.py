@@ -15,13 +15,14 @@ from pipeline.core.identity import Json
 from pipeline.invoice.fees import Reach
 from pipeline.invoice.settling import added
 from pipeline.ledger.seal import FIRST_SEAL, Sealed
-from pipeline.simulate.books_session import BookSession, insert
+from pipeline.simulate.books_session import insert
+from pipeline.simulate.publishing_session import PublishingSession
 from pipeline.stores.postgres.documents import Document, Prepared, Registrar
 from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.pauses import DEATHS_MAX, POISON, USAGE, Pause
 
 
-class WorkerSession(BookSession):
+class WorkerSession(PublishingSession):
     """Everything that a worker asks of the database."""
 
     # --- drafts ---
@@ -41,7 +42,7 @@ class WorkerSession(BookSession):
         for name, draft in list(self.tables.drafts.items()):
             waits = (draft.payer, draft.currency, draft.instant) in cut
             if draft.payer in payers and name not in kept and not waits:
-                del self.tables.drafts[name]
+                self._delete_draft(name)
 
     def store_drafts(self, drafts: Iterable[Draft]) -> None:
         """Write drafts that are newer than what is there."""
@@ -49,7 +50,11 @@ class WorkerSession(BookSession):
             there = self.tables.drafts.get(draft.id)
             if there is None or there.position.offset <= draft.position.offset:
                 self.tables.drafts[draft.id] = draft
+                self.mark_draft(draft.id, draft.payer)
                 self.drafts_pending.append(draft)
+
+    def _delete_draft(self, name: str) -> None:
+        self.mark_draft(name, self.tables.drafts.pop(name).payer)
 
     # --- documents ---
 
@@ -166,7 +171,7 @@ class WorkerSession(BookSession):
     def _drop_draft(self, place: tuple[str, str, Instant]) -> None:
         for name, draft in list(self.tables.drafts.items()):
             if (draft.payer, draft.currency, draft.instant) == place:
-                del self.tables.drafts[name]
+                self._delete_draft(name)
 
     def read_documents(self, payer: str | None = None) -> list[Document]:
         """Return the documents of one payer, or all, by issuer and place."""

@@ -23,6 +23,7 @@ from pipeline.simulate.decisions import HORIZON_S, TOLERANCE_S
 from pipeline.simulate.group import Group
 from pipeline.simulate.log import Kept, MemoryTopics
 from pipeline.simulate.operators import ADA, Operators
+from pipeline.simulate.publication import Publication
 from pipeline.simulate.returns import Returns
 from pipeline.simulate.roles import Parts, Role, Stage
 from pipeline.simulate.story import Story
@@ -31,10 +32,18 @@ from pipeline.simulate.world import Chances, Crashed, World
 from pipeline.stores.kafka import usage_log
 from pipeline.stores.postgres.database import Database
 from pipeline.stores.records import encode_tick, letter_of, read_slices
-from pipeline.topology import USAGE_METERED, USAGE_REJECTED, Stack
+from pipeline.topology import (
+    BILLING_DRAFT_INVOICES,
+    BILLING_DRAFT_LINES,
+    BILLING_INVOICES,
+    USAGE_METERED,
+    USAGE_REJECTED,
+    Stack,
+)
 from pipeline.workers.surroundings import Surroundings, partitions_of
 from pipeline.workers.verifying import Verifier
 
+_PUBLISHED = (BILLING_DRAFT_INVOICES, BILLING_DRAFT_LINES, BILLING_INVOICES)
 _CALM_S = 70
 _MATCHED_S = 10
 """What was booked last may be matched in this time."""
@@ -96,6 +105,7 @@ class _Play:
         self.amend_s = draw.choice([0, 0, 12, 24])
         self.story.poison = draw.choice([0.01, 0.03]) if self.attend_s else 0
         self.story.reversing = draw.choice([0.05, 0.15]) if self.amend_s else 0
+        self.publishes = draw.random() < 0.4
         self.length_s = draw.randint(80, 180) * scale.length
         self.roles = self._roles(draw)
         self.busy = True
@@ -108,6 +118,8 @@ class _Play:
             "ticker-1": roles.ticker(stage, tick_s),
             **{f"finalizer-{n}": roles.finalizer(stage) for n in range(draw.choice([1, 2]))},
         }
+        if self.publishes:
+            found |= {f"publisher-{n}": roles.publisher(stage) for n in range(2)}
         if self.amend_s:
             found |= {f"matching-{n}": roles.matching(stage) for n in range(2)}
         for number in range(workers):
@@ -232,7 +244,13 @@ class _Play:
             if end and (number not in tables.cursors or tables.cursors[number][0].offset < end - 1):
                 return False
         waits = any(not row.prepared for row in tables.cuts.values())
-        return not (waits or tables.prepared or tables.dirty)
+        return not (waits or tables.prepared or tables.dirty or self._owes())
+
+    def _owes(self) -> bool:
+        """Return whether something is committed and not published yet."""
+        tables = self.stage.database.tables
+        behind = any(place > tables.chains.get(of, 0) for of, place in tables.documents)
+        return self.publishes and (behind or bool(tables.draft_changes))
 
     def outcome(self) -> Outcome:
         """Audit what the world came to."""
@@ -255,6 +273,7 @@ class _Play:
             auditor = Auditor(witness, returns, billing, tables, log, stored, letters, draw)
             faults += auditor.faults()
             faults += self._refold()
+            faults += self._published()
         return Outcome(
             self.seed,
             sum(told["offered"] for told in witness.outcomes.values()),
@@ -281,6 +300,17 @@ class _Play:
             for of, offset, there in group.acked:
                 if of == partition and first.get(offset, there) >= there:
                     yield "acked", f"partition {partition}: {offset} without its slice"
+
+    def _published(self) -> list[tuple[str, str]]:
+        """Hold the billing topics, as a consumer sees them, against what was committed."""
+        if not self.publishes:
+            return []
+        stage, database = self.stage, self.stage.database
+        drafts, lines, documents = map(stage.around.stack.topic, _PUBLISHED)
+        told = Publication(
+            database.tables, database.drafts_stored, stage.shelves, (drafts, lines, documents)
+        )
+        return [("published", fault) for fault in told.faults()]
 
     def _refold(self) -> list[tuple[str, str]]:
         """Prove every document as `talea verify` does."""

@@ -19,6 +19,7 @@ from pipeline.simulate.group import Group, Member
 from pipeline.simulate.log import Deadly, MemoryLog, MemorySender, MemoryTopics, MemoryWriter
 from pipeline.simulate.loop import SimulatedLoop
 from pipeline.simulate.papers_session import WorkerSession
+from pipeline.simulate.shelves import MemoryOutlet, Shelves
 from pipeline.simulate.world import Crashed, Runner, World
 from pipeline.workers.catchup import Catchup
 from pipeline.workers.finalizer import Finalizer
@@ -28,6 +29,7 @@ from pipeline.workers.knowledge import Knowledge
 from pipeline.workers.matching import Matcher
 from pipeline.workers.metering import Machine, MeteringLine
 from pipeline.workers.pricing import PricingWorker
+from pipeline.workers.publisher import Outlet, Publisher, Topics
 from pipeline.workers.readmission import Readmission
 from pipeline.workers.seams import ClaimStore, Sender
 from pipeline.workers.surroundings import Surroundings
@@ -54,6 +56,8 @@ class Parts:
     line: type[MeteringLine] = MeteringLine
     readmission: type[Readmission] = Readmission
     matcher: type[Matcher] = Matcher
+    publisher: type[Publisher] = Publisher
+    outlet: Callable[[World, Runner, Shelves], Outlet] = MemoryOutlet
 
 
 @dataclass(slots=True)
@@ -67,6 +71,7 @@ class Stage:
     database: MemoryDatabase
     redis: MemoryRedis
     parts: Parts
+    shelves: Shelves = field(default_factory=Shelves)
     faults: list[tuple[str, str]] = field(default_factory=list)
 
     def clock(self, process: Runner) -> Callable[[], Instant]:
@@ -254,6 +259,27 @@ def matching(stage: Stage) -> Callable[[Runner], Step]:
                 return 5.0
             matcher.step()
             return 0.5
+
+        return step
+
+    return start
+
+
+def publisher(stage: Stage) -> Callable[[Runner], Step]:
+    """Return how a publisher is started."""
+
+    def start(process: Runner) -> Step:
+        outlet = stage.parts.outlet(stage.world, process, stage.shelves)
+        topics = Topics("id of {}".format, stage.shelves.whole)
+        one = stage.parts.publisher(stage.around, stage.session(process), outlet, topics)
+        leads = False
+
+        def step() -> float:
+            nonlocal leads
+            leads = leads or one.try_lead()
+            if not leads:
+                return 2.0
+            return 0.1 if one.step() else 0.5
 
         return step
 

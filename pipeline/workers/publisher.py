@@ -8,7 +8,9 @@ before they are sent, marks go when all is acked. Who leads has shut its predece
 by a lock on the connection that settles and by the name under which it sends.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from threading import Event
 from typing import Protocol
 
@@ -84,6 +86,27 @@ class PublicationStore(Protocol):
     def settle(self, owed: Owed) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The billing topics as they stand: their ids, and everything that each holds now."""
+
+    id_of: Callable[[str], str]
+    whole: Callable[[str], Iterable[Found]]
+
+    @classmethod
+    def of(cls, kafka: str) -> "Topics":
+        """Return those of a broker."""
+        return cls(partial(topic_id, kafka), partial(_until_end, kafka))
+
+
+def _until_end(kafka: str, name: str) -> Iterator[Found]:
+    follower = Follower(kafka, name)
+    try:
+        yield from follower.until_end()
+    finally:
+        follower.close()
+
+
 class Outlet(Protocol):
     """Where records go, as a whole or not at all (stores/publishing.py)."""
 
@@ -113,9 +136,16 @@ def placed(record: Record, stack: Stack, partitions: int) -> Sent:
 class Publisher:
     """Publishes while it leads."""
 
-    def __init__(self, around: Surroundings, store: PublicationStore, outlet: Outlet) -> None:
+    def __init__(
+        self,
+        around: Surroundings,
+        store: PublicationStore,
+        outlet: Outlet,
+        topics: Topics | None = None,
+    ) -> None:
         """Use a store and an outlet that nobody else uses."""
         self._around, self._store, self._outlet = around, store, outlet
+        self._topics = topics or Topics.of(around.kafka)
 
     def try_lead(self) -> bool:
         """Return whether this publisher leads from now on.
@@ -131,7 +161,7 @@ class Publisher:
         identity = " ".join(
             [
                 self._store.cluster_identity(),
-                *(topic_id(self._around.kafka, name) for name in names),
+                *map(self._topics.id_of, names),
             ]
         )
         if self._store.publication_identity() != identity:
@@ -186,14 +216,10 @@ class Publisher:
     def _whole(self, topic: Topic) -> Iterable[bytes]:
         """Return the last value of every key that has one."""
         last: dict[bytes, Found] = {}
-        follower = Follower(self._around.kafka, self._around.stack.topic(topic))
-        try:
-            for count, found in enumerate(follower.until_end()):
-                last[found.key] = found
-                if count % 1000 == 0:
-                    self._store.cluster_identity()  # who falls silent loses the lead
-        finally:
-            follower.close()
+        for count, found in enumerate(self._topics.whole(self._around.stack.topic(topic))):
+            last[found.key] = found
+            if count % 1000 == 0:
+                self._store.cluster_identity()  # who falls silent loses the lead
         return [found.value for found in last.values() if found.value is not None]
 
 

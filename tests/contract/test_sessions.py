@@ -64,6 +64,7 @@ from pipeline.workers.holding import PauseStore
 from pipeline.workers.matching import MatchStore
 from pipeline.workers.pausing import SkipStore
 from pipeline.workers.pricing import BookKeeper, BookStore
+from pipeline.workers.publisher import PublicationStore
 from pipeline.workers.readmission import JobStore
 from pipeline.workers.ticker import TickStore
 from pipeline.workers.verifying import Archive
@@ -95,6 +96,7 @@ class Store(
     PauseStore,
     Archive,
     JobStore,
+    PublicationStore,
     MatchStore,
     Protocol,
 ):
@@ -529,7 +531,7 @@ def test_a_rating_that_does_not_see_what_marked_its_payer_is_overtaken(servers: 
 def draft(offset: int, *, instant: Instant = T0, name: str = "d1") -> Draft:
     """A draft at a position."""
     position = DraftPosition(0, offset, T0)
-    return Draft("acme", "EUR", instant, position, {"id": name, "at": offset})
+    return Draft("acme", "EUR", instant, position, {"id": name, "at": offset, "lines": []})
 
 
 def test_an_older_draft_never_takes_the_place_of_a_newer_one(side: Side) -> None:
@@ -710,6 +712,63 @@ def test_the_third_death_at_one_message_pauses_its_partition(side: Side) -> None
     assert session.record_death(1, 7, "why") == 3
     session.pause(1, 9, "rejects", "more")
     assert [(p.partition, p.offset, p.reason) for p in session.read_pauses()] == [(1, 7, "poison")]
+
+
+def test_what_changed_is_owed_until_it_is_settled(side: Side) -> None:
+    session, drafts = side.session(), [draft(1), draft(2, name="d2")]
+    assert session.lead_publishing()
+    assert session.publication_identity() is None
+    assert not session.read_owed(10)
+    session.store_drafts(drafts)
+
+    owed = session.read_owed(10)
+    assert [(each.id, each.payer, each.standing) for each in owed.changes] == [
+        ("d1", "acme", None),
+        ("d2", "acme", None),
+    ]
+    assert [each.draft and each.draft.position for each in owed.changes] == [
+        each.position for each in drafts
+    ]
+    session.note_keys(owed.changes)
+    assert [each.standing for each in session.read_owed(10).changes] == [frozenset()] * 2
+    session.drop_drafts(["acme"], keep=drafts[:1])  # between the look and the ack
+    session.settle(owed)
+    again = session.read_owed(10)
+    assert [(each.id, each.standing, each.draft) for each in again.changes] == [
+        ("d2", frozenset(), None)
+    ]
+    session.settle(again)
+    assert not session.read_owed(10)
+
+
+def test_publishing_to_other_topics_owes_everything_anew(side: Side) -> None:
+    session = side.session()
+    session.store_drafts([draft(1)])
+    session.settle(session.read_owed(10))
+
+    session.begin_publication("other", {"gone": ("globex", frozenset({"line"}))}, {"talea": 3})
+
+    assert session.publication_identity() == "other"
+    assert [(each.id, each.standing) for each in session.read_owed(10).changes] == [
+        ("d1", None),
+        ("gone", frozenset({"line"})),
+    ]
+    assert session.sealed_at("talea", 1) is None
+
+
+def test_documents_are_owed_in_the_order_of_their_chain(side: Side) -> None:
+    session = cuts_saved(side)
+    while (found := session.take_cut([])) is not None:
+        with session.transaction():
+            session.save_prepared(found[0], [prepared(found[0])], {})
+    session.register("talea", lambda each, place, _: (f"T-{place}", b"{}", bytes([place]) * 32))
+
+    owed = session.read_owed(10)
+    assert [each.place for each in owed.documents] == [1, 2, 3]
+    assert [each.place for each in session.read_owed(1).documents] == [1]
+    assert session.sealed_at("talea", 2) == bytes([2]) * 32
+    session.settle(owed)
+    assert session.read_owed(10).documents == []
 
 
 def test_whoever_ends_a_pause_forgets_its_deaths(side: Side) -> None:

@@ -23,8 +23,10 @@ from pipeline.simulate.claims import MemoryClaims, MemoryRedis
 from pipeline.simulate.log import MemorySender
 from pipeline.simulate.papers_session import WorkerSession
 from pipeline.simulate.roles import Parts
+from pipeline.simulate.shelves import MemoryOutlet
 from pipeline.stores.postgres.books import Flush
 from pipeline.stores.postgres.facts import Author
+from pipeline.stores.postgres.publishing import DraftChange
 from pipeline.stores.postgres.usage import NO_CUT
 from pipeline.stores.records import encode_letter, encode_slices, open_message, read_slices
 from pipeline.topology import USAGE_METERED, USAGE_REJECTED
@@ -317,6 +319,24 @@ class SkipsAnything(WorkerSession):
         return -1
 
 
+class ForgetsLines(WorkerSession):
+    """Does not note which line items stand on their topic, so that none is ever taken off."""
+
+    def note_keys(self, changes: Iterable[DraftChange]) -> None:
+        pass
+
+    def _standing(self, draft_id: str) -> frozenset[str] | None:
+        return None if super()._standing(draft_id) is None else frozenset()
+
+
+class Unfenced(MemoryOutlet):
+    """Writes what it had begun, whoever took over meanwhile."""
+
+    def written(self) -> None:
+        self.shelves.holder = self
+        super().written()
+
+
 DEFECTS = {
     "acks before the broker has the slice": (Parts(line=AcksFirst), 8),
     "a dead letter behind its slice": (Parts(line=TellsLater), 12),
@@ -334,6 +354,8 @@ DEFECTS = {
     "a redrive told before it is sent": (Parts(readmission=WritesBeforeItSends), 20),
     "a reversal matched by its key alone": (Parts(matcher=MatchesByKey), 8),
     "a skip of what is booked": (Parts(session=SkipsAnything), 40),
+    "line items that nobody takes off": (Parts(session=ForgetsLines), 8),
+    "a publisher that was overtaken and writes": (Parts(outlet=Unfenced), 20),
     "a reversal that leaves its point": (Parts(session=KeepsPoints), 20),
     "a reversal that comes first is forgotten": (Parts(matcher=MatchesOnce), 8),
 }
