@@ -24,7 +24,7 @@ from pipeline.workers.supervisor import default_workers
 
 
 def bench_prices(
-    drafts: Annotated[int, typer.Option(min=1, help="Customers, each with a draft.")] = 100_000,
+    drafts: Annotated[int, typer.Option(min=1, help="Customers, each with a draft.")] = 20_000,
     partitions: Annotated[int, typer.Option(min=1, max=256, help="Of the log.")] = 4,
     pricing: Annotated[int, typer.Option(min=1, help="Pricing workers.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
