@@ -312,13 +312,6 @@ class MatchesOnce(Matcher):
         return found
 
 
-class SkipsAnything(WorkerSession):
-    """Takes a skip of a message that the books have passed."""
-
-    def lock_cursor(self, partition: int) -> int:
-        return -1
-
-
 class ForgetsLines(WorkerSession):
     """Does not note which line items stand on their topic, so that none is ever taken off."""
 
@@ -353,7 +346,6 @@ DEFECTS = {
     "rejected usage sent again unread": (Parts(readmission=SendsBlindly), 20),
     "a redrive told before it is sent": (Parts(readmission=WritesBeforeItSends), 20),
     "a reversal matched by its key alone": (Parts(matcher=MatchesByKey), 8),
-    "a skip of what is booked": (Parts(session=SkipsAnything), 40),
     "line items that nobody takes off": (Parts(session=ForgetsLines), 8),
     "a publisher that was overtaken and writes": (Parts(outlet=Unfenced), 20),
     "a reversal that leaves its point": (Parts(session=KeepsPoints), 20),
