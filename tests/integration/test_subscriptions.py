@@ -4,6 +4,7 @@ Each is told today of an instant of yesterday or before; what was billed ahead c
 document is proven from the logs.
 """
 
+import json
 from fractions import Fraction
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from builders import usage
 from fixtures_stack import StackMaker
+from integration.commands import talea
 from integration.running import RunningStack
 from integration.traffic import Traffic, customers_everywhere
 from oracle import Oracle
@@ -148,4 +150,62 @@ def test_what_changes_in_mid_cycle_is_settled_and_proven(make_stack: StackMaker)
     verified = stack.verify()
     assert (verified.faults, verified.checked) == ({}, 6)
     assert not any(part.missing for part in stack.conservation().values())
+    assert stack.defects() == []
+
+
+DECIDED = ("--actor", "ada", "--reason", "asked for it")
+
+
+def test_it_is_agreed_anew_by_commands(make_stack: StackMaker) -> None:
+    stack = make_stack()
+    stack.start()
+    life = Life(stack)
+    life.agree()
+    stack.await_documents(3)
+
+    def subscription(*arguments: str) -> Any:
+        return talea(stack, "subscription", *arguments)
+
+    def told(*arguments: str) -> Any:
+        ran = subscription(*arguments, "--json")
+        assert (ran.returncode, ran.stderr) == (0, ""), arguments
+        return json.loads(ran.stdout)
+
+    def day(number: int) -> str:
+        return instant_text(life.day(number))
+
+    for decision in (
+        ("change", "s", "--quantity", "seats=3", "--at", day(22)),
+        ("pause", "s", "--at", day(26), "--until", day(28)),
+        ("resume", "s", "--at", day(27)),
+        ("change", "s", "--plan", "pro", "--at", day(28)),
+        ("cancel", "s", "--at", day(29), "--at-period-end"),
+    ):
+        (fact,) = told(*decision, *DECIDED)["facts"]
+        assert (fact["kind"], fact["subject"]) == ("subscription", "s")
+
+    found = told("show", "s")
+    assert [(leg["start"], leg["end"], leg["plan"]) for leg in found["legs"]] == [
+        (day(0), day(26), "basic"),
+        (day(27), day(28), "basic"),
+        (day(28), day(30), "pro"),
+    ]
+    assert found["changes"][0] == {"at": day(22), "quantities": {"seats": "3"}}
+    stack.await_drained()
+    (draft,) = stack.drafts()
+    content: Any = draft.content
+    # eight days of a seat were paid and are not served as agreed; three seats serve for four
+    assert [(line["rate_card"]["id"], line["total_minor"]) for line in content["lines"]] == [
+        ("calls", 0),
+        ("seats", -800),
+        ("seats", 1200),
+    ]
+    for refused, why in (
+        (("cancel", "nobody"), "no subscription nobody"),
+        (("change", "s", "--quantity", "seats"), "write seats=5"),
+        (("cancel", "s", "--at", day(5)), f"was billed up to {day(20)}"),
+    ):
+        ran = subscription(*refused, *DECIDED)
+        assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+        assert why in ran.stderr
     assert stack.defects() == []
