@@ -347,7 +347,7 @@ DEFECTS = {
     "a redrive told before it is sent": (Parts(readmission=WritesBeforeItSends), 20),
     "a reversal matched by its key alone": (Parts(matcher=MatchesByKey), 8),
     "line items that nobody takes off": (Parts(session=ForgetsLines), 8),
-    "a publisher that was overtaken and writes": (Parts(outlet=Unfenced), 20),
+    "a publisher that was overtaken and writes": (Parts(outlet=Unfenced), 40),
     "a reversal that leaves its point": (Parts(session=KeepsPoints), 20),
     "a reversal that comes first is forgotten": (Parts(matcher=MatchesOnce), 8),
 }
