@@ -161,26 +161,29 @@ class Stand:
 
     def await_fact(self, position: int) -> None:
         """Return once the books of every partition stand behind a tick that names a fact."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while True:
+
+        def named() -> bool:
             cursors = load_cursors(self.connection)
             reached = [cursor.tick.fact_position for cursor, _ in cursors.values()]
-            if len(reached) == self.around.partitions and min(reached) >= position:
-                return
-            self.check()
-            if time.monotonic() > deadline:
-                raise ServerFailed(f"the books do not reach a tick that names fact {position}")
-            time.sleep(_POLL_S)
+            return len(reached) == self.around.partitions and min(reached) >= position
+
+        self._until(named, f"the books do not reach a tick that names fact {position}")
 
     def await_shared_out(self) -> None:
         """Return once every metering worker has its partitions: none joins under the clock."""
         members = sum(kind_of(label) == "metering" for label in self.worker_pids())
         group = self.around.stack.metering_group
+        self._until(
+            lambda: is_shared_out(self.around.kafka, group, members),
+            f"{members} metering workers do not share the log out",
+        )
+
+    def _until(self, holds: Callable[[], bool], failure: str) -> None:
         deadline = time.monotonic() + _PATIENCE_S
-        while not is_shared_out(self.around.kafka, group, members):
+        while not holds():
             self.check()
             if time.monotonic() > deadline:
-                raise ServerFailed(f"{members} metering workers do not share the log out")
+                raise ServerFailed(failure)
             time.sleep(_POLL_S)
 
     def settle(self) -> None:

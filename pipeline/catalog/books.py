@@ -16,8 +16,6 @@ from pipeline.catalog.rate_cards import Body, PlanPrice, card_body, plan_price
 from pipeline.core.identity import Json, derived_id
 from pipeline.core.quantity import exact, quantity_text
 
-_HEX_DIGITS = 32
-
 Cards: TypeAlias = Mapping[str, tuple[PlanPrice, ...]]
 
 

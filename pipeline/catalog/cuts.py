@@ -7,7 +7,7 @@ anywhere finds the same cuts.
 """
 
 import heapq
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
@@ -86,7 +86,7 @@ class CutSchedule:
         due: set[Due] = set()
         old = self._catalog
         for sold in self._own(catalog):
-            before = _before(old, sold)
+            before = _all_like(old, _key(sold)).get(sold.id)
             if before == sold and _parties(catalog, sold) == _parties(old, before):
                 continue
             self._touched.add(sold.customer)
@@ -138,15 +138,13 @@ def _key(sold: Sold) -> _Key:
     return isinstance(sold, Order), sold.id
 
 
+def _all_like(catalog: Catalog, key: _Key) -> Mapping[str, Sold]:
+    is_order, _ = key
+    return catalog.orders.by_id if is_order else catalog.subscriptions
+
+
 def _found(catalog: Catalog, key: _Key) -> Sold:
-    is_order, name = key
-    return catalog.orders.by_id[name] if is_order else catalog.subscriptions[name]
-
-
-def _before(catalog: Catalog, sold: Sold) -> Sold | None:
-    if isinstance(sold, Order):
-        return catalog.orders.by_id.get(sold.id)
-    return catalog.subscriptions.get(sold.id)
+    return _all_like(catalog, key)[key[1]]
 
 
 def _parties(catalog: Catalog, sold: Sold) -> tuple[object, ...]:

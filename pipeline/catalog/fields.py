@@ -15,7 +15,7 @@ from pipeline.catalog.yaml import shown
 from pipeline.collect.limits import DIMENSION_CHARS_MAX
 from pipeline.core.calendar import DAY, EARLIEST, LATEST, SECOND, Duration, Instant, parse_instant
 from pipeline.core.money import minor_digits
-from pipeline.core.quantity import exact, parse_decimal
+from pipeline.core.quantity import parse_decimal
 from pipeline.meter.meters import Aggregation
 
 ID_CHARS_MAX = 128
@@ -120,7 +120,7 @@ def parse_date(text: str) -> str:
 def parse_rate(text: str) -> Fraction:
     """Return a rate of exchange: above 0."""
     try:
-        rate = exact(str(parse_decimal(text)))
+        rate = Fraction(parse_decimal(text))
     except ValueError:
         rate = Fraction(0)
     if rate <= 0:
@@ -202,11 +202,6 @@ def parse_moment(text: str) -> Instant:
     return instant
 
 
-def parse_span(text: str) -> Duration:
-    """Return how long a trial or a phase lasts."""
-    return parse_cycle(text)
-
-
 def parse_anchor(text: str) -> Instant | Alignment:
     """Return what cycles are counted from."""
     if text == Alignment.CALENDAR.value:
@@ -224,7 +219,7 @@ def parse_item(text: str) -> str:
 def parse_amount(text: str) -> Fraction:
     """Return a decimal of 0 or more."""
     try:
-        amount = exact(str(parse_decimal(text)))
+        amount = Fraction(parse_decimal(text))
     except ValueError:
         amount = Fraction(-1)
     if amount < 0:
@@ -235,7 +230,7 @@ def parse_amount(text: str) -> Fraction:
 def parse_percent(text: str) -> Fraction:
     """Return the percent of a percentile: above 0, at most 100."""
     try:
-        percent = exact(str(parse_decimal(text)))
+        percent = Fraction(parse_decimal(text))
     except ValueError:
         percent = Fraction(0)
     if not 0 < percent <= 100:

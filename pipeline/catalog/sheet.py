@@ -29,7 +29,6 @@ from pipeline.catalog.fields import (
     parse_per,
     parse_percent,
     parse_prefix,
-    parse_span,
     parse_text,
     parse_window,
     parse_zone,
@@ -212,7 +211,7 @@ def _plan(entry: Entry, name: str, meters: Mapping[str, Meter]) -> Plan:
         payment_days=entry.optional("payment_days", parse_payment_days, DEFAULT_PAYMENT_DAYS),
         effective=entry.optional("effective", parse_moment, None),
         prices=read_list(entry, "prices", card),
-        trial=entry.optional("trial", parse_span, None),
+        trial=entry.optional("trial", parse_cycle, None),
         phases=phases,
     )
 
@@ -239,7 +238,7 @@ def _phase(entry: Entry, name: str, card: Callable[[Entry, str], PlanPrice | Non
     entry.close(*shape.PHASE.keys)
     return Phase(
         name,
-        entry.needed("length", parse_span, _MONTHLY),
+        entry.needed("length", parse_cycle, _MONTHLY),
         None if entry.value("prices") is None else read_list(entry, "prices", card),
         entry.optional("percent_off", parse_percent, None),
     )

@@ -1,6 +1,7 @@
 """`talea catalog book`: price books, on for some customers, and off again."""
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Annotated
 
 import typer
@@ -8,38 +9,36 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.catalog.books import Switch, switch_body
-from pipeline.catalog.catalog import Catalog, extend
+from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.facts import FactKind, NewFact
-from pipeline.cli.deciding import decided
+from pipeline.cli.deciding import decided, in_force
+from pipeline.cli.options import Actor, AsJson, Reason
 from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
-from pipeline.core.quantity import exact, parse_decimal, quantity_text
-from pipeline.stores.postgres.facts import Author, read_facts
+from pipeline.core.quantity import parse_decimal, quantity_text
+from pipeline.stores.postgres.facts import Author
 
 app = typer.Typer(help="Price books: on, off, list.", no_args_is_help=True)
 
-_NOBODY = exact("0")
+_NOBODY = Fraction(0)
 
 Book = Annotated[str, typer.Argument(help="The price book.")]
-Actor = Annotated[str, typer.Option(help="Who decides.")]
-Message = Annotated[str, typer.Option(help="Why.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @app.command("on")
 def switch_on(
     book: Book,
     actor: Actor,
-    message: Message,
+    message: Reason,
     share: Annotated[str, typer.Option(help="Percent of all customers; a larger one adds.")] = "0",
     customer: Annotated[list[str] | None, typer.Option(help="Whoever else; may repeat.")] = None,
     json: AsJson = False,
 ) -> None:
     """Put a price book in force for some customers; every open draft of theirs is rated anew."""
     try:
-        percent = exact(str(parse_decimal(share)))
+        percent = Fraction(parse_decimal(share))
     except ValueError as error:
         raise BadInput(f"--share: {error}") from None
     if not 0 <= percent <= 100 or not (percent or customer):
@@ -60,7 +59,7 @@ def switch_on(
 
 
 @app.command("off")
-def switch_off(book: Book, actor: Actor, message: Message, json: AsJson = False) -> None:
+def switch_off(book: Book, actor: Actor, message: Reason, json: AsJson = False) -> None:
     """Take a price book out of force for everybody; every open draft of theirs is rated anew."""
 
     def decide(catalog: Catalog) -> Sequence[NewFact]:
@@ -75,7 +74,7 @@ def switch_off(book: Book, actor: Actor, message: Message, json: AsJson = False)
 def list_books(json: AsJson = False) -> None:
     """Show every price book, and for whom it is on."""
     with any_stack() as around, around.database.session("price books") as connection:
-        catalog = extend(Catalog(), read_facts(connection, 0))
+        catalog = in_force(connection)
     found = [
         {"id": book, "name": known.name, **_told(catalog, book)}
         for book, known in sorted(catalog.deals.books.items())
@@ -104,7 +103,7 @@ def _switch(
 
     written = decided(checked, author)
     with any_stack() as around, around.database.session("price books") as connection:
-        catalog = extend(Catalog(), read_facts(connection, 0))
+        catalog = in_force(connection)
     told: dict[str, Json] = {"book": book, "changed": bool(written), **_told(catalog, book)}
     if json:
         print_json(told)

@@ -1,36 +1,35 @@
 """`talea credit`: what customers paid beforehand, and what is left of it."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.catalog.catalog import Catalog, extend
+from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.credits import Grant
 from pipeline.catalog.facts import NewFact
 from pipeline.catalog.fields import parse_currency, parse_id
 from pipeline.catalog.granting import amount_minor, find, granting, voiding
-from pipeline.cli.deciding import decided, moment, tell
+from pipeline.cli.deciding import decided, in_force, moment, tell
+from pipeline.cli.options import Actor, AsJson, Reason
 from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BadInput
 from pipeline.core.money import Money
-from pipeline.core.quantity import exact, parse_decimal
+from pipeline.core.quantity import parse_decimal
 from pipeline.invoice.settling import Balance, balances
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.postgres.database import Connection
 from pipeline.stores.postgres.documents import credits_used
 from pipeline.stores.postgres.drafts import read_drafts
-from pipeline.stores.postgres.facts import Author, read_facts
+from pipeline.stores.postgres.facts import Author
 
 app = typer.Typer(help="Prepaid credits: grant, void, balance.", no_args_is_help=True)
 
-Actor = Annotated[str, typer.Option(help="Who decides.")]
-Reason = Annotated[str, typer.Option(help="Why.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Names = Annotated[list[str] | None, typer.Option(help="Pays only for this; may be repeated.")]
 
 
@@ -66,7 +65,7 @@ def grant_credit(
             customer=customer,
             issuer=issuer or _only_issuer(catalog),
             currency=parse_currency(currency),
-            amount_minor=amount_minor(exact(str(parse_decimal(amount))), currency),
+            amount_minor=amount_minor(Fraction(parse_decimal(amount)), currency),
             starts=now if since is None else since,
             expires=until,
             priority=priority,
@@ -96,7 +95,7 @@ def balance(
 ) -> None:
     """Show what each credit of a customer was, paid, is about to pay, and has left."""
     with any_stack() as around, around.database.session("credit") as connection:
-        catalog = extend(Catalog(), read_facts(connection, 0))
+        catalog = in_force(connection)
         if customer not in catalog.customers:
             raise BadInput(f"no customer {customer}: `talea catalog show customer` lists all")
         found = _balances(connection, catalog, customer, wall_clock())
@@ -110,7 +109,7 @@ def balance(
 def list_credits(json: AsJson = False) -> None:
     """Show the credits of every customer."""
     with any_stack() as around, around.database.session("credit") as connection:
-        catalog, now = extend(Catalog(), read_facts(connection, 0)), wall_clock()
+        catalog, now = in_force(connection), wall_clock()
         found = [
             each
             for customer in sorted(catalog.deals.credits)

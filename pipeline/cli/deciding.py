@@ -10,7 +10,8 @@ from pipeline.cli.stack import any_stack
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BadInput
 from pipeline.stores.clock import wall_clock
-from pipeline.stores.postgres.facts import Author, append_facts
+from pipeline.stores.postgres.database import Connection
+from pipeline.stores.postgres.facts import Author, append_facts, read_facts
 from pipeline.workers.announcing import await_named
 
 
@@ -34,6 +35,11 @@ def decided(decide: Callable[[Catalog], Sequence[NewFact]], author: Author) -> l
         if written:
             await_named(around, written[-1].serial)
     return written
+
+
+def in_force(connection: Connection) -> Catalog:
+    """Return the catalog at the head of the fact log."""
+    return extend(Catalog(), read_facts(connection, 0))
 
 
 def moment(option: str, text: str | None) -> Instant | None:

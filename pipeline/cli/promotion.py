@@ -6,26 +6,25 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.catalog.catalog import Catalog, extend
+from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.redeeming import redeeming
-from pipeline.cli.deciding import decided, moment, tell
+from pipeline.cli.deciding import decided, in_force, moment, tell
+from pipeline.cli.options import Actor, AsJson, Reason
 from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.core.identity import Json
 from pipeline.stores.clock import wall_clock
-from pipeline.stores.postgres.facts import Author, read_facts
+from pipeline.stores.postgres.facts import Author
 
 app = typer.Typer(help="Promotion codes: redeem, list.", no_args_is_help=True)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @app.command("redeem")
 def redeem(
     code: Annotated[str, typer.Argument(help="The promotion code.")],
     subscription: Annotated[str, typer.Argument(help="Which subscription has it from now on.")],
-    actor: Annotated[str, typer.Option(help="Who decides.")],
-    reason: Annotated[str, typer.Option(help="Why.")],
+    actor: Actor,
+    reason: Reason,
     at: Annotated[str | None, typer.Option(help="From when on; now if left out.")] = None,
     json: AsJson = False,
 ) -> None:
@@ -41,7 +40,7 @@ def redeem(
 def list_promotions(json: AsJson = False) -> None:
     """Show every code, what it gives, and how often it was redeemed."""
     with any_stack() as around, around.database.session("promotions") as connection:
-        catalog = extend(Catalog(), read_facts(connection, 0))
+        catalog = in_force(connection)
     found = promotions_json(catalog)
     if json:
         print_json([*found])

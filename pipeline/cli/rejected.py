@@ -8,6 +8,7 @@ import typer
 from rich.console import JustifyMethod
 from rich.table import Table
 
+from pipeline.cli.options import Actor, AsJson
 from pipeline.cli.screen import counted, out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.collect.keyed import KeyedEvent
@@ -35,8 +36,6 @@ Customer = Annotated[str | None, typer.Option(help="Only this customer's.")]
 From = Annotated[str | None, typer.Option("--from", help="Only with event time from here on.")]
 To = Annotated[str | None, typer.Option("--to", help="Only with event time before this.")]
 Everything = Annotated[bool, typer.Option("--all", help="Every open one.")]
-Actor = Annotated[str, typer.Option(help="Who decides.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def selection(

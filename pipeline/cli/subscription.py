@@ -9,28 +9,26 @@ import typer
 from rich.table import Table
 
 from pipeline.catalog.agreeing import changed, ended, paused, period_end, resumed
-from pipeline.catalog.catalog import Catalog, extend
+from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.fields import parse_amount, parse_item
 from pipeline.catalog.legs import Leg, legs
 from pipeline.catalog.sheet import Sheet, parse_sheet
 from pipeline.catalog.subscriptions import Subscription, subscription_body
 from pipeline.cli.catalog import apply_made, refused
-from pipeline.cli.deciding import moment, tell
+from pipeline.cli.deciding import in_force, moment, tell
+from pipeline.cli.options import Actor, AsJson, Reason
 from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
 from pipeline.stores.clock import wall_clock
-from pipeline.stores.postgres.facts import Author, read_facts
+from pipeline.stores.postgres.facts import Author
 
 app = typer.Typer(help="Change, pause, resume, cancel, show.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="SUBSCRIPTION", help="Which.")]
-Actor = Annotated[str, typer.Option(help="Who decides.")]
-Reason = Annotated[str, typer.Option(help="Why.")]
 At = Annotated[str | None, typer.Option(help="From when on; now if left out.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @app.command("change")
@@ -97,7 +95,7 @@ def cancel(
 def show(name: Name, json: AsJson = False) -> None:
     """Show what is agreed, and the stretches that makes: each is billed by itself."""
     with any_stack() as around, around.database.session("subscription") as connection:
-        catalog = extend(Catalog(), read_facts(connection, 0))
+        catalog = in_force(connection)
     sold = _sold(catalog, name)
     found = legs(catalog, sold)
     if json:

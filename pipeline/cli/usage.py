@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 
 from pipeline.book.reversing import ReversalState
+from pipeline.cli.options import Actor, AsJson, Reason
 from pipeline.cli.screen import counted, out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.collect.event import Refused, checked_dimensions, checked_value
@@ -29,10 +30,7 @@ Meter = Annotated[str | None, typer.Option(help="Only of this meter.")]
 Where = Annotated[list[str] | None, typer.Option(help="Only with this dimension: name=value.")]
 From = Annotated[str | None, typer.Option("--from", help="Only with event time from here on.")]
 To = Annotated[str | None, typer.Option("--to", help="Only with event time before this.")]
-Actor = Annotated[str, typer.Option(help="Who decides.")]
-Reason = Annotated[str, typer.Option(help="Why.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say only what would be.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def chosen(

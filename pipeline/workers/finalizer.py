@@ -178,34 +178,36 @@ class Finalizer:
             raise BrokenInvariant(f"issuer {prepared.issuer} is unknown at fact {cut_position}")
         rules = catalog.rules_in_force
         number = f"{issuer.number_prefix}{place:06d}"
+        content = cast(dict[str, Json], json.loads(prepared.content))
         record = issue_record(
             prepared.content,
             Issue(
                 number=number,
                 issuer=prepared.issuer,
                 issued_at=self.clock(),
-                payment_days=_payment_days(catalog, prepared),
+                payment_days=_payment_days(catalog, content),
                 fact_position_cut=cut_position,
                 fact_position_last=cut_position,
                 rule_version=rules.rule_version,
                 tzdata_version=rules.tzdata_version,
                 evidence=prepared.evidence,
                 previous_seal=previous,
-                settlement=self._settlement(catalog, prepared),
+                settlement=self._settlement(catalog, prepared.payer, content),
             ),
         )
         return number, record, seal_of(record)
 
-    def _settlement(self, catalog: Catalog, prepared: Prepared) -> Mapping[str, Json] | None:
+    def _settlement(
+        self, catalog: Catalog, payer: str, content: Mapping[str, Json]
+    ) -> Mapping[str, Json] | None:
         """Return what prepaid credits pay, by the facts at the cut.
 
         A credit is one issuer's, and an issuer's documents are registered one after the other.
         """
-        grants = catalog.deals.credits.get(prepared.payer)
+        grants = catalog.deals.credits.get(payer)
         if not grants:
             return None
-        used = self.store.credits_used(prepared.payer)
-        return settle(json.loads(prepared.content), grants.values(), used).json()
+        return settle(content, grants.values(), self.store.credits_used(payer)).json()
 
 
 def _between(before: Counts, now: Counts) -> dict[str, int]:
@@ -215,9 +217,8 @@ def _between(before: Counts, now: Counts) -> dict[str, int]:
     }
 
 
-def _payment_days(catalog: Catalog, prepared: Prepared) -> int:
+def _payment_days(catalog: Catalog, content: Mapping[str, Json]) -> int:
     """Return the payment term: the longest among the plans and orders on the document."""
-    content = cast(dict[str, Json], json.loads(prepared.content))
     lines = cast(list[dict[str, Json]], content["lines"])
     cards = [cast(dict[str, str], line["rate_card"]) for line in lines]
     plans = {catalog.plans[card["plan"]].payment_days for card in cards if "plan" in card}

@@ -28,7 +28,7 @@ from pipeline.stores.kafka import KafkaLog, usage_log
 from pipeline.stores.postgres.connection import Unreachable, lead
 from pipeline.stores.postgres.facts import Author
 from pipeline.workers.catchup import BookSource, Catchup, CursorSource
-from pipeline.workers.seams import Log
+from pipeline.workers.seams import FactWriter, Log
 from pipeline.workers.surroundings import Surroundings
 
 _log = structlog.get_logger()
@@ -41,7 +41,7 @@ _IDLE_S = 120.0
 _ALIVE_EVERY = 2_000
 
 
-class MatchStore(BookSource, CursorSource, Protocol):
+class MatchStore(BookSource, CursorSource, FactWriter, Protocol):
     """What waits, and facts and books as the log is read by them."""
 
     def fact_head(self) -> tuple[int, int]: ...
@@ -49,13 +49,6 @@ class MatchStore(BookSource, CursorSource, Protocol):
     def waiting_counts(self) -> dict[int, int]: ...
 
     def load_waiting(self, partition: int) -> dict[EventPlace, Minus]: ...
-
-    def append_facts(
-        self,
-        decide: Callable[[Sequence[Fact]], Sequence[NewFact]],
-        author: Author,
-        now: Instant,
-    ) -> list[Fact]: ...
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from pipeline.stores.postgres.facts import Author
 from pipeline.stores.postgres.pauses import POISON, RAW, USAGE, Pause
 from pipeline.stores.records import open_message
 from pipeline.workers.announcing import await_named
-from pipeline.workers.seams import Log
+from pipeline.workers.seams import FactWriter, Log
 from pipeline.workers.surroundings import Surroundings
 
 
@@ -77,15 +77,8 @@ def remedy(pause: Pause) -> str:
     return f"{again}, or `talea skip {place} --actor WHO --reason WHY` to go on without the message"
 
 
-class SkipStore(EndsPauses, Protocol):
+class SkipStore(EndsPauses, FactWriter, Protocol):
     """Pauses and facts, in one transaction."""
-
-    def append_facts(
-        self,
-        decide: Callable[[Sequence[Fact]], Sequence[NewFact]],
-        author: Author,
-        now: Instant,
-    ) -> list[Fact]: ...
 
     def lock_cursor(self, partition: int) -> int: ...
 

@@ -171,7 +171,8 @@ class PricingWorker:
         """
         if not self._partitions:  # more workers than partitions
             return False
-        booked = max((partition.cursor.tick for partition in self._partitions.values()), key=_AGE)
+        ticks = (partition.cursor.tick for partition in self._partitions.values())
+        booked = max(ticks, key=attrgetter("serial"))
         now = self._clock()
         if now - booked.time < _BEHIND_S * SECOND:
             return False
@@ -236,7 +237,6 @@ class PricingWorker:
 _BEHIND_REST = 3
 """While the books are behind, a bite of drafts is followed by so many times as long without."""
 _BEHIND_S = 2
-_AGE = attrgetter("serial")
 
 
 def _digest(record: bytes) -> bytes:

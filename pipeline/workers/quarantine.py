@@ -6,7 +6,7 @@ Law: written before the books move over the message: a worker that dies in betwe
 more, and a letter of one position is one.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -37,24 +37,25 @@ class Quarantine:
         self._connect = writer
         self._writer: Writer | None = None
 
-    def write(self, partition: int, conflicts: Iterable[SequenceConflict]) -> None:
+    def write(self, partition: int, conflicts: Sequence[SequenceConflict]) -> None:
         """Return once the broker has a letter of every conflict.
 
         Raises:
             ServerFailed: a server does not answer.
 
         """
+        if not conflicts:
+            return
+        writer = self._writer = self._writer or self._connect()
         for conflict in conflicts:
             letter = self._letter(partition, conflict)
-            self._writer = self._writer or self._connect()
-            self._writer.send(
+            writer.send(
                 self._around.stack.topic(USAGE_REJECTED),
                 partition,
                 encode_letter(letter),
                 key=letter.customer.encode() or None,
             )
-        if self._writer is not None:
-            self._writer.flush()
+        writer.flush()
 
     def _letter(self, partition: int, conflict: SequenceConflict) -> DeadLetter:
         record = self._record(partition, conflict.offset)

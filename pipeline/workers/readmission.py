@@ -38,7 +38,7 @@ from pipeline.stores.postgres.facts import Author
 from pipeline.stores.registry import COMMAND_TRIES, message_decoder
 from pipeline.workers.announcing import await_named
 from pipeline.workers.catchup import BookSource, Catchup, CursorSource
-from pipeline.workers.seams import Log, Writer
+from pipeline.workers.seams import FactWriter, Log, Writer
 from pipeline.workers.surroundings import Surroundings
 
 Progress = Callable[[int, int], None]
@@ -53,17 +53,10 @@ _BATCHES_IN_FLIGHT = 200
 _TOLD_EVERY = 500
 
 
-class JobStore(BookSource, CursorSource, Protocol):
+class JobStore(BookSource, CursorSource, FactWriter, Protocol):
     """Facts, books and ticks, as a job that sends usage again asks for them."""
 
     def last_acked_tick(self) -> Tick | None: ...
-
-    def append_facts(
-        self,
-        decide: Callable[[Sequence[Fact]], Sequence[NewFact]],
-        author: Author,
-        now: Instant,
-    ) -> list[Fact]: ...
 
     def reversed_already(self, partition: int, keys: Iterable[bytes]) -> Mapping[Reversed, str]: ...
 

@@ -5,11 +5,14 @@ What one worker alone asks of the database stands as a Protocol in that worker's
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import ParamSpec, Protocol, TypeVar
 
+from pipeline.catalog.facts import Fact, NewFact
+from pipeline.core.calendar import Instant
 from pipeline.dedupe.claims import Behind, Delivery, Judged
 from pipeline.stores.kafka import LogRecord
+from pipeline.stores.postgres.facts import Author
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,6 +26,17 @@ class Follower(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class FactWriter(Protocol):
+    """Writes what `decide` makes of all facts so far, under the lock that hands serials out."""
+
+    def append_facts(
+        self,
+        decide: Callable[[Sequence[Fact]], Sequence[NewFact]],
+        author: Author,
+        now: Instant,
+    ) -> list[Fact]: ...
 
 
 class Log(Protocol):
