@@ -127,11 +127,12 @@ def _quiet(_done: int, _of: int) -> None:
 
 
 def _total_minor(document: Document) -> int:
-    return int(str(summary(document)["total_minor"]))
+    return int(str(summary(document, "")["total_minor"]))
 
 
 def _report(outcome: _Outcome, owned: OwnedStack, json: bool) -> None:
-    rows = [summary(document) for document in outcome.documents]
+    pairs = zip(outcome.documents, outcome.shown, strict=True)
+    rows = [summary(document, str(shown["state"])) for document, shown in pairs]
     verified = outcome.verified
     mismatched = sorted(verified.faults)
     if json:

@@ -7,23 +7,28 @@ from rich.table import Table
 
 from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
+from pipeline.core.calendar import parse_instant
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
 from pipeline.core.money import Money
+from pipeline.invoice.lifecycle import stands
 from pipeline.invoice.text import invoice_text
+from pipeline.stores.clock import wall_clock
 from pipeline.stores.postgres import documents
 from pipeline.stores.postgres.database import Connection
 from pipeline.stores.postgres.documents import Document
+from pipeline.stores.postgres.life import read_events, states
 
 app = typer.Typer(help="Issued invoices.", no_args_is_help=True)
 
 
-def summary(document: Document) -> dict[str, Json]:
+def summary(document: Document, state: str) -> dict[str, Json]:
     """Return one invoice in a line of a list."""
     content = document.content
     totals, lines = content["totals"], content["lines"]
     return {
         "number": document.sealed.number,
+        "state": state,
         "customer": document.payer,
         "currency": document.currency,
         "total_minor": totals["total_minor"],  # type: ignore[index,call-overload]
@@ -35,6 +40,8 @@ def summary(document: Document) -> dict[str, Json]:
 def whole(connection: Connection, document: Document) -> dict[str, Json]:
     """Return an invoice as issued: content, issue record, seal, state."""
     content, record = document.content, document.record
+    events = read_events(connection, document.id)
+    standing = stands(document.before_issue, events)
     lines: list[Json] = [
         {**line, "provenance": record["evidence"]}  # type: ignore[dict-item]
         for line in content["lines"]  # type: ignore[union-attr]
@@ -42,9 +49,11 @@ def whole(connection: Connection, document: Document) -> dict[str, Json]:
     return {
         **content,
         "number": document.sealed.number,
-        "state": documents.state_of(connection, document.id),
+        **standing.json(),
+        "events": [event.json() for event in events],
         "issued_at": record["issued_at"],
         "due_at": record["due_at"],
+        "overdue": standing.overdue(parse_instant(record["due_at"]), wall_clock()),
         "catalog_revision": record["fact_position_cut"],
         "validation_issues": [],
         "lines": lines,
@@ -61,7 +70,9 @@ def list_invoices(
 ) -> None:
     """List issued invoices."""
     with any_stack() as around, around.database.session("invoices") as connection:
-        rows = [summary(document) for document in documents.read_documents(connection, customer)]
+        known = states(connection, customer)
+        found = documents.read_documents(connection, customer)
+        rows = [summary(document, known[document.id]) for document in found]
     if json:
         print_json(rows)
         return
@@ -71,7 +82,7 @@ def list_invoices(
 def invoice_table(rows: list[dict[str, Json]]) -> Table:
     """Return invoices as a table for a person."""
     table = Table(box=None, pad_edge=False)
-    for name in ("number", "customer"):
+    for name in ("number", "state", "customer"):
         table.add_column(name, no_wrap=True)
     table.add_column("total", justify="right", no_wrap=True)
     table.add_column("lines", justify="right")
@@ -80,6 +91,7 @@ def invoice_table(rows: list[dict[str, Json]]) -> Table:
         money = Money(int(str(row["total_minor"])), str(row["currency"]))
         table.add_row(
             str(row["number"]),
+            str(row["state"]),
             str(row["customer"]),
             f"{money.text} {money.currency}",
             str(row["lines"]),

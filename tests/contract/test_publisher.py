@@ -165,7 +165,14 @@ class Account:
     def issue(self) -> None:
         """Issue the document, as the finalizer does: numbered, sealed, the draft taken off."""
         at = (self.name, "EUR", T0 + len(self.stack.documents(self.name)))
-        content = canonical({"id": derived_id("inv", self.name, str(at[2])), "lines": []})
+        body: dict[str, Json] = {
+            "id": derived_id("inv", self.name, str(at[2])),
+            "kind": "invoice",
+            "currency": "EUR",
+            "totals": {"total_minor": 1},
+            "lines": [],
+        }
+        content = canonical(body)
         prepared = Prepared(*at, "invoice", 0, self.issuer, 1, content, {})
         with self.stack.connection.transaction():
             self.stack.connection.execute(

@@ -38,7 +38,7 @@ from pipeline.book.booking import Booked, Cursor, Cut
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
-from pipeline.core.identity import Json
+from pipeline.core.identity import Json, canonical
 from pipeline.dedupe.sequences import Remembered, SequenceState
 from pipeline.embedded import Servers
 from pipeline.invoice.fees import Fee, Reach
@@ -595,9 +595,20 @@ def cuts_saved(side: Side) -> Store:
 
 def prepared(cut: Cut) -> Prepared:
     """A document of a cut."""
-    content = f'{{"id":"{cut.payer}-{cut.instant}"}}'.encode()
+    body: dict[str, Json] = {
+        "id": f"{cut.payer}-{cut.instant}",
+        "kind": "invoice",
+        "currency": cut.currency,
+        "totals": {"total_minor": 100},
+    }
+    content = canonical(body)
     place = (cut.payer, cut.currency, cut.instant, "invoice", 0, "talea")
     return Prepared(*place, cut.serial, content, {})
+
+
+def record(settlement: Json = None) -> bytes:
+    """The issue record of a document."""
+    return canonical({"issued_at": "2026-04-01T00:00:00Z", "settlement": settlement})
 
 
 def reach(until: Instant) -> Reach:
@@ -654,7 +665,7 @@ def test_numbers_have_no_gap_and_a_draft_goes_with_its_document(side: Side) -> N
 
     def seal(each: Prepared, place: int, previous: str) -> tuple[str, bytes, bytes]:
         seen.append((place, previous))
-        return f"T-{place}", b"{}", bytes([place]) * 32
+        return f"T-{place}", record(), bytes([place]) * 32
 
     assert session.issuers_waiting() == ["talea"]
     assert session.register("talea", seal) == 2
@@ -677,9 +688,12 @@ def test_what_a_document_takes_of_a_credit_is_known_to_the_next(side: Side) -> N
 
     def seal(each: Prepared, place: int, _previous: str) -> tuple[str, bytes, bytes]:
         seen.append((each.payer, session.credits_used(each.payer)))
-        paid = f'[{{"credit":"c1","amount_minor":{place}}},{{"credit":"c2","amount_minor":7}}]'
-        settlement = "null" if each.payer == "globex" else f'{{"credits":{paid}}}'
-        return f"T-{place}", f'{{"settlement":{settlement}}}'.encode(), bytes([place]) * 32
+        paid: list[Json] = [
+            {"credit": "c1", "amount_minor": place},
+            {"credit": "c2", "amount_minor": 7},
+        ]
+        settlement: Json = None if each.payer == "globex" else {"credits": paid}
+        return f"T-{place}", record(settlement), bytes([place]) * 32
 
     session.register("talea", seal)
     assert seen == [("globex", {}), ("acme", {}), ("acme", {"c1": 2, "c2": 7})]
@@ -761,7 +775,7 @@ def test_documents_are_owed_in_the_order_of_their_chain(side: Side) -> None:
     while (found := session.take_cut([])) is not None:
         with session.transaction():
             session.save_prepared(found[0], [prepared(found[0])], {})
-    session.register("talea", lambda each, place, _: (f"T-{place}", b"{}", bytes([place]) * 32))
+    session.register("talea", lambda each, place, _: (f"T-{place}", record(), bytes([place]) * 32))
 
     owed = session.read_owed(10)
     assert [each.place for each in owed.documents] == [1, 2, 3]

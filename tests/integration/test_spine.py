@@ -179,6 +179,7 @@ def test_talea_lists_the_invoices(spine: Spine) -> None:
     for row, document in zip(rows, spine.stack.documents(), strict=True):
         assert row == {
             "number": document.sealed.number,
+            "state": "finalized",
             "customer": document.payer,
             "currency": "EUR",
             "total_minor": row["total_minor"],
@@ -196,6 +197,9 @@ def test_talea_shows_an_invoice_with_lines_record_and_seal(spine: Spine) -> None
 
     assert shown["number"] == document.sealed.number
     assert shown["state"] == "finalized"
+    assert [event["event"] for event in shown["events"]] == ["finalized"]
+    assert (shown["left_minor"], shown["paid_minor"]) == (shown["totals"]["total_minor"], 0)
+    assert not shown["overdue"]
     assert shown["seal"] == document.sealed.seal.hex()
     assert shown["issue_record"] == document.record
     assert shown["totals"] == document.content["totals"]

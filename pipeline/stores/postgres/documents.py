@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from pipeline.book.booking import Cut
-from pipeline.core.calendar import Instant
+from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.identity import Json, canonical
 from pipeline.invoice.fees import Reach
+from pipeline.invoice.lifecycle import EventKind, InvoiceEvent, Standing
 from pipeline.invoice.planned import Carried
 from pipeline.invoice.settling import taken_by
 from pipeline.ledger.seal import FIRST_SEAL, Sealed
 from pipeline.stores.postgres.connection import Connection, one
+from pipeline.stores.postgres.life import insert_event
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,12 @@ class Document:
     def content(self) -> dict[str, Json]:
         """The content as JSON."""
         return cast(dict[str, Json], json.loads(self.sealed.content))
+
+    @property
+    def before_issue(self) -> Standing:
+        """Where it stood before its first event."""
+        settlement = cast("Mapping[str, Json] | None", self.record["settlement"])
+        return Standing.before_issue(self.content, settlement)
 
     @property
     def record(self) -> dict[str, Json]:
@@ -244,7 +252,8 @@ def _head(connection: Connection, issuer: str) -> tuple[int, str]:
 
 
 def _insert(connection: Connection, prepared: Prepared, sealed: Sealed) -> None:
-    document_id = json.loads(prepared.content)["id"]
+    content, record = json.loads(prepared.content), json.loads(sealed.record)
+    document_id, settlement = content["id"], record["settlement"]
     connection.execute(
         "INSERT INTO document (issuer, place, number, id, kind, payer, currency, instant_us,"
         " ordinal, cut_serial, content, record, seal)"
@@ -265,11 +274,10 @@ def _insert(connection: Connection, prepared: Prepared, sealed: Sealed) -> None:
             sealed.seal,
         ],
     )
-    connection.execute(
-        "INSERT INTO invoice_event (document_id, place, state, actor, reason)"
-        " VALUES (%s, 1, 'finalized', 'finalizer', 'period closed')",
-        [document_id],
-    )
+    at = parse_instant(record["issued_at"])
+    issued = InvoiceEvent(EventKind.FINALIZED, "finalizer", "period closed", at)
+    standing = Standing.before_issue(content, settlement).after(issued)
+    insert_event(connection, document_id, 1, issued, standing)
     _drop_draft(connection, prepared.payer, prepared.currency, prepared.instant)
     with connection.cursor() as cursor:
         cursor.executemany(
@@ -277,7 +285,7 @@ def _insert(connection: Connection, prepared: Prepared, sealed: Sealed) -> None:
             " VALUES (%s, %s, %s, %s)",
             [
                 (document_id, credit, prepared.payer, amount)
-                for credit, amount in taken_by(json.loads(sealed.record).get("settlement"))
+                for credit, amount in taken_by(settlement)
             ],
         )
 
@@ -335,13 +343,3 @@ def documents_count(connection: Connection) -> int:
     """Return how many documents are issued."""
     (count,) = one(connection, "SELECT count(*) FROM document")
     return cast(int, count)
-
-
-def state_of(connection: Connection, document_id: str) -> str:
-    """Return the state of a document: that of its last event."""
-    (state,) = one(
-        connection,
-        "SELECT state FROM invoice_event WHERE document_id = %s ORDER BY place DESC LIMIT 1",
-        document_id,
-    )
-    return cast(str, state)
