@@ -127,6 +127,31 @@ def issuer_of(name: str = "talea") -> Decision:
     return FactKind.ISSUER, name, {"id": name, "name": name.title(), "number_prefix": "T-"}
 
 
+def taxed_in(decision: Decision, country: str, **told: Json) -> Decision:
+    """An issuer or a customer with its tax; told is what differs from saying the country alone."""
+    kind, subject, body = decision
+    blank: dict[str, Json] = (
+        {
+            "vat_id": None,
+            "registrations": {},
+            "oss": False,
+            "requires": [],
+            "engine": "own",
+            "fallback": "hold",
+        }
+        if kind is FactKind.ISSUER
+        else {"region": None, "vat": None, "business": "vat" in told, "exempt": None}
+    )
+    return kind, subject, {**body, "tax": {"country": country, **blank, **told}}
+
+
+def tax_terms_of(
+    code: str = "standard", *, inclusive: bool = False, **more: str
+) -> dict[str, Json]:
+    """What a price says of tax; more is `reason`."""
+    return {"code": code, "inclusive": inclusive, **more}
+
+
 def meter_of(
     name: str,
     aggregation: str = "sum",

@@ -18,6 +18,7 @@ from pipeline.catalog.schema import (
     text,
     words,
 )
+from pipeline.catalog.tax_terms import TaxCode
 from pipeline.collect.limits import DIMENSION_CHARS_MAX
 from pipeline.rate import package
 from pipeline.rate.conversion import Operation, Rounding
@@ -124,6 +125,7 @@ UNIT_CONVERSION = Shape(
     },
     ("operation", "factor"),
 )
+_TAX = ("inclusive", "exclusive")
 _LASTING: Mapping[str, Schema] = {
     "duration": words("How long it lasts.", *Duration),
     "cycles": number("Cycles of the subscription (repeating).", "[0-9]{1,4}"),
@@ -151,6 +153,11 @@ _TERMS: Mapping[str, Schema] = {
     "minimum": decimal("Of a period: what lacks is charged at its end.", ""),
     "quantity": decimal("Of a flat fee: seats or the like.", ""),
     "payment_term": words("Of a flat fee.", *PaymentTerm),
+}
+TAX_TERMS: Mapping[str, Schema] = {
+    "tax_code": words("What is sold, as tax law tells it apart; standard if left out.", *TaxCode),
+    "tax": words("Whether amounts contain the tax; exclusive if left out.", *_TAX),
+    "tax_reason": text("Why none is due (exempt, out_of_scope).", READ),
 }
 LISTED = Shape(
     {
@@ -181,6 +188,7 @@ PLAN_PRICE = Shape(
             "additionalProperties": or_null(LISTED.schema()),
         },
         **_TERMS,
+        **TAX_TERMS,
     },
     ("id", "name", "price"),
 )

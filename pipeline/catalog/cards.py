@@ -12,6 +12,7 @@ from typing import cast
 from pipeline.catalog.card_shapes import LISTED, PLAN_PRICE, PRICES
 from pipeline.catalog.fields import parse_currency, parse_id, parse_text, parse_value
 from pipeline.catalog.rate_cards import OF_MONEY, PlanPrice
+from pipeline.catalog.tax_entries import read_tax_terms
 from pipeline.catalog.yaml import Entry, Problem, Value, as_json, joined, line_at, shown
 from pipeline.core.calendar import SECOND, Duration
 from pipeline.core.identity import Json
@@ -67,7 +68,7 @@ def read_card(
     label = entry.needed("name", parse_text, "")
     _check_currency(entry, currency)
     meter_id = entry.optional("meter", parse_id, None)
-    scope = _scope(entry)
+    scope, tax = _scope(entry), read_tax_terms(entry)
     value = entry.value("price")
     if value is None:
         entry.missing("price")
@@ -83,7 +84,7 @@ def read_card(
         return None
     if isinstance(price, MatrixPrice):
         scope = Scope(scope.where, tuple(sorted({*scope.group_by, *price.dimensions})))
-    card = PlanPrice(name, label, meter_id, price, configured, scope, terms)
+    card = PlanPrice(name, label, meter_id, price, configured, scope, terms, tax=tax)
     card = replace(card, currencies=_listed(entry, card, currency))
     for key, fault in _apart_faults(card):
         entry.note(key, fault)

@@ -151,7 +151,7 @@ def _committed(
             kept = commitment(grain, value)
             personal.append(PersonalValue(kept, entry.id, grain, value))
         profile[name] = kept
-    return Customer(entry.id, entry.time_zone, profile, entry.currency)
+    return Customer(entry.id, entry.time_zone, profile, entry.currency, entry.tax)
 
 
 def _rules_fact(rules: Rules) -> NewFact:
@@ -169,6 +169,8 @@ def _issuer_fact(issuer: Issuer) -> NewFact:
         "name": issuer.name,
         "number_prefix": issuer.number_prefix,
     }
+    if issuer.tax is not None:
+        body["tax"] = issuer.tax.body()
     return NewFact(FactKind.ISSUER, issuer.id, body)
 
 
@@ -219,4 +221,6 @@ def _customer_fact(customer: Customer) -> NewFact:
     }
     if customer.currency is not None:
         body["currency"] = customer.currency
+    if customer.tax is not None:
+        body["tax"] = customer.tax.body()
     return NewFact(FactKind.CUSTOMER, customer.id, body)

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import cast
 
 from pipeline.catalog.rate_cards import Body, PlanPrice, card_body, plan_price
+from pipeline.catalog.tax_terms import CustomerTax, IssuerTax, customer_tax, issuer_tax
 from pipeline.collect.gate import Gate, GatePass
 from pipeline.core.calendar import SECOND, Duration, Instant, parse_instant
 from pipeline.core.identity import Json
@@ -46,6 +47,8 @@ class Issuer:
     id: str
     name: str
     number_prefix: str
+    tax: IssuerTax | None = None
+    """Where it is taxed; None: what it issues says nothing of tax."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +164,7 @@ class Customer:
     profile: Mapping[str, str]
     currency: str | None = None
     """What it is billed in, whatever its plans are in."""
+    tax: CustomerTax | None = None
 
 
 def gate_pass(body: Body) -> GatePass:
@@ -194,7 +198,12 @@ def rules(body: Body) -> Rules:
 
 def issuer(body: Body) -> Issuer:
     """Return the issuer of a fact."""
-    return Issuer(_text(body, "id"), _text(body, "name"), _text(body, "number_prefix"))
+    return Issuer(
+        _text(body, "id"),
+        _text(body, "name"),
+        _text(body, "number_prefix"),
+        issuer_tax(body.get("tax")),
+    )
 
 
 def meter(body: Body) -> Meter:
@@ -256,6 +265,7 @@ def customer(body: Body) -> Customer:
         _text(body, "time_zone"),
         cast(dict[str, str], body["profile"]),
         cast("str | None", body.get("currency")),
+        customer_tax(body.get("tax")),
     )
 
 

@@ -105,7 +105,8 @@ class Leg:
             agreed_card = next(own, None)
             if agreed_card is not None:
                 plan = self.plan
-                card = agreed_card.in_currency(plan.priced_in or plan.currency, plan.currency)
+                listed = agreed_card.taxed_as(card.tax)
+                card = listed.in_currency(plan.priced_in or plan.currency, plan.currency)
         item = self.item(card.id)
         told = (change.quantities[item] for change in agreed if item in change.quantities)
         quantity = next(told, None)

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import TypeAlias, cast
 
 from pipeline.catalog.currencies import FxRate
+from pipeline.catalog.tax_terms import TaxTerms, tax_terms
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
 from pipeline.meter.scope import EVERYTHING, Scope
@@ -52,6 +53,8 @@ class PlanPrice:
     currencies: Mapping[str, "PlanPrice"] = field(default_factory=dict)
     currency: str | None = None
     fx: "Exchange | None" = None
+    tax: TaxTerms | None = None
+    """What it says of tax; None: nothing."""
 
     def in_currency(self, own: str, billed: str) -> "PlanPrice":
         """Return it as it is billed, where its amounts are in `own`."""
@@ -67,6 +70,13 @@ class PlanPrice:
             terms=exchanged_terms(self.terms, rate.rate),
             fx=Exchange(rate, self),
         )
+
+    def taxed_as(self, told: TaxTerms | None) -> "PlanPrice":
+        """Return it with tax terms that are told elsewhere, where it says nothing itself."""
+        if self.tax is not None or told is None:
+            return self
+        listed = {name: replace(each, tax=told) for name, each in self.currencies.items()}
+        return replace(self, tax=told, currencies=listed)
 
     @property
     def in_advance(self) -> bool:
@@ -112,6 +122,7 @@ def plan_price(body: Body) -> PlanPrice:
         configured=cast(Body, body["price"]),
         scope=_scope(body),
         terms=terms,
+        tax=tax_terms(body.get("tax")),
         currencies={currency: plan_price(_listed(body, each)) for currency, each in listed.items()},
     )
 
@@ -135,6 +146,8 @@ def card_body(price: PlanPrice) -> dict[str, Json]:
         "price": dict(price.configured),
     }
     body |= {**price.terms_json(), **price.scope.json()}
+    if price.tax is not None:
+        body["tax"] = price.tax.body()
     if price.currencies:
         listed = {name: _listed_body(price, each) for name, each in price.currencies.items()}
         body["currencies"] = {**listed}

@@ -6,7 +6,7 @@ Does not own: rate cards (card_shapes.py), reading (sheet.py), the words and num
 Law: what the schema refuses the sheet refuses too; whatever the sheet reads, the schema lets be.
 """
 
-from pipeline.catalog.card_shapes import DISCOUNTS, PLAN_PRICE
+from pipeline.catalog.card_shapes import DISCOUNTS, PLAN_PRICE, TAX_TERMS
 from pipeline.catalog.fields import (
     ID_CHARS_MAX,
     ID_PATTERN,
@@ -30,6 +30,8 @@ from pipeline.catalog.schema import (
     text,
     words,
 )
+from pipeline.catalog.tax_places import REGIONS
+from pipeline.catalog.tax_terms import Engine, Fallback
 from pipeline.collect.limits import DIMENSIONS_MAX
 from pipeline.meter.meters import Aggregation
 
@@ -39,12 +41,50 @@ PROFILE_MAX = 32
 PHASES_MAX = 100
 """Phases of one plan: the last begins within the years that instants have."""
 
+_FLAG: Schema = {"type": ["boolean", "string"], "enum": [True, False, "true", "false"]}
+_REGIONS = sorted({region for regions in REGIONS.values() for region in regions})
+
 RULES = Shape({"grace": clock("How long after a period its usage is waited for")}, ("grace",))
+ISSUER_TAX = Shape(
+    {
+        "country": text("Where it is established: ISO 3166, like DE.", "[A-Z]{2}"),
+        "vat_id": text("Its VAT id there.", READ),
+        "registrations": {
+            "type": "object",
+            "description": "VAT ids it has in other countries, by country.",
+            "propertyNames": {"pattern": "^[A-Z]{2}$"},
+            "additionalProperties": or_null(text("", READ)),
+        },
+        "oss": _FLAG | {"description": "It declares consumers' tax in the one-stop shop."},
+        "requires": listed("Values of the profile that a document needs.", ident("")),
+        "engine": words("Who says which tax is due; own if left out.", *Engine),
+        "fallback": words("Where an outside engine is silent; hold if left out.", *Fallback),
+    },
+    ("country",),
+)
+EXEMPTION = Shape(
+    {
+        "reason": text("Why it owes no tax; stands on its documents.", READ),
+        "evidence": text("What shows it: the number of a certificate.", READ),
+    },
+    ("reason", "evidence"),
+)
+CUSTOMER_TAX = Shape(
+    {
+        "country": text("Where it is: ISO 3166, like DE.", "[A-Z]{2}"),
+        "region": words("A part with a tax law of its own.", *_REGIONS),
+        "vat_id": text("With its country; a personal value, checked offline.", READ),
+        "business": _FLAG | {"description": "Outside the Union; within it a VAT id says so."},
+        "exempt": EXEMPTION.schema(),
+    },
+    ("country",),
+)
 ISSUER = Shape(
     {
         "id": ident("The issuer."),
         "name": text("The legal entity that issues invoices.", READ),
         "number_prefix": text("Stands before each number.", PREFIX_PATTERN, PREFIX_CHARS_MAX),
+        "tax": ISSUER_TAX.schema(),
     },
     ("id", "name", "number_prefix"),
 )
@@ -60,11 +100,7 @@ METER = Shape(
         "of": text("The dimension whose values are counted (unique_count).", READ),
         "percent": decimal("Above 0, at most 100 (percentiles).", ""),
         "per": clock("Levels are summed up in level x this time (time_weighted)"),
-        "points": {
-            "type": ["boolean", "string"],
-            "description": "Keep single events, for prices that look at each (sum).",
-            "enum": [True, False, "true", "false"],
-        },
+        "points": _FLAG | {"description": "Keep single events, for prices that look at each."},
     },
     ("id", "aggregation", "unit"),
 )
@@ -95,6 +131,7 @@ PLAN = Shape(
         "phases": listed(
             "What it begins with, one after another.", PHASE.schema(), maxItems=PHASES_MAX
         ),
+        **TAX_TERMS,
     },
     ("id", "name", "issuer", "currency", "cycle"),
 )
@@ -148,6 +185,7 @@ CUSTOMER = Shape(
             "propertyNames": {"pattern": f"^(?:{ID_PATTERN})$", "maxLength": ID_CHARS_MAX},
             "additionalProperties": or_null(text("", READ)),
         },
+        "tax": CUSTOMER_TAX.schema(),
     },
     ("id",),
 )

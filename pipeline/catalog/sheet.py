@@ -41,6 +41,14 @@ from pipeline.catalog.rate_cards import PlanPrice
 from pipeline.catalog.rate_entries import rate_subject, read_rates
 from pipeline.catalog.subscription_entries import read_subscription
 from pipeline.catalog.subscriptions import Subscription
+from pipeline.catalog.tax_entries import (
+    EXEMPTION,
+    VAT_ID,
+    read_customer_tax,
+    read_issuer_tax,
+    read_tax_terms,
+)
+from pipeline.catalog.tax_terms import CustomerTax, TaxTerms
 from pipeline.catalog.yaml import (
     Entry,
     Problem,
@@ -69,6 +77,7 @@ class CustomerEntry:
     time_zone: str
     profile: Mapping[str, str] = field(repr=False)
     currency: str | None = None
+    tax: CustomerTax | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +164,7 @@ def _issuer(entry: Entry, name: str) -> Issuer:
         name,
         entry.needed("name", parse_text, ""),
         entry.needed("number_prefix", parse_prefix, ""),
+        read_issuer_tax(entry),
     )
 
 
@@ -198,7 +208,7 @@ def _plan(entry: Entry, name: str, meters: Mapping[str, Meter]) -> Plan:
     entry.close(*shape.PLAN.keys)
     currency = entry.needed("currency", parse_currency, "")
     cycle = entry.needed("cycle", parse_cycle, _MONTHLY)
-    card = partial(read_card, cycle=cycle, currency=currency, meters=meters)
+    card = partial(_card, plan=read_tax_terms(entry), cycle=cycle, currency=currency, meters=meters)
     phases = read_list(entry, "phases", partial(_phase, card=card))
     if len(phases) > shape.PHASES_MAX:
         entry.note("phases", f"{len(phases)} phases: keep {shape.PHASES_MAX} at most")
@@ -216,22 +226,36 @@ def _plan(entry: Entry, name: str, meters: Mapping[str, Meter]) -> Plan:
     )
 
 
+def _card(
+    entry: Entry,
+    name: str,
+    plan: TaxTerms | None,
+    cycle: Duration,
+    currency: str,
+    meters: Mapping[str, Meter],
+) -> PlanPrice | None:
+    """Return a rate card, taxed as its plan says where it says nothing itself."""
+    card = read_card(entry, name, cycle, currency, meters)
+    return None if card is None else card.taxed_as(plan)
+
+
 def _customer(entry: Entry, name: str) -> CustomerEntry:
     entry.close(*shape.CUSTOMER.keys)
     time_zone = entry.optional("time_zone", parse_zone, "UTC")
     currency = entry.optional("currency", parse_currency, None)
-    profile = entry.inner("profile")
-    if profile is None:
-        return CustomerEntry(name, time_zone, {}, currency)
-    values = {}
+    tax, values = read_customer_tax(entry)
+    profile = entry.inner("profile") or Entry(empty(entry.line), "", entry.problems)
     for key in profile.filled():
+        if key in (VAT_ID, EXEMPTION) and tax is not None:
+            profile.note(key, "it stands under tax, where it is looked at: move it there")
+            continue
         try:
             values[parse_id(key)] = profile.needed(key, parse_text, "")
         except ValueError as error:
             profile.note(key, str(error))
     if len(values) > shape.PROFILE_MAX:
         entry.note("profile", f"{len(values)} values: keep {shape.PROFILE_MAX} at most")
-    return CustomerEntry(name, time_zone, values, currency)
+    return CustomerEntry(name, time_zone, values, currency, tax)
 
 
 def _phase(entry: Entry, name: str, card: Callable[[Entry, str], PlanPrice | None]) -> Phase:

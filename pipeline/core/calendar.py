@@ -225,6 +225,12 @@ def aligned(instant: Instant, cycle: Duration, time_zone: str) -> Instant:
     return edge if _wall(edge, zone) == midnight else aligned(edge - 1, cycle, time_zone)
 
 
+@lru_cache(maxsize=1 << 12)  # the same few tax points stand on every line
+def day_of(instant: Instant, time_zone: str) -> str:
+    """Return the day that an instant falls on in a zone, like 2026-11-01."""
+    return _wall(instant, _zone(time_zone)).date().isoformat()
+
+
 def _wall(instant: Instant, zone: ZoneInfo) -> datetime:
     """Return what the clock of a zone shows."""
     return to_datetime(instant).astimezone(zone).replace(tzinfo=None)

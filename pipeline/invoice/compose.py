@@ -7,7 +7,7 @@ Law: same facts, same usage, same cut: same content, byte for byte. A draft is t
 document with the cut still ahead.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -22,6 +22,7 @@ from pipeline.invoice.fees import Fee
 from pipeline.invoice.issues import ValidationIssue, unrated
 from pipeline.invoice.lines import Line, flat_line, usage_line
 from pipeline.invoice.planned import PlannedLine
+from pipeline.invoice.taxed import taxed
 from pipeline.invoice.totals import Totals
 from pipeline.invoice.usage import Usage, events_for, groups, quantity
 from pipeline.meter.scope import Pairs
@@ -66,6 +67,12 @@ def compose(
             except _Unrated as failed:
                 plan = line.served.plan.id
                 issues.append(unrated(document_id, line.key, plan, failed.fault))
+        tax = catalog.issuers[issuer].tax
+        told: Mapping[str, Json] = {}
+        if tax is not None:
+            found = taxed(document_id, tax, catalog.customers[payer], built)
+            built, told = [*found.lines], found.told
+            issues += found.issues
         totals = Totals.sum(line_totals for _, line_totals in built)
         content: dict[str, Json] = {
             "format": FORMAT,
@@ -79,6 +86,7 @@ def compose(
             **_service_period(own),
             "totals": totals.json(),
             "lines": [line for line, _ in built],
+            **told,
         }
         documents.append(Composed(issuer, "invoice", ordinal, content, tuple(issues)))
     return documents

@@ -11,6 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import cast
 
+from pipeline.catalog.currencies import tax_point
 from pipeline.catalog.periods import ServicePeriod
 from pipeline.catalog.rate_cards import PlanPrice
 from pipeline.core.calendar import Instant, instant_text, parse_instant
@@ -127,9 +128,19 @@ def card_told(key: LineKey, served: ServicePeriod, card: PlanPrice) -> Line:
         "price": dict(card.configured),
         **({} if card.currency is None else {"currency": card.currency}),
         **card.terms_json(),
+        **({} if card.tax is None else {"tax": card.tax.body()}),
         **card.scope.json(),
         **({"group": dict(key.group)} if card.scope.group_by else {}),
     }
+
+
+def tax_point_of(line: Mapping[str, Json]) -> Instant:
+    """Return the tax point of a line in content.
+
+    The last instant of what was served; of a fee in advance or an order the moment it falls due.
+    """
+    at_once = line["payment_term"] == "in_advance" or line["source_type"] == "order_line_item"
+    return tax_point(parse_instant(line["invoice_at"]), in_advance=at_once)
 
 
 def _source_fields(key: LineKey, served: ServicePeriod, card: PlanPrice) -> Line:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import cast
 
 from pipeline.catalog.credits import Grant
-from pipeline.catalog.currencies import tax_point
-from pipeline.core.calendar import Instant, parse_instant
+from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json
+from pipeline.invoice.lines import tax_point_of
 
 Spent = Mapping[str, int]
 """Minor units that issued documents took, by credit."""
@@ -94,19 +94,13 @@ def _open_lines(content: Record) -> Iterable[_Open]:
         charged = cast(int, cast(Record, line["totals"])["total_minor"])
         if charged <= 0:
             continue
-        due = parse_instant(line["invoice_at"])
         plan = cast(Record, line["rate_card"] or {}).get("plan")
         yield _Open(
             cast("str | None", line["meter"]),
             cast("str | None", plan),
-            tax_point(due, in_advance=_at_once(line)),
+            tax_point_of(line),
             charged,
         )
-
-
-def _at_once(line: Record) -> bool:
-    """Whether a line falls due with what it bills: a fee in advance, an order."""
-    return line["payment_term"] == "in_advance" or line["source_type"] == "order_line_item"
 
 
 def settle_all(

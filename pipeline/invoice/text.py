@@ -133,16 +133,25 @@ def _totals(content: Record) -> Iterator[tuple[str, str]]:
     for name, key, sign in (
         ("Charges", "charges_total_minor", 1),
         ("Discounts", "discounts_total_minor", -1),
-        ("Taxes", "taxes_exclusive_total_minor", 1),
     ):
         if totals[key]:
             yield name, _money(totals, key, content, sign)
+    taxes = cast(list[Record], content.get("taxes", []))
+    yield from (_tax(row, content) for row in taxes if not row["inclusive"])
     yield f"Total {content['currency']}", _money(totals, "total_minor", content)
+    yield from (_tax(row, content, "of which ") for row in taxes if row["inclusive"])
     settlement = cast("Record | None", content.get("settlement"))
     if settlement:
         for paid in _records(settlement, "credits"):
             yield f"Credit {paid['credit']}", _money(paid, "amount_minor", content, -1)
         yield f"To pay {content['currency']}", _money(settlement, "due_minor", content)
+
+
+def _tax(row: Record, content: Record, of_which: str = "") -> tuple[str, str]:
+    """Return a category of tax: its rate, or why nothing is due, and what it is taken of."""
+    told = row["reason"] or f"VAT {row['rate_percent']} %"
+    name = f"{of_which}{told} ({row['jurisdiction']}) on {_money(row, 'taxable_minor', content)}"
+    return name, _money(row, "tax_minor", content)
 
 
 def _money(figures: Record, key: str, of: Record, sign: int = 1) -> str:

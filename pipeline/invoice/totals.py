@@ -4,8 +4,8 @@ Law: total = amount + charges - discounts + exclusive taxes; children sum to par
 seven, exactly.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 
 from pipeline.core.identity import Json
@@ -33,6 +33,17 @@ class Totals:
             total=amount + charges - discounts,
         )
 
+    def taxed(self, tax: int, *, inclusive: bool) -> "Totals":
+        """Return the totals of an untaxed line with its tax: contained, or on top."""
+        on_top = 0 if inclusive else tax
+        return replace(
+            self,
+            taxes_inclusive_total=tax - on_top,
+            taxes_exclusive_total=on_top,
+            taxes_total=tax,
+            total=self.total + on_top,
+        )
+
     @classmethod
     def sum(cls, parts: Iterable["Totals"]) -> "Totals":
         """Return the totals of a parent."""
@@ -42,6 +53,11 @@ class Totals:
     def json(self) -> dict[str, Json]:
         """Return the totals under their names, each with its unit."""
         return dict(zip(_NAMES, _FIGURES(self), strict=True))
+
+    @classmethod
+    def of_json(cls, told: Mapping[str, int]) -> "Totals":
+        """Return totals that were told by name."""
+        return cls(*(told[name] for name in _NAMES))
 
 
 _FIGURES = attrgetter(*(field.name for field in fields(Totals)))

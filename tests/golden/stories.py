@@ -28,6 +28,8 @@ from builders import (
     redemption_of,
     rules_of,
     subscription_of,
+    tax_terms_of,
+    taxed_in,
     usage,
 )
 from pipeline.catalog.catalog import FactLog
@@ -546,3 +548,92 @@ ORDER = Story(
 )
 # consulting: 2.5 x 119.99 = 299.975 -> 299.98; less 10 % = 29.998 -> 30.00
 # total 250.00 + 299.98 - 30.00 = 519.98
+
+_API_CALLS = graduated(("1000", "0.01", "0"), (None, "0.005", "2.50"))
+
+TWO_RATES = Story(
+    facts=[
+        taxed_in(issuer_of(), "DE", vat_id="DE136695976"),
+        meter_of("api-calls", unit="calls"),
+        plan_of(
+            "scale",
+            price_of("api-calls", _API_CALLS, "api-calls"),
+            price_of("handbook", flat("12.33"), tax=tax_terms_of("reduced")),
+            price_of("platform-fee", flat("49.99")),
+        ),
+        taxed_in(customer_of("acme", "Europe/Berlin"), "DE"),
+        subscription_of("sub-acme", "acme", "scale", "2026-02-28T23:00:00Z"),
+    ],
+    events=[usage(value="1800.5", meter="api-calls", id="c1", time=at("02"))],
+    closed_at="2026-03-31T22:00:00Z",
+)
+# api-calls 10.00 + 4.00 + 2.50 = 16.50, with the platform fee 66.49
+# 19 % of it 12.6331 -> 12.63: 3.135 and 9.4981, so the odd cent is the fee's: 3.13 and 9.50
+# its tiers 1.90 + 0.76 + 0.475, together 3.13: 1.90, 0.76, 0.47
+# 7 % of 12.33 = 0.8631 -> 0.86; total 66.49 + 12.33 + 12.63 + 0.86 = 92.31
+
+REVERSE_CHARGE = Story(
+    facts=[
+        taxed_in(issuer_of(), "DE", vat_id="DE136695976"),
+        *UNIT_AND_FLAT.facts[:1],
+        plan_of(
+            "starter",
+            price_of("api-calls", per_unit("0.0035"), "api-calls"),
+            price_of("platform-fee", flat("49.90")),
+        ),
+        taxed_in(customer_of("acme", vat_id="c0ffee"), "FR", vat="FR"),
+        subscription_of("sub-acme", "acme", "starter", "2026-03-01T00:00:00Z"),
+    ],
+    events=UNIT_AND_FLAT.events,
+    closed_at="2026-04-01T00:00:00Z",
+)
+# 54.22 as without tax: the customer declares it in France
+
+INCLUSIVE = Story(
+    facts=[
+        taxed_in(issuer_of(), "DE", vat_id="DE136695976", oss=True),
+        meter_of("api-calls", unit="calls"),
+        plan_of(
+            "home",
+            price_of(
+                "api-calls",
+                per_unit("0.10"),
+                "api-calls",
+                discounts=[{"type": "percentage", "percent": "10"}],
+                tax=tax_terms_of("digital", inclusive=True),
+            ),
+            price_of(
+                "seats",
+                flat("9.99"),
+                quantity="3",
+                tax=tax_terms_of("digital", inclusive=True),
+            ),
+        ),
+        taxed_in(customer_of("acme"), "FR"),
+        subscription_of("sub-acme", "acme", "home", "2026-03-01T00:00:00Z"),
+    ],
+    events=[usage(value="45", meter="api-calls", id="c1", time=at("02"))],
+    closed_at="2026-04-01T00:00:00Z",
+)
+# api-calls 4.50 - 0.45 = 4.05, seats 29.97: 34.02, of which French VAT 34.02 x 20 / 120 = 5.67
+# 0.675 and 4.995: the odd cent goes to the first of two equal rests, 0.68 and 4.99
+
+EXEMPT = Story(
+    facts=[
+        taxed_in(issuer_of(), "DE", vat_id="DE136695976"),
+        plan_of(
+            "school",
+            price_of("seats", flat("100")),
+            price_of("training", flat("50"), tax=tax_terms_of("exempt", reason="UStG, § 4 no. 21")),
+        ),
+        taxed_in(
+            customer_of("acme", exemption="c0ffee"),
+            "DE",
+            exempt="NATO SOFA, art. 67 (3)",
+        ),
+        subscription_of("sub-acme", "acme", "school", "2026-03-01T00:00:00Z"),
+    ],
+    events=[],
+    closed_at="2026-04-01T00:00:00Z",
+)
+# 100.00 for who owes no tax, 50.00 of what nobody owes tax on: one category, two reasons

@@ -33,6 +33,10 @@ STORIES = [
     ("agreed", stories.AGREED, 1480),
     ("exchanged", stories.EXCHANGED, 5630),
     ("order", stories.ORDER, 51998),
+    ("two_rates", stories.TWO_RATES, 9231),
+    ("reverse_charge", stories.REVERSE_CHARGE, 5422),
+    ("inclusive", stories.INCLUSIVE, 3402),
+    ("exempt", stories.EXEMPT, 15000),
 ]
 
 
