@@ -65,11 +65,14 @@ class Phase:
 
     def priced(self, prices: tuple[PlanPrice, ...]) -> tuple[PlanPrice, ...]:
         """Return what is billed in it, where `prices` are the plan's."""
-        own = prices if self.prices is None else self.prices
+        return tuple(map(self.reduced, prices if self.prices is None else self.prices))
+
+    def reduced(self, price: PlanPrice) -> PlanPrice:
+        """Return a rate card as it is in the phase."""
         if self.percent_off is None:
-            return own
+            return price
         off = Reduction(PercentageDiscount(self.percent_off), reason=self.id)
-        return tuple(replace(price, terms=price.terms.less(off)) for price in own)
+        return replace(price, terms=price.terms.less(off))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +149,12 @@ class Plan:
 
     def prices_in(self, phase: int | None) -> tuple[PlanPrice, ...]:
         """Return this revision's prices, in a phase of it (by place) or behind them all."""
-        if phase is None or phase >= len(self.phases):
-            return self.prices
-        return self.phases[phase].priced(self.prices)
+        own = self.phase(phase)
+        return self.prices if own is None else own.priced(self.prices)
+
+    def phase(self, place: int | None) -> Phase | None:
+        """Return a phase by its place; None: behind them all."""
+        return None if place is None or place >= len(self.phases) else self.phases[place]
 
 
 def _precedes(revision: Plan, instant: Instant) -> bool:

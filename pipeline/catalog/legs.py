@@ -53,7 +53,8 @@ class Leg:
     @property
     def prices(self) -> list[str]:
         """The ids of all prices in force at any time within the leg."""
-        return list({card.id: None for _, _, cards in self._revisions() for card in cards})
+        found = (revision.prices_in(self.phase) for _, _, revision in self._revisions())
+        return list({card.id: None for cards in found for card in cards})
 
     @property
     def in_advance(self) -> bool:
@@ -67,12 +68,13 @@ class Leg:
         if self._as_listed:
             yield from ((self.start, self.end, c) for c in self.plan.prices if c.id == price)
             return
-        for start, end, cards in self._revisions():
+        for start, end, revision in self._revisions():
+            cards = revision.prices_in(self.phase)
             card = next((card for card in cards if card.id == price), None)
             if card is None:
                 continue
             for since, until, agreed in self._agreed(start, end):
-                yield since, until, self._changed(card, agreed)
+                yield since, until, self._changed(card, revision, agreed)
 
     @property
     def _as_listed(self) -> bool:
@@ -81,12 +83,12 @@ class Leg:
         agreed = sold.changes or sold.quantities or sold.prices
         return self.plan.earlier is None and self.phase is None and not agreed
 
-    def _revisions(self) -> Iterator[tuple[Instant, Instant | None, tuple[PlanPrice, ...]]]:
+    def _revisions(self) -> Iterator[tuple[Instant, Instant | None, Plan]]:
         for since, until, revision in reversed([*self.plan.spans()]):
             start = self.start if since is None else max(self.start, since)
             end = _earlier(self.end, until)
             if end is None or start < end:
-                yield start, end, revision.prices_in(self.phase)
+                yield start, end, revision
 
     def _agreed(
         self, start: Instant, end: Instant | None
@@ -98,8 +100,11 @@ class Leg:
         for since, until in zip(edges, [*ahead, end], strict=True):
             yield since, until, [change for change in reversed(known) if change.at <= since]
 
-    def _changed(self, card: PlanPrice, agreed: Sequence[Change]) -> PlanPrice:
-        """Return a rate card of the plan as it was agreed with the customer."""
+    def _changed(self, card: PlanPrice, revision: Plan, agreed: Sequence[Change]) -> PlanPrice:
+        """Return a rate card of the plan as it was agreed with the customer.
+
+        What a phase takes off comes off a price of the customer's own too.
+        """
         if not self.add_on:
             own = (each for change in agreed for each in change.prices if each.id == card.id)
             agreed_card = next(own, None)
@@ -107,6 +112,8 @@ class Leg:
                 plan = self.plan
                 listed = agreed_card.taxed_as(card.tax)
                 card = listed.in_currency(plan.priced_in or plan.currency, plan.currency)
+                phase = revision.phase(self.phase)
+                card = card if phase is None else phase.reduced(card)
         item = self.item(card.id)
         told = (change.quantities[item] for change in agreed if item in change.quantities)
         quantity = next(told, None)

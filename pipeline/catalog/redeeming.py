@@ -71,24 +71,20 @@ def _refusals(catalog: Catalog, code: Promotion, sold: Subscription, at: Instant
 
 def _unfit(catalog: Catalog, code: Promotion, sold: Subscription) -> Iterator[str]:
     """Yield why a code can take nothing off a subscription, or not as it says."""
-    cards = [
-        (leg, card)
+    found = [
+        leg
         for leg in legs(catalog, sold)
         if not code.plans or leg.plan.id in code.plans
         for price in leg.prices
         if not code.prices or price in code.prices
-        for _, _, card in leg.cards(price)
     ]
-    if not cards:
+    if not found:
         names = ", ".join(code.prices) or "any price"
         yield f"{code.id} takes something off {names}, and {sold.id} has none such"
     if not isinstance(code.reduction.discount, FixedDiscount):
         return
-    for leg, card in cards:
-        if leg.plan.currency != code.currency:
-            yield f"{code.id} is in {code.currency}, and {sold.id} is billed in {leg.plan.currency}"
-        if card.scope.group_by:
-            yield f"{code.id} would count for each group of {card.id}: use one of percent"
+    for billed in sorted({leg.plan.currency for leg in found} - {code.currency}):
+        yield f"{code.id} is in {code.currency}, and {sold.id} is billed in {billed}"
 
 
 def promoted(catalog: Catalog, served: ServicePeriod, card: PlanPrice) -> PlanPrice:

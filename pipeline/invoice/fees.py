@@ -10,11 +10,11 @@ A fee that was billed to the end of its period is held against what is due of th
 the period after the next begins. Whatever changes later is a correction.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from fractions import Fraction
-from typing import TypeAlias, cast
+from typing import cast
 
 from pipeline.catalog.periods import ServicePeriod
 from pipeline.catalog.rate_cards import FX_AMOUNTS, Exchange, PlanPrice
@@ -23,6 +23,7 @@ from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json, canonical
 from pipeline.core.money import minor_digits
 from pipeline.core.quantity import exact, quantity_text
+from pipeline.invoice.details import Record, summed
 from pipeline.rate import (
     Discount,
     Fault,
@@ -35,8 +36,6 @@ from pipeline.rate import (
     Terms,
     rate,
 )
-
-Record: TypeAlias = Mapping[str, Json]
 
 
 class Reason(Enum):
@@ -93,17 +92,10 @@ class Fee:
 
     def plus(self, other: "Fee", sign: int = 1) -> "Fee":
         """Return it with amount and discounts of another added, or taken off (-1)."""
-        sums = {_taker(each): dict(each, amount_minor=0) for each in self.discounts}
-        sums |= {_taker(each): dict(each, amount_minor=0) for each in other.discounts}
-        for factor, discounts in ((1, self.discounts), (sign, other.discounts)):
-            for each in discounts:
-                told = sums[_taker(each)]
-                minor = cast(int, told["amount_minor"]) + factor * cast(int, each["amount_minor"])
-                told["amount_minor"] = minor
         return replace(
             self,
             amount_minor=self.amount_minor + sign * other.amount_minor,
-            discounts=tuple(each for each in sums.values() if each["amount_minor"]),
+            discounts=summed(self.discounts, other.discounts, sign),
             fx=_fx_sum(self.fx, other.fx, sign),
         )
 
@@ -325,11 +317,6 @@ def differences(
     found += [(None, fee) for fee in wanted.values()]
     end = reach.end
     return [each for each in found if not instant < each[1].start < end]
-
-
-def _taker(discount: Record) -> bytes:
-    """Return what took a discount."""
-    return canonical({**discount, "amount_minor": 0})
 
 
 def _negative(quantity: str) -> str:

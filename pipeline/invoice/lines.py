@@ -5,7 +5,7 @@ content has one shape for ever.
 Law: children sum to their parent in all seven totals.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -18,11 +18,12 @@ from pipeline.core.calendar import Instant, instant_text, parse_instant
 from pipeline.core.identity import Json, canonical, derived_id
 from pipeline.core.money import minor_digits
 from pipeline.core.quantity import exact, quantity_text
+from pipeline.invoice.details import Detail
 from pipeline.invoice.fees import Fee, Reason
 from pipeline.invoice.totals import Totals
 from pipeline.meter.meters import Meter
 from pipeline.meter.scope import Pairs
-from pipeline.rate import Kind, PercentagePrice, Rated, RatedLine
+from pipeline.rate import PercentagePrice
 
 Line = dict[str, Json]
 
@@ -173,22 +174,6 @@ def _named(card: PlanPrice, key: LineKey) -> str:
     return f"{card.name} ({', '.join(told)})" if told else card.name
 
 
-def _discounts(line: RatedLine, served: ServicePeriod, card: PlanPrice) -> list[Json]:
-    """Return what took how much off a rated line: its discounts in order, then the maximum."""
-    told = [each.json() for each in card.terms.reductions(served.index)]
-    if card.terms.maximum is not None:
-        told.append({"type": "maximum", "amount": quantity_text(card.terms.maximum)})
-    pairs = zip(told, line.shares, strict=True) if line.shares else ()
-    return [{**what, "amount_minor": share} for what, share in pairs if share]
-
-
-def _totals(line: RatedLine) -> Totals:
-    """Return a rated line's totals: a minimum's top-up is a charge, the rest an amount."""
-    if line.kind is Kind.MINIMUM:
-        return Totals.of(charges=line.amount_minor, discounts=line.discount_minor)
-    return Totals.of(amount=line.amount_minor, discounts=line.discount_minor)
-
-
 def flat_line(
     document_id: str,
     key: LineKey,
@@ -223,7 +208,7 @@ def usage_line(
     card: PlanPrice,
     meter: Meter,
     quantities: tuple[Fraction, Fraction],
-    rated: Rated,
+    details: Sequence[Detail],
     before_minor: int | None = None,
 ) -> tuple[Line, Totals]:
     """Return the line of a usage-based price: the parent, its detailed lines as children.
@@ -232,28 +217,25 @@ def usage_line(
     comes to in the currency that the price is from.
     """
     used, before = quantities
-    used_text, name = quantity_text(used), _named(card, key)
+    used_text, name, currency = quantity_text(used), _named(card, key), served.plan.currency
     source = _source_fields(key, served, card)
     children: list[Json] = []
-    parts = []
-    for detailed in rated.lines:
-        totals = _totals(detailed)
-        parts.append(totals)
+    for text, component, each in _named_apart(details):
         children.append(
             _line(
-                id=_line_id(document_id, key, f"usage/{detailed.component.text}"),
+                id=_line_id(document_id, key, f"usage/{component}"),
                 line_kind="flat_fee",
-                name=f"{name}: {detailed.component.text}",
-                description=f"{name}: {detailed.component.text}",
+                name=f"{name}: {text}",
+                description=f"{name}: {text}",
                 status="detailed",
                 meter=meter.id,
-                quantity=quantity_text(detailed.quantity),
-                discounts=_discounts(detailed, served, card),
-                **_money_fields(detailed.unit_amount, rated.currency, totals),
+                quantity=quantity_text(each.quantity),
+                discounts=[dict(discount) for discount in each.discounts],
+                **_money_fields(each.unit_amount, currency, each.totals),
                 **source,
             )
         )
-    totals = Totals.sum(parts)
+    totals = Totals.sum(each.totals for each in details)
     line = _line(
         id=_line_id(document_id, key, "usage"),
         line_kind="usage_based",
@@ -263,12 +245,24 @@ def usage_line(
         quantity=used_text,
         metered_quantity=used_text,
         pre_line_quantity=quantity_text(before),
-        **_money_fields(_unit_of(card, rated, used, totals), rated.currency, totals),
+        **_money_fields(_unit_of(card, details, used, totals, currency), currency, totals),
         **source,
         fx=_fx(card, before_minor, totals),
         children=children,
     )
     return line, totals
+
+
+def _named_apart(details: Sequence[Detail]) -> Iterator[tuple[str, str, Detail]]:
+    """Yield each detail behind its component and what tells it from the others of the line.
+
+    Volume may bill one tier and give another back: both are of the component `usage`.
+    """
+    told: set[str] = set()
+    for each in details:
+        text = each.component.text
+        yield text, f"{text}/{quantity_text(each.unit_amount)}" if text in told else text, each
+        told.add(text)
 
 
 def _fx(card: PlanPrice, before_minor: int | None, totals: Totals) -> Line | None:
@@ -277,19 +271,21 @@ def _fx(card: PlanPrice, before_minor: int | None, totals: Totals) -> Line | Non
     return card.fx.json(before_minor, totals.amount)
 
 
-def _unit_of(card: PlanPrice, rated: Rated, used: Fraction, totals: Totals) -> Fraction:
+def _unit_of(
+    card: PlanPrice, details: Sequence[Detail], used: Fraction, totals: Totals, currency: str
+) -> Fraction:
     """Return one unit amount for the whole line.
 
     That of its only detailed line, or amount / quantity where there are several (0 at
     quantity 0), or where the one counts something else: events, or units converted. Packages and
     blocks are told as they always were.
     """
-    if len(rated.lines) == 1:
-        (only,) = rated.lines
+    if len(details) == 1:
+        (only,) = details
         alike = not card.terms.configured and not isinstance(card.price, PercentagePrice)
         if alike or only.quantity == used:
             return only.unit_amount
     if used == 0:
         return Fraction(0)
-    scale: int = 10 ** minor_digits(rated.currency)
+    scale: int = 10 ** minor_digits(currency)
     return Fraction(totals.amount, scale) / used

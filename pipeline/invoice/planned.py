@@ -6,59 +6,25 @@ Law: a price of a period is on one document; same facts, same documents before: 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from typing import cast
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.currencies import rate_at, tax_point
-from pipeline.catalog.legs import FOR_EVER, DatedCard, Leg, legs
+from pipeline.catalog.legs import FOR_EVER, Leg, legs
 from pipeline.catalog.offers import offered
 from pipeline.catalog.orders import Order
 from pipeline.catalog.periods import ServicePeriod, leg_periods, ordered
-from pipeline.catalog.rate_cards import PlanPrice
-from pipeline.catalog.redeeming import promoted
-from pipeline.core.calendar import Instant, Period, parse_instant, snap_up
+from pipeline.core.calendar import Instant, Period, parse_instant
 from pipeline.core.identity import Json
 from pipeline.invoice.fees import NOWHERE, Fee, Reach, Reason, differences, due_fee
 from pipeline.invoice.lines import Line, LineKey, card_told
+from pipeline.invoice.parts import PlannedLine, lines_of_price
 from pipeline.invoice.usage import UsageRequest
-from pipeline.rate import Fault, FaultCode, PaymentTerm, Position, Reduction, looks_at_events
+from pipeline.rate import PaymentTerm
 
 Carried = Mapping[tuple[str, str], Reach]
 """How far (subscription, item) was billed: a payer's cuts are made in order."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedLine:
-    """A line that a document will have: what it bills, and the usage it asks for.
-
-    Where a price changed within the period, `request` runs from the period's start to the end of
-    this line and `past` to its start: tiers carry over.
-    """
-
-    key: LineKey
-    served: ServicePeriod
-    card: PlanPrice
-    request: UsageRequest | None
-    past: UsageRequest | None = None
-    position: Position = Position.SINGLE
-    opens: bool = True
-    """Whether no earlier line is of the same price and period."""
-    fee: Fee | Fault | None = None
-    """What a flat price comes to, or why it cannot be rated."""
-    reason: Reason | None = None
-    """Why it is billed beside its period's own line."""
-
-    @property
-    def fee_ahead(self) -> Fee | None:
-        """The fee it bills in advance, if it does."""
-        return self.fee if self.card.in_advance and isinstance(self.fee, Fee) else None
-
-    @property
-    def is_credit(self) -> bool:
-        """Whether it gives back what was billed."""
-        return self.reason is Reason.UNUSED
 
 
 def planned_lines(
@@ -105,7 +71,7 @@ def _of_subscription(
             for served in leg_periods(leg, reach.until, instant + 1):
                 if served.due > instant and not begun:
                     break
-                for line in _lines_of_price(catalog, served.since(reach.until), price, cards):
+                for line in lines_of_price(catalog, served, price, cards, reach.until):
                     if line.fee_ahead is not None:
                         ahead.setdefault(item, []).append(line)
                     elif line.served.due <= instant:
@@ -146,67 +112,7 @@ def _ahead(
 
 def requests_of(lines: Iterable[PlannedLine]) -> list[UsageRequest]:
     """Return the usage that lines ask for."""
-    asked = (request for line in lines for request in (line.request, line.past))
-    return [request for request in asked if request is not None]
-
-
-def _lines_of_price(
-    catalog: Catalog, served: ServicePeriod, price: str, cards: Sequence[DatedCard]
-) -> list[PlannedLine]:
-    """Return the lines of a price for one period: one for each of its cards in force there."""
-    parts = _parts(served, cards)
-    found = []
-    taken: dict[Reduction, int] = {}
-    for place, (part, listed) in enumerate(parts):
-        key = LineKey(served.subscription.id, served.leg.item(price), part.period.start)
-        own = replace(part, due=served.period.start) if listed.in_advance else part
-        converted = _in_currency_billed(catalog, own, listed)
-        if isinstance(converted, Fault):
-            found.append(PlannedLine(key, own, listed, None, opens=not place, fee=converted))
-            continue
-        card = promoted(catalog, served, converted)
-        if card.meter is None:
-            fee = due_fee(part, card, card_told(key, part, card), part.plan.currency, taken)
-            found.append(PlannedLine(key, own, card, None, opens=not place, fee=fee))
-            continue
-        start, end = parts[0][0].period.start, part.period.end
-        last = place == len(parts) - 1
-        past, position = None, Position.SINGLE
-        if looks_at_events(card.price):
-            start = part.period.start  # events have no past (rule 25): a new price counts anew
-            position = Position.SINGLE if last else Position.FIRST
-        elif len(parts) > 1:
-            position = Position.LAST if last else Position.MID if place else Position.FIRST
-            past = _request(catalog, served.part(start, part.period.start), card) if place else None
-        request = _request(catalog, served.part(start, end), card)
-        found.append(PlannedLine(key, part, card, request, past, position, opens=not place))
-    return found
-
-
-def _in_currency_billed(catalog: Catalog, own: ServicePeriod, card: PlanPrice) -> PlanPrice | Fault:
-    """Return a rate card in the currency that is billed, by the rate at the line's tax point."""
-    if card.currency is None:
-        return card
-    instant = tax_point(own.due, in_advance=card.in_advance)
-    rate = rate_at(catalog.deals.rates, card.currency, own.plan.currency, instant)
-    if isinstance(rate, str):
-        return Fault(FaultCode.MISSING_RATE, "fx_rates", rate)
-    return card.exchanged(rate)
-
-
-def _parts(
-    served: ServicePeriod, cards: Sequence[DatedCard]
-) -> list[tuple[ServicePeriod, PlanPrice]]:
-    """Return the parts of a period that a price is the same in, and what it is there."""
-    period, found = served.period, list[tuple[ServicePeriod, PlanPrice]]()
-    for since, until, card in cards:
-        start, end = max(period.start, since), min(period.end, until or period.end)
-        if start >= end:
-            continue
-        if found and found[-1][1] == card and found[-1][0].period.end == start:
-            start = found.pop()[0].period.start
-        found.append((served.part(start, end), card))
-    return found
+    return [request for line in lines for request in line.requests()]
 
 
 Billed = tuple[LineKey, Instant, Reason | None, Fee | None]
@@ -231,21 +137,6 @@ def _with(carried: Carried, lines: Iterable[Billed]) -> Carried:
     for source, fees in ahead.items():
         reached[source] = reached.get(source, NOWHERE).billed(fees)
     return reached
-
-
-def _request(catalog: Catalog, served: ServicePeriod, card: PlanPrice) -> UsageRequest | None:
-    """Return the usage of a line: edges snap up to the meter's windows."""
-    if card.meter is None:
-        return None
-    meter = catalog.meters[card.meter]
-    return UsageRequest(
-        served.customer.id,
-        card.meter,
-        snap_up(served.period.start, meter.window_us),
-        snap_up(served.period.end, meter.window_us),
-        meter.grain,
-        card.scope,
-    )
 
 
 def carried_by_all(contents: Iterable[Mapping[str, Json]]) -> Carried:

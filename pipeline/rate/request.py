@@ -36,6 +36,11 @@ class Position(StrEnum):
     MID = "mid"
     LAST = "last"
 
+    @property
+    def closes(self) -> bool:
+        """Whether it is the last of its period, where the minimum is due (rule 32)."""
+        return self is Position.SINGLE or self is Position.LAST
+
 
 @dataclass(frozen=True, slots=True)
 class RatingInput:
@@ -88,7 +93,7 @@ class RatingInput:
     @property
     def closes(self) -> bool:
         """Whether the line is the period's last, where the minimum is due (rule 32)."""
-        return self.line_position is Position.SINGLE or self.line_position is Position.LAST
+        return self.line_position.closes
 
     @property
     def has_past(self) -> bool:

@@ -162,10 +162,12 @@ class Billing:
                 for cycle, end in _periods(book, subscription, instant):
                     if cycle[0] >= instant or end > instant or end <= until:
                         continue
-                    parts = _parts(revisions, card, (max(cycle[0], until), end))
+                    parts = _parts(revisions, card, (cycle[0], end))
                     for part, body in parts:
-                        whole = (parts[0][0][0], part[1])
-                        spans = _Spans(cycle, whole, part)
+                        if part[1] <= until:
+                            continue
+                        whole, left = (parts[0][0][0], part[1]), (max(part[0], until), part[1])
+                        spans = _Spans(cycle, whole, part, left)
                         found.append(self._line(name, payer, body, currency, spans, inside))
                         carried[name, card] = part[1]
         return sorted(found, key=lambda line: (line.source, line.start))
@@ -180,10 +182,14 @@ class Billing:
         inside: Inside,
     ) -> ExpectedLine:
         price, digits = cast(Body, card["price"]), DIGITS[currency]
-        (start, end), used = spans.part, None
+        (start, end), used = spans.left, None
         if card["meter"] is None:
-            share = Fraction(end - start, spans.cycle[1] - spans.cycle[0])
-            total = minor(Fraction(str(price["amount"])) * share, digits)
+            length, amount = spans.cycle[1] - spans.cycle[0], Fraction(str(price["amount"]))
+            total, billed = (
+                minor(amount * Fraction(until - spans.part[0], length), digits)
+                for until in (end, start)
+            )
+            total -= billed
         else:
             meter = str(card["meter"])
             counted = self._standing(payer, meter, inside)
@@ -206,11 +212,15 @@ class Billing:
 
 @dataclass(frozen=True, slots=True)
 class _Spans:
-    """The cycle a line is of, the stretch whose usage its tiers count, and what it bills."""
+    """The cycle a line is of, the stretch whose usage its tiers count, and what it bills.
+
+    `left` is what of its part no document has: the end may have been moved since the last.
+    """
 
     cycle: Stretch
     whole: Stretch
     part: Stretch
+    left: Stretch
 
 
 def _revised(before: Sequence[Revision], body: Body) -> list[Revision]:

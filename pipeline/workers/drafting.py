@@ -17,7 +17,8 @@ from pipeline.catalog.cuts import horizon_at
 from pipeline.core.calendar import Instant
 from pipeline.invoice.compose import Composed, compose
 from pipeline.invoice.drafts import Closing, open_closings
-from pipeline.invoice.planned import Carried, PlannedLine, planned_lines, requests_of, with_lines
+from pipeline.invoice.parts import PlannedLine
+from pipeline.invoice.planned import Carried, planned_lines, requests_of, with_lines
 from pipeline.invoice.published import DraftPosition
 from pipeline.invoice.usage import Usage, UsageRequest, Used
 from pipeline.stores.postgres.books import Anchor

@@ -22,7 +22,8 @@ from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
 from pipeline.invoice.compose import Composed, compose
 from pipeline.invoice.issues import held_up
-from pipeline.invoice.planned import Carried, PlannedLine, planned_lines, requests_of, with_lines
+from pipeline.invoice.parts import PlannedLine
+from pipeline.invoice.planned import Carried, planned_lines, requests_of, with_lines
 from pipeline.invoice.published import DraftPosition
 from pipeline.invoice.settling import settle
 from pipeline.invoice.usage import UsageRequest

@@ -13,7 +13,7 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.facts import Skips
 from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.identity import partition_of
-from pipeline.invoice.planned import Carried, carried_by_all
+from pipeline.invoice.planned import Carried, carried_by_all, planned_lines, requests_of
 from pipeline.ledger.seal import chain_faults
 from pipeline.meter.meters import Grain
 from pipeline.meter.place import Place, digest_of
@@ -122,12 +122,12 @@ class Verifier:
         return [self._stretch(partition, own) for partition, own in sorted(by_partition.items())]
 
     def _stretch(self, partition: int, documents: Sequence[Document]) -> _Stretch:
-        """Return the offsets to refold: from two generations before the earliest period on.
+        """Return the offsets to refold: from two generations before the earliest usage on.
 
         Levels hold until the next is told, however long: for them, from the log's beginning on.
         """
         gate = self._known.catalog(1).parameters.gate
-        earliest = min(parse_instant(document.content["period_start"]) for document in documents)
+        earliest = min(map(self._asked_from, documents))
         began = (gate.generation(earliest - gate.tolerance) - 2) * gate.generation_width
         start = self._archive.offset_at(partition, began)
         if any(map(self._has_levels, documents)):
@@ -136,6 +136,19 @@ class Verifier:
         end = self._archive.last_tick_offset(partition, serial)
         start = min(start, self._first_reversal(partition, start, serial))
         return _Stretch(partition, start, end + 1, documents)
+
+    def _asked_from(self, document: Document) -> Instant:
+        """Return since when usage makes a difference to a document.
+
+        What is left of a period asks for the usage of all of it.
+        """
+        begun = parse_instant(document.content["period_start"])
+        tick = self._rows.get(document.cut_serial)
+        if tick is None:
+            return begun
+        catalog, carried = self._known.catalog(tick.fact_position), self._carried_before(document)
+        lines = planned_lines(catalog, document.payer, document.currency, document.instant, carried)
+        return min((request.start for request in requests_of(lines)), default=begun)
 
     def _first_reversal(self, partition: int, start: int, serial: int) -> int:
         """Return the offset of the first reversal that a tick matches from `start` to a cut.

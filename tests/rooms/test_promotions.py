@@ -137,6 +137,43 @@ def test_a_fixed_amount_comes_off_behind_every_percentage() -> None:
     assert billed(catalog)["fee"] == [600] * 5
 
 
+@pytest.mark.parametrize(
+    ("used", "totals"),
+    [
+        ({"eu": 30, "us": 10}, [1200, 400]),  # 4.00 off 20.00: by what is left of each
+        ({"eu": 3, "us": 0, "asia": 2}, [0, 0, 0]),  # no more than there is
+        ({"eu": 10, "us": 10, "asia": 10}, [366, 367, 367]),
+    ],
+)
+def test_a_fixed_amount_comes_off_once_where_a_price_is_told_apart_later(
+    used: dict[str, int], totals: list[int]
+) -> None:
+    """The code was redeemed while calls were one line; now there is one for each region."""
+    calls = price_of("calls", per_unit("0.5"), "calls", group_by=["region"])
+    catalog = catalog_of(
+        log_of(),
+        rules_of(),
+        issuer_of(),
+        meter_of("calls", window_s=3600, dimensions=["region"]),
+        plan_of("p", calls),
+        customer_of("acme"),
+        subscription_of("s", "acme", "p", JAN),
+        redemption_of("FOUR", "s", JAN, fixed("4"), prices=["calls"]),
+    )
+    lines = planned_lines(catalog, "acme", "EUR", instant(MONTHS[1]))
+    parts = [
+        UsagePart(0, 1, number, 1, 1, 0, (("region", region),)) for region, number in used.items()
+    ]
+    usage = {asked: parts for asked in requests_of(lines)}
+    (document,) = compose(catalog, "acme", "EUR", instant(MONTHS[1]), lines, usage)
+    told: Any = document.content["lines"]
+
+    assert [line["total_minor"] for line in told] == totals
+    children = [child for line in told for child in line["children"]]
+    taken = sum(each["amount_minor"] for child in children for each in child["discounts"])
+    assert taken == min(400, sum(used.values()) * 50)
+
+
 def test_a_line_names_the_code_that_took_something_off() -> None:
     catalog = shop(redemption_of("HALF", "s", JAN, percent("50", reason="inside"), prices=["fee"]))
     lines = planned_lines(catalog, "acme", "EUR", instant(MONTHS[1]), {})

@@ -237,6 +237,62 @@ def test_a_fixed_discount_counts_once_a_period_however_often_it_is_split() -> No
     ]
 
 
+def test_tiers_and_fixed_discounts_go_on_where_an_end_is_moved_later() -> None:
+    """Two calls at 5.00, the rest at 1.00, and 4.00 off a month, however many documents bill it."""
+    off: Json = {"type": "fixed", "amount": "4"}
+    tiers = price_of(
+        "calls", graduated(("2", "5", "1"), (None, "1", "0")), "calls", discounts=[off]
+    )
+    plan = plan_of("tiered", tiers, price_of("fee", flat("33.33"), discounts=[off]))
+    used = [april(day) for day in (2, 3, 4, 17)]
+    cut_short = [books(plan, end=april(16)), books(plan, end=april(26)), books(plan)]
+    known = list(zip((april(16), april(26), MAY), cut_short, strict=True))
+    first, second, third = issued(known, used)
+
+    assert told(first) == [
+        ("calls", "04-01", "04-16", "3", 800),
+        ("fee", "04-01", "04-16", "1", 1267),  # 16.665 less 4.00
+    ]
+    assert told(second) == [
+        ("calls", "04-16", "04-26", "1", 100),
+        ("fee", "04-16", "04-26", "1", 1111),  # 27.775 less 16.67
+    ]
+    assert told(third) == [
+        ("calls", "04-26", "05-01", "0", 0),
+        ("fee", "04-26", "05-01", "1", 555),  # 33.33 less 27.78
+    ]
+    assert [line["pre_line_quantity"] for line in (first[0], second[0], third[0])] == [
+        "0",
+        "3",
+        "4",
+    ]
+
+
+def test_a_minimum_is_topped_up_once_where_an_end_is_moved_later() -> None:
+    plan = plan_of("least", price_of("calls", per_unit("1"), "calls", minimum="10"))
+    known = [(april(16), books(plan, end=april(16))), (MAY, books(plan))]
+    first, second = issued(known, [april(2), april(3), april(17)])
+
+    assert told(first) == [("calls", "04-01", "04-16", "2", 1000)]
+    assert told(second) == [("calls", "04-16", "05-01", "1", 0)]
+    assert [(child["name"], child["total_minor"]) for child in second[0]["children"]] == [
+        ("Calls: usage", 100),
+        ("Calls: minimum", 700),
+        ("Calls: minimum", -800),
+    ]
+    assert len({child["id"] for child in second[0]["children"]}) == 3
+
+
+def test_a_minimum_is_topped_up_once_where_a_price_changed_at_the_end_that_was_moved() -> None:
+    least = price_of("calls", per_unit("1"), "calls", minimum="10")
+    dearer = price_of("calls", per_unit("2"), "calls", minimum="10")
+    ended = books(plan_of("least", least), end=april(16))
+    after = books(plan_of("least", least), changes=[{"at": april(16), "prices": [dearer]}])
+    first, second = issued([(april(16), ended), (MAY, after)], [april(2), april(3), april(17)])
+
+    assert [line["total_minor"] for line in first + second] == [1000, 0]
+
+
 def test_another_plan_in_mid_cycle_settles_the_one_and_begins_the_other() -> None:
     before, after = books(), books(changes=[{"at": april(16), "plan": "pro"}])
     used = [april(3), april(15, "23:59:59"), april(16), april(20)]
@@ -371,6 +427,16 @@ def test_phases_follow_one_another_each_at_its_prices() -> None:
         ("seats", "05-16", "06-01", "2", 3097),  # 60.00 x 16 / 31 = 30.9677
     ]
     assert told(fourth)[1:] == [("seats", "06-01", "07-01", "2", 6000)]
+
+
+def test_a_phase_takes_off_a_customer_s_own_price_too() -> None:
+    intro: Json = {"id": "intro", "length": "P1M", "percent_off": "50"}
+    own = price_of("seats", flat("20"), payment_term="in_advance")
+    plan = books(plan_of("steps", SEATS, phases=[intro]), prices=[own])
+    first, second = issued([(APR, plan), (MAY, plan)])
+
+    assert told(first) == [("seats", "04-01", "05-01", "1", 1000)]
+    assert told(second) == [("seats", "05-01", "06-01", "1", 2000)]
 
 
 def test_an_add_on_is_billed_beside_the_plan_in_its_rhythm() -> None:

@@ -1,0 +1,108 @@
+"""Laws of a period that several documents bill: they come to what one document would bill."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from builders import instant
+from laws.test_terms import cards, catalog, told
+from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.rate_cards import PlanPrice
+from pipeline.core.calendar import DAY, Instant
+from pipeline.core.identity import canonical
+from pipeline.invoice.compose import compose
+from pipeline.invoice.planned import Carried, planned_lines, requests_of, with_lines
+from pipeline.meter.points import UsagePoint
+
+JAN, FEB = instant("2026-01-01T00:00:00Z"), instant("2026-02-01T00:00:00Z")
+
+
+def ended(card: PlanPrice, end: Instant | None) -> Catalog:
+    """acme on one price, until `end`."""
+    books = catalog(card)
+    sold = replace(books.subscriptions["s"], end=end)
+    return replace(books, subscriptions={"s": sold}, _owned={"acme": (sold,)})
+
+
+def documents(
+    known: Sequence[tuple[Instant, Catalog]], used: Sequence[UsagePoint]
+) -> list[list[dict[str, Any]]]:
+    """The lines of a document at each instant, by what is known then."""
+    carried: Carried = {}
+    found: list[list[dict[str, Any]]] = []
+    for until, books in known:
+        lines = planned_lines(books, "acme", "EUR", until, carried)
+        usage = {
+            asked: [point for point in used if asked.start <= point.time < asked.end]
+            for asked in requests_of(lines)
+        }
+        made = compose(books, "acme", "EUR", until, lines, usage)
+        carried = with_lines(carried, lines)
+        contents: list[Any] = [document.content for document in made]
+        found.append([line for content in contents for line in content["lines"]])
+    return found
+
+
+def sums(lines: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], int]:
+    """What the lines come to by group, component and what took a discount."""
+    found: dict[tuple[str, ...], int] = {}
+    for line in lines:
+        group = str(sorted(line["rate_card"].get("group", {}).items()))
+        for node in line["children"] or [line]:
+            name = str(node["name"]).rpartition(": ")[2] if line["children"] else "flat"
+            amounts: dict[tuple[str, ...], int] = {}
+            amounts[group, name, str(node["unit_amount"])] = node["subtotal_minor"]
+            for each in node["discounts"]:
+                taker = canonical({**each, "amount_minor": 0}).decode()
+                amounts[group, name, "discount", taker] = each["amount_minor"]
+            for key, minor in amounts.items():
+                found[key] = found.get(key, 0) + minor
+    return {key: minor for key, minor in found.items() if minor}
+
+
+few = settings(max_examples=40)
+days = st.integers(1, 31).map(lambda number: JAN + number * DAY)
+spread = st.tuples(told, st.lists(st.integers(0, 30), min_size=8, max_size=8)).map(
+    lambda drawn: [
+        replace(point, time=point.time + day * DAY)
+        for point, day in zip(drawn[0], drawn[1], strict=False)
+    ]
+)
+
+
+@few
+@given(cards(), spread, st.lists(days, min_size=1, max_size=3, unique=True))
+def test_an_end_moved_later_costs_what_it_would_have_cost_at_once(
+    card: PlanPrice, used: list[UsagePoint], ends: list[Instant]
+) -> None:
+    assume(not card.in_advance)
+    known = [(end, ended(card, end)) for end in sorted(ends)]
+    lines = [line for each in documents(known, used) for line in each]
+    (at_once,) = documents(known[-1:], used)
+
+    assert sums(lines) == sums(at_once)
+    assert sum(line["total_minor"] for line in lines) == sum(
+        line["total_minor"] for line in at_once
+    )
+    quantities = [sum(map(float, [line["quantity"] for line in each])) for each in (lines, at_once)]
+    assert card.meter is None or abs(quantities[0] - quantities[1]) < 1e-6
+
+
+@few
+@given(cards(), spread, days, st.booleans())
+def test_a_price_that_changed_where_a_document_ended_goes_on_in_its_tiers(
+    card: PlanPrice, used: list[UsagePoint], end: Instant, named: bool
+) -> None:
+    """The first document ends where another price begins, or none does: the sum is the same."""
+    assume(end < FEB and not card.in_advance)
+    plan = ended(card, None).plans["pro"]
+    second = replace(card, name="Second" if named else card.name)
+    dated = replace(plan, prices=(second,), effective=end, earlier=plan)
+    known = [(until, replace(ended(card, until), plans={"pro": dated})) for until in (end, FEB)]
+    lines = [line for each in documents(known, used) for line in each]
+    (at_once,) = documents(known[-1:], used)
+
+    assert sums(lines) == sums(at_once)
