@@ -122,6 +122,10 @@ _V = TypeVar("_V")
 _length = Struct(">I").pack
 
 
+_LENGTHS = [_length(size) for size in range(_UTF8 * ID_CHARS_MAX + 1)]
+"""The frames of everything that has a limit in an event's name."""
+
+
 def _frame(text: str) -> bytes:
     framed = text.encode()
     return _length(len(framed)) + framed
@@ -151,9 +155,8 @@ class _Namer:
             seed = blake2b(digest_size=KEY_BYTES, person=b"talea.key.1")
             seed.update(_frame(customer) + _frame(source))
             _room(self._keys)[customer, source] = seed
-        state = seed.copy()
-        framed = event_id.encode()
-        state.update(_length(len(framed)) + framed)
+        state, framed = seed.copy(), event_id.encode()
+        state.update(_LENGTHS[len(framed)] + framed)
         return state.digest()
 
     def fingerprint(
@@ -175,10 +178,11 @@ class _Namer:
         if tail is None:
             tail = b"".join(_frame(name) + _frame(item) for name, item in pairs)
             _room(self._dimensions)[pairs] = tail
-        state = seed.copy()
-        when, value = b"%d" % time, b"%de-%d" % (mantissa, scale)
+        state, when, value = seed.copy(), b"%d" % time, b"%de-%d" % (mantissa, scale)
         reversal = _NO_TEXT if reversed_at is None else _frame(str(reversed_at))
-        state.update(_length(len(when)) + when + _length(len(value)) + value + reversal + tail)
+        state.update(
+            b"".join((_LENGTHS[len(when)], when, _LENGTHS[len(value)], value, reversal, tail))
+        )
         return state.digest()
 
 
@@ -197,6 +201,7 @@ class Packer:
         "_customers",
         "_dimensions",
         "_keys",
+        "_kinds",
         "_meters",
         "_mode",
         "_namer",
@@ -216,7 +221,8 @@ class Packer:
         self._customers: dict[str, int] = {}
         self._meters: dict[tuple[str, int], int] = {}
         self._dimensions: dict[Pairs, int] = {}
-        self._columns: list[tuple[int, int, int, int, int]] = []
+        self._kinds: dict[tuple[str, int, Pairs], tuple[int, int]] = {}
+        self._columns: list[tuple[int, tuple[int, int], int, int]] = []
         self._keys: list[bytes] = []
         self._prints: list[bytes] = []
         self._wide: list[WideValue] = []
@@ -260,8 +266,7 @@ class Packer:
         reversed_at: Instant | None = None,
     ) -> None:
         """Append one event, value in its smallest form: `add` without an object (hot path)."""
-        columns, customers, dimensions = self._columns, self._customers, self._dimensions
-        namer = self._namer
+        columns, namer = self._columns, self._namer
         if namer is not None:
             self._keys.append(namer.key(customer, source, event_id))
             self._prints.append(namer.fingerprint(meter, time, mantissa, scale, pairs, reversed_at))
@@ -272,26 +277,34 @@ class Packer:
             self._wide.append(WideValue(len(columns), str(mantissa)))
             self.text_bytes += 8 + WIDE_DIGITS_MAX
             mantissa = 0
-        who = customers.get(customer)
+        who = self._customers.get(customer)
         if who is None:
-            customers[customer] = who = len(customers)
+            self._customers[customer] = who = len(self._customers)
             self.text_bytes += 2 + len(customer.encode())
-        place = dimensions.get(pairs)
+        kind = self._kinds.get((meter, scale, pairs))
+        if kind is None:
+            self._kinds[meter, scale, pairs] = kind = self._kind(meter, scale, pairs)
+        columns.append((who, kind, time, mantissa))
+
+    def _kind(self, meter: str, scale: int, pairs: Pairs) -> tuple[int, int]:
+        """Return the places of a meter with its scale, and of dimensions, met together."""
+        place = self._dimensions.get(pairs)
         if place is None:
-            dimensions[pairs] = place = len(dimensions)
+            self._dimensions[pairs] = place = len(self._dimensions)
             self.text_bytes += 2 + sum(4 + len((name + item).encode()) for name, item in pairs)
         what = self._meters.get((meter, scale))
         if what is None:
             self._meters[meter, scale] = what = len(self._meters)
             self.text_bytes += 3 + len(meter.encode())
-        columns.append((who, what, place, time, mantissa))
+        return what, place
 
     def take(
         self, producer: str, epoch: str, first_sequence: int, *, gate_pass: str = ""
     ) -> UsageBatch:
         """Return the batch and start empty again; there must be an event."""
         count = len(self._columns)
-        customers, meters, places, times, mantissas = zip(*self._columns, strict=True)
+        customers, kinds, times, mantissas = zip(*self._columns, strict=True)
+        meters, places = zip(*kinds, strict=True)
         shorts, longs = Struct(f"<{count}H"), Struct(f"<{count}q")
         batch = UsageBatch(
             mode=self._mode,

@@ -5,7 +5,7 @@ Does not own: reading, packing, sending, the row it is kept in (workers/collecto
 Law: a stand moves over a message only once the broker has all that was sent up to and with its
 round. Rounds settle in order, so what a crash repeats is what no stand had moved over.
 
-    pass_message .. sent .. acked ..  mark  -> settled: [(before, after), ...]
+    pass_messages .. sent .. acked ..  mark  -> settled: [(before, after), ...]
 """
 
 from collections import deque
@@ -72,15 +72,13 @@ class Rounds:
         """How many marked rounds are not settled."""
         return len(self._waiting)
 
-    def pass_message(self, partition: int, offset: int, *, collected: bool) -> None:
-        """Step over one message; what was sent of it belongs to the open round or a later one."""
+    def pass_messages(self, partition: int, offset: int, collected: int, rejected: int) -> None:
+        """Step over messages up to `offset`; what was sent of them: the open round, or a later."""
         place = self._places[partition]
-        place.skipped += offset - place.offset - 1
+        place.skipped += offset - place.offset - collected - rejected
         place.offset = offset
-        if collected:
-            place.collected += 1
-        else:
-            place.rejected += 1
+        place.collected += collected
+        place.rejected += rejected
         self._moved.add(partition)
 
     def reached(self) -> list[Stand]:

