@@ -141,7 +141,9 @@ def log_ends(
     """Return (first offset kept, next offset) of each partition."""
     consumer = open_reader(bootstrap, {"isolation.level": isolation})
     try:
-        for attempt in stamina.retry_context(on=_passing, timeout=_ANSWER_S, wait_max=0.5):
+        for attempt in stamina.retry_context(
+            on=_passing, attempts=None, timeout=_ANSWER_S, wait_max=0.5
+        ):
             with attempt:
                 return [
                     consumer.get_watermark_offsets(Place(name, number), timeout=_ANSWER_S)

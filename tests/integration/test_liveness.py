@@ -2,9 +2,11 @@
 
 import sys
 from pathlib import Path
+from threading import Timer
 from time import sleep
 
 import pytest
+from confluent_kafka.cimpl import NewTopic
 
 from builders import usage
 from fixtures_stack import StackMaker
@@ -15,6 +17,8 @@ from integration.traffic import Traffic, check_books, customers_everywhere
 from oracle import Oracle
 from pipeline.core.calendar import SECOND, Instant
 from pipeline.stores.clock import wall_clock
+from pipeline.stores.kafka import admin, log_ends
+from pipeline.topology import USAGE_EVENTS
 from pipeline.workers.pausing import paused
 from pipeline.workers.supervisor import WorkerKind
 
@@ -22,6 +26,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
 
 PROGRAM = (sys.executable, str(Path(__file__).parent / "stalled.py"))
 STALL_S, TOLERANCE_S, LEAD = 2.0, 2, 10
+LEADERLESS_S = 8.0
 SAID = {
     DIES: "nothing is fetched from Kafka any more: KeyError('something nobody",
     DOZES: "and nothing was committed for 2 s: this worker begins anew",
@@ -92,3 +97,14 @@ def test_who_waits_for_time_or_for_the_books_is_not_stalled(
 
 def test_in_the_end_every_event_has_one_outcome(stack: RunningStack) -> None:
     assert stack.close_the_books()["rejected"] == 0
+
+
+def test_a_partition_that_has_no_leader_yet_is_waited_for(stack: RunningStack) -> None:
+    """A broker that was killed takes longer to come back than ten quick attempts last."""
+    kafka, name = stack.around.kafka, stack.around.stack.topic(USAGE_EVENTS) + "-late"
+    client = admin(kafka)
+    late = Timer(LEADERLESS_S, lambda: client.create_topics([NewTopic(name, 2, 1)])[name].result())
+    late.start()
+
+    assert log_ends(kafka, name, 2) == [(0, 0), (0, 0)]
+    late.join()
