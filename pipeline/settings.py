@@ -31,6 +31,12 @@ class Settings(BaseSettings):
     registry: str | None = None
     """URL of a schema registry: what outsiders wrote under its ids can then be read. One log, one
     registry: every worker and `talea verify` must name the same."""
+    tax_engine: str | None = None
+    """URL of an outside tax engine, for issuers whose catalog leaves taxes to one."""
+    tax_engine_s: float = Field(5.0, gt=0)
+    """Seconds that it may take to answer one question."""
+    tax_engine_tries: int = Field(3, ge=1)
+    """How often a question is sent in one go, where it does not answer."""
     prefix: str = ""
     """Before every topic, group and key: one tenant."""
     tenant_schema: str = "talea"

@@ -5,7 +5,7 @@ Law: the catalog depends on the facts up to its position, on nothing else.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipeline.catalog import documents
 from pipeline.catalog.deals import Deals
@@ -74,6 +74,11 @@ class Catalog:
         told = self.matches.get(partition, ())
         return named_between(told, before.fact_position, tick.fact_position)
 
+    def answered_by(self, later: "Catalog") -> "Catalog":
+        """Return this catalog with the tax answers of a later one: they may come after a cut."""
+        answers = later.deals.tax_answers
+        return replace(self, deals=replace(self.deals, tax_answers=answers))
+
     @property
     def orders(self) -> Orders:
         """What is bought once."""
@@ -134,6 +139,7 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
                 | FactKind.CREDIT
                 | FactKind.CREDIT_VOID
                 | FactKind.ORDER
+                | FactKind.TAX_ANSWER
             ):
                 dealt.append(fact)
             case FactKind.SKIP | FactKind.REDRIVE | FactKind.WAIVER | FactKind.AMENDMENT:

@@ -150,8 +150,9 @@ def _found(catalog: Catalog, key: _Key) -> Sold:
 def _parties(catalog: Catalog, sold: Sold) -> tuple[object, ...]:
     """Return what decides what is billed of something sold, besides itself."""
     customer, deals = catalog.customers[sold.customer], catalog.deals
+    answers = deals.tax_answers.get(customer.id)
     if isinstance(sold, Order):
-        return (customer,)
+        return (customer, catalog.issuers.get(sold.issuer), answers)
     plans = [catalog.plans[name] for name in sorted(sold.plans)]
     currency = billed_in(catalog, sold)
     return (
@@ -160,6 +161,8 @@ def _parties(catalog: Catalog, sold: Sold) -> tuple[object, ...]:
         books_for(catalog, sold.customer),
         deals.redemptions.get(sold.id, ()),
         [deals.rates.get((plan.currency, currency)) for plan in plans],
+        [catalog.issuers.get(plan.issuer) for plan in plans],
+        answers,
     )
 
 

@@ -1,7 +1,7 @@
-"""Deals: what stands beside plans: price books, promotion codes, prepaid credits, rates, orders.
+"""Deals: what stands beside plans: books, promotions, credits, rates, orders, tax answers.
 
 Owns: their fold.  Does not own: what each of them means (books.py, promotions.py,
-credits.py, currencies.py, orders.py).
+credits.py, currencies.py, orders.py, tax_answers.py).
 Law: as the catalog's: deals depend on the facts up to their position, on nothing else.
 """
 
@@ -14,6 +14,7 @@ from pipeline.catalog.currencies import FxRate, Rates, fx_rate, with_rates
 from pipeline.catalog.facts import Fact, FactKind
 from pipeline.catalog.orders import NO_ORDERS, Order, Orders, order
 from pipeline.catalog.promotions import Promotion, Redemption, promotion, redemption
+from pipeline.catalog.tax_answers import TaxAnswers, answered, tax_answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Deals:
     """By customer and id."""
     rates: Rates = field(default_factory=dict)
     orders: Orders = NO_ORDERS
+    tax_answers: TaxAnswers = field(default_factory=dict)
 
     def after(self, facts: Sequence[Fact]) -> "Deals":
         """Return them after more facts; facts of other kinds say nothing of them."""
@@ -39,6 +41,7 @@ class Deals:
         redemptions, credits = dict(self.redemptions), dict(self.credits)
         told: list[FxRate] = []
         ordered: list[Order] = []
+        answers = self.tax_answers
         for fact in facts:
             match fact.kind:
                 case FactKind.BOOK:
@@ -58,12 +61,15 @@ class Deals:
                 case FactKind.CREDIT | FactKind.CREDIT_VOID:
                     owner = str(fact.body["customer"])
                     credits[owner] = _granted(credits.get(owner, {}), fact)
+                case FactKind.TAX_ANSWER:
+                    told_tax = tax_answer(fact.serial, fact.subject, fact.body)
+                    answers = answered(answers, told_tax)
                 case FactKind.ORDER:
                     ordered.append(order(fact.body))
                 case _:
                     pass
         rates, orders = with_rates(self.rates, told), self.orders.after(ordered)
-        return Deals(books, switches, promotions, redemptions, credits, rates, orders)
+        return Deals(books, switches, promotions, redemptions, credits, rates, orders, answers)
 
 
 def _granted(before: Mapping[str, Grant], fact: Fact) -> Mapping[str, Grant]:

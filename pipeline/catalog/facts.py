@@ -48,6 +48,8 @@ class FactKind(StrEnum):
     """A customer paid beforehand."""
     CREDIT_VOID = "credit_void"
     """What is left of a credit pays nothing any more."""
+    TAX_ANSWER = "tax_answer"
+    """How something is taxed, as an outside engine or a person says; by the question's digest."""
     SKIP = "skip"
     """Go on without one message of the usage log: acts by position, whatever the tick."""
 

@@ -37,6 +37,7 @@ _COMMANDS = {
         "pipeline.cli.drafts", "draft", "Show what a customer is about to be billed."
     ),
     "invoices": _Command("pipeline.cli.invoices", "app", "List and show issued invoices."),
+    "tax": _Command("pipeline.cli.tax", "app", "Taxes that the rules do not know."),
     "promotion": _Command("pipeline.cli.promotion", "app", "Promotion codes: redeem, list."),
     "credit": _Command("pipeline.cli.credit", "app", "Prepaid credits: grant, void, balance."),
     "verify": _Command(

@@ -63,12 +63,7 @@ def compose(
             except Unrated as failed:
                 plan = line.served.plan.id
                 issues.append(unrated(document_id, line.key, plan, failed.fault))
-        tax = catalog.issuers[issuer].tax
-        told: Mapping[str, Json] = {}
-        if tax is not None:
-            found = taxed(document_id, tax, catalog.customers[payer], built)
-            built, told = [*found.lines], found.told
-            issues += found.issues
+        told = _taxed(catalog, document_id, issuer, payer, built, issues)
         totals = Totals.sum(line_totals for _, line_totals in built)
         content: dict[str, Json] = {
             "format": FORMAT,
@@ -86,6 +81,25 @@ def compose(
         }
         documents.append(Composed(issuer, "invoice", ordinal, content, tuple(issues)))
     return documents
+
+
+def _taxed(
+    catalog: Catalog,
+    document_id: str,
+    issuer: str,
+    payer: str,
+    built: list[tuple[Line, Totals]],
+    issues: list[ValidationIssue],
+) -> Mapping[str, Json]:
+    """Give lines their tax, and return what content says of it: nothing where none applies."""
+    told = catalog.issuers[issuer]
+    if told.tax is None:
+        return {}
+    customer, answers = catalog.customers[payer], catalog.deals.tax_answers.get(payer, {})
+    found = taxed(document_id, told, told.tax, customer, built, answers)
+    built[:] = found.lines
+    issues += found.issues
+    return found.told
 
 
 @lru_cache(maxsize=1 << 16)  # a draft is made again and again

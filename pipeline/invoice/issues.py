@@ -71,8 +71,14 @@ def unrated(document_id: str, key: LineKey, plan: str, fault: Fault) -> Validati
     )
 
 
+AWAITED, UNDETERMINED = "tax_awaited", "tax_undetermined"
+"""Codes of issues that an answer settles, also once the period is cut: they say so themselves."""
+
+
 def held_up(issue: ValidationIssue) -> ValidationIssue:
     """Return the issue as it stands once the period is cut."""
+    if issue.code in (AWAITED, UNDETERMINED):
+        return issue
     return replace(issue, mend=_HELD_UP)
 
 

@@ -4,7 +4,8 @@ Owns: sums by category over the document, given back to lines and their children
 says of tax. Does not own: which tax is due (tax/deciding.py), rounding (tax/sums.py).
 Law (EN 16931): the tax of a category is rounded once over the document; children sum to lines
 and lines to the document in all seven totals. What a tax follows from stands in content, but for
-personal values.
+personal values. What the rules do not know is asked (tax/asking.py): while there is no answer, its
+lines stand without tax, the question stands beside them, and the document is not issued.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,19 +13,23 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias, cast
 
-from pipeline.catalog.documents import Customer
-from pipeline.catalog.tax_terms import NO_TAX_TERMS, IssuerTax, TaxTerms, tax_terms
+from pipeline.catalog.documents import Customer, Issuer
+from pipeline.catalog.tax_answers import TaxAnswer
+from pipeline.catalog.tax_terms import NO_TAX_TERMS, Engine, IssuerTax, TaxTerms, tax_terms
 from pipeline.core.calendar import day_of
 from pipeline.core.identity import Json, derived_id
 from pipeline.core.quantity import quantity_text
-from pipeline.invoice.issues import Severity, ValidationIssue
+from pipeline.invoice.issues import AWAITED, UNDETERMINED, Severity, ValidationIssue
 from pipeline.invoice.lines import Line, tax_point_of
 from pipeline.invoice.totals import Totals
+from pipeline.tax.asking import ANSWER, Asked, as_answered, asked
 from pipeline.tax.deciding import Question, Treatment, Unknown, decide
 from pipeline.tax.sums import split_tax, tax_of, tax_share
 
 Built: TypeAlias = tuple[Line, Totals]
 
+SHORT = 12
+"""Hex digits that a question is named by to a person."""
 INCLUSIVE = "-incl"
 """Behind the tax code of a line whose amounts contain the tax."""
 
@@ -53,16 +58,31 @@ class _Group:
         return self.treatment.code + (INCLUSIVE if self.inclusive else "")
 
 
-def taxed(document_id: str, issuer: IssuerTax, customer: Customer, built: Sequence[Built]) -> Taxed:
+Answers: TypeAlias = Mapping[str, TaxAnswer]
+"""Of one customer, by the digest of the question."""
+
+
+def taxed(
+    document_id: str,
+    issuer: Issuer,
+    seller: IssuerTax,
+    customer: Customer,
+    built: Sequence[Built],
+    answers: Answers,
+) -> Taxed:
     """Return the lines of a document with their tax; those it is not known of stay as they are."""
     groups: dict[tuple[str, str, bool], _Group] = {}
-    unknown: dict[Unknown, None] = {}
+    open_ones: dict[str, tuple[Asked, Unknown]] = {}
     for place, (line, _) in enumerate(built):
-        terms = _terms_of(line)
-        found = _decided(issuer, customer, terms, line)
+        terms, day = _terms_of(line), day_of(tax_point_of(line), customer.time_zone)
+        found = _decided(seller, customer, terms, day)
         if isinstance(found, Unknown):
-            unknown[found] = None
-            continue
+            question = asked(issuer, customer, terms, day)
+            answer = answers.get(question.digest)
+            if answer is None:
+                open_ones[question.digest] = question, found
+                continue
+            found = as_answered(answer)
         inclusive = terms.inclusive and found.percent != 0
         key = (found.jurisdiction, found.code, inclusive)
         group = groups.setdefault(key, _Group(found, inclusive, [], set(), set()))
@@ -73,8 +93,25 @@ def taxed(document_id: str, issuer: IssuerTax, customer: Customer, built: Sequen
     lines, rows = list(built), list[Json]()
     for _, group in sorted(groups.items()):
         rows.append(_apply(group, lines))
-    told: dict[str, Json] = {"tax": _evidence(issuer, customer), "taxes": rows}
-    return Taxed(lines, told, [_undetermined(document_id, customer, each) for each in unknown])
+    evidence = _evidence(seller, customer)
+    if open_ones:
+        evidence["awaited"] = [dict(question.body) for question, _ in open_ones.values()]
+    issues = _issues(document_id, seller, customer, open_ones)
+    return Taxed(lines, {"tax": evidence, "taxes": rows}, [*issues])
+
+
+def awaited_in(content: Mapping[str, Json]) -> set[str]:
+    """Return the digests of the questions that a would-be document awaits answers to."""
+    tax = cast(Mapping[str, Json], content.get("tax", {}))
+    questions = cast(list[Mapping[str, Json]], tax.get("awaited", []))
+    return {Asked(question).digest for question in questions}
+
+
+def answers_in(content: Mapping[str, Json]) -> set[str]:
+    """Return the digests of the questions whose answers a document rests on."""
+    rows = cast(list[Mapping[str, list[str]]], content.get("taxes", []))
+    sources = (source for row in rows for source in row["sources"])
+    return {each.removeprefix(ANSWER) for each in sources if each.startswith(ANSWER)}
 
 
 def _terms_of(line: Line) -> TaxTerms:
@@ -83,15 +120,19 @@ def _terms_of(line: Line) -> TaxTerms:
 
 
 def _decided(
-    issuer: IssuerTax, customer: Customer, terms: TaxTerms, line: Line
+    seller: IssuerTax, customer: Customer, terms: TaxTerms, day: str
 ) -> Treatment | Unknown:
+    if seller.engine is Engine.OUTSIDE_ALWAYS:
+        return _LEFT_OUTSIDE
     if customer.tax is None:
         return Unknown(
             f"nothing is known of where {customer.id} is taxed",
-            f"add tax with a country to customer {customer.id} in the catalog",
+            f"add tax with a country to customer {customer.id}",
         )
-    day = day_of(tax_point_of(line), customer.time_zone)
-    return decide(Question(issuer, customer.tax, terms, day))
+    return decide(Question(seller, customer.tax, terms, day))
+
+
+_LEFT_OUTSIDE = Unknown("its issuer leaves all taxes to an outside engine", "wait for it")
 
 
 def _apply(group: _Group, lines: list[Built]) -> dict[str, Json]:
@@ -153,13 +194,39 @@ def _evidence(issuer: IssuerTax, customer: Customer) -> dict[str, Json]:
     }
 
 
-def _undetermined(document_id: str, customer: Customer, unknown: Unknown) -> ValidationIssue:
-    return ValidationIssue(
-        derived_id("iss", document_id, "tax", unknown.why),
-        f"tax of {customer.id}",
-        "tax_undetermined",
-        Severity.CRITICAL,
-        "taxes",
-        unknown.why,
-        unknown.mend,
-    )
+def _issues(
+    document_id: str,
+    seller: IssuerTax,
+    customer: Customer,
+    open_ones: Mapping[str, tuple[Asked, Unknown]],
+) -> Iterator[ValidationIssue]:
+    """Yield what keeps a document from being issued: a tax not known, a value that is missing."""
+    outside = seller.engine is not Engine.OWN
+    for digest, (question, unknown) in open_ones.items():
+        terms = tax_terms(question.body["terms"]) or NO_TAX_TERMS
+        by_hand = f"talea tax answer {digest[:SHORT]}"
+        mend = (
+            f"an outside engine is asked; {by_hand} answers in its stead"
+            if outside
+            else f"{unknown.mend}; once the period is cut, {by_hand}"
+        )
+        yield ValidationIssue(
+            derived_id("iss", document_id, "tax", digest),
+            f"tax of {customer.id}, {terms.code} of {question.body['day']}",
+            AWAITED if outside else UNDETERMINED,
+            Severity.CRITICAL,
+            "taxes",
+            unknown.why,
+            mend,
+        )
+    for name in seller.requires:
+        if name not in customer.profile:
+            yield ValidationIssue(
+                derived_id("iss", document_id, "profile", name),
+                f"customer {customer.id}",
+                "customer_incomplete",
+                Severity.CRITICAL,
+                f"billing_profile.{name}",
+                f"its issuer needs {name} on every document",
+                f"add {name} to the profile of customer {customer.id}",
+            )

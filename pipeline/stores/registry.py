@@ -7,7 +7,6 @@ not answer is waited for; only one that answers "no such id" makes a message unr
 """
 
 import json
-from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPException
@@ -15,13 +14,14 @@ from io import BytesIO
 from time import sleep
 from typing import cast
 from urllib.error import HTTPError, URLError
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 import structlog
 from fastavro import parse_schema, schemaless_reader
 
-from pipeline.core.errors import BadInput, ServerFailed
+from pipeline.core.errors import ServerFailed
+from pipeline.stores.addresses import read_address
 from pipeline.stores.codec import Decode, OurSchema, Unreadable, decode, our_schemas
 from pipeline.stores.evolution import misfits, unbounded
 
@@ -59,14 +59,13 @@ class Registry:
             BadInput: no http or https URL.
 
         """
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or not _has_port(parts):
-            raise BadInput(f"TALEA_REGISTRY: {url!r} is no URL such as http://host:8081")
-        user, _, host = parts.netloc.rpartition("@")
-        self.address = parts._replace(netloc=host, query="", fragment="").geturl().rstrip("/")
-        self._headers = {"Accept": _MEDIA, "Content-Type": _MEDIA}
-        if user:
-            self._headers["Authorization"] = "Basic " + b64encode(unquote(user).encode()).decode()
+        self._address = read_address(url, "TALEA_REGISTRY", "http://host:8081")
+        self._headers = {**self._address.headers, "Accept": _MEDIA, "Content-Type": _MEDIA}
+
+    @property
+    def address(self) -> str:
+        """Where it is."""
+        return self._address.url
 
     def schema(self, schema_id: int) -> str | None:
         """Return the text of a schema, None where there is no such id.
@@ -222,14 +221,6 @@ class ForeignReader:
                         "usage waits for the schema registry", schema=schema_id, why=str(error)
                     )
                 self.pause(_PAUSES_S[min(tried, len(_PAUSES_S)) - 1])
-
-
-def _has_port(parts: SplitResult) -> bool:
-    """Return whether a URL's port is one, or left out."""
-    try:
-        return parts.port is None or parts.port > 0
-    except ValueError:
-        return False
 
 
 def message_decoder(url: str | None, tries_max: int | None = None) -> Decode:

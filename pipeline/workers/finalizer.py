@@ -26,6 +26,7 @@ from pipeline.invoice.parts import PlannedLine
 from pipeline.invoice.planned import Carried, planned_lines, requests_of, with_lines
 from pipeline.invoice.published import DraftPosition
 from pipeline.invoice.settling import settle
+from pipeline.invoice.taxed import answers_in, awaited_in
 from pipeline.invoice.usage import UsageRequest
 from pipeline.ledger.seal import (
     Issue,
@@ -43,6 +44,7 @@ from pipeline.workers.drafting import UsageSource, draft_of
 from pipeline.workers.knowledge import Knowledge
 from pipeline.workers.matching import run_matching
 from pipeline.workers.surroundings import Surroundings
+from pipeline.workers.taxing import run_taxing
 
 _log = structlog.get_logger()
 
@@ -86,9 +88,12 @@ class Finalizer:
     clock: Callable[[], Instant]
     _held_up: set[str] = field(default_factory=set)
     """Payers whose next document cannot be rated; another release may, so a restart tries."""
+    _awaiting: dict[str, set[str]] = field(default_factory=dict)
+    """Which answers they await of an outside engine; one of them is enough to try again."""
 
     def prepare(self) -> bool:
         """Compose the documents of one booked cut; return whether there was one."""
+        self._let_go()
         with self.store.transaction():
             taken = self.store.take_cut(self._held_up)
             if taken is None:
@@ -100,6 +105,9 @@ class Finalizer:
             lines = planned_lines(catalog, cut.payer, cut.currency, cut.instant, carried)
             usage = self.store.read_usage(requests_of(lines), cut.serial)
             composed = compose(catalog, cut.payer, cut.currency, cut.instant, lines, usage)
+            if any(awaited_in(document.content) for document in composed):
+                catalog = catalog.answered_by(self.known.latest())
+                composed = compose(catalog, cut.payer, cut.currency, cut.instant, lines, usage)
             if any(document.issues for document in composed):
                 self._hold_up(cut, partition, passed, composed)
                 return True
@@ -110,10 +118,13 @@ class Finalizer:
             return True
 
     def _hold_up(
-        self, cut: Cut, partition: int, passed: TickPassed, composed: Iterable[Composed]
+        self, cut: Cut, partition: int, passed: TickPassed, composed: Sequence[Composed]
     ) -> None:
         """Leave the cut as it is; its drafts stay, with what is wrong with them."""
         self._held_up.add(cut.payer)
+        awaited = set[str]().union(*(awaited_in(document.content) for document in composed))
+        if awaited:
+            self._awaiting[cut.payer] = awaited
         faulty = [
             replace(document, issues=tuple(map(held_up, document.issues))) for document in composed
         ]
@@ -124,6 +135,17 @@ class Finalizer:
         )
         for issue in (issue for document in faulty for issue in document.issues):
             _log.critical("a document cannot be issued", payer=cut.payer, why=str(issue))
+
+    def _let_go(self) -> None:
+        """Try those again whose answers have come."""
+        if not self._awaiting:
+            return
+        answers = self.known.latest().deals.tax_answers
+        for payer in [
+            p for p, awaited in self._awaiting.items() if awaited & {*answers.get(p, ())}
+        ]:
+            del self._awaiting[payer]
+            self._held_up.discard(payer)
 
     def register(self) -> int:
         """Seal what is prepared; return how many documents were."""
@@ -188,7 +210,7 @@ class Finalizer:
                 issued_at=self.clock(),
                 payment_days=_payment_days(catalog, content),
                 fact_position_cut=cut_position,
-                fact_position_last=cut_position,
+                fact_position_last=self._last_position(cut_position, prepared.payer, content),
                 rule_version=rules.rule_version,
                 tzdata_version=rules.tzdata_version,
                 evidence=prepared.evidence,
@@ -197,6 +219,14 @@ class Finalizer:
             ),
         )
         return number, record, seal_of(record)
+
+    def _last_position(self, cut: int, payer: str, content: Mapping[str, Json]) -> int:
+        """Return the position of the last fact that entered a document: answers may come late."""
+        needed = answers_in(content)
+        if not needed:
+            return cut
+        known = self.known.latest().deals.tax_answers[payer]
+        return max(cut, *(known[digest].position for digest in needed))
 
     def _settlement(
         self, catalog: Catalog, payer: str, content: Mapping[str, Json]
@@ -232,7 +262,11 @@ def run_finalizer(around: Surroundings, clock: Callable[[], Instant], stop: Even
     connection = around.database.connect(name="finalizer", autocommit=True)
     facts = around.database.connect(name="finalizer facts", autocommit=True)
     finalizer = Finalizer(connection, Knowledge(facts), clock)
-    for name, beside in (("audit", watch_conservation), ("matching", run_matching)):
+    for name, beside in (
+        ("audit", watch_conservation),
+        ("matching", run_matching),
+        ("taxing", run_taxing),
+    ):
         Thread(target=beside, args=(around, stop), name=name, daemon=True).start()
     while not stop.is_set():
         while not stop.is_set() and finalizer.prepare():

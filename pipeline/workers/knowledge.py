@@ -61,6 +61,12 @@ class Knowledge:
         with self._lock:
             return self.facts.at(position)
 
+    def latest(self) -> Catalog:
+        """Return the catalog of all facts so far, whether a tick names them yet or not."""
+        with self._lock:
+            self.facts.append(self.source.read_facts(self.facts.head))
+            return self.facts.at(self.facts.head)
+
     def _has(self, position: int) -> bool:
         with self._lock:
             if position > self.facts.head:

@@ -206,6 +206,9 @@ class Verifier:
             document.sealed,
         )
         catalog = self._known.catalog(tick.fact_position)
+        if "tax" in document.content:
+            last = cast(int, document.record["fact_position_last"])
+            catalog = catalog.answered_by(self._known.catalog(last))
         fault = content_fault(claimed, catalog, self._carried_before(document), refold)
         return fault or self._settlement_fault(document, catalog)
 

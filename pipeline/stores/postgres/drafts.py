@@ -33,6 +33,17 @@ class Draft:
         return cast(str, self.content["id"])
 
 
+def awaited_taxes(connection: Connection, count_max: int) -> list[dict[str, Json]]:
+    """Return questions of tax that drafts await, each once."""
+    rows = connection.execute(
+        "SELECT DISTINCT question::text FROM draft,"
+        " json_array_elements(content::json #> '{tax,awaited}') AS question"
+        " WHERE issues <> '[]' LIMIT %s",
+        [count_max],
+    )
+    return [cast(dict[str, Json], json.loads(question)) for (question,) in rows]
+
+
 def take_dirty(
     connection: Connection, partitions: Iterable[int], count_max: int
 ) -> list[tuple[str, int]]:

@@ -66,6 +66,7 @@ class Session(psycopg.Connection[TupleRow]):
     drop_drafts = drafts.drop_drafts
     faulty_drafts = drafts.faulty_drafts
     store_drafts = drafts.store_drafts
+    awaited_taxes = drafts.awaited_taxes
     take_dirty = drafts.take_dirty
 
     hold_metering = standstill.hold_metering

@@ -1,0 +1,146 @@
+"""Taxing: an outside engine is asked what drafts await, and its answers become facts.
+
+Owns: which questions are asked when, what is done while the engine is silent.
+Does not own: the question and its answer (tax/asking.py), the wire (stores/tax_engine.py), what
+an answer does (invoice/taxed.py).
+Law: a question is answered once: whoever asks twice writes nothing the second time. An engine that
+is silent, or says no, harms nobody but who awaits it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Protocol
+
+import structlog
+
+from pipeline.catalog.facts import Fact, FactKind, NewFact
+from pipeline.catalog.tax_answers import TaxAnswer
+from pipeline.catalog.tax_terms import Fallback, issuer_tax
+from pipeline.core.calendar import Instant
+from pipeline.core.errors import BrokenInvariant, ServerFailed, TaleaError
+from pipeline.core.identity import Json
+from pipeline.stores.clock import wall_clock
+from pipeline.stores.postgres.connection import Unreachable, lead
+from pipeline.stores.postgres.facts import Author
+from pipeline.stores.tax_engine import HttpTaxEngine, TaxEngineSaysNo
+from pipeline.tax.asking import Asked, by_own_rules, own_answer, read_answer
+from pipeline.tax.deciding import Unknown
+from pipeline.workers.seams import FactWriter
+from pipeline.workers.surroundings import Surroundings
+
+_log = structlog.get_logger()
+
+_LOCK = "talea taxing"
+_AUTHOR = Author("talea", "taxes were asked for outside")
+_POLL_S = 1.0
+_AGAIN_S = 10.0
+_IDLE_S = 120.0
+_AT_ONCE = 8
+"""Questions in flight."""
+_QUESTIONS = 200
+"""Questions of one round."""
+
+
+class TaxEngine(Protocol):
+    """Whoever knows what the rules here do not."""
+
+    name: str
+
+    def ask(self, question: Mapping[str, Json]) -> Mapping[str, object]:
+        """Return what it says of a question, or raise as HttpTaxEngine does."""
+        ...
+
+
+class AwaitingDrafts(FactWriter, Protocol):
+    """Drafts with open questions, and the fact log."""
+
+    def awaited_taxes(self, count_max: int) -> Sequence[Mapping[str, Json]]:
+        """Return questions that drafts await, each once."""
+        ...
+
+
+@dataclass(slots=True)
+class Taxing:
+    """The job, over one session in autocommit."""
+
+    store: AwaitingDrafts
+    engine: TaxEngine
+    clock: Callable[[], Instant] = wall_clock
+    _done: set[str] = field(default_factory=set)
+    """Digests answered, or refused by the engine: these are asked again after a restart."""
+
+    def step(self) -> int:
+        """Ask once what drafts await; return how many answers were written."""
+        awaited = [Asked(body) for body in self.store.awaited_taxes(_QUESTIONS)]
+        new = [question for question in awaited if question.digest not in self._done]
+        if not new:
+            return 0
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            answers = list(pool.map(self._answer, new))
+        found = [
+            NewFact(FactKind.TAX_ANSWER, answer.digest, answer.body(question.body))
+            for question, answer in zip(new, answers, strict=True)
+            if answer is not None
+        ]
+        written = self._write(found)
+        self._done |= {fact.subject for fact in found}
+        return written
+
+    def _answer(self, question: Asked) -> TaxAnswer | None:
+        """Return an answer; None: it is asked again, or never."""
+        try:
+            told = self.engine.ask(question.body)
+        except ServerFailed as error:
+            return self._fallback(question, str(error))
+        except TaxEngineSaysNo as error:
+            answer: TaxAnswer | str = str(error)
+        else:
+            answer = read_answer(question.body, told, self.engine.name)
+        if isinstance(answer, str):
+            _log.error("no tax answer", customer=question.body["customer"], why=answer)
+            self._done.add(question.digest)
+            return None
+        return answer
+
+    def _fallback(self, question: Asked, why: str) -> TaxAnswer | None:
+        seller = issuer_tax(question.body["issuer_tax"])
+        own = by_own_rules(question.body)
+        if seller is None or seller.fallback is not Fallback.OWN or isinstance(own, Unknown):
+            _log.error("a tax is awaited", customer=question.body["customer"], why=why)
+            return None
+        return own_answer(question.body, own)
+
+    def _write(self, found: Iterable[NewFact]) -> int:
+        def decide(known: Sequence[Fact]) -> list[NewFact]:
+            said = {fact.subject for fact in known if fact.kind is FactKind.TAX_ANSWER}
+            return [fact for fact in found if fact.subject not in said]
+
+        return len(self.store.append_facts(decide, _AUTHOR, self.clock())) if found else 0
+
+
+def run_taxing(around: Surroundings, stop: Event) -> None:
+    """Ask the engine that settings name, until stopped; none named: nothing is asked."""
+    settings = around.settings
+    if settings.tax_engine is None:
+        return
+    engine = HttpTaxEngine(settings.tax_engine, settings.tax_engine_s, settings.tax_engine_tries)
+    rest_s = 0.0
+    while not stop.wait(rest_s):
+        try:
+            _ask_while_leading(around, engine, stop)
+            rest_s = _POLL_S
+        except (TaleaError, BrokenInvariant, *Unreachable) as error:
+            _log.error("no taxes are asked for", why=str(error))
+            rest_s = _AGAIN_S
+
+
+def _ask_while_leading(around: Surroundings, engine: TaxEngine, stop: Event) -> None:
+    with around.database.session("taxing", idle_s=_IDLE_S) as connection:
+        while not lead(connection, _LOCK):
+            if stop.wait(_AGAIN_S):
+                return
+        taxing = Taxing(connection, engine)
+        while not stop.wait(_POLL_S):
+            taxing.step()
