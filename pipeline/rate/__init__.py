@@ -29,7 +29,7 @@ from pipeline.rate.price import (
     price_json,
     quantity_max,
 )
-from pipeline.rate.rating import rate
+from pipeline.rate.rating import rate, rate_bare
 from pipeline.rate.request import Position, RatingInput
 from pipeline.rate.terms import KEYS as TERMS_KEYS
 from pipeline.rate.terms import (
@@ -93,4 +93,5 @@ __all__ = [
     "price_json",
     "quantity_max",
     "rate",
+    "rate_bare",
 ]

@@ -89,7 +89,7 @@ class PublishingSession(BookSession):
         if draft is None:
             return None
         issues = canonical([dict(issue) for issue in draft.issues]).decode()
-        return DraftText.kept(draft.position, canonical(draft.content).decode(), issues)
+        return DraftText.kept(draft.position, draft.text, issues)
 
     def note_keys(self, changes: Iterable[DraftChange]) -> None:
         """Note every key that is about to be sent, beside those that may stand already."""

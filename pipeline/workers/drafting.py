@@ -20,6 +20,7 @@ from pipeline.invoice.drafts import Closing, open_closings
 from pipeline.invoice.parts import PlannedLine
 from pipeline.invoice.planned import Carried, planned_lines, requests_of, with_lines
 from pipeline.invoice.published import DraftPosition
+from pipeline.invoice.retold import Retelling
 from pipeline.invoice.usage import Usage, UsageRequest, Used
 from pipeline.stores.postgres.books import Anchor
 from pipeline.stores.postgres.connection import Overtaken
@@ -90,6 +91,7 @@ class _Plan:
     payer: Payer
     closing: Closing
     lines: Sequence[PlannedLine]
+    retelling: Retelling
 
 
 def rate_dirty(
@@ -144,12 +146,13 @@ def _payers(store: DraftStore, known: Knowledge, dirty: Iterable[tuple[str, int]
 class Planner:
     """Which documents payers will have, and with which lines: remembered while it stays so.
 
-    Between two ticks only usage changes, and lines do not depend on it. Use one for one log.
+    Mostly only usage changes, and lines do not depend on it; nor do they on ticks, but where one
+    opens a period or closes it. Use one for one log.
     """
 
     def __init__(self) -> None:
         """Start with nothing remembered."""
-        self._known: dict[str, tuple[_Grounds, Sequence[_Planned]]] = {}
+        self._known: dict[str, _Known] = {}
 
     def plans(
         self, books: OpenBooks, catalog_at: Callable[[int], Catalog], payers: Sequence[Payer]
@@ -165,37 +168,60 @@ class Planner:
             self._known.clear()
         plans = []
         for payer in payers:
-            name, log_time = payer.name, payer.cursor.log_time
+            name = payer.name
+            moment = _Moment(
+                payer.catalog.position, payer.passed, payer.cursor.log_time, closed.get(name, ())
+            )
+            known = self._known.get(name)
+            if known is not None and known.moment == moment:
+                still_open = known.grounds.open
+            else:
+                still_open = open_closings(payer.catalog, name, *moment[1:])
             grounds = _Grounds(
-                payer.catalog.position,
-                payer.passed,
-                log_time,
-                closed.get(name, ()),
+                moment.catalog_position,
+                still_open,
                 carried.get(name, {}),
                 unprepared.get(name, {}),
             )
-            known = self._known.get(name)
-            if known is None or known[0] != grounds:
-                known = (grounds, _planned(payer.catalog, name, grounds, catalog_at))
-                self._known[name] = known
-            plans += [_Plan(payer, closing, lines) for closing, lines in known[1]]
+            if known is not None and known.grounds == grounds:
+                planned = known.planned
+            else:
+                planned = _planned(payer.catalog, name, grounds, catalog_at)
+            if known is None or known.planned is not planned or known.moment != moment:
+                self._known[name] = _Known(moment, grounds, planned)
+            plans += [_Plan(payer, *each) for each in planned]
         return plans
 
 
 _PAYERS_REMEMBERED = 20_000
 
-_Planned = tuple[Closing, Sequence[PlannedLine]]
+_Planned = tuple[Closing, Sequence[PlannedLine], Retelling]
+
+
+class _Moment(NamedTuple):
+    """All that a payer's open closings follow from."""
+
+    catalog_position: int
+    passed: Instant
+    log_time: Instant
+    closed: Container[Closing]
 
 
 class _Grounds(NamedTuple):
     """All that a payer's documents follow from, but for usage; by currency where it is by any."""
 
     catalog_position: int
-    passed: Instant
-    log_time: Instant
-    closed: Container[Closing]
+    open: Sequence[Closing]
     carried: Mapping[str, Carried]
     unprepared: Mapping[str, Sequence[tuple[Instant, int]]]
+
+
+class _Known(NamedTuple):
+    """What was planned of a payer's documents last."""
+
+    moment: _Moment
+    grounds: _Grounds
+    planned: Sequence[_Planned]
 
 
 def _by_payer(found: Mapping[tuple[str, str], T]) -> dict[str, dict[str, T]]:
@@ -209,31 +235,33 @@ def _by_payer(found: Mapping[tuple[str, str], T]) -> dict[str, dict[str, T]]:
 def _planned(
     catalog: Catalog, name: str, grounds: _Grounds, catalog_at: Callable[[int], Catalog]
 ) -> list[_Planned]:
-    open_ones = open_closings(catalog, name, grounds.passed, grounds.log_time, grounds.closed)
     planned: list[_Planned] = []
-    for currency in sorted({currency for currency, _ in open_ones}):
+    for currency in sorted({currency for currency, _ in grounds.open}):
         carried = grounds.carried.get(currency, {})
         # What the finalizer is about to make of booked cuts is carried by then: by the facts
         # that were in force at each cut, for an end may have been moved since.
         for instant, position in grounds.unprepared.get(currency, ()):
             lines = planned_lines(catalog_at(position), name, currency, instant, carried)
             carried = with_lines(carried, lines)
-        for closing in open_ones:
+        for closing in grounds.open:
             if closing[0] == currency:
                 lines = planned_lines(catalog, name, *closing, carried)
                 carried = with_lines(carried, lines)
-                planned.append((closing, lines))
+                planned.append((closing, lines, Retelling()))
     return planned
 
 
 def _drafts(plan: _Plan, usage: Usage) -> Sequence[Draft]:
     """Return the would-be documents of a plan, with what is wrong with them."""
-    payer, (currency, instant) = plan.payer, plan.closing
+    payer, (currency, instant), retelling = plan.payer, plan.closing, plan.retelling
     position = DraftPosition(payer.cursor.partition, payer.cursor.offset, payer.cursor.log_time)
-    return [
-        draft_of(payer.name, currency, instant, position, document)
-        for document in compose(payer.catalog, payer.name, currency, instant, plan.lines, usage)
-    ]
+    retold = retelling.text(usage)
+    if retold is not None:
+        return [Draft(retelling.id, payer.name, currency, instant, position, retold)]
+    composed = compose(payer.catalog, payer.name, currency, instant, plan.lines, usage)
+    drafts = [draft_of(payer.name, currency, instant, position, each) for each in composed]
+    retelling.hear(payer.catalog, plan.lines, usage, composed, [each.text for each in drafts])
+    return drafts
 
 
 def draft_of(
@@ -241,4 +269,4 @@ def draft_of(
 ) -> Draft:
     """Return a composed document as a draft."""
     issues = [issue.json() for issue in composed.issues]
-    return Draft(payer, currency, instant, position, composed.content, issues)
+    return Draft.of(payer, currency, instant, position, composed.content, issues)

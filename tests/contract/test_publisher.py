@@ -145,7 +145,7 @@ class Account:
         }
         partition = partition_of(self.name, self.stack.around.partitions)
         position = DraftPosition(partition, self.offset, T0 + self.offset)
-        return Draft(self.name, "EUR", T0, position, content)
+        return Draft.of(self.name, "EUR", T0, position, content)
 
     def rate(self, *lines: str, on: Connection | None = None) -> None:
         """Write a draft; on its own it is committed at once."""

@@ -531,7 +531,7 @@ def test_a_rating_that_does_not_see_what_marked_its_payer_is_overtaken(servers: 
 def draft(offset: int, *, instant: Instant = T0, name: str = "d1") -> Draft:
     """A draft at a position."""
     position = DraftPosition(0, offset, T0)
-    return Draft("acme", "EUR", instant, position, {"id": name, "at": offset, "lines": []})
+    return Draft.of("acme", "EUR", instant, position, {"id": name, "at": offset, "lines": []})
 
 
 def test_an_older_draft_never_takes_the_place_of_a_newer_one(side: Side) -> None:

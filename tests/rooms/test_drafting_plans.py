@@ -105,3 +105,13 @@ def test_where_only_usage_came_the_lines_are_those_of_before() -> None:
     ((_, after),) = AT_FIRST.planned(planner)
 
     assert after is before
+
+
+def test_a_tick_that_opens_and_closes_nothing_changes_no_lines() -> None:
+    planner = Planner()
+    ((_, before),) = AT_FIRST.planned(planner)
+    ((_, after),) = Stand(log_time=AT_FIRST.log_time + 1, passed=AT_FIRST.passed + 1).planned(
+        planner
+    )
+
+    assert after is before

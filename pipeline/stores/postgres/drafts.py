@@ -19,18 +19,35 @@ from pipeline.stores.postgres.connection import Connection
 class Draft:
     """A would-be document of a payer at the end of a period."""
 
+    id: str
+    """The id that the document will have."""
     payer: str
     currency: str
     instant: Instant
     position: DraftPosition
-    content: dict[str, Json]
+    text: str
+    """Its content in canonical text."""
     issues: Sequence[Mapping[str, Json]] = ()
     """Validation issues as JSON: with a critical one it would not be issued."""
 
+    @classmethod
+    def of(
+        cls,
+        payer: str,
+        currency: str,
+        instant: Instant,
+        position: DraftPosition,
+        content: dict[str, Json],
+        issues: Sequence[Mapping[str, Json]] = (),
+    ) -> "Draft":
+        """Return the draft with a content."""
+        text = canonical(content).decode()
+        return cls(cast(str, content["id"]), payer, currency, instant, position, text, issues)
+
     @property
-    def id(self) -> str:
-        """The id that the document will have."""
-        return cast(str, self.content["id"])
+    def content(self) -> dict[str, Json]:
+        """Its content as JSON, read anew each time."""
+        return cast(dict[str, Json], json.loads(self.text))
 
 
 def awaited_taxes(connection: Connection, count_max: int) -> list[dict[str, Json]]:
@@ -72,7 +89,7 @@ def store_drafts(connection: Connection, drafts: Iterable[Draft]) -> None:
             draft.position.offset,
             draft.position.log_time,
             canonical([*map(dict, draft.issues)]).decode() if draft.issues else NO_ISSUES,
-            canonical(dict(draft.content)).decode(),
+            draft.text,
         )
         for draft in drafts
     ]
@@ -123,18 +140,19 @@ def faulty_drafts(connection: Connection) -> list[tuple[Draft, bool]]:
         f"{_DRAFTS} WHERE issues <> '[]' ORDER BY payer, currency, instant_us, id"
     )
     drafts = [_draft(*row) for row in rows]
-    cut = connection.execute("SELECT payer, currency, instant_us FROM cut WHERE NOT prepared")
+    cut = connection.execute("SELECT id, payer, currency, instant_us FROM cut WHERE NOT prepared")
     waiting = set(cut)
     return [(each, (each.payer, each.currency, each.instant) in waiting) for each in drafts]
 
 
 _DRAFTS = (
-    "SELECT payer, currency, instant_us, partition_no, source_offset, log_time_us, content, issues"
-    " FROM draft"
+    "SELECT id, payer, currency, instant_us, partition_no, source_offset, log_time_us, content,"
+    " issues FROM draft"
 )
 
 
 def _draft(
+    document_id: str,
     payer: str,
     currency: str,
     instant: Instant,
@@ -145,4 +163,4 @@ def _draft(
     issues: str,
 ) -> Draft:
     position = DraftPosition(partition, offset, log_time)
-    return Draft(payer, currency, instant, position, json.loads(content), json.loads(issues))
+    return Draft(document_id, payer, currency, instant, position, content, json.loads(issues))

@@ -1,0 +1,172 @@
+"""A draft retold with other usage is, to the byte, the one that would be composed of it."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders import (
+    Decision,
+    catalog_of,
+    customer_of,
+    flat,
+    graduated,
+    instant,
+    issuer_of,
+    log_of,
+    meter_of,
+    per_unit,
+    plan_of,
+    price_of,
+    rules_of,
+    subscription_of,
+    taxed_in,
+)
+from pipeline.catalog.catalog import Catalog
+from pipeline.core.identity import Json, canonical
+from pipeline.invoice.compose import compose
+from pipeline.invoice.parts import PlannedLine
+from pipeline.invoice.planned import planned_lines
+from pipeline.invoice.retold import Retelling
+from pipeline.invoice.usage import UsagePart
+
+FEB = instant("2026-02-01T00:00:00Z")
+Told = Sequence[tuple[int, int]]
+"""What was used of each meter: mantissa and scale."""
+
+PACKAGE: dict[str, Json] = {
+    "type": "package",
+    "package_size": "10",
+    "package_amount": "2.50",
+    "free_units": "5",
+    "rounding": "up",
+}
+VOLUME: dict[str, Json] = {
+    "type": "volume",
+    "tiers": [
+        {"up_to": "100", "unit_amount": "0.03", "flat_amount": "1"},
+        {"up_to": None, "unit_amount": "0.007", "flat_amount": "0"},
+    ],
+}
+PERCENTAGE: dict[str, Json] = {"type": "percentage", "rate_percent": "2.9"}
+PLAIN = {
+    "unit": per_unit("0.0001"),
+    "graduated": graduated(("10", "1", "0"), ("100", "0.333", "5"), (None, "0.1", "0")),
+    "volume": VOLUME,
+    "package": PACKAGE,
+}
+FEE = price_of("fee", flat("19.99"))
+PARTICULAR: dict[str, dict[str, Json]] = {
+    "discounted": price_of(
+        "off", per_unit("0.5"), "calls", discounts=[{"type": "percentage", "percent": "33"}]
+    ),
+    "at least": price_of("least", per_unit("0.5"), "calls", minimum="40"),
+    "in groups": price_of("groups", per_unit("0.5"), "calls", group_by=["region"]),
+    "by percent": price_of("percent", PERCENTAGE, "calls"),
+}
+
+
+def shop(*prices: dict[str, Json], issuer: Decision | None = None) -> Catalog:
+    """A catalog in which acme has all of these prices."""
+    return catalog_of(
+        log_of(),
+        rules_of(),
+        issuer or issuer_of(),
+        meter_of("calls", unit='100 %s of "calls" {é}', dimensions=["region"]),
+        meter_of("peak", "max"),
+        plan_of("all", *prices),
+        customer_of("acme", name="hidden"),
+        subscription_of("s", "acme", "all", "2026-01-01T00:00:00Z"),
+    )
+
+
+class Draft:
+    """A draft of acme that is made again and again."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog, self.retelling = catalog, Retelling()
+        self.lines: list[PlannedLine] = planned_lines(catalog, "acme", "EUR", FEB)
+
+    def retold(self, told: Told) -> bool:
+        """Make it with this usage; return whether it was retold."""
+        meters = {"calls": told[0], "peak": told[1]}
+        usage = {
+            request: [UsagePart(scale, 1, mantissa, mantissa, mantissa)]
+            for request in (request for line in self.lines for request in line.requests())
+            for mantissa, scale in [meters[request.meter]]
+        }
+        (composed,) = compose(self.catalog, "acme", "EUR", FEB, self.lines, usage)
+        text = canonical(composed.content).decode()
+        found = self.retelling.text(usage)
+        assert found in (None, text)
+        if found is None:
+            self.retelling.hear(self.catalog, self.lines, usage, [composed], [text])
+        else:
+            assert self.retelling.id == composed.content["id"]
+        return found is not None
+
+
+quantities = st.tuples(st.integers(-(10**6), 10**12), st.sampled_from((0, 0, 1, 3, 6)))
+courses = st.lists(st.tuples(quantities, quantities), min_size=3, max_size=8)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([*PLAIN]), st.sampled_from(["calls", "peak"])), max_size=3),
+    st.lists(st.sampled_from([*PARTICULAR]), max_size=1),
+    st.booleans(),
+    st.sampled_from([issuer_of(), taxed_in(issuer_of(), "DE")]),
+    courses,
+)
+def test_what_is_retold_is_what_would_be_composed(
+    plain: list[tuple[str, str]],
+    particular: list[str],
+    fee: bool,
+    issuer: Decision,
+    course: list[Told],
+) -> None:
+    prices = [price_of(f"p{i}", PLAIN[price], meter) for i, (price, meter) in enumerate(plain)]
+    prices += [PARTICULAR[name] for name in particular]
+    if fee or not prices:
+        prices.append(FEE)
+    draft = Draft(shop(*prices, issuer=issuer))
+
+    for told in course:
+        draft.retold(told)
+
+
+GROWS = [((used, 2), (used, 0)) for used in (100_001, 200_002, 300_003, 400_004)]
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_plain_prices_beside_a_fee_are_retold_once_that_was_foretold(name: str) -> None:
+    draft = Draft(shop(price_of("p", PLAIN[name], "calls"), FEE))
+
+    assert [draft.retold(told) for told in GROWS] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("name", PARTICULAR)
+def test_what_more_than_a_quantity_and_a_price_makes_is_composed(name: str) -> None:
+    draft = Draft(shop(price_of("p", PLAIN["unit"], "calls"), PARTICULAR[name]))
+
+    assert not any(draft.retold(told) for told in GROWS)
+
+
+def test_a_taxed_draft_is_composed() -> None:
+    draft = Draft(shop(price_of("p", PLAIN["unit"], "calls"), issuer=taxed_in(issuer_of(), "DE")))
+
+    assert not any(draft.retold(told) for told in GROWS)
+
+
+def test_the_same_usage_again_foretells_nothing() -> None:
+    draft = Draft(shop(price_of("p", PLAIN["unit"], "calls")))
+
+    assert not any(draft.retold(GROWS[0]) for _ in range(5))
+
+
+def test_a_tier_that_is_reached_is_composed_at_first() -> None:
+    draft = Draft(shop(price_of("p", PLAIN["graduated"], "calls")))
+    below = [((used, 0), (0, 0)) for used in (1, 2, 3, 4, 5)]
+
+    assert [draft.retold(told) for told in below] == [False, False, False, True, True]
+    assert [draft.retold(told) for told in GROWS] == [False, False, True, True]
