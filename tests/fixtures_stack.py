@@ -34,7 +34,7 @@ _told = pytest.StashKey[list[str]]()
 class StackMaker(Protocol):
     """Makes a stack on the session's servers; tuning goes into its settings."""
 
-    def __call__(self, **tuning: float) -> "RunningStack": ...
+    def __call__(self, **tuning: float | str) -> "RunningStack": ...
 
 
 def named_servers() -> dict[str, str]:
@@ -125,7 +125,7 @@ def _make_stacks(
 
     with ExitStack() as held:
 
-        def make(**tuning: float) -> RunningStack:
+        def make(**tuning: float | str) -> RunningStack:
             home = tmp_path_factory.mktemp("home")
             return held.enter_context(RunningStack.on(servers, home, tuning))
 

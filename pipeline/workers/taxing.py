@@ -123,7 +123,7 @@ class Taxing:
 def run_taxing(around: Surroundings, stop: Event) -> None:
     """Ask the engine that settings name, until stopped; none named: nothing is asked."""
     settings = around.settings
-    if settings.tax_engine is None:
+    if not settings.tax_engine:
         return
     engine = HttpTaxEngine(settings.tax_engine, settings.tax_engine_s, settings.tax_engine_tries)
     rest_s = 0.0

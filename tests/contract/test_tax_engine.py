@@ -1,15 +1,13 @@
 """The outside tax engine over HTTP, against a real server on loopback."""
 
 import json
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from contract.engines import serving
 from pipeline.core.errors import BadInput, ServerFailed
 from pipeline.core.identity import Json, canonical, digest
 from pipeline.stores.tax_engine import HttpTaxEngine, TaxEngineSaysNo
@@ -24,40 +22,18 @@ class Desk:
 
     answers: list[tuple[int, str, float]]
     bodies: list[bytes] = field(default_factory=list)
-    headers: list[dict[str, str]] = field(default_factory=list)
+    headers: list[Mapping[str, str]] = field(default_factory=list)
 
-
-@contextmanager
-def serving(desk: Desk) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            desk.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-            desk.headers.append(dict(self.headers))
-            status, text, takes_s = desk.answers.pop(0)
-            time.sleep(takes_s)
-            told = text.encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(told)))
-            self.end_headers()
-            self.wfile.write(told)
-
-        def log_message(self, *_: object) -> None: ...
-
-        def handle(self) -> None:
-            with suppress(OSError):  # whoever asked went away
-                super().handle()
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/answers"
-    finally:
-        server.shutdown()
-        server.server_close()
+    def reply(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
+        self.bodies.append(body)
+        self.headers.append(headers)
+        status, text, takes_s = self.answers.pop(0)
+        time.sleep(takes_s)
+        return status, text
 
 
 def asked(desk: Desk, timeout_s: float = 5.0, tries: int = 3) -> object:
-    with serving(desk) as url:
+    with serving(desk.reply) as url:
         return HttpTaxEngine(url, timeout_s, tries).ask(QUESTION)
 
 
@@ -87,7 +63,7 @@ def test_one_that_never_answers_is_given_up() -> None:
 
 
 def test_one_that_is_not_there_is_given_up() -> None:
-    with serving(Desk([])) as url:
+    with serving(Desk([]).reply) as url:
         pass
     with pytest.raises(ServerFailed, match="Connection refused"):
         HttpTaxEngine(url, 1.0, 2).ask(QUESTION)
@@ -111,7 +87,7 @@ def test_a_no_is_no_silence(answer: tuple[int, str, float], words: str) -> None:
 
 def test_who_asks_is_told_in_a_header_and_never_in_words() -> None:
     desk = Desk([(200, json.dumps(SAID), 0)])
-    with serving(desk) as url:
+    with serving(desk.reply) as url:
         engine = HttpTaxEngine(url.replace("http://", "http://me:secret@"), 5.0, 1)
         engine.ask(QUESTION)
 

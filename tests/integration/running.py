@@ -46,7 +46,7 @@ PARTITIONS = 4
 PATIENCE_S = 90.0
 _POLL_S = 0.05
 _DEFECTS = ("a defect of talea", "BrokenInvariant")
-_TUNING: dict[str, float] = {"partitions": PARTITIONS, "tick_s": 0.3, "flush_s": 0.1}
+_TUNING: dict[str, float | str] = {"partitions": PARTITIONS, "tick_s": 0.3, "flush_s": 0.1}
 
 TICKER, COLLECTOR, METERING, PRICING, FINALIZER, PUBLISHER = default_workers()
 BILLING = (TICKER, METERING, PRICING, FINALIZER)
@@ -73,7 +73,7 @@ class RunningStack:
     _supervisors: dict[str, Supervisor] = field(default_factory=dict)
 
     @classmethod
-    def on(cls, servers: Servers, home: Path, tuning: Mapping[str, float]) -> Self:
+    def on(cls, servers: Servers, home: Path, tuning: Mapping[str, float | str]) -> Self:
         """Set a new tenant up."""
         return cls.over(set_up(bare(servers, home, tuning)))
 
@@ -309,7 +309,7 @@ class RunningStack:
         return total(counted)
 
 
-def bare(servers: Servers, home: Path, tuning: Mapping[str, float]) -> Surroundings:
+def bare(servers: Servers, home: Path, tuning: Mapping[str, float | str]) -> Surroundings:
     """Return the surroundings of a new tenant, before anything is set up."""
     name = token_hex(4)
     given = {**_TUNING, **tuning}
