@@ -7,7 +7,7 @@ READY := .venv/.ready
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test chaos loss flood claims check bench bench-curves bench-results simulate lock clean
+.PHONY: help setup demo test chaos loss flood claims check bench bench-curves bench-results simulate corrections lock clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,9 @@ bench-results: setup ## Measure all families: tables, plots, flame graphs, costs
 
 simulate: setup ## Play the workers in memory under every fault (ARGS="--seeds 1000 --seed 0")
 	@$(BIN)/talea simulate $(ARGS)
+
+corrections: setup ## Try 10,000 worlds of late, amended and voided usage: invoice + notes, 0 off
+	EXAMPLES=10000 $(BIN)/pytest -q tests/laws/test_corrections.py
 
 lock: setup ## Pin every dependency anew in requirements.lock (ARGS=--upgrade for the newest)
 	@test -x .venv/lock/bin/uv || { $(BIN)/python -m venv .venv/lock && .venv/lock/bin/pip install --quiet $(UV); }

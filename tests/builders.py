@@ -463,14 +463,18 @@ class Books:
 
     def used(self, requests: Iterable[UsageRequest], before_cut: int) -> Usage:
         """The rows and points that a document cut at `before_cut` folds."""
+        found: dict[tuple[SeriesKey, Instant], UsagePart] = {}
+        for (series, window, cut), part in self.store.items():
+            if cut < before_cut:  # under several cuts a window stands once
+                before = found.get((series, window))
+                found[series, window] = part if before is None else merged(before, part)
         return {
             request: [
                 *(
                     replace(part, window=window, dimensions=series.dimensions)
-                    for (series, window, cut), part in self.store.items()
+                    for (series, window), part in found.items()
                     if (series.customer, series.meter) == (request.customer, request.meter)
                     and request.start <= window < request.end
-                    and cut < before_cut
                     and part.count
                     and request.grain in (Grain.TOTALS, Grain.WINDOWS)
                 ),

@@ -19,7 +19,7 @@ from pipeline.catalog.cuts import CutSchedule, Due
 from pipeline.catalog.matches import EventPlace
 from pipeline.collect.columns import Indexes, Longs
 from pipeline.collect.limits import BATCH_EVENTS_MAX
-from pipeline.core.calendar import Instant
+from pipeline.core.calendar import EARLIEST, Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.dedupe.claims import Verdict
 from pipeline.dedupe.sequences import SequenceState, judge_range
@@ -49,12 +49,28 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A booked cut: the tick `serial` closed a payer's periods that end at `instant`."""
+    """A booked cut: the tick `serial` closed a payer's periods that end at `instant`.
+
+    Or it named a decision about the payer's documents, the fact of that serial.
+    """
 
     payer: str
     currency: str
     instant: Instant
     serial: int
+    fact: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LateUsage:
+    """Usage of periods that were cut: its first window, and the log time as it was first met."""
+
+    window_start: Instant
+    met: Instant
+
+    def and_also(self, other: "LateUsage") -> "LateUsage":
+        """Return what both tell."""
+        return LateUsage(min(self.window_start, other.window_start), min(self.met, other.met))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +147,8 @@ class Booked:
     reversals: dict[EventPlace, Minus] = field(default_factory=dict)
     settled: list[Settled] = field(default_factory=list)
     conflicts: list[SequenceConflict] = field(default_factory=list)
+    late: dict[tuple[str, int], LateUsage] = field(default_factory=dict)
+    """Usage of closed periods, by payer and the cut it stands under."""
 
 
 class Partition:
@@ -158,6 +176,8 @@ class Partition:
         self._series = SeriesIndex()
         self._cut_serials: dict[str, int] = {}
         self._known: set[tuple[str, str, Instant]] = set()
+        self._closed: dict[str, Instant] = {}
+        self._last_closed: Instant = EARLIEST
         for cut in cuts:
             self._remember(cut)
         self._schedule: CutSchedule | None = None
@@ -167,6 +187,9 @@ class Partition:
     def _remember(self, cut: Cut) -> None:
         self._known.add((cut.payer, cut.currency, cut.instant))
         self._cut_serials[cut.payer] = max(self._cut_serials.get(cut.payer, 0), cut.serial)
+        if not cut.fact:
+            self._closed[cut.payer] = max(self._closed.get(cut.payer, EARLIEST), cut.instant)
+            self._last_closed = max(self._last_closed, cut.instant)
 
     def book(self, piece: Slice, metered_offset: int, catalog: Catalog, into: Booked) -> None:
         """Book one slice; `catalog` is the one at the slice's tick, if it has one.
@@ -270,6 +293,7 @@ class Partition:
         customers = np.frombuffer(rows.customer_index, "<u2")
         serials = np.array(list(map(self._cut_serials.get, rows.customers, repeat(0))), "<i8")
         into.dirty.update(names_of(rows.customers, customers))
+        self._note_late(rows, customers, into)
         return BookedRows(
             index=self._series,
             series=self._series.numbers(rows),
@@ -283,6 +307,18 @@ class Partition:
             points=_points(rows.points) if rows.points.row else None,
         )
 
+    def _note_late(self, rows: Rows, customers: Indexes, into: Booked) -> None:
+        """Note whose usage lies in periods that were cut: their documents are to be corrected."""
+        starts = np.frombuffer(rows.window_start, "<i8")
+        if starts.min() >= self._last_closed:  # as nearly always
+            return
+        closed = np.array(list(map(self._closed.get, rows.customers, repeat(EARLIEST))), "<i8")
+        for row in np.flatnonzero(starts < closed[customers]).tolist():
+            payer = rows.customers[customers[row]]
+            met = LateUsage(int(starts[row]), self.cursor.log_time)
+            key = (payer, self._cut_serials[payer])
+            into.late[key] = met.and_also(into.late.get(key, met))
+
     def _pass_tick(self, tick: Tick, catalog: Catalog, into: Booked) -> None:
         into.ticks.append(TickPassed(tick, self.cursor.offset, self.cursor.counts))
         if self._schedule is None:
@@ -294,7 +330,7 @@ class Partition:
     def _cut(self, due: Due, tick: Tick, into: Booked) -> None:
         if (due.payer, due.currency, due.instant) in self._known:
             return
-        cut = Cut(due.payer, due.currency, due.instant, tick.serial)
+        cut = Cut(due.payer, due.currency, due.instant, tick.serial, due.fact)
         self._remember(cut)
         into.cuts.append(cut)
         into.dirty.add(due.payer)

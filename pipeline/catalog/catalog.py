@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline.catalog import documents
-from pipeline.catalog.deals import Deals
+from pipeline.catalog.deals import DEALT, Deals
 from pipeline.catalog.documents import Customer, Issuer, LogParameters, Plan, Rules
 from pipeline.catalog.facts import Fact, FactKind
 from pipeline.catalog.matches import Match, Matches, named_between, told_by
@@ -130,19 +130,9 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
             case FactKind.MATCH:
                 partition, told = told_by(position, fact.body)
                 matches[partition] = (*matches.get(partition, ()), told)
-            case (
-                FactKind.BOOK
-                | FactKind.BOOK_SWITCH
-                | FactKind.PROMOTION
-                | FactKind.REDEMPTION
-                | FactKind.FX_RATE
-                | FactKind.CREDIT
-                | FactKind.CREDIT_VOID
-                | FactKind.ORDER
-                | FactKind.TAX_ANSWER
-            ):
+            case kind if kind in DEALT:
                 dealt.append(fact)
-            case FactKind.SKIP | FactKind.REDRIVE | FactKind.WAIVER | FactKind.AMENDMENT:
+            case _:
                 pass  # by position (facts.skips_of), or who did what: nothing is priced by them
     owned = _owned_after(catalog, subscriptions, touched)
     return Catalog(

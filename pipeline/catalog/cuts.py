@@ -23,11 +23,15 @@ from pipeline.meter.ticks import Tick
 
 @dataclass(frozen=True, slots=True, order=True)
 class Due:
-    """A cut instant that a tick passed: whose, and in which currency."""
+    """A cut instant that a tick passed: whose, and in which currency.
+
+    `fact` is the serial of the decision that caused it; 0: a period ended.
+    """
 
     instant: Instant
     payer: str
     currency: str
+    fact: int = 0
 
 
 def horizon_at(catalog: Catalog, tick: Tick) -> Instant:
@@ -59,7 +63,7 @@ class CutSchedule:
         now = horizon_at(catalog, tick)
         due: set[Due] = set()
         if catalog.position != self._catalog.position:
-            due |= self._changed(catalog, passed, now)
+            due |= self._decided(catalog) | self._changed(catalog, passed, now)
         while self._ahead and self._ahead[0][0] <= now:
             instant, key = heapq.heappop(self._ahead)
             sold = _found(catalog, key)
@@ -80,6 +84,16 @@ class CutSchedule:
             customers.add(sold.customer)
             self._push_start(sold, instant)
         return sorted(customers)
+
+    def _decided(self, catalog: Catalog) -> set[Due]:
+        """Return the cuts that new decisions cause."""
+        new = catalog.deals.decisions.between(self._catalog.position, catalog.position)
+        partitions = catalog.parameters.partitions
+        return {
+            Due(each.at, each.payer, each.currency, each.serial)
+            for each in new
+            if partition_of(each.payer, partitions) == self._partition
+        }
 
     def _changed(self, catalog: Catalog, passed: Instant, now: Instant) -> set[Due]:
         """Take in new facts; return what is newly sold or changed and owed from the past."""

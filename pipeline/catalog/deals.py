@@ -1,7 +1,7 @@
-"""Deals: what stands beside plans: books, promotions, credits, rates, orders, tax answers.
+"""Deals: what stands beside plans: books, promotions, credits, orders, decisions and the like.
 
 Owns: their fold.  Does not own: what each of them means (books.py, promotions.py,
-credits.py, currencies.py, orders.py, tax_answers.py).
+credits.py, currencies.py, orders.py, tax_answers.py, corrections.py).
 Law: as the catalog's: deals depend on the facts up to their position, on nothing else.
 """
 
@@ -9,12 +9,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline.catalog.books import PriceBook, Switch, price_book, switch
+from pipeline.catalog.corrections import CUTTING, NO_DECISIONS, Decisions
 from pipeline.catalog.credits import Grant, grant
 from pipeline.catalog.currencies import FxRate, Rates, fx_rate, with_rates
 from pipeline.catalog.facts import Fact, FactKind
 from pipeline.catalog.orders import NO_ORDERS, Order, Orders, order
 from pipeline.catalog.promotions import Promotion, Redemption, promotion, redemption
 from pipeline.catalog.tax_answers import TaxAnswers, answered, tax_answer
+
+DEALT = CUTTING | {
+    FactKind.BOOK,
+    FactKind.BOOK_SWITCH,
+    FactKind.PROMOTION,
+    FactKind.REDEMPTION,
+    FactKind.FX_RATE,
+    FactKind.CREDIT,
+    FactKind.CREDIT_VOID,
+    FactKind.ORDER,
+    FactKind.TAX_ANSWER,
+}
+"""The kinds of facts that say something of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +46,7 @@ class Deals:
     rates: Rates = field(default_factory=dict)
     orders: Orders = NO_ORDERS
     tax_answers: TaxAnswers = field(default_factory=dict)
+    decisions: Decisions = NO_DECISIONS
 
     def after(self, facts: Sequence[Fact]) -> "Deals":
         """Return them after more facts; facts of other kinds say nothing of them."""
@@ -69,7 +84,10 @@ class Deals:
                 case _:
                     pass
         rates, orders = with_rates(self.rates, told), self.orders.after(ordered)
-        return Deals(books, switches, promotions, redemptions, credits, rates, orders, answers)
+        decisions = self.decisions.after(fact for fact in facts if fact.kind in CUTTING)
+        return Deals(
+            books, switches, promotions, redemptions, credits, rates, orders, answers, decisions
+        )
 
 
 def _granted(before: Mapping[str, Grant], fact: Fact) -> Mapping[str, Grant]:

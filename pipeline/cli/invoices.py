@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from pipeline.cli.correcting import COMMANDS
 from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.core.calendar import parse_instant
@@ -19,7 +20,9 @@ from pipeline.stores.postgres.database import Connection
 from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.life import read_events, states
 
-app = typer.Typer(help="Issued invoices.", no_args_is_help=True)
+app = typer.Typer(help="Issued invoices, and what corrects them.", no_args_is_help=True)
+for _name, _command in COMMANDS.items():
+    app.command(_name)(_command)
 
 
 def summary(document: Document, state: str) -> dict[str, Json]:
@@ -28,6 +31,7 @@ def summary(document: Document, state: str) -> dict[str, Json]:
     totals, lines = content["totals"], content["lines"]
     return {
         "number": document.sealed.number,
+        "kind": document.kind,
         "state": state,
         "customer": document.payer,
         "currency": document.currency,

@@ -48,13 +48,17 @@ def compose(
     instant: Instant,
     lines: Sequence[PlannedLine],
     usage: Usage,
+    cause: str | None = None,
 ) -> list[Composed]:
-    """Return the documents of a cut, one an issuer; `usage` answers the lines' requests."""
+    """Return the documents of a cut, one an issuer; `usage` answers the lines' requests.
+
+    `cause` is the id of the fact that caused the cut, where that is no period's end.
+    """
     documents = []
     for ordinal, issuer in enumerate(sorted({line.served.plan.issuer for line in lines})):
         own = [line for line in lines if line.served.plan.issuer == issuer]
         cut = instant_text(instant)
-        document_id = _document_id(payer, currency, cut, issuer)
+        document_id = _document_id(payer, currency, cause or cut, issuer)
         periods: dict[tuple[str, str], Period] = {}
         built, issues = list[tuple[Line, Totals]](), list[ValidationIssue]()
         for line in own:
@@ -74,6 +78,7 @@ def compose(
             "currency": currency,
             "billing_profile": dict(catalog.customers[payer].profile),
             "cut_instant": cut,
+            **({} if cause is None else {"cause": cause}),
             **_service_period(own),
             "totals": totals.json(),
             "lines": [line for line, _ in built],

@@ -109,7 +109,7 @@ TRANSITIONS: Mapping[State, Mapping[EventKind, Transition]] = {
     State.PARTIALLY_PAID: {**_OWED, **_BACK},
     State.PAID: {**_NOTES, **_DISPUTES, **_BACK},
     State.PARTIALLY_CREDITED: _OWED,
-    State.CREDITED: {**_DISPUTES, **_BACK, EventKind.DEBITED: _FIGURES},
+    State.CREDITED: {**_NOTES, **_DISPUTES, **_BACK},
     State.VOIDED: {EventKind.REFUNDED: _SAME},
     State.UNCOLLECTIBLE: {**_OWED, **_BACK, EventKind.WRITTEN_OFF: _SAME},
 }
@@ -267,6 +267,19 @@ def stands(issued: Standing, events: Iterable[InvoiceEvent]) -> Standing:
     for event in events:
         issued = issued.after(event)
     return issued
+
+
+def note_event(
+    note: Mapping[str, Json], actor: str, reason: str, at: Instant
+) -> InvoiceEvent | None:
+    """Return what a note makes happen to its document; None: it takes nothing off, adds nothing."""
+    total = cast(int, cast(Mapping[str, Json], note["totals"])["total_minor"])
+    kind = EventKind.DEBITED if total > 0 else EventKind.CREDITED
+    if note["voids"]:
+        kind = EventKind.VOIDED
+    elif not total:
+        return None
+    return InvoiceEvent(kind, actor, reason, at, abs(total), cast(str, note["id"]))
 
 
 def told_twice(known: InvoiceEvent, told: InvoiceEvent) -> bool:

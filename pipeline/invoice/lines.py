@@ -107,7 +107,8 @@ def _line(**known: Json) -> Line:
 _FIELDS = len(_BLANK) + 3
 
 
-def _money_fields(unit_amount: Fraction, currency: str, totals: Totals) -> Line:
+def money_fields(unit_amount: Fraction, currency: str, totals: Totals) -> Line:
+    """Return the fields of a line that tell money."""
     scale = 10 ** minor_digits(currency)
     unit_minor, rest = divmod(unit_amount.numerator * scale, unit_amount.denominator)
     return {
@@ -194,7 +195,7 @@ def flat_line(
         quantity=fee.quantity,
         discounts=[dict(each) for each in fee.discounts],
         reason_code=None if reason is None else reason.value,
-        **_money_fields(exact(fee.unit_amount), served.plan.currency, totals),
+        **money_fields(exact(fee.unit_amount), served.plan.currency, totals),
         **{**_source_fields(key, served, card), "rate_card": dict(fee.card)},
         fx=None if fee.fx is None else dict(fee.fx),
     )
@@ -231,7 +232,7 @@ def usage_line(
                 meter=meter.id,
                 quantity=quantity_text(each.quantity),
                 discounts=[dict(discount) for discount in each.discounts],
-                **_money_fields(each.unit_amount, currency, each.totals),
+                **money_fields(each.unit_amount, currency, each.totals),
                 **source,
             )
         )
@@ -245,7 +246,7 @@ def usage_line(
         quantity=used_text,
         metered_quantity=used_text,
         pre_line_quantity=quantity_text(before),
-        **_money_fields(_unit_of(card, details, used, totals, currency), currency, totals),
+        **money_fields(_unit_of(card, details, used, totals, currency), currency, totals),
         **source,
         fx=_fx(card, before_minor, totals),
         children=children,

@@ -164,7 +164,7 @@ def _apply(group: _Group, lines: list[Built]) -> dict[str, Json]:
 def _children(line: Line, own: int, share: Fraction, group: _Group) -> Iterator[Line]:
     """Yield the children of a line with their shares of its tax."""
     children = cast(list[Line], line["children"])
-    subtotals = [Totals.of_json(cast(dict[str, int], child["totals"])) for child in children]
+    subtotals = [Totals.of_json(child["totals"]) for child in children]
     shares = split_tax(own, [each.total for each in subtotals], share)
     for child, each, minor in zip(children, subtotals, shares, strict=True):
         yield _line_taxed(child, each.taxed(minor, inclusive=group.inclusive), minor, group)

@@ -56,13 +56,20 @@ def invoice_text(content: Record) -> str:
 def _header(content: Record) -> Iterator[str]:
     """Yield who, when and which; what only an issued document or a draft has, where it has it."""
     number, state = content.get("number"), content.get("state")
-    yield " ".join(str(word) for word in (content["kind"], number) if word).upper()
+    kind = str(content["kind"]).replace("_", " ")
+    yield " ".join(str(word) for word in (kind, number) if word).upper()
     yield ""
     yield f"Issuer    {content['issuer']}"
     yield f"Customer  {content['customer']}"
     yield f"Period    {content['period_start']} to {content['period_end']}"
     yield f"Currency  {content['currency']}"
     yield f"Id        {content['id']}"
+    if content.get("corrects"):
+        reference = content["external_reference"]
+        yield f"Corrects  {content['corrects']}"
+        yield f"Because   {content['reason_code']}{f', {reference}' if reference else ''}"
+    if content.get("replaces"):
+        yield f"Replaces  {content['replaces']}"
     if state == "draft":
         position = cast(Record, content["position"])
         yield f"Draft     as of {position['log_time']}, offset {position['offset']}"
@@ -140,6 +147,8 @@ def _totals(content: Record) -> Iterator[tuple[str, str]]:
     yield from (_tax(row, content) for row in taxes if not row["inclusive"])
     yield f"Total {content['currency']}", _money(totals, "total_minor", content)
     yield from (_tax(row, content, "of which ") for row in taxes if row["inclusive"])
+    if content.get("refund_due_minor"):
+        yield f"To refund {content['currency']}", _money(content, "refund_due_minor", content)
     settlement = cast("Record | None", content.get("settlement"))
     if settlement:
         for paid in _records(settlement, "credits"):

@@ -7,6 +7,7 @@ seven, exactly.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from operator import attrgetter
+from typing import cast
 
 from pipeline.core.identity import Json
 
@@ -50,14 +51,20 @@ class Totals:
         rows = [_FIGURES(part) for part in parts]
         return cls(*map(sum, zip(*rows, strict=True))) if rows else cls()
 
+    @classmethod
+    def of_json(cls, told: Json) -> "Totals":
+        """Return the totals of a line or document in content."""
+        figures = cast(Mapping[str, int], told)
+        return cls(*(figures[name] for name in _NAMES))
+
+    def plus(self, other: "Totals", sign: int = 1) -> "Totals":
+        """Return them with others added, or taken off (-1)."""
+        pairs = zip(_FIGURES(self), _FIGURES(other), strict=True)
+        return Totals(*(one + sign * two for one, two in pairs))
+
     def json(self) -> dict[str, Json]:
         """Return the totals under their names, each with its unit."""
         return dict(zip(_NAMES, _FIGURES(self), strict=True))
-
-    @classmethod
-    def of_json(cls, told: Mapping[str, int]) -> "Totals":
-        """Return totals that were told by name."""
-        return cls(*(told[name] for name in _NAMES))
 
 
 _FIGURES = attrgetter(*(field.name for field in fields(Totals)))

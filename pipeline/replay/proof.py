@@ -5,62 +5,104 @@ Law: equal means equal bytes of content, equal windows, equal place of the cut, 
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.credits import Grant
-from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json
-from pipeline.invoice.compose import compose
-from pipeline.invoice.planned import Carried, planned_lines, requests_of
+from pipeline.invoice.compose import Composed, compose
+from pipeline.invoice.correcting import decided_note, usage_note
+from pipeline.invoice.history import History, Paper
+from pipeline.invoice.planned import planned_lines, requests_of
 from pipeline.invoice.settling import Spent, added, settle
 from pipeline.ledger.seal import Sealed, content_bytes, windows_digest
 from pipeline.replay.refold import Refold
 
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """What an issued document says of itself: where it is found, and what is sealed."""
-
-    payer: str
-    currency: str
-    instant: Instant
-    kind: str
-    ordinal: int
-    cut_serial: int
-    sealed: Sealed
+Windows = Sequence[Sequence[Json]]
+"""What usage lies in, as evidence holds it."""
 
 
 def content_fault(
-    claimed: Claimed, catalog: Catalog, carried: Carried, refold: Refold
+    paper: Paper, sealed: Sealed, catalog: Catalog, history: History, refold: Refold
 ) -> str | None:
     """Return how a document differs from its refold, None where it is equal.
 
-    `catalog` is the one at the cut; `carried` what the payer's earlier documents carry.
+    `catalog` is the one at the cut; `history` holds all documents of its payer.
     """
-    if claimed.payer not in catalog.customers:
-        return f"no customer {claimed.payer} at its cut"
-    lines = planned_lines(catalog, claimed.payer, claimed.currency, claimed.instant, carried)
-    usage, windows = refold.usage(requests_of(lines), claimed.cut_serial)
-    composed = compose(catalog, claimed.payer, claimed.currency, claimed.instant, lines, usage)
-    for document in composed:
-        if (document.kind, document.ordinal) == (claimed.kind, claimed.ordinal):
-            if document.issues:
-                return f"it cannot be rated any more: {document.issues[0]}"
-            if content_bytes(document.content) != claimed.sealed.content:
-                return "its content is not what the log makes of it"
-            return _evidence_fault(claimed, refold, windows_digest(windows))
+    if history.payer not in catalog.customers:
+        return f"no customer {history.payer} at its cut"
+    before = history.before(paper.cut_serial, paper.instant)
+    if paper.is_note:
+        made = _note(paper, history, before, refold)
+    elif paper.replaces is not None:
+        made = _reissued(paper, paper.replaces, before, refold)
+    else:
+        made = _invoice(paper, catalog, history, refold)
+    if isinstance(made, str):
+        return made
+    document, windows = made
+    if document.issues:
+        return f"it cannot be rated any more: {document.issues[0]}"
+    if content_bytes(document.content) != sealed.content:
+        return "its content is not what the log makes of it"
+    return _evidence_fault(paper, sealed, refold, windows_digest(windows))
+
+
+def _invoice(
+    paper: Paper, catalog: Catalog, history: History, refold: Refold
+) -> tuple[Composed, Windows] | str:
+    payer, instant, carried = history.payer, paper.instant, history.carried_before(paper)
+    lines = planned_lines(catalog, payer, paper.currency, instant, carried)
+    usage, windows = refold.usage(requests_of(lines), paper.cut_serial)
+    for document in compose(catalog, payer, paper.currency, instant, lines, usage):
+        if (document.kind, document.ordinal) == (paper.kind, paper.ordinal):
+            return document, windows
     return "the log makes no such document"
 
 
-def _evidence_fault(claimed: Claimed, refold: Refold, digest: str) -> str | None:
-    record = cast(dict[str, Json], json.loads(claimed.sealed.record))
+def _reissued(
+    paper: Paper, replaces: str, before: History, refold: Refold
+) -> tuple[Composed, Windows] | str:
+    replaced = before.find(replaces)
+    if replaced is None:
+        return "it was issued in place of none that is known"
+    cause = cast(str, paper.content.get("cause"))
+    anew = before.reissue(replaced, paper.cut_serial, paper.instant, cause)
+    usage, windows = refold.usage(anew.requests, paper.cut_serial)
+    return anew.composed(before.payer, paper.currency, usage), windows
+
+
+def _note(
+    paper: Paper, history: History, before: History, refold: Refold
+) -> tuple[Composed, Windows] | str:
+    """Return what the log and the facts make of a note."""
+    corrects, cause = paper.content.get("corrects"), paper.content.get("cause")
+    corrected = before.find(str(corrects))
+    if corrected is None or corrected.is_note:
+        return "it corrects no document of its customer"
+    windows: Windows = ()
+    if cause is None:
+        anew = before.anew(corrected)
+        usage, windows = refold.usage(anew.requests, paper.cut_serial)
+        made = usage_note(before, corrected.id, anew, usage, paper.instant)
+    else:
+        decisions = history.catalog_at_cut(paper.cut_serial).deals.decisions.about(corrected.id)
+        decision = next((each for each in decisions if each.fact == cause), None)
+        if decision is None:
+            return "no decision in force at its cut makes it"
+        beside = (other for other in history.papers if other.order[:2] == paper.order[:2])
+        usage_notes = [p.content for p in beside if p.is_note and p.content.get("cause") is None]
+        made = decided_note(before, decision, usage_notes)
+    return "the log makes no such note" if made is None else (made, windows)
+
+
+def _evidence_fault(paper: Paper, sealed: Sealed, refold: Refold, digest: str) -> str | None:
+    record = cast(dict[str, Json], json.loads(sealed.record))
     evidence = cast(dict[str, Json], record["evidence"])
     if evidence["windows_digest"] != digest:
         return "its windows are not what the log makes of them"
-    passed = refold.ticks.get(claimed.cut_serial)
+    passed = refold.ticks.get(paper.cut_serial)
     for partition in cast(list[Mapping[str, Json]], evidence["partitions"]):
         if partition["partition"] != refold.number:
             return "it rests on another partition than its customer's"

@@ -65,7 +65,8 @@ def cuts_before(
             schedule = CutSchedule(partition, catalog, NO_TICK)
         for due in schedule.pass_tick(tick, catalog):
             key = (due.payer, due.currency, due.instant)
-            found.setdefault(key, Cut(due.payer, due.currency, due.instant, tick.serial))
+            cut = Cut(due.payer, due.currency, due.instant, tick.serial, due.fact)
+            found.setdefault(key, cut)
     return list(found.values())
 
 

@@ -69,7 +69,7 @@ class Billing:
     _books: dict[int, Book] = field(default_factory=dict)
     _used: dict[tuple[str, str], list[Counted]] = field(default_factory=dict)
     _gone: dict[tuple[str, str], list[Taken]] = field(default_factory=dict)
-    _issued: dict[tuple[str, str, int], Issued] = field(default_factory=dict)
+    _issued: dict[tuple[str, str, int, int | None], Issued] = field(default_factory=dict)
     cuts: dict[tuple[str, str, Instant], int] = field(default_factory=dict)
     """The serial that closed a payer's periods, by (payer, currency, instant)."""
 
@@ -98,24 +98,27 @@ class Billing:
             self._books[position] = Book(latest, plans)
         return self._books[position]
 
-    def issued(self, payer: str, currency: str, until: int) -> "Issued":
-        """Return every document up to a tick."""
+    def issued(self, payer: str, currency: str, until: int, seen: int | None = None) -> "Issued":
+        """Return every document up to a tick, by usage before its cut.
+
+        Or, to be corrected, by all usage before the tick `seen`.
+        """
         own = sorted(
             (serial, instant)
             for (who, which, instant), serial in self.cuts.items()
             if (who, which) == (payer, currency) and serial <= until
         )
-        known = self._issued.get((payer, currency, len(own)))
+        known = self._issued.get((payer, currency, len(own), seen))
         if known is None:
             known = Issued({}, {})
             for serial, instant in own:
                 book = self.book(self.witness.ticks[serial].fact_position)
-                inside = partial(self._before_tick, serial)
+                inside = partial(self._before_tick, seen or serial)
                 closing = (currency, instant)
                 lines = self.lines(book, payer, closing, known.carried, inside)
                 if lines:
                     known.lines[instant] = lines
-            self._issued[payer, currency, len(own)] = known
+            self._issued[payer, currency, len(own), seen] = known
         return known
 
     def _before_tick(self, serial: int, partition: int, offset: int) -> bool:

@@ -76,10 +76,12 @@ class BookSession(FactSession):
         for passed in booked.ticks:
             insert(tables.passed, (partition, passed.tick.serial), passed)
         for cut in booked.cuts:
-            row = CutRow(cut.serial, partition)
+            row = CutRow(cut.serial, partition, fact=cut.fact)
             insert(tables.cuts, (cut.payer, cut.currency, cut.instant), row)
         for payer in sorted(booked.dirty):
             tables.dirty.setdefault(payer, partition)
+        for met, late in booked.late.items():
+            tables.late[met] = late.and_also(tables.late.get(met, late))
         tables.cursors[partition] = (flush.after, flush.anchor)
         self._write_reversals(partition, booked)
 
@@ -157,7 +159,8 @@ class BookSession(FactSession):
         """Return every cut of a partition's payers."""
         self.effect("read cuts")
         found = self.tables.cuts.items()
-        return [Cut(*key, row.serial) for key, row in found if row.partition == partition]
+        own = [(key, row) for key, row in found if row.partition == partition]
+        return [Cut(*key, row.serial, row.fact) for key, row in own]
 
     def _ticks_passed(self, partition: int) -> list[TickPassed]:
         """Return the ticks of a partition, highest first."""

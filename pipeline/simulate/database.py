@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 
-from pipeline.book.booking import Cursor, SequenceKey, TickPassed
+from pipeline.book.booking import Cursor, LateUsage, SequenceKey, TickPassed
 from pipeline.book.reversing import ReversalState, Reversed
 from pipeline.book.series import SeriesKey
 from pipeline.catalog.facts import Fact
@@ -38,6 +38,7 @@ class CutRow:
     serial: int
     partition: int
     prepared: bool = False
+    fact: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Tables:
     reversals: dict[tuple[int, Reversed], ReversalRow] = field(default_factory=dict)
     reversed: dict[tuple[SeriesKey, Instant, int], int] = field(default_factory=dict)
     cuts: dict[CutKey, CutRow] = field(default_factory=dict)
+    late: dict[tuple[str, int], LateUsage] = field(default_factory=dict)
     dirty: dict[str, int] = field(default_factory=dict)
     """The partition of each marked payer, in the order in which they were first marked."""
     drafts: dict[str, Draft] = field(default_factory=dict)

@@ -62,14 +62,14 @@ class WorkerSession(PublishingSession):
         """Return the oldest booked cut without documents, and its payer's partition."""
         self.effect("take cut")
         waiting = [
-            (row.serial, instant, payer, currency, row.partition)
+            (row.serial, instant, payer, currency, row.fact, row.partition)
             for (payer, currency, instant), row in self.tables.cuts.items()
             if not row.prepared and payer not in held_up
         ]
         if not waiting:
             return None
-        serial, instant, payer, currency, partition = min(waiting)
-        return Cut(payer, currency, instant, serial), partition
+        serial, instant, payer, currency, fact, partition = min(waiting)
+        return Cut(payer, currency, instant, serial, fact), partition
 
     def save_prepared(
         self, cut: Cut, documents: Iterable[Prepared], reached: Mapping[tuple[str, str], Reach]
@@ -113,7 +113,7 @@ class WorkerSession(PublishingSession):
         rows = sorted(self.tables.cuts.items(), key=lambda cut: (cut[1].serial, cut[0][2]))
         found: dict[tuple[str, str], list[tuple[Instant, int]]] = {}
         for (payer, currency, instant), row in rows:
-            if payer in payers and not row.prepared:
+            if payer in payers and not row.prepared and not row.fact:
                 position = self.tables.ticks[row.serial][0].fact_position
                 found.setdefault((payer, currency), []).append((instant, position))
         return found
@@ -129,6 +129,35 @@ class WorkerSession(PublishingSession):
         for document in self.read_documents(payer):
             used = added(used, cast("Mapping[str, Json] | None", document.record.get("settlement")))
         return used
+
+    def read_prepared(self, payer: str) -> list[Prepared]:
+        """Return the documents of a payer that wait for their numbers."""
+        return [each for each in self.tables.prepared.values() if each.payer == payer]
+
+    def late_usage(self, payer: str, currency: str, below: int) -> list[tuple[int, Instant]]:
+        """Return (cut, first window) of usage of closed periods since the cut before `below`."""
+        own = [row.serial for k, row in self.tables.cuts.items() if k[:2] == (payer, currency)]
+        since = max((each for each in own if each < below), default=0)
+        return [
+            (cut, late.window_start)
+            for (who, cut), late in sorted(self.tables.late.items())
+            if who == payer and since <= cut < below
+        ]
+
+    def late_uncorrected(self, met_before: Instant) -> list[tuple[str, str]]:
+        """Return (payer, currency) with usage of closed periods that no cut came after."""
+        found = set()
+        for (payer, under), late in self.tables.late.items():
+            own = [(key[1], row.serial) for key, row in self.tables.cuts.items() if key[0] == payer]
+            known = {currency for currency, serial in own if serial <= under}
+            since = {currency for currency, serial in own if serial > under}
+            if late.met < met_before:
+                found |= {(payer, currency) for currency in known - since}
+        return sorted(found)
+
+    def cuts_of_facts(self, serials: Collection[int]) -> set[int]:
+        """Return which of these decisions caused a cut that is booked."""
+        return {row.fact for row in self.tables.cuts.values()} & set(serials)
 
     def issuers_waiting(self) -> list[str]:
         """Return the issuers with prepared documents."""

@@ -7,7 +7,7 @@ that cannot be rated holds up its payer, nobody else.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
 from threading import Event, Thread
@@ -40,7 +40,8 @@ from pipeline.meter.slices import Counts
 from pipeline.stores.postgres.documents import Prepared, Registrar
 from pipeline.stores.postgres.drafts import Draft
 from pipeline.workers.conserving import watch_conservation
-from pipeline.workers.drafting import UsageSource, draft_of
+from pipeline.workers.correcting import Correction, Corrector, Papers, correct_late
+from pipeline.workers.drafting import draft_of
 from pipeline.workers.knowledge import Knowledge
 from pipeline.workers.matching import run_matching
 from pipeline.workers.surroundings import Surroundings
@@ -49,9 +50,11 @@ from pipeline.workers.taxing import run_taxing
 _log = structlog.get_logger()
 
 _IDLE_S = 0.25
+_LATE_EVERY = 20
+"""Idle rounds between two looks for late usage that no invoice will take along."""
 
 
-class DocumentStore(UsageSource, Protocol):
+class DocumentStore(Papers, Protocol):
     """Booked cuts, what was composed at them, and the chain of what is issued."""
 
     def transaction(self) -> AbstractContextManager[object]: ...
@@ -75,8 +78,6 @@ class DocumentStore(UsageSource, Protocol):
     def credits_used(self, payer: str) -> Mapping[str, int]: ...
 
     def cut_before(self, payer: str, serial: int) -> int | None: ...
-
-    def fact_position(self, tick_serial: int) -> int: ...
 
 
 @dataclass(slots=True)
@@ -102,20 +103,35 @@ class Finalizer:
             passed = self.store.tick_passed(partition, cut.serial)
             catalog = self.known.catalog(passed.tick.fact_position)
             carried = self.store.carried_by([cut.payer]).get((cut.payer, cut.currency), {})
-            lines = planned_lines(catalog, cut.payer, cut.currency, cut.instant, carried)
-            usage = self.store.read_usage(requests_of(lines), cut.serial)
-            composed = compose(catalog, cut.payer, cut.currency, cut.instant, lines, usage)
-            if any(awaited_in(document.content) for document in composed):
-                catalog = catalog.answered_by(self.known.latest())
-                composed = compose(catalog, cut.payer, cut.currency, cut.instant, lines, usage)
-            if any(document.issues for document in composed):
-                self._hold_up(cut, partition, passed, composed)
+            lines = _lines(catalog, cut, carried)
+            made = [
+                *self._composed(catalog, cut, lines),
+                *Corrector(self.store, self._answered).at(cut, catalog),
+            ]
+            if any(each.document.issues for each in made):
+                self._hold_up(cut, partition, passed, [each.document for each in made])
                 return True
-            documents = self._prepared(cut, partition, passed, lines, composed)
+            documents = self._prepared(cut, partition, passed, made)
             reached = with_lines(carried, lines)
             news = {key: reach for key, reach in reached.items() if carried.get(key) != reach}
             self.store.save_prepared(cut, documents, news)
             return True
+
+    def _composed(
+        self, catalog: Catalog, cut: Cut, lines: Sequence[PlannedLine]
+    ) -> Iterator[Correction]:
+        """Yield the documents of what fell due."""
+        requests = requests_of(lines)
+        usage = self.store.read_usage(requests, cut.serial)
+        composed = compose(catalog, cut.payer, cut.currency, cut.instant, lines, usage)
+        if any(awaited_in(document.content) for document in composed):
+            catalog = catalog.answered_by(self.known.latest())
+            composed = compose(catalog, cut.payer, cut.currency, cut.instant, lines, usage)
+        yield from (Correction(document, requests) for document in composed)
+
+    def _answered(self, position: int) -> Catalog:
+        """Return the catalog at a position, with the answers of outside that came since."""
+        return self.known.catalog(position).answered_by(self.known.latest())
 
     def _hold_up(
         self, cut: Cut, partition: int, passed: TickPassed, composed: Sequence[Composed]
@@ -157,8 +173,7 @@ class Finalizer:
         cut: Cut,
         partition: int,
         passed: TickPassed,
-        lines: Sequence[PlannedLine],
-        composed: Iterable[Composed],
+        made: Iterable[Correction],
     ) -> list[Prepared]:
         since_offset, since_counts = self._cut_before(partition, cut)
         evidence = PartitionEvidence(
@@ -168,21 +183,21 @@ class Finalizer:
             cut_tick=cut.serial,
             counts=_between(since_counts, passed.counts),
         )
-        digest = self.store.digest_of_usage(requests_of(lines), cut.serial)
-        sealed_evidence = evidence_json([evidence], digest)
         return [
             Prepared(
                 payer=cut.payer,
                 currency=cut.currency,
                 instant=cut.instant,
-                kind=document.kind,
-                ordinal=document.ordinal,
-                issuer=document.issuer,
+                kind=each.document.kind,
+                ordinal=each.document.ordinal,
+                issuer=each.document.issuer,
                 cut_serial=cut.serial,
-                content=content_bytes(document.content),
-                evidence=sealed_evidence,
+                content=content_bytes(each.document.content),
+                evidence=evidence_json(
+                    [evidence], self.store.digest_of_usage(each.requests, cut.serial)
+                ),
             )
-            for document in composed
+            for each in made
         ]
 
     def _cut_before(self, partition: int, cut: Cut) -> tuple[int, Counts]:
@@ -241,6 +256,13 @@ class Finalizer:
         return settle(content, grants.values(), self.store.credits_used(payer)).json()
 
 
+def _lines(catalog: Catalog, cut: Cut, carried: Carried) -> list[PlannedLine]:
+    """Return what a cut bills: what fell due, where a period ended."""
+    if cut.fact:
+        return []
+    return planned_lines(catalog, cut.payer, cut.currency, cut.instant, carried)
+
+
 def _between(before: Counts, now: Counts) -> dict[str, int]:
     """Return the outcomes counted from one tick to another, by name."""
     return {
@@ -254,7 +276,7 @@ def _payment_days(catalog: Catalog, content: Mapping[str, Json]) -> int:
     cards = [cast(dict[str, str], line["rate_card"]) for line in lines]
     plans = {catalog.plans[card["plan"]].payment_days for card in cards if "plan" in card}
     orders = {catalog.orders.by_id[c["order"]].payment_days for c in cards if "order" in c}
-    return max(plans | orders)
+    return max(plans | orders, default=0)
 
 
 def run_finalizer(around: Surroundings, clock: Callable[[], Instant], stop: Event) -> None:
@@ -268,10 +290,14 @@ def run_finalizer(around: Surroundings, clock: Callable[[], Instant], stop: Even
         ("taxing", run_taxing),
     ):
         Thread(target=beside, args=(around, stop), name=name, daemon=True).start()
+    idle = 0
     while not stop.is_set():
         while not stop.is_set() and finalizer.prepare():
             pass
-        if not finalizer.register():
-            stop.wait(_IDLE_S)
+        if finalizer.register() or stop.wait(_IDLE_S):
+            continue
+        idle += 1
+        if idle % _LATE_EVERY == 0:
+            correct_late(facts, finalizer.known.catalog, clock())
     connection.close()
     facts.close()

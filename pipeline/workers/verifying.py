@@ -12,13 +12,14 @@ from typing import Protocol, cast
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.facts import Skips
 from pipeline.core.calendar import Instant, parse_instant
+from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import partition_of
-from pipeline.invoice.planned import Carried, carried_by_all, planned_lines, requests_of
+from pipeline.invoice.history import History, Paper
 from pipeline.ledger.seal import chain_faults
 from pipeline.meter.meters import Grain
 from pipeline.meter.place import Place, digest_of
 from pipeline.meter.ticks import Tick
-from pipeline.replay.proof import Claimed, content_fault, settlement_fault
+from pipeline.replay.proof import content_fault, settlement_fault
 from pipeline.replay.refold import Message, Refold
 from pipeline.stores.kafka import usage_log
 from pipeline.stores.postgres.documents import Document
@@ -73,9 +74,10 @@ class Verifier:
             tick.serial: tick for tick in archive.ticks_from(1, _ALL_TICKS)
         }
         self._documents = archive.read_documents()
-        self._of_payer = defaultdict[tuple[str, str], list[Document]](list)
+        self._of_payer = defaultdict[str, list[Document]](list)
         for document in self._documents:
-            self._of_payer[document.payer, document.currency].append(document)
+            self._of_payer[document.payer].append(document)
+        self._histories: dict[str, History] = {}
         self._skips = archive.read_skips()
         self._decode = message_decoder(around.settings.registry, COMMAND_TRIES)
 
@@ -143,12 +145,12 @@ class Verifier:
         What is left of a period asks for the usage of all of it.
         """
         begun = parse_instant(document.content["period_start"])
-        tick = self._rows.get(document.cut_serial)
-        if tick is None:
+        history = self._history(document.payer)
+        corrects = document.content.get("corrects")
+        paper = history.find(document.id if corrects is None else str(corrects))
+        if paper is None:
             return begun
-        catalog, carried = self._known.catalog(tick.fact_position), self._carried_before(document)
-        lines = planned_lines(catalog, document.payer, document.currency, document.instant, carried)
-        return min((request.start for request in requests_of(lines)), default=begun)
+        return min((request.start for request in history.anew(paper).requests), default=begun)
 
     def _first_reversal(self, partition: int, start: int, serial: int) -> int:
         """Return the offset of the first reversal that a tick matches from `start` to a cut.
@@ -196,43 +198,50 @@ class Verifier:
         tick = self._rows.get(document.cut_serial)
         if tick is None:
             return f"its cut tick {document.cut_serial} has no row"
-        claimed = Claimed(
-            document.payer,
-            document.currency,
-            document.instant,
-            document.kind,
-            document.ordinal,
-            document.cut_serial,
-            document.sealed,
-        )
         catalog = self._known.catalog(tick.fact_position)
         if "tax" in document.content:
             last = cast(int, document.record["fact_position_last"])
             catalog = catalog.answered_by(self._known.catalog(last))
-        fault = content_fault(claimed, catalog, self._carried_before(document), refold)
+        history = self._history(document.payer)
+        fault = content_fault(_paper(document), document.sealed, catalog, history, refold)
         return fault or self._settlement_fault(document, catalog)
+
+    def _history(self, payer: str) -> History:
+        """Return the documents of a payer that can be read."""
+        known = self._histories.get(payer)
+        if known is None:
+            papers = [_paper(each) for each in self._of_payer[payer] if self._readable(each)]
+            known = self._histories[payer] = History(payer, papers, self._catalog_at_cut)
+        return known
+
+    def _readable(self, document: Document) -> bool:
+        return document.cut_serial in self._rows and _column_fault(document) is None
+
+    def _catalog_at_cut(self, serial: int) -> Catalog:
+        tick = self._rows.get(serial)
+        if tick is None:
+            raise BrokenInvariant(f"tick {serial}, which cut a document, has no row")
+        return self._known.catalog(tick.fact_position).answered_by(self._known.latest())
 
     def _settlement_fault(self, document: Document, catalog: Catalog) -> str | None:
         grants = catalog.deals.credits.get(document.payer, {}).values()
         before = (
             other.sealed
-            for other in self._of_payer[document.payer, document.currency]
-            if other.issuer == document.issuer and other.sealed.place < document.sealed.place
+            for other in self._of_payer[document.payer]
+            if (other.issuer, other.currency) == (document.issuer, document.currency)
+            and other.sealed.place < document.sealed.place
         )
         return settlement_fault(document.sealed, grants, before)
 
-    def _carried_before(self, document: Document) -> Carried:
-        """Return what the payer's earlier documents carry."""
-        earlier = [
-            other
-            for other in self._of_payer[document.payer, document.currency]
-            if _cut_of(other) < _cut_of(document)
-        ]
-        return carried_by_all(other.content for other in sorted(earlier, key=_cut_of))
 
-
-def _cut_of(document: Document) -> tuple[int, Instant]:
-    return document.cut_serial, document.instant
+def _paper(document: Document) -> Paper:
+    return Paper(
+        document.cut_serial,
+        document.instant,
+        document.kind,
+        document.ordinal,
+        document.content,
+    )
 
 
 def _column_fault(document: Document) -> str | None:

@@ -34,7 +34,7 @@ from builders import (
     subscription_of,
     usage,
 )
-from pipeline.book.booking import Booked, Cursor, Cut
+from pipeline.book.booking import Booked, Cursor, Cut, LateUsage
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
@@ -59,6 +59,7 @@ from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.facts import Author
 from pipeline.stores.postgres.session import Session
 from pipeline.stores.schemas import schema_folder
+from pipeline.workers.correcting import LateBooks
 from pipeline.workers.finalizer import DocumentStore
 from pipeline.workers.holding import PauseStore
 from pipeline.workers.matching import MatchStore
@@ -93,6 +94,7 @@ class Store(
     TickStore,
     BookStore,
     DocumentStore,
+    LateBooks,
     PauseStore,
     Archive,
     JobStore,
@@ -634,6 +636,29 @@ def test_cuts_are_taken_in_order_and_once(side: Side) -> None:
     assert taken == [("acme", T0 + 1), ("acme", T0 + 2), ("globex", T0)]
     assert session.carried_by(["acme"]) == {("acme", "EUR"): {("s", "fee"): reach(T0 + 2)}}
     assert session.unprepared_cuts(["acme", "globex"]) == {}
+
+
+def test_usage_of_closed_periods_is_told_to_the_next_cut_alone(side: Side) -> None:
+    session, books = side.with_facts(), side.books()
+    for second in range(4):
+        session.write_tick(T0 + second, 1)
+    cuts = [Cut("acme", "EUR", T0 + 1, 2), Cut("acme", "USD", T0 + 1, 2), Cut("acme", "EUR", T0, 4)]
+    decided = replace(cuts[2], fact=7)
+    late = {("acme", 2): LateUsage(T0 + 5, T0 + 3), ("bob", 2): LateUsage(T0, T0)}
+    earlier = Booked(cuts=cuts[:2], late=late)
+    later = Booked(cuts=[decided], late={("acme", 2): LateUsage(T0 + 4, T0 + 9)})
+    books.save([Flush(Cursor(0), Cursor(0, 0, 0), ANCHOR, earlier)])
+    books.save([Flush(Cursor(0, 0, 0), Cursor(0, 1, 1), ANCHOR, later)])
+
+    assert session.late_usage("acme", "EUR", 2) == []
+    assert session.late_usage("acme", "EUR", 4) == [(2, T0 + 4)]
+    assert session.late_usage("acme", "EUR", 9) == []  # cut 4 corrected it
+    assert session.late_usage("acme", "USD", 9) == [(2, T0 + 4)]
+    assert decided in session.load_cuts(0)
+    assert session.unprepared_cuts(["acme"]).keys() == {("acme", "EUR"), ("acme", "USD")}
+    assert session.unprepared_cuts(["acme"])["acme", "EUR"] == [(T0 + 1, session.fact_position(2))]
+    assert session.late_uncorrected(T0 + 4) == [("acme", "USD")]
+    assert session.cuts_of_facts([7, 8]) == {7}
 
 
 def test_a_cut_whose_preparing_failed_is_taken_again(side: Side) -> None:

@@ -4,14 +4,16 @@ The texts in `invoices/` were worked out by hand (see `stories.py`); no option r
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import pytest
 
-from builders import catalog_of, credit_of, log_of
+from builders import catalog_of, credit_of, log_of, usage
 from golden import stories
 from pipeline.core.identity import Json
+from pipeline.invoice.notes import Cause, difference, note
 from pipeline.invoice.settling import settle
 from pipeline.invoice.text import invoice_text
 
@@ -75,6 +77,19 @@ def test_no_two_lines_share_an_id(story: stories.Story) -> None:
         ids += [child["id"] for child in children]
 
     assert len(ids) == len(set(map(str, ids))) >= 2
+
+
+def test_a_note_reads() -> None:
+    """40 more exports come late: 57 x 0.25 = 14.25 need no top-up of 5.75 to 10.00."""
+    late = usage(value="40", meter="exports", id="x2", time=stories.at("30"))
+    original = stories.TERMS.told()
+    anew = replace(stories.TERMS, events=[*stories.TERMS.events, late]).told()
+
+    change = difference(anew, original)
+    content = note(original, change, Cause("2026-05-01T00:00:00Z", "usage_changed"))
+
+    assert change.totals.total == 425
+    assert invoice_text(content) == (INVOICES / "note.txt").read_text("utf-8")
 
 
 def test_a_settled_invoice_reads() -> None:

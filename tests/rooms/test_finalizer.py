@@ -27,7 +27,7 @@ from pipeline.invoice.planned import Carried
 from pipeline.invoice.usage import UsagePart, UsageRequest, Used
 from pipeline.meter.slices import Counts
 from pipeline.meter.ticks import Tick
-from pipeline.stores.postgres.documents import Prepared, Registrar
+from pipeline.stores.postgres.documents import Document, Prepared, Registrar
 from pipeline.stores.postgres.drafts import Draft
 from pipeline.workers.finalizer import Finalizer
 from pipeline.workers.knowledge import Knowledge
@@ -69,6 +69,15 @@ class Archive:
 
     def store_drafts(self, drafts: Iterable[Draft]) -> None:
         self.drafts += drafts
+
+    def read_documents(self, payer: str | None = None) -> list[Document]:
+        return []
+
+    def read_prepared(self, payer: str) -> list[Prepared]:
+        return []
+
+    def late_usage(self, payer: str, currency: str, below: int) -> list[tuple[int, Instant]]:
+        return []
 
     def issuers_waiting(self) -> list[str]:
         return []

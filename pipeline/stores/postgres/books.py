@@ -24,6 +24,7 @@ from pipeline.meter.ticks import NO_TICK, Tick
 from pipeline.stores.postgres.connection import Connection, one
 from pipeline.stores.postgres.copying import copy_columns
 from pipeline.stores.postgres.facts import read_skips
+from pipeline.stores.postgres.late import write_late
 from pipeline.stores.postgres.points import STAGED, write_points
 from pipeline.stores.postgres.reversals import count_reversed, write_reversals
 from pipeline.stores.postgres.sequences import write_sequences
@@ -84,7 +85,8 @@ def _cursor(
 def load_cuts(connection: Connection, partition: int) -> list[Cut]:
     """Return every cut of a partition's payers."""
     rows = connection.execute(
-        "SELECT payer, currency, instant_us, serial FROM cut WHERE partition_no = %s", [partition]
+        "SELECT payer, currency, instant_us, serial, fact FROM cut WHERE partition_no = %s",
+        [partition],
     )
     return [Cut(*row) for row in rows]
 
@@ -229,9 +231,12 @@ class Books:
                 )
             if booked.cuts:
                 cursor.executemany(
-                    "INSERT INTO cut (payer, currency, instant_us, serial, partition_no)"
-                    " VALUES (%s, %s, %s, %s, %s)",
-                    [(c.payer, c.currency, c.instant, c.serial, partition) for c in booked.cuts],
+                    "INSERT INTO cut (payer, currency, instant_us, serial, fact, partition_no)"
+                    " VALUES (%s, %s, %s, %s, %s, %s)",
+                    [
+                        (c.payer, c.currency, c.instant, c.serial, c.fact, partition)
+                        for c in booked.cuts
+                    ],
                 )
             if booked.dirty:
                 cursor.execute(
@@ -243,6 +248,7 @@ class Books:
             cursor.execute(_UPSERT_CURSOR, _cursor_row(flush.after, flush.anchor))
         write_sequences(self._connection, partition, booked.sequences)
         write_reversals(self._connection, partition, booked)
+        write_late(self._connection, booked)
 
 
 _MERGE = (

@@ -12,14 +12,15 @@ from typing import Any, cast
 
 from pipeline.book.booking import Cut
 from pipeline.core.calendar import Instant, parse_instant
+from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json, canonical
 from pipeline.invoice.fees import Reach
-from pipeline.invoice.lifecycle import EventKind, InvoiceEvent, Standing
+from pipeline.invoice.lifecycle import EventKind, InvoiceEvent, Standing, note_event
 from pipeline.invoice.planned import Carried
 from pipeline.invoice.settling import taken_by
 from pipeline.ledger.seal import FIRST_SEAL, Sealed
 from pipeline.stores.postgres.connection import Connection, one
-from pipeline.stores.postgres.life import insert_event
+from pipeline.stores.postgres.life import insert_event, record_event
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def take_cut(connection: Connection, held_up: Collection[str]) -> tuple[Cut, int
     that two of them could carry is carried by the first. Call it in a transaction.
     """
     row = connection.execute(
-        "SELECT payer, currency, instant_us, serial, partition_no FROM cut"
+        "SELECT payer, currency, instant_us, serial, fact, partition_no FROM cut"
         " WHERE NOT prepared AND NOT payer = ANY(%s) AND NOT EXISTS (SELECT FROM cut AS earlier"
         " WHERE earlier.payer = cut.payer AND NOT earlier.prepared"
         " AND (earlier.serial, earlier.instant_us, earlier.currency)"
@@ -87,7 +88,7 @@ def take_cut(connection: Connection, held_up: Collection[str]) -> tuple[Cut, int
         " ORDER BY serial, instant_us, payer, currency LIMIT 1 FOR UPDATE SKIP LOCKED",
         [sorted(held_up)],
     ).fetchone()
-    return (Cut(*row[:4]), row[4]) if row else None
+    return (Cut(*row[:5]), row[5]) if row else None
 
 
 def save_prepared(
@@ -170,13 +171,13 @@ def closings_cut(
 def unprepared_cuts(
     connection: Connection, payers: Sequence[str]
 ) -> dict[tuple[str, str], list[tuple[Instant, int]]]:
-    """Return (instant, fact position) of booked cuts without documents, in order.
+    """Return (instant, fact position) of booked cuts of periods without documents, in order.
 
     By (payer, currency); the position is that of the cut's tick.
     """
     rows = connection.execute(
         "SELECT payer, currency, instant_us, fact_position FROM cut JOIN tick USING (serial)"
-        " WHERE payer = ANY(%s) AND NOT prepared ORDER BY serial, instant_us",
+        " WHERE payer = ANY(%s) AND NOT prepared AND fact = 0 ORDER BY serial, instant_us",
         [list(payers)],
     )
     found: dict[tuple[str, str], list[tuple[Instant, int]]] = {}
@@ -202,6 +203,12 @@ def credits_used(connection: Connection, payer: str) -> dict[str, int]:
     return {credit: amount for credit, amount in rows}
 
 
+def read_prepared(connection: Connection, payer: str) -> list[Prepared]:
+    """Return the documents of a payer that wait for their numbers."""
+    rows = connection.execute(f"SELECT {_WAITING} FROM prepared WHERE payer = %s", [payer])
+    return [_prepared(row) for row in rows]
+
+
 def issuers_waiting(connection: Connection) -> list[str]:
     """Return the issuers with prepared documents."""
     rows = connection.execute("SELECT DISTINCT issuer FROM prepared ORDER BY issuer")
@@ -219,8 +226,7 @@ def register(connection: Connection, issuer: str, seal: Registrar) -> int:
         )
         place, previous = _head(connection, issuer)
         rows = connection.execute(
-            "DELETE FROM prepared WHERE issuer = %s RETURNING payer, currency, instant_us, kind,"
-            " ordinal, issuer, cut_serial, content, evidence",
+            f"DELETE FROM prepared WHERE issuer = %s RETURNING {_WAITING}",
             [issuer],
         ).fetchall()
         waiting = [_prepared(row) for row in rows]
@@ -278,6 +284,7 @@ def _insert(connection: Connection, prepared: Prepared, sealed: Sealed) -> None:
     issued = InvoiceEvent(EventKind.FINALIZED, "finalizer", "period closed", at)
     standing = Standing.before_issue(content, settlement).after(issued)
     insert_event(connection, document_id, 1, issued, standing)
+    _tell_corrected(connection, content, at)
     _drop_draft(connection, prepared.payer, prepared.currency, prepared.instant)
     with connection.cursor() as cursor:
         cursor.executemany(
@@ -290,6 +297,21 @@ def _insert(connection: Connection, prepared: Prepared, sealed: Sealed) -> None:
         )
 
 
+def _tell_corrected(connection: Connection, content: Mapping[str, Json], at: Instant) -> None:
+    """Note on the document that a note corrects what it did, and who decided it."""
+    corrects, cause = content.get("corrects"), content.get("cause")
+    if corrects is None:
+        return
+    row = connection.execute(_COLUMNS + " WHERE id = %s", [corrects]).fetchone()
+    if row is None:
+        raise BrokenInvariant(f"{content['id']} corrects {corrects}, which is not issued")
+    author = connection.execute("SELECT actor, reason FROM fact WHERE id = %s", [cause]).fetchone()
+    actor, reason = author or ("finalizer", str(content["reason_code"]))
+    event = note_event(content, actor, reason, at)
+    if event is not None:
+        record_event(connection, str(corrects), _document(row).before_issue, event)
+
+
 def _drop_draft(connection: Connection, payer: str, currency: str, instant: Instant) -> None:
     connection.execute(
         "DELETE FROM draft WHERE payer = %s AND currency = %s AND instant_us = %s",
@@ -297,6 +319,7 @@ def _drop_draft(connection: Connection, payer: str, currency: str, instant: Inst
     )
 
 
+_WAITING = "payer, currency, instant_us, kind, ordinal, issuer, cut_serial, content, evidence"
 _COLUMNS = (
     "SELECT issuer, id, kind, payer, currency, instant_us, ordinal, cut_serial,"
     " place, number, content, record, seal FROM document"

@@ -15,6 +15,7 @@ from pipeline.stores.postgres import (
     documents,
     drafts,
     facts,
+    late,
     pauses,
     publishing,
     reversals,
@@ -80,12 +81,17 @@ class Session(psycopg.Connection[TupleRow]):
     digest_of_usage = usage.digest_of_usage
     read_usage = usage.read_usage
 
+    cuts_of_facts = late.cuts_of_facts
+    late_uncorrected = late.late_uncorrected
+    late_usage = late.late_usage
+
     carried_by = documents.carried_by
     closings_cut = documents.closings_cut
     credits_used = documents.credits_used
     cut_before = documents.cut_before
     issuers_waiting = documents.issuers_waiting
     read_documents = documents.read_documents
+    read_prepared = documents.read_prepared
     register = documents.register
     save_prepared = documents.save_prepared
     take_cut = documents.take_cut

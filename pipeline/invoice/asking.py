@@ -1,0 +1,122 @@
+"""Asking: whether a decision about an issued document may be taken.
+
+Owns: what is refused, and why; the instant of the cut that a decision causes.
+Does not own: what a decision takes off (crediting.py), the note (correcting.py), facts (catalog).
+Law: what is decided fits what is left, decisions whose notes are still to be made included.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.corrections import Decision
+from pipeline.catalog.facts import FactKind
+from pipeline.catalog.legs import FOR_EVER
+from pipeline.catalog.periods import Sold, closings, currency_of
+from pipeline.core.calendar import Instant
+from pipeline.invoice.correcting import decided_note, is_void
+from pipeline.invoice.crediting import Left, NothingLeft
+from pipeline.invoice.history import History, Paper
+from pipeline.invoice.notes import Record, children, lines_of
+
+
+def asked(catalog: Catalog, history: History, wanted: Decision, number: str) -> Decision:
+    """Return a decision at an instant of its own, as it may be written.
+
+    Raises:
+        ValueError: it may not be taken: one line that says why, and what to do.
+
+    """
+    paper = history.find(wanted.document)
+    if paper is None or paper.is_note:
+        kind = "none that is issued" if paper is None else "a note"
+        raise ValueError(f"{number} is {kind}: correct the invoice that it corrects")
+    notes = notes_to_come(catalog, history, paper)
+    if is_void(notes):
+        raise ValueError(f"{number} is void: whatever is billed again is on another invoice")
+    _known_lines(paper, wanted, number)
+    try:
+        change = Left(paper.content, notes).change(wanted)
+    except NothingLeft as refused:
+        raise ValueError(f"{refused}: ask for no more (`talea invoices show {number}`)") from None
+    if not change.is_money:
+        raise ValueError(f"nothing is left of {number}: its notes took it all off")
+    return replace(wanted, at=_own_instant(catalog, wanted, paper.instant + 1))
+
+
+def notes_to_come(catalog: Catalog, history: History, paper: Paper) -> list[Record]:
+    """Return the notes of a document, and those that decisions about it are about to make."""
+    notes = history.notes_of(paper.id)
+    made = {note["cause"] for note in notes}
+    for decision in catalog.deals.decisions.about(paper.id):
+        if decision.fact not in made:
+            beside = [note for note in notes if note not in history.notes_of(paper.id)]
+            found = decided_note(history, decision, beside)
+            if found is not None:
+                notes.append(found.content)
+    return notes
+
+
+def decided_already(catalog: Catalog, wanted: Decision) -> bool:
+    """Return whether a decision with a reference was taken before: twice is once."""
+    return wanted.reference is not None and any(
+        replace(known, at=wanted.at, fact="", serial=0) == wanted
+        for known in catalog.deals.decisions.about(wanted.document)
+    )
+
+
+def _known_lines(paper: Paper, wanted: Decision, number: str) -> None:
+    lines = {line["id"] for line in lines_of(paper.content)}
+    parents = {
+        child["id"]: line["id"] for line in lines_of(paper.content) for child in children(line)
+    }
+    seen = set()
+    for part in wanted.parts:
+        if part.line in parents:
+            told = f"{part.line} is a part of line {parents[part.line]}"
+            raise ValueError(f"{told}: parts are corrected with their line")
+        if part.line not in lines:
+            told = f"{number} has no line {part.line}"
+            raise ValueError(f"{told}: `talea invoices show {number} --json` lists their ids")
+        if part.line in seen:
+            raise ValueError(f"line {part.line} is named twice: once is enough")
+        seen.add(part.line)
+
+
+def _own_instant(catalog: Catalog, wanted: Decision, least: Instant) -> Instant:
+    """Return an instant from `least` on that no other cut of a decision's payer has."""
+    taken = [each.at for each in catalog.deals.decisions.known if each.payer == wanted.payer]
+    at = max(wanted.at, least, *(each + 1 for each in taken))
+    sold = _sold(catalog, wanted.payer)
+    while any(at in closings(catalog, each, at - 1, at + 1) for each in sold):
+        at += 1
+    return at
+
+
+def correction(
+    catalog: Catalog, payer: str, currency: str, after: Instant, now: Instant
+) -> Decision | None:
+    """Return the decision to correct a payer's documents; None where its next cut does.
+
+    Usage of closed periods is corrected at the next cut in the same currency. Where none is to
+    come after an instant, this makes one.
+    """
+    ahead = (
+        instant
+        for each in _sold(catalog, payer)
+        if currency_of(catalog, each) == currency
+        for instant in closings(catalog, each, after, FOR_EVER)
+    )
+    if next(ahead, None) is not None:
+        return None
+    return correcting(catalog, payer, currency, now)
+
+
+def correcting(catalog: Catalog, payer: str, currency: str, now: Instant) -> Decision:
+    """Return the decision to correct a payer's documents now."""
+    wanted = Decision(FactKind.CORRECTION, payer, currency, now)
+    return replace(wanted, at=_own_instant(catalog, wanted, now))
+
+
+def _sold(catalog: Catalog, payer: str) -> Sequence[Sold]:
+    return [*catalog.subscriptions_of(payer), *catalog.orders.of(payer)]

@@ -1,0 +1,123 @@
+"""Correcting: the note of one document at a cut, of changed usage or of a decision.
+
+Owns: which of a difference is booked by a note, and when none is made.
+Does not own: composing anew (history.py), differences (notes.py), what is left (crediting.py).
+Law: usage corrects what usage billed: what people took off or added stays, and a void document is
+corrected no more.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from pipeline.catalog.corrections import Decision
+from pipeline.catalog.facts import FactKind
+from pipeline.core.calendar import Instant, instant_text
+from pipeline.core.errors import BrokenInvariant
+from pipeline.core.identity import Json
+from pipeline.invoice.compose import Composed
+from pipeline.invoice.crediting import Left, NothingLeft
+from pipeline.invoice.history import Anew, History
+from pipeline.invoice.lines import Line
+from pipeline.invoice.notes import (
+    Cause,
+    Change,
+    Record,
+    booked,
+    difference,
+    lines_of,
+    note,
+    part_of_change,
+)
+from pipeline.invoice.totals import Totals
+from pipeline.invoice.usage import Usage
+
+USAGE_CHANGED = "usage_changed"
+"""Why a note is made that nobody decided."""
+
+
+def is_void(notes: Sequence[Record]) -> bool:
+    """Return whether one of a document's notes voids it."""
+    return any(each["voids"] is True for each in notes)
+
+
+def usage_note(
+    history: History, document: str, anew: Anew, usage: Usage, instant: Instant
+) -> Composed | None:
+    """Return the note that usage makes of a document; None where there is nothing to correct.
+
+    With issues where the document cannot be rated any more.
+    """
+    paper = history.find(document)
+    if paper is None:
+        raise BrokenInvariant(f"{document} is corrected, and was never made")
+    notes = history.notes_of(document)
+    if is_void(notes):
+        return None
+    wanted = anew.composed(history.payer, paper.currency, usage)
+    cause = Cause(instant_text(instant), USAGE_CHANGED)
+    if wanted.issues:
+        empty = note(paper.content, Change([], []), cause)
+        told = {"tax": wanted.content["tax"]} if "tax" in wanted.content else {}
+        return _composed({**empty, **told}, wanted)  # what it awaits an answer to stands there
+    by_usage = [each for each in notes if each["cause"] is None]
+    change = difference(wanted.content, booked(paper.content, by_usage))
+    if len(by_usage) < len(notes):
+        change = _bounded(paper.content, notes, change)
+    if not change.is_money:
+        return None
+    return _composed(note(paper.content, change, cause))
+
+
+def _bounded(original: Record, notes: Sequence[Record], change: Change) -> Change:
+    """Return a change without the lines that people credited so far that too little is left."""
+    stands = booked(original, notes)
+    left = {line["id"]: _total(line) for line in lines_of(stands)}
+    kept = [
+        line
+        for line in change.lines
+        if _total(line) >= 0 or left.get(line["id"], 0) + _total(line) >= 0
+    ]
+    bounded = change if len(kept) == len(change.lines) else part_of_change(original, kept)
+    room = Totals.of_json(stands["totals"]).total
+    return bounded if room + bounded.totals.total >= min(room, 0) else Change([], [])
+
+
+def decided_note(
+    history: History, decision: Decision, made: Sequence[Mapping[str, Json]] = ()
+) -> Composed | None:
+    """Return the note of a decision; None where nothing is left to take off or put back.
+
+    `made`: the notes that usage makes at the same cut.
+    """
+    paper = history.find(decision.document)
+    if paper is None or paper.is_note:
+        raise BrokenInvariant(f"{decision.kind} of {decision.document}, which is no invoice")
+    own = [each for each in made if each["corrects"] == paper.id]
+    notes = [*history.notes_of(paper.id), *own]
+    if is_void(notes):
+        return None
+    try:
+        change = Left(paper.content, notes, strict=False).change(decision)
+    except NothingLeft:
+        return None
+    voids = decision.kind is FactKind.VOID
+    if not change.lines:
+        return None
+    cause = Cause(
+        instant_text(decision.at),
+        decision.code,
+        decision.fact,
+        decision.reference,
+        decision.refund,
+        voids,
+    )
+    return _composed(note(paper.content, change, cause))
+
+
+def _composed(content: dict[str, Json], wanted: Composed | None = None) -> Composed:
+    issuer, kind = cast(str, content["issuer"]), cast(str, content["kind"])
+    return Composed(issuer, kind, 0, content, wanted.issues if wanted else ())
+
+
+def _total(line: Line) -> int:
+    return Totals.of_json(line["totals"]).total

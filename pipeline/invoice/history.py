@@ -1,0 +1,177 @@
+"""History: a payer's documents in order, and each of them as it would be now.
+
+Owns: what came before a document, which notes it has, how to compose it anew.
+Does not own: reading documents (stores), usage (stores, replay), when one is corrected.
+Law: a document is composed anew by the catalog of its own cut and what was carried then, so only
+usage makes a difference. One issued again in another's place bills what that one billed, to the
+customer as it is known by then.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import cast
+
+from pipeline.catalog.catalog import Catalog
+from pipeline.core.calendar import Instant, parse_instant
+from pipeline.core.errors import BrokenInvariant
+from pipeline.core.identity import Json
+from pipeline.invoice.compose import Composed, compose
+from pipeline.invoice.notes import Record, is_note
+from pipeline.invoice.parts import PlannedLine
+from pipeline.invoice.planned import Carried, carried_by_all, planned_lines, requests_of
+from pipeline.invoice.usage import Usage, UsageRequest
+
+CatalogAtCut = Callable[[int], Catalog]
+"""The catalog at the tick of a serial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """A document, sealed or about to be: at which cut it was made, and what it says."""
+
+    cut_serial: int
+    instant: Instant
+    kind: str
+    ordinal: int
+    content: Record
+
+    @property
+    def id(self) -> str:
+        """The document's id."""
+        return cast(str, self.content["id"])
+
+    @property
+    def currency(self) -> str:
+        """What it bills in."""
+        return cast(str, self.content["currency"])
+
+    @property
+    def order(self) -> tuple[int, Instant, int, str]:
+        """Where it stands among the documents of its payer."""
+        return self.cut_serial, self.instant, self.ordinal, self.kind
+
+    @property
+    def is_note(self) -> bool:
+        """Whether it corrects another."""
+        return is_note(self.content)
+
+    def holds(self, window_start: Instant) -> bool:
+        """Whether usage from a window on may make a difference to it."""
+        return window_start < parse_instant(self.content["period_end"])
+
+    @property
+    def replaces(self) -> str | None:
+        """The id of the document in whose place it was issued."""
+        return cast("str | None", self.content.get("replaces"))
+
+
+@dataclass(frozen=True)
+class History:
+    """The documents of one payer."""
+
+    payer: str
+    papers: Sequence[Paper]
+    catalog_at_cut: CatalogAtCut
+
+    @cached_property
+    def _by_id(self) -> Mapping[str, Paper]:
+        return {paper.id: paper for paper in self.papers}
+
+    def find(self, document: str) -> Paper | None:
+        """Return the document of an id."""
+        return self._by_id.get(document)
+
+    def before(self, serial: int, instant: Instant) -> "History":
+        """Return the documents of all cuts before one."""
+        papers = [paper for paper in self.papers if paper.order[:2] < (serial, instant)]
+        return History(self.payer, papers, self.catalog_at_cut)
+
+    def notes_of(self, document: str) -> list[Record]:
+        """Return the notes of a document, in order."""
+        own = [paper for paper in self.papers if paper.content.get("corrects") == document]
+        return [paper.content for paper in sorted(own, key=lambda paper: paper.order)]
+
+    def invoices(self, currency: str) -> list[Paper]:
+        """Return the documents in a currency that bill something: all but notes."""
+        own = [paper for paper in self.papers if paper.currency == currency and not paper.is_note]
+        return sorted(own, key=lambda paper: paper.order)
+
+    def carried_before(self, paper: Paper) -> Carried:
+        """Return what the payer's documents before one carry."""
+        earlier = [
+            other
+            for other in self.papers
+            if other.currency == paper.currency
+            and other.order[:2] < paper.order[:2]
+            and not other.is_note
+            and other.replaces is None
+        ]
+        ordered = sorted(earlier, key=lambda other: other.order)
+        return carried_by_all(other.content for other in ordered)
+
+    def anew(self, paper: Paper) -> "Anew":
+        """Return how a document is composed anew."""
+        cause = cast("str | None", paper.content.get("cause"))
+        return self._anew(paper, paper.cut_serial, paper.instant, cause)
+
+    def reissue(self, paper: Paper, serial: int, instant: Instant, cause: str) -> "Anew":
+        """Return how a document is issued again, at a cut that a decision caused."""
+        return self._anew(paper, serial, instant, cause, in_place_of=paper.id)
+
+    def _anew(
+        self,
+        paper: Paper,
+        serial: int,
+        instant: Instant,
+        cause: str | None,
+        in_place_of: str | None = None,
+    ) -> "Anew":
+        first = self._first(paper)
+        catalog = self.catalog_at_cut(first.cut_serial)
+        if serial != first.cut_serial:
+            now = self.catalog_at_cut(serial).customers[self.payer]
+            known = catalog.customers[self.payer]
+            changed = replace(known, profile=now.profile, tax=now.tax)
+            catalog = replace(catalog, customers={**catalog.customers, self.payer: changed})
+        lines = planned_lines(
+            catalog, self.payer, paper.currency, first.instant, self.carried_before(first)
+        )
+        issuer = cast(str, paper.content["issuer"])
+        own = [line for line in lines if line.served.plan.issuer == issuer]
+        return Anew(catalog, own, instant, cause, in_place_of or paper.replaces)
+
+    def _first(self, paper: Paper) -> Paper:
+        """Return the document that a chain of those issued in each other's place began with."""
+        while paper.replaces is not None:
+            before = self.find(paper.replaces)
+            if before is None:
+                raise BrokenInvariant(f"{paper.id} was issued in place of none that is known")
+            paper = before
+        return paper
+
+
+@dataclass(frozen=True, slots=True)
+class Anew:
+    """A document that is composed anew: `lines` ask for their usage."""
+
+    catalog: Catalog
+    lines: Sequence[PlannedLine]
+    instant: Instant
+    cause: str | None
+    replaces: str | None
+
+    @property
+    def requests(self) -> list[UsageRequest]:
+        """The usage it asks for."""
+        return requests_of(self.lines)
+
+    def composed(self, payer: str, currency: str, usage: Usage) -> Composed:
+        """Return it with this usage."""
+        (document,) = compose(
+            self.catalog, payer, currency, self.instant, self.lines, usage, self.cause
+        )
+        if self.replaces is None:
+            return document
+        content: dict[str, Json] = {**document.content, "replaces": self.replaces}
+        return replace(document, content=content)

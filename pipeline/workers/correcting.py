@@ -1,0 +1,173 @@
+"""Correcting: the notes that a cut makes of documents before it.
+
+Owns: load -> compose anew -> subtract, and the notes of decisions.
+Does not own: composing and subtracting (invoice), usage (stores), sealing (finalizer.py).
+Law: a document and the notes that usage made are the document that would be issued with all usage
+below the last cut; what people took off or added stands beside that and is never undone by it.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import structlog
+
+from pipeline.book.booking import Cut
+from pipeline.catalog.catalog import Catalog, extend
+from pipeline.catalog.corrections import CORRECTING, Decision
+from pipeline.catalog.cuts import horizon_at
+from pipeline.catalog.facts import Fact, FactKind, NewFact
+from pipeline.core.calendar import Instant
+from pipeline.invoice.asking import correction
+from pipeline.invoice.compose import Composed
+from pipeline.invoice.correcting import decided_note, usage_note
+from pipeline.invoice.history import Anew, History, Paper
+from pipeline.invoice.usage import Usage, UsageRequest
+from pipeline.meter.ticks import Tick
+from pipeline.stores.postgres.documents import Document, Prepared
+from pipeline.stores.postgres.facts import Author
+from pipeline.workers.drafting import UsageSource
+from pipeline.workers.seams import FactWriter
+
+_log = structlog.get_logger()
+
+
+class Papers(UsageSource, Protocol):
+    """A payer's documents, sealed or about to be, and its usage."""
+
+    def read_documents(self, payer: str | None = None) -> list[Document]: ...
+
+    def read_prepared(self, payer: str) -> list[Prepared]: ...
+
+    def late_usage(self, payer: str, currency: str, below: int) -> list[tuple[int, Instant]]: ...
+
+    def fact_position(self, tick_serial: int) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A document that corrects or replaces another, and the usage that it rests on."""
+
+    document: Composed
+    requests: Sequence[UsageRequest] = ()
+
+
+def history_of(store: Papers, catalog_at: Callable[[int], Catalog], payer: str) -> History:
+    """Return the documents of a payer."""
+    papers = [
+        Paper(d.cut_serial, d.instant, d.kind, d.ordinal, d.content)
+        for d in store.read_documents(payer)
+    ]
+    papers += [
+        Paper(p.cut_serial, p.instant, p.kind, p.ordinal, json.loads(p.content))
+        for p in store.read_prepared(payer)
+    ]
+    return History(payer, papers, lambda serial: catalog_at(store.fact_position(serial)))
+
+
+@dataclass(slots=True)
+class Corrector:
+    """Makes the notes of cuts over one session."""
+
+    store: Papers
+    catalog_at: Callable[[int], Catalog]
+
+    def at(self, cut: Cut, catalog: Catalog) -> list[Correction]:
+        """Return what corrects documents at a cut; `catalog` is the one at its tick."""
+        late = self.store.late_usage(cut.payer, cut.currency, cut.serial)
+        decision = catalog.deals.decisions.by_serial.get(cut.fact)
+        if not late and decision is None:
+            return []
+        history = history_of(self.store, self.catalog_at, cut.payer)
+        history = history.before(cut.serial, cut.instant)
+        made = [*self._of_usage(history, cut, late)]
+        if decision is not None and decision.kind in CORRECTING:
+            made += self._decided(history, cut, decision, made)
+        return _numbered(made)
+
+    def _of_usage(
+        self, history: History, cut: Cut, late: Sequence[tuple[int, Instant]]
+    ) -> Iterator[Correction]:
+        """Yield the notes of documents whose usage changed since they were cut."""
+        anew = {
+            paper.id: history.anew(paper)
+            for paper in history.invoices(cut.currency)
+            if any(paper.cut_serial <= under and paper.holds(window) for under, window in late)
+        }
+        usage = self._used(anew.values(), cut)
+        for document, each in anew.items():
+            found = usage_note(history, document, each, usage, cut.instant)
+            if found is not None:
+                yield Correction(found, each.requests)
+
+    def _used(self, anew: Iterable[Anew], cut: Cut) -> Usage:
+        requests = [request for each in anew for request in each.requests]
+        return self.store.read_usage(requests, cut.serial) if requests else {}
+
+    def _decided(
+        self, history: History, cut: Cut, decision: Decision, made: Sequence[Correction]
+    ) -> Iterator[Correction]:
+        """Yield the note of a decision, and the document that is issued anew."""
+        told = replace(decision, at=cut.instant)
+        found = decided_note(history, told, [each.document.content for each in made])
+        if found is None:
+            _log.warning("nothing is left to correct", document=decision.document)
+            return
+        yield Correction(found)
+        paper = history.find(decision.document)
+        if decision.reissue and paper is not None:
+            anew = history.reissue(paper, cut.serial, cut.instant, decision.fact)
+            usage = self._used([anew], cut)
+            yield Correction(anew.composed(cut.payer, cut.currency, usage), anew.requests)
+
+
+class LateBooks(FactWriter, Protocol):
+    """Usage of closed periods that no cut came after."""
+
+    def last_acked_tick(self) -> Tick | None: ...
+
+    def late_uncorrected(self, met_before: Instant) -> list[tuple[str, str]]: ...
+
+    def cuts_of_facts(self, serials: Collection[int]) -> set[int]: ...
+
+
+def correct_late(
+    store: LateBooks, catalog_at: Callable[[int], Catalog], now: Instant
+) -> list[Fact]:
+    """Decide that documents of payers without a next cut are corrected now.
+
+    Once the first of their late usage is as old as the grace; return the facts.
+    """
+    tick = store.last_acked_tick()
+    if tick is None:
+        return []
+    horizon = horizon_at(catalog_at(tick.fact_position), tick)
+    found = store.late_uncorrected(horizon)
+
+    def decide(known: Sequence[Fact]) -> list[NewFact]:
+        catalog = extend(Catalog(), known)
+        told = [d for d in catalog.deals.decisions.known if d.kind is FactKind.CORRECTION]
+        booked = store.cuts_of_facts({each.serial for each in told})
+        coming = {(each.payer, each.currency) for each in told if each.serial not in booked}
+        wanted = (
+            correction(catalog, payer, currency, horizon, now)
+            for payer, currency in found
+            if (payer, currency) not in coming
+        )
+        return [each.told() for each in wanted if each is not None]
+
+    return store.append_facts(decide, _AUTHOR, now) if found else []
+
+
+_AUTHOR = Author("finalizer", "usage of closed periods, and no next invoice")
+
+
+def _numbered(made: Iterable[Correction]) -> list[Correction]:
+    """Tell apart the documents of one kind that one cut makes."""
+    counts: Mapping[str, list[Correction]] = defaultdict(list)
+    for each in made:
+        own = counts[each.document.kind]
+        own.append(replace(each, document=replace(each.document, ordinal=len(own))))
+    return [each for kind in sorted(counts) for each in counts[kind]]
