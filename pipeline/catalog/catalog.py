@@ -114,14 +114,16 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
             case FactKind.RULES:
                 rules = documents.rules(fact.body)
             case FactKind.ISSUER:
-                issuers[fact.subject] = documents.issuer(fact.body)
+                issuer = documents.issuer(fact.body)
+                issuers[fact.subject] = issuer.after(issuers.get(fact.subject))
             case FactKind.METER:
                 meters[fact.subject] = documents.meter(fact.body)
             case FactKind.PLAN:
                 plan = documents.plan(fact.body)
                 plans[fact.subject] = plan.after(plans.get(fact.subject))
             case FactKind.CUSTOMER:
-                customers[fact.subject] = documents.customer(fact.body)
+                customer = documents.customer(fact.body)
+                customers[fact.subject] = customer.after(customers.get(fact.subject))
             case FactKind.SUBSCRIPTION:
                 touched.add(fact.subject)
                 subscriptions[fact.subject] = subscription(fact.body)

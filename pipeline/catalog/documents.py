@@ -11,7 +11,13 @@ from fractions import Fraction
 from typing import cast
 
 from pipeline.catalog.rate_cards import Body, PlanPrice, card_body, plan_price
-from pipeline.catalog.tax_terms import CustomerTax, IssuerTax, customer_tax, issuer_tax
+from pipeline.catalog.tax_terms import (
+    CustomerTax,
+    IssuerTax,
+    customer_tax,
+    dated_after,
+    issuer_tax,
+)
 from pipeline.collect.gate import Gate, GatePass
 from pipeline.core.calendar import SECOND, Duration, Instant, parse_instant
 from pipeline.core.identity import Json
@@ -49,6 +55,10 @@ class Issuer:
     number_prefix: str
     tax: IssuerTax | None = None
     """Where it is taxed; None: what it issues says nothing of tax."""
+
+    def after(self, before: "Issuer | None") -> "Issuer":
+        """Return it on top of what was in force: taxes that have a day leave those before it."""
+        return self if before is None else replace(self, tax=dated_after(self.tax, before.tax))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +181,10 @@ class Customer:
     currency: str | None = None
     """What it is billed in, whatever its plans are in."""
     tax: CustomerTax | None = None
+
+    def after(self, before: "Customer | None") -> "Customer":
+        """Return it on top of what was in force: taxes that have a day leave those before it."""
+        return self if before is None else replace(self, tax=dated_after(self.tax, before.tax))
 
 
 def gate_pass(body: Body) -> GatePass:

@@ -42,6 +42,7 @@ PHASES_MAX = 100
 """Phases of one plan: the last begins within the years that instants have."""
 
 _FLAG: Schema = {"type": ["boolean", "string"], "enum": [True, False, "true", "false"]}
+_SINCE = text("From which day on; throughout if left out.", "[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _REGIONS = sorted({region for regions in REGIONS.values() for region in regions})
 
 RULES = Shape({"grace": clock("How long after a period its usage is waited for")}, ("grace",))
@@ -59,6 +60,7 @@ ISSUER_TAX = Shape(
         "requires": listed("Values of the profile that a document needs.", ident("")),
         "engine": words("Who says which tax is due; own if left out.", *Engine),
         "fallback": words("Where an outside engine is silent; hold if left out.", *Fallback),
+        "since": _SINCE,
     },
     ("country",),
 )
@@ -76,6 +78,7 @@ CUSTOMER_TAX = Shape(
         "vat_id": text("With its country; a personal value, checked offline.", READ),
         "business": _FLAG | {"description": "Outside the Union; within it a VAT id says so."},
         "exempt": EXEMPTION.schema(),
+        "since": _SINCE,
     },
     ("country",),
 )

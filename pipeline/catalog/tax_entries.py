@@ -14,7 +14,7 @@ from stdnum.eu import vat as european
 from stdnum.gb import vat as british
 
 from pipeline.catalog import card_shapes, shape
-from pipeline.catalog.fields import parse_flag, parse_id, parse_text
+from pipeline.catalog.fields import parse_date, parse_flag, parse_id, parse_text
 from pipeline.catalog.tax_places import COUNTRIES, EU, MISTAKEN, REGIONS
 from pipeline.catalog.tax_terms import (
     CustomerTax,
@@ -85,6 +85,7 @@ def read_issuer_tax(issuer: Entry) -> IssuerTax | None:
         tuple(sorted(set(entry.texts("requires", parse_id)))),
         entry.optional("engine", _one_of(Engine), Engine.OWN),
         entry.optional("fallback", _one_of(Fallback), Fallback.HOLD),
+        entry.optional("since", parse_date, None),
     )
 
 
@@ -136,7 +137,9 @@ def read_customer_tax(customer: Entry) -> tuple[CustomerTax | None, dict[str, st
         reason = exempt.needed("reason", parse_text, "")
         personal[EXEMPTION] = exempt.needed("evidence", parse_text, "")
     prefix = None if vat_id is None else vat_id[:2]
-    return CustomerTax(country, _region(entry, country), prefix, business, reason), personal
+    since = entry.optional("since", parse_date, None)
+    tax = CustomerTax(country, _region(entry, country), prefix, business, reason, since)
+    return tax, personal
 
 
 def _region(entry: Entry, country: str) -> str | None:

@@ -7,9 +7,9 @@ as the country it is of, once it was found to be one; the id itself is a persona
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TypeAlias, cast
+from typing import TypeAlias, TypeVar, cast
 
 from pipeline.core.identity import Json
 
@@ -83,7 +83,8 @@ class IssuerTax:
     """Where an issuer is taxed. `registrations`: VAT ids it has elsewhere, by country.
 
     `oss`: it declares what consumers in the European Union owe through the one-stop shop.
-    `requires`: values of the billing profile without which nothing is issued.
+    `requires`: values of the billing profile without which nothing is issued. It holds from the day
+    `since` on, what was `earlier` before; without a day throughout.
     """
 
     country: str
@@ -93,6 +94,8 @@ class IssuerTax:
     requires: tuple[str, ...] = ()
     engine: Engine = Engine.OWN
     fallback: Fallback = Fallback.HOLD
+    since: str | None = None
+    earlier: "IssuerTax | None" = field(default=None, compare=False, repr=False)
 
     @property
     def registered(self) -> frozenset[str]:
@@ -109,6 +112,7 @@ class IssuerTax:
             "requires": list(self.requires),
             "engine": self.engine.value,
             "fallback": self.fallback.value,
+            "since": self.since,
         }
 
 
@@ -126,6 +130,7 @@ def issuer_tax(body: Json) -> IssuerTax | None:
         tuple(cast(list[str], told["requires"])),
         Engine(cast(str, told["engine"])),
         Fallback(cast(str, told["fallback"])),
+        cast("str | None", told.get("since")),
     )
 
 
@@ -134,7 +139,8 @@ class CustomerTax:
     """Where a customer is, and what it is in tax law.
 
     `vat`: the prefix of its checked VAT id; `exempt`: why it owes no tax. The id itself, and what
-    shows the exemption, are personal values.
+    shows the exemption, are personal values. It holds from the day `since` on, what was `earlier`
+    before; without a day throughout.
     """
 
     country: str
@@ -142,6 +148,8 @@ class CustomerTax:
     vat: str | None = None
     business: bool = False
     exempt: str | None = None
+    since: str | None = None
+    earlier: "CustomerTax | None" = field(default=None, compare=False, repr=False)
 
     def body(self) -> dict[str, Json]:
         """Return it as facts and documents tell it."""
@@ -151,6 +159,7 @@ class CustomerTax:
             "vat": self.vat,
             "business": self.business,
             "exempt": self.exempt,
+            "since": self.since,
         }
 
 
@@ -165,4 +174,25 @@ def customer_tax(body: Json) -> CustomerTax | None:
         cast("str | None", told["vat"]),
         told["business"] is True,
         cast("str | None", told["exempt"]),
+        cast("str | None", told.get("since")),
     )
+
+
+Dated = TypeVar("Dated", IssuerTax, CustomerTax)
+
+
+def on_day(latest: Dated | None, day: str) -> Dated | None:
+    """Return what holds on a day (2026-11-01); None: nothing was said of it."""
+    found = latest
+    while found is not None and found.since is not None and day < found.since:
+        found = found.earlier
+    return found
+
+
+def dated_after(new: Dated | None, before: Dated | None) -> Dated | None:
+    """Return what was said anew on top of what was before: instead of all from its day on."""
+    if new is None or new.since is None:
+        return new
+    while before is not None and before.since is not None and before.since >= new.since:
+        before = before.earlier
+    return replace(new, earlier=before)

@@ -61,13 +61,16 @@ def compose(
         document_id = _document_id(payer, currency, cause or cut, issuer)
         periods: dict[tuple[str, str], Period] = {}
         built, issues = list[tuple[Line, Totals]](), list[ValidationIssue]()
+        credited: dict[int, Instant] = {}
         for line in own:
+            if line.credited_from is not None:
+                credited[len(built)] = line.credited_from
             try:
                 built += _lines(catalog, document_id, line, currency, usage, periods)
             except Unrated as failed:
                 plan = line.served.plan.id
                 issues.append(unrated(document_id, line.key, plan, failed.fault))
-        told = _taxed(catalog, document_id, issuer, payer, built, issues)
+        told = _taxed(catalog, document_id, issuer, payer, built, credited, issues)
         totals = Totals.sum(line_totals for _, line_totals in built)
         content: dict[str, Json] = {
             "format": FORMAT,
@@ -94,6 +97,7 @@ def _taxed(
     issuer: str,
     payer: str,
     built: list[tuple[Line, Totals]],
+    credited: Mapping[int, Instant],
     issues: list[ValidationIssue],
 ) -> Mapping[str, Json]:
     """Give lines their tax, and return what content says of it: nothing where none applies."""
@@ -101,7 +105,7 @@ def _taxed(
     if told.tax is None:
         return {}
     customer, answers = catalog.customers[payer], catalog.deals.tax_answers.get(payer, {})
-    found = taxed(document_id, told, told.tax, customer, built, answers)
+    found = taxed(document_id, told, customer, built, credited, answers)
     built[:] = found.lines
     issues += found.issues
     return found.told

@@ -63,6 +63,8 @@ class Fee:
     discounts: tuple[Record, ...]
     card: Record
     fx: Record | None = None
+    billed_from: Instant | None = None
+    """Of a credit: from when on what it gives back was billed, and so its tax point."""
 
     @property
     def discount_minor(self) -> int:
@@ -103,7 +105,8 @@ class Fee:
         """Return the credit for [start, its end), where `left` is what is due of it."""
         kept = left or replace(self, amount_minor=0, discounts=(), fx=None)
         back = kept.plus(self, -1)
-        return replace(back, start=start, end=self.end, quantity=_negative(self.quantity))
+        quantity = _negative(self.quantity)
+        return replace(back, start=start, end=self.end, quantity=quantity, billed_from=self.start)
 
     def json(self) -> dict[str, Json]:
         """Return it as it is kept."""

@@ -59,6 +59,11 @@ class PlannedLine:
         """Whether it gives back what was billed."""
         return self.reason is Reason.UNUSED
 
+    @property
+    def credited_from(self) -> Instant | None:
+        """Of a credit: from when on what it gives back was billed."""
+        return self.fee.billed_from if isinstance(self.fee, Fee) else None
+
     def requests(self) -> list[UsageRequest]:
         """Return the usage it asks for."""
         own = [request for request in (self.request, self.past) if request is not None]

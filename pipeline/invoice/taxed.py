@@ -9,14 +9,22 @@ lines stand without tax, the question stands beside them, and the document is no
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TypeAlias, cast
 
 from pipeline.catalog.documents import Customer, Issuer
 from pipeline.catalog.tax_answers import TaxAnswer
-from pipeline.catalog.tax_terms import NO_TAX_TERMS, Engine, IssuerTax, TaxTerms, tax_terms
-from pipeline.core.calendar import day_of
+from pipeline.catalog.tax_terms import (
+    NO_TAX_TERMS,
+    CustomerTax,
+    Engine,
+    IssuerTax,
+    TaxTerms,
+    on_day,
+    tax_terms,
+)
+from pipeline.core.calendar import Instant, day_of
 from pipeline.core.identity import Json, derived_id
 from pipeline.core.quantity import quantity_text
 from pipeline.invoice.issues import AWAITED, UNDETERMINED, Severity, ValidationIssue
@@ -62,27 +70,92 @@ Answers: TypeAlias = Mapping[str, TaxAnswer]
 """Of one customer, by the digest of the question."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A tax that is not known: what is asked, and why."""
+
+    question: Asked
+    unknown: Unknown
+
+
+@dataclass(slots=True)
+class _Parties:
+    """Issuer and customer of a document, and what of their taxes it rests on."""
+
+    issuer: Issuer
+    customer: Customer
+    answers: Answers
+    sellers: dict[str, IssuerTax] = field(default_factory=dict)
+    buyers: dict[str, CustomerTax] = field(default_factory=dict)
+
+    def treat(self, terms: TaxTerms, day: str) -> Treatment | _Open | None:
+        """Return how something sold on a day is taxed; None: the issuer was not taxed then."""
+        seller, buyer = on_day(self.issuer.tax, day), on_day(self.customer.tax, day)
+        if seller is None:
+            return None
+        self.sellers[seller.since or ""] = seller
+        if buyer is not None:
+            self.buyers[buyer.since or ""] = buyer
+        found = self._decided(seller, buyer, terms, day)
+        if isinstance(found, Treatment):
+            return found
+        question = asked(self.issuer.id, seller, self.customer.id, buyer, terms, day)
+        answer = self.answers.get(question.digest)
+        return _Open(question, found) if answer is None else as_answered(answer)
+
+    def _decided(
+        self, seller: IssuerTax, buyer: CustomerTax | None, terms: TaxTerms, day: str
+    ) -> Treatment | Unknown:
+        if seller.engine is Engine.OUTSIDE_ALWAYS:
+            return _LEFT_OUTSIDE
+        if buyer is None:
+            name = self.customer.id
+            return Unknown(
+                f"nothing is known of where {name} is taxed",
+                f"add tax with a country to customer {name}",
+            )
+        return decide(Question(seller, buyer, terms, day))
+
+    def told(self) -> dict[str, Json]:
+        """Return what the tax follows from, beside what the lines say: in order of time."""
+        return {
+            "issuer": [_seller_told(each) for _, each in sorted(self.sellers.items())],
+            "customer": [each.body() for _, each in sorted(self.buyers.items())],
+        }
+
+
+_LEFT_OUTSIDE = Unknown("its issuer leaves all taxes to an outside engine", "wait for it")
+
+
+def _seller_told(seller: IssuerTax) -> dict[str, Json]:
+    told = seller.body()
+    return {key: told[key] for key in ("country", "vat_id", "registrations", "oss", "since")}
+
+
 def taxed(
     document_id: str,
     issuer: Issuer,
-    seller: IssuerTax,
     customer: Customer,
     built: Sequence[Built],
+    credited: Mapping[int, Instant],
     answers: Answers,
 ) -> Taxed:
-    """Return the lines of a document with their tax; those it is not known of stay as they are."""
+    """Return the lines of a document with their tax; those it is not known of stay as they are.
+
+    A line that gives back what was billed gives its tax back: `credited` has the tax point of
+    what it corrects, by place.
+    """
+    parties = _Parties(issuer, customer, answers)
     groups: dict[tuple[str, str, bool], _Group] = {}
-    open_ones: dict[str, tuple[Asked, Unknown]] = {}
+    open_ones: dict[str, _Open] = {}
     for place, (line, _) in enumerate(built):
-        terms, day = _terms_of(line), day_of(tax_point_of(line), customer.time_zone)
-        found = _decided(seller, customer, terms, day)
-        if isinstance(found, Unknown):
-            question = asked(issuer, customer, terms, day)
-            answer = answers.get(question.digest)
-            if answer is None:
-                open_ones[question.digest] = question, found
-                continue
-            found = as_answered(answer)
+        terms = _terms_of(line)
+        tax_point = credited.get(place) or tax_point_of(line)
+        found = parties.treat(terms, day_of(tax_point, customer.time_zone))
+        if isinstance(found, _Open):
+            open_ones[found.question.digest] = found
+        if not isinstance(found, Treatment):
+            continue
         inclusive = terms.inclusive and found.percent != 0
         key = (found.jurisdiction, found.code, inclusive)
         group = groups.setdefault(key, _Group(found, inclusive, [], set(), set()))
@@ -93,11 +166,14 @@ def taxed(
     lines, rows = list(built), list[Json]()
     for _, group in sorted(groups.items()):
         rows.append(_apply(group, lines))
-    evidence = _evidence(seller, customer)
+    told = parties.told()
     if open_ones:
-        evidence["awaited"] = [dict(question.body) for question, _ in open_ones.values()]
-    issues = _issues(document_id, seller, customer, open_ones)
-    return Taxed(lines, {"tax": evidence, "taxes": rows}, [*issues])
+        told["awaited"] = [dict(each.question.body) for each in open_ones.values()]
+    issues = [
+        *(_open_issue(document_id, customer, each) for each in open_ones.values()),
+        *_lacking(document_id, issuer, customer),
+    ]
+    return Taxed(lines, {"tax": told, "taxes": rows}, issues)
 
 
 def awaited_in(content: Mapping[str, Json]) -> set[str]:
@@ -117,22 +193,6 @@ def answers_in(content: Mapping[str, Json]) -> set[str]:
 def _terms_of(line: Line) -> TaxTerms:
     card = cast("Mapping[str, Json] | None", line["rate_card"]) or {}
     return tax_terms(card.get("tax")) or NO_TAX_TERMS
-
-
-def _decided(
-    seller: IssuerTax, customer: Customer, terms: TaxTerms, day: str
-) -> Treatment | Unknown:
-    if seller.engine is Engine.OUTSIDE_ALWAYS:
-        return _LEFT_OUTSIDE
-    if customer.tax is None:
-        return Unknown(
-            f"nothing is known of where {customer.id} is taxed",
-            f"add tax with a country to customer {customer.id}",
-        )
-    return decide(Question(seller, customer.tax, terms, day))
-
-
-_LEFT_OUTSIDE = Unknown("its issuer leaves all taxes to an outside engine", "wait for it")
 
 
 def _apply(group: _Group, lines: list[Built]) -> dict[str, Json]:
@@ -181,45 +241,31 @@ def _line_taxed(line: Line, totals: Totals, tax: int, group: _Group) -> Line:
     }
 
 
-def _evidence(issuer: IssuerTax, customer: Customer) -> dict[str, Json]:
-    """Return what the tax follows from, beside what the lines say."""
-    return {
-        "issuer": {
-            "country": issuer.country,
-            "vat_id": issuer.vat_id,
-            "registrations": dict(issuer.registrations),
-            "oss": issuer.oss,
-        },
-        "customer": None if customer.tax is None else customer.tax.body(),
-    }
+def _open_issue(document_id: str, customer: Customer, each: _Open) -> ValidationIssue:
+    """Return the issue of a tax that is not known."""
+    body, digest = each.question.body, each.question.digest
+    terms = tax_terms(body["terms"]) or NO_TAX_TERMS
+    by_hand = f"talea tax answer {digest[:SHORT]}"
+    outside = cast(Mapping[str, Json], body["issuer_tax"])["engine"] != Engine.OWN.value
+    mend = (
+        f"an outside engine is asked; {by_hand} answers in its stead"
+        if outside
+        else f"{each.unknown.mend}; once the period is cut, {by_hand}"
+    )
+    return ValidationIssue(
+        derived_id("iss", document_id, "tax", digest),
+        f"tax of {customer.id}, {terms.code} of {body['day']}",
+        AWAITED if outside else UNDETERMINED,
+        Severity.CRITICAL,
+        "taxes",
+        each.unknown.why,
+        mend,
+    )
 
 
-def _issues(
-    document_id: str,
-    seller: IssuerTax,
-    customer: Customer,
-    open_ones: Mapping[str, tuple[Asked, Unknown]],
-) -> Iterator[ValidationIssue]:
-    """Yield what keeps a document from being issued: a tax not known, a value that is missing."""
-    outside = seller.engine is not Engine.OWN
-    for digest, (question, unknown) in open_ones.items():
-        terms = tax_terms(question.body["terms"]) or NO_TAX_TERMS
-        by_hand = f"talea tax answer {digest[:SHORT]}"
-        mend = (
-            f"an outside engine is asked; {by_hand} answers in its stead"
-            if outside
-            else f"{unknown.mend}; once the period is cut, {by_hand}"
-        )
-        yield ValidationIssue(
-            derived_id("iss", document_id, "tax", digest),
-            f"tax of {customer.id}, {terms.code} of {question.body['day']}",
-            AWAITED if outside else UNDETERMINED,
-            Severity.CRITICAL,
-            "taxes",
-            unknown.why,
-            mend,
-        )
-    for name in seller.requires:
+def _lacking(document_id: str, issuer: Issuer, customer: Customer) -> Iterator[ValidationIssue]:
+    """Yield the issues of values that the issuer needs of a customer and that are not there."""
+    for name in issuer.tax.requires if issuer.tax else ():
         if name not in customer.profile:
             yield ValidationIssue(
                 derived_id("iss", document_id, "profile", name),

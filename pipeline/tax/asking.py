@@ -11,10 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from pipeline.catalog.documents import Customer, Issuer
 from pipeline.catalog.fields import TEXT_CHARS_MAX
 from pipeline.catalog.tax_answers import TaxAnswer
-from pipeline.catalog.tax_terms import TaxTerms, customer_tax, issuer_tax, tax_terms
+from pipeline.catalog.tax_terms import (
+    CustomerTax,
+    IssuerTax,
+    TaxTerms,
+    customer_tax,
+    issuer_tax,
+    tax_terms,
+)
 from pipeline.core.identity import Json, canonical, digest
 from pipeline.core.quantity import parse_decimal
 from pipeline.tax.deciding import REASONS, Category, Question, Treatment, Unknown, decide
@@ -40,15 +46,22 @@ class Asked:
         return digest(canonical(dict(self.body)))
 
 
-def asked(issuer: Issuer, customer: Customer, terms: TaxTerms, day: str) -> Asked:
-    """Return the question of how something sold on a day is taxed."""
+def asked(
+    issuer: str,
+    seller: IssuerTax,
+    customer: str,
+    buyer: CustomerTax | None,
+    terms: TaxTerms,
+    day: str,
+) -> Asked:
+    """Return the question of how something sold on a day is taxed, by what holds on that day."""
     return Asked(
         {
             "format": FORMAT,
-            "issuer": issuer.id,
-            "issuer_tax": None if issuer.tax is None else issuer.tax.body(),
-            "customer": customer.id,
-            "customer_tax": None if customer.tax is None else customer.tax.body(),
+            "issuer": issuer,
+            "issuer_tax": seller.body(),
+            "customer": customer,
+            "customer_tax": None if buyer is None else buyer.body(),
             "terms": terms.body(),
             "day": day,
         }

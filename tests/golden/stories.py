@@ -637,3 +637,24 @@ EXEMPT = Story(
     closed_at="2026-04-01T00:00:00Z",
 )
 # 100.00 for who owes no tax, 50.00 of what nobody owes tax on: one category, two reasons
+
+MOVED = Story(
+    facts=[
+        taxed_in(issuer_of(), "DE", vat_id="DE136695976"),
+        *CANCELLED.facts[:2],
+        taxed_in(customer_of("acme"), "DE"),
+        *CANCELLED.facts[3:],
+    ],
+    later=[
+        (
+            "2026-03-15T12:00:00Z",
+            taxed_in(customer_of("acme"), "FR", vat="FR", since="2026-03-10"),
+        ),
+        *CANCELLED.later,
+    ],
+    events=CANCELLED.events,
+    closed_at="2026-03-25T12:00:00Z",
+)
+# as it was cancelled, 1.20 - 15.60; seats were paid for at home, and come back with what was paid:
+# 19 % of -15.60 = -2.964 -> -2.96; usage ends when the customer is a business in France
+# total -14.40 - 2.96 = -17.36

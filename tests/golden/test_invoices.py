@@ -39,6 +39,7 @@ STORIES = [
     ("reverse_charge", stories.REVERSE_CHARGE, 5422),
     ("inclusive", stories.INCLUSIVE, 3402),
     ("exempt", stories.EXEMPT, 15000),
+    ("moved", stories.MOVED, -1736),
 ]
 
 

@@ -10,6 +10,7 @@ from pipeline.catalog.tax_terms import (
     IssuerTax,
     TaxCode,
     TaxTerms,
+    on_day,
 )
 from rooms.test_sheet_changes import Desk
 
@@ -116,7 +117,7 @@ BROKEN = [
     (
         "fallback: own",
         "rate: 19",
-        "line 12: issuers[0].tax.rate: nobody reads this key: remove it, or use country, vat_id, registrations, oss, requires, engine, fallback",
+        "line 12: issuers[0].tax.rate: nobody reads this key: remove it, or use country, vat_id, registrations, oss, requires, engine, fallback, since",
     ),
     (
         "tax_code: digital",
@@ -239,3 +240,21 @@ def test_another_vat_id_is_another_fact() -> None:
         "issuer shop",
         "customer acme",
     ]
+
+
+def test_a_tax_with_a_day_leaves_what_was_before_it() -> None:
+    told = desk()
+    france, spain = "country: FR\n      vat_id: fr 40 303 265 045", "country: ES\n      since: "
+    for day in ("2027-03-01", "2027-01-01"):
+        told.apply(SHEET.replace(france, f"{spain}{day}"))
+
+    tax = told.catalog.customers["acme"].tax
+    days = ("2026-12-31", "2027-01-01", "2027-03-01")
+    found = [on_day(tax, day) for day in days]
+    assert [each.country for each in found if each] == ["FR", "ES", "ES"]
+    assert told.apply(SHEET.replace(france, f"{spain}2027-01-01")) == []
+    assert on_day(CustomerTax("ES", since="2027-01-01"), "2026-12-31") is None
+    told.apply(SHEET)
+    assert on_day(told.catalog.customers["acme"].tax, "2027-03-01") == CustomerTax(
+        "FR", vat="FR", business=True
+    )

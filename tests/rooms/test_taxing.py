@@ -8,7 +8,6 @@ import pytest
 
 from builders import T0, facts
 from pipeline.catalog.catalog import Catalog, extend
-from pipeline.catalog.documents import Customer, Issuer
 from pipeline.catalog.facts import Fact, NewFact
 from pipeline.catalog.tax_terms import (
     NO_TAX_TERMS,
@@ -29,8 +28,7 @@ SAID = {"category": "S", "jurisdiction": "US-CA", "rate_percent": "7.25"}
 
 
 def question(customer: str, seller: IssuerTax, country: str = "US") -> Asked:
-    buyer = Customer(customer, "UTC", {}, None, CustomerTax(country))
-    return asked(Issuer("talea", "Talea", "T-", seller), buyer, NO_TAX_TERMS, "2026-03-31")
+    return asked("talea", seller, customer, CustomerTax(country), NO_TAX_TERMS, "2026-03-31")
 
 
 HOLD = IssuerTax("DE", engine=Engine.OUTSIDE_ALWAYS)
