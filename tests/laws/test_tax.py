@@ -34,6 +34,7 @@ from builders import (
 from pipeline.catalog.tax_places import EU
 from pipeline.core.identity import Json
 from pipeline.invoice.compose import Composed, compose
+from pipeline.invoice.notes import Cause, booked, difference, note
 from pipeline.invoice.planned import planned_lines, requests_of
 from pipeline.invoice.settling import settle
 from pipeline.invoice.usage import UsagePart
@@ -226,6 +227,41 @@ def test_but_for_its_tax_a_document_is_what_it_would_be_without(
         )
         assert all(mine[key] is not None for key in NO_TAX)
         assert all(other[key] is None for key in NO_TAX)
+
+
+@given(homes, buyers(), plans(), st.integers(0, 1000))
+def test_notes_keep_the_arithmetic_of_the_norm(
+    home: str, buyer: Decision, plan: tuple[Decision, int], used: int
+) -> None:
+    """A note of later usage is a document of its own; with its invoice it is the one wanted."""
+    seller = taxed_in(issuer_of(), home)
+    invoice = document(seller, buyer, plan).content
+    wanted = document(seller, buyer, (plan[0], used)).content
+    change = difference(wanted, invoice)
+    noted = note(invoice, change, Cause("2026-05-01T00:00:00Z", "late_usage"))
+
+    rows, whole = nodes(noted, "taxes"), totals(noted)
+    assert sum(net(line) for line in nodes(noted, "lines")) == net(noted)
+    assert sum(cast(int, row["taxable_minor"]) for row in rows) == net(noted)
+    assert sum(cast(int, row["tax_minor"]) for row in rows) == whole["taxes_total"]
+    assert whole["total"] == net(noted) + whole["taxes_total"]
+    family_sums(noted, "lines")
+    for row in rows:
+        taxable, tax = cast(int, row["taxable_minor"]), cast(int, row["tax_minor"])
+        assert abs(rounded(taxable, cast(str, row["rate_percent"])) - tax) <= 1  # of two roundings
+    together = {_category_of(row): row for row in nodes(booked(invoice, [noted]), "taxes")}
+    asked = {_category_of(row): row for row in nodes(wanted, "taxes") if row["taxable_minor"]}
+    assert {key: _sums(row) for key, row in together.items()} == {
+        key: _sums(row) for key, row in asked.items()
+    }
+
+
+def _category_of(row: Node) -> tuple[Json, Json]:
+    return row["jurisdiction"], row["tax_code"]
+
+
+def _sums(row: Node) -> tuple[Json, Json]:
+    return row["taxable_minor"], row["tax_minor"]
 
 
 minors = st.lists(st.integers(-(10**12), 10**12), min_size=1, max_size=12)
