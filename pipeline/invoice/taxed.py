@@ -57,13 +57,10 @@ class _Group:
 
     treatment: Treatment
     inclusive: bool
-    places: list[int]
-    sources: set[str]
-    reasons: set[str]
-
-    @property
-    def code(self) -> str:
-        return self.treatment.code + (INCLUSIVE if self.inclusive else "")
+    code: str
+    places: list[int] = field(default_factory=list)
+    sources: set[str] = field(default_factory=set)
+    reasons: set[str] = field(default_factory=set)
 
 
 Answers: TypeAlias = Mapping[str, TaxAnswer]
@@ -158,7 +155,10 @@ def taxed(
             continue
         inclusive = terms.inclusive and found.percent != 0
         key = (found.jurisdiction, found.code, inclusive)
-        group = groups.setdefault(key, _Group(found, inclusive, [], set(), set()))
+        group = groups.get(key)
+        if group is None:
+            code = found.code + (INCLUSIVE if inclusive else "")
+            group = groups[key] = _Group(found, inclusive, code)
         group.places.append(place)
         group.sources.add(found.source)
         if found.reason is not None:
@@ -225,9 +225,13 @@ def _children(line: Line, own: int, share: Fraction, group: _Group) -> Iterator[
     """Yield the children of a line with their shares of its tax."""
     children = cast(list[Line], line["children"])
     subtotals = [Totals.of_json(child["totals"]) for child in children]
-    shares = split_tax(own, [each.total for each in subtotals], share)
+    shares = [own] if len(children) == 1 else _split(own, subtotals, share)
     for child, each, minor in zip(children, subtotals, shares, strict=True):
         yield _line_taxed(child, each.taxed(minor, inclusive=group.inclusive), minor, group)
+
+
+def _split(tax: int, subtotals: Sequence[Totals], share: Fraction) -> list[int]:
+    return split_tax(tax, [each.total for each in subtotals], share)
 
 
 def _line_taxed(line: Line, totals: Totals, tax: int, group: _Group) -> Line:

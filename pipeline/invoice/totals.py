@@ -5,8 +5,8 @@ seven, exactly.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
-from operator import attrgetter
+from dataclasses import dataclass, fields
+from operator import attrgetter, itemgetter
 from typing import cast
 
 from pipeline.core.identity import Json
@@ -37,12 +37,14 @@ class Totals:
     def taxed(self, tax: int, *, inclusive: bool) -> "Totals":
         """Return the totals of an untaxed line with its tax: contained, or on top."""
         on_top = 0 if inclusive else tax
-        return replace(
-            self,
-            taxes_inclusive_total=tax - on_top,
-            taxes_exclusive_total=on_top,
-            taxes_total=tax,
-            total=self.total + on_top,
+        return Totals(
+            self.amount,
+            self.charges_total,
+            self.discounts_total,
+            tax - on_top,
+            on_top,
+            tax,
+            self.total + on_top,
         )
 
     @classmethod
@@ -54,8 +56,7 @@ class Totals:
     @classmethod
     def of_json(cls, told: Json) -> "Totals":
         """Return the totals of a line or document in content."""
-        figures = cast(Mapping[str, int], told)
-        return cls(*(figures[name] for name in _NAMES))
+        return cls(*_FIGURES_TOLD(cast(Mapping[str, int], told)))
 
     def plus(self, other: "Totals", sign: int = 1) -> "Totals":
         """Return them with others added, or taken off (-1)."""
@@ -69,3 +70,4 @@ class Totals:
 
 _FIGURES = attrgetter(*(field.name for field in fields(Totals)))
 _NAMES = tuple(f"{field.name}_minor" for field in fields(Totals))
+_FIGURES_TOLD = itemgetter(*_NAMES)

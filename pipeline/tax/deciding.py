@@ -24,7 +24,7 @@ A checked subset for issuers in the European Union, Great Britain and Switzerlan
   not said to be a business.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
@@ -60,20 +60,22 @@ REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """How one thing sold is taxed. `source`: the rate's row of the table, or who said so."""
+    """How one thing sold is taxed. `source`: the rate's row of the table, or who said so.
+
+    `code` is the category and its rate in one word: S-19, AE.
+    """
 
     category: Category
     jurisdiction: str
     percent: Fraction
     reason: str | None
     source: str
+    code: str = field(init=False)
 
-    @property
-    def code(self) -> str:
-        """The category and its rate in one word: S-19, AE."""
-        if self.category is not Category.STANDARD:
-            return self.category.value
-        return f"{self.category.value}-{quantity_text(self.percent)}"
+    def __post_init__(self) -> None:
+        """Put the code together once: every line asks for it."""
+        rate = f"-{quantity_text(self.percent)}" if self.category is Category.STANDARD else ""
+        object.__setattr__(self, "code", f"{self.category.value}{rate}")
 
 
 @dataclass(frozen=True, slots=True)
