@@ -10,15 +10,18 @@ from builders import (
     fact_log,
     flat,
     instant,
+    issuer_of,
     log_of,
     plan_of,
     price_of,
     rules_of,
     subscription_of,
+    taxed_in,
 )
 from pipeline.catalog.cuts import CutSchedule, Due
+from pipeline.catalog.facts import FactKind
 from pipeline.core.calendar import instant_text
-from pipeline.core.identity import partition_of
+from pipeline.core.identity import Json, partition_of
 from pipeline.meter.ticks import NO_TICK, Tick
 
 BASE: list[Decision] = [
@@ -34,6 +37,20 @@ JAN, FEB, MAR = (f"2026-0{month}-01T00:00:00Z" for month in (1, 2, 3))
 
 def monthly(name: str, start: str, end: str | None = None, customer: str = "acme") -> Decision:
     return subscription_of(name, customer, "monthly", start, end)
+
+
+def answered(customer: str) -> Decision:
+    """How something is taxed that the rules do not know."""
+    body: dict[str, Json] = {
+        "customer": customer,
+        "question": {},
+        "category": "O",
+        "jurisdiction": "US",
+        "rate_percent": "0",
+        "reason": None,
+        "said_by": "ada",
+    }
+    return FactKind.TAX_ANSWER, f"digest of {customer}", body
 
 
 Step = tuple[str, Sequence[Decision]]
@@ -142,6 +159,11 @@ def test_two_subscriptions_of_one_payer_and_currency_share_a_cut() -> None:
         (customer_of("globex", name="c0ffee"), []),  # it has no subscription
         (rules_of(grace_s=120), []),
         (plan_of("monthly", price_of("fee", flat("1"))), []),  # nothing new
+        (issuer_of(), ["acme"]),
+        (taxed_in(issuer_of(), "DE"), ["acme"]),
+        (issuer_of("other"), []),
+        (answered("acme"), ["acme"]),
+        (answered("globex"), []),
     ],
 )
 def test_whose_draft_a_decision_touches(decision: Decision, touched: list[str]) -> None:
