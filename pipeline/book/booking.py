@@ -29,6 +29,7 @@ from pipeline.meter.ticks import NO_TICK, Tick
 
 SequenceKey = tuple[str, str]
 """(producer, epoch)."""
+_NO_SERIALS: Longs = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,7 @@ class Partition:
         self._sequences = sequences
         self._series = SeriesIndex()
         self._cut_serials: dict[str, int] = {}
+        self._cut_of_series: Longs = _NO_SERIALS
         self._known: set[tuple[str, str, Instant]] = set()
         self._closed: dict[str, Instant] = {}
         self._last_closed: Instant = EARLIEST
@@ -190,6 +192,7 @@ class Partition:
         if not cut.fact:
             self._closed[cut.payer] = max(self._closed.get(cut.payer, EARLIEST), cut.instant)
             self._last_closed = max(self._last_closed, cut.instant)
+        self._cut_of_series = _NO_SERIALS
 
     def book(self, piece: Slice, metered_offset: int, catalog: Catalog, into: Booked) -> None:
         """Book one slice; `catalog` is the one at the slice's tick, if it has one.
@@ -290,15 +293,14 @@ class Partition:
         return replace(counts, fresh=counts.fresh - conflicts, conflict=counts.conflict + conflicts)
 
     def _rows(self, rows: Rows, into: Booked) -> BookedRows:
-        customers = np.frombuffer(rows.customer_index, "<u2")
-        serials = np.array(list(map(self._cut_serials.get, rows.customers, repeat(0))), "<i8")
+        series, customers = self._series.numbers(rows), np.frombuffer(rows.customer_index, "<u2")
         into.dirty.update(names_of(rows.customers, customers))
         self._note_late(rows, customers, into)
         return BookedRows(
             index=self._series,
-            series=self._series.numbers(rows),
+            series=series,
             window_start=np.frombuffer(rows.window_start, "<i8"),
-            cut=serials[customers],
+            cut=self._serials()[series],
             count=np.frombuffer(rows.count, "<i8"),
             sum=np.frombuffer(rows.sum, "<i8"),
             minimum=np.frombuffer(rows.minimum, "<i8"),
@@ -318,6 +320,14 @@ class Partition:
             met = LateUsage(int(starts[row]), self.cursor.log_time)
             key = (payer, self._cut_serials[payer])
             into.late[key] = met.and_also(into.late.get(key, met))
+
+    def _serials(self) -> Longs:
+        """Return the serial of each series' latest cut, 0 where there was none, by its number."""
+        known, keys = self._cut_of_series, self._series.keys
+        if len(known) < len(keys):
+            met = [self._cut_serials.get(key.customer, 0) for key in keys[len(known) :]]
+            self._cut_of_series = known = np.append(known, np.array(met, np.int64))
+        return known
 
     def _pass_tick(self, tick: Tick, catalog: Catalog, into: Booked) -> None:
         into.ticks.append(TickPassed(tick, self.cursor.offset, self.cursor.counts))

@@ -4,8 +4,9 @@ Owns: the numbers, which last as long as the process.  Does not own: ids in the 
 Law: one series, one number; a slice's rows find theirs without a Python object a row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from pipeline.collect.columns import Indexes, Longs
 from pipeline.meter.slices import Rows
 
 Pairs = tuple[tuple[str, str], ...]
+_K = TypeVar("_K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +46,14 @@ class SeriesIndex:
         place = np.frombuffer(rows.dimensions_index, "<u2")
         kinds = self._kinds_of(rows, meter, place)
         codes = (self._customers_of(rows, customer) << 32) | kinds
-        found = list(map(self._numbers.get, codes.tolist()))
-        if None in found:
-            for row, number in enumerate(found):
-                if number is None:
-                    found[row] = self._met(int(codes[row]), rows, customer, meter, place, row)
-        return np.array(found, dtype=np.int64)
+        found = _looked_up(self._numbers, codes.tolist())
+        if found is None:
+            met = (
+                self._met(code, rows, customer, meter, place, row)
+                for row, code in enumerate(codes.tolist())
+            )
+            found = np.fromiter(met, np.int64, len(codes))
+        return found
 
     def _met(
         self, code: int, rows: Rows, customer: Indexes, meter: Indexes, place: Indexes, row: int
@@ -65,25 +69,35 @@ class SeriesIndex:
 
     def _customers_of(self, rows: Rows, customer: Indexes) -> Longs:
         """Return a code for each row's customer; only of rows: strangers' names are not kept."""
-        known = self._customers
-        codes = list(map(known.get, rows.customers))
-        if None in codes:
+        codes = _looked_up(self._customers, rows.customers)
+        if codes is None:
+            known = self._customers
+            codes = np.zeros(len(rows.customers), np.int64)
             for entry in np.unique(customer).tolist():
                 codes[entry] = known.setdefault(rows.customers[entry], len(known))
-            codes = [code or 0 for code in codes]
-        return np.array(codes, dtype=np.int64)[customer]
+        return codes[customer]
 
     def _kinds_of(self, rows: Rows, meter: Indexes, place: Indexes) -> Longs:
         """Return a code for each row's meter, scale and dimensions together."""
         width = len(rows.dimensions)
+        if len(rows.meters) * width == 1:  # nearly every slice of one producer
+            return np.full(len(meter), self._kind(rows, 0, 0))
         pairs, inverse = np.unique(meter.astype(np.int64) * width + place, return_inverse=True)
-        codes = []
-        for pair in pairs.tolist():
-            entry = rows.meters[pair // width]
-            dimensions = tuple(sorted(rows.dimensions[pair % width].items()))
-            kind = (entry.meter, entry.scale, dimensions)
-            codes.append(self._kinds.setdefault(kind, len(self._kinds)))
+        codes = [self._kind(rows, pair // width, pair % width) for pair in pairs.tolist()]
         return np.array(codes, dtype=np.int64)[inverse]
+
+    def _kind(self, rows: Rows, meter: int, place: int) -> int:
+        entry = rows.meters[meter]
+        dimensions = tuple(sorted(rows.dimensions[place].items()))
+        return self._kinds.setdefault((entry.meter, entry.scale, dimensions), len(self._kinds))
+
+
+def _looked_up(known: Mapping[_K, int], keys: Sequence[_K]) -> Longs | None:
+    """Return the numbers of keys, None where one is not known."""
+    try:
+        return np.fromiter(map(known.__getitem__, keys), np.int64, len(keys))
+    except KeyError:
+        return None
 
 
 def names_of(customers: Sequence[str], customer: Indexes) -> Sequence[str]:

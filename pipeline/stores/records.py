@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from struct import iter_unpack, pack
 from typing import Any, cast
 
+import numpy as np
+
 from pipeline.catalog.facts import Skips
 from pipeline.collect.batch import MeterScale, UsageBatch, WideValue
 from pipeline.collect.event import UsageEvent
@@ -18,6 +20,7 @@ from pipeline.meter.place import SKIPPED, Opened
 from pipeline.meter.slices import NO_POINTS, Counts, Minus, Points, Rows, Slice, WideRow
 from pipeline.meter.ticks import Tick
 from pipeline.stores.codec import Decode, Record, Unreadable, batch_of, decode, encode
+from pipeline.stores.figures import pack_figures, read_figures
 from pipeline.topology import USAGE_EVENTS
 
 
@@ -75,7 +78,7 @@ def encode_tick(tick: Tick, partitions: int) -> bytes:
     )
 
 
-SLICES = ("MeteredSlices.v1", "MeteredSlices.v2", "MeteredSlices.v3")
+SLICES = tuple(f"MeteredSlices.v{version}" for version in (1, 2, 3, 4))
 """The records that hold slices."""
 _COUNTS = ("offered", "fresh", "duplicate", "conflict", "late", "rejected")
 
@@ -83,7 +86,7 @@ _COUNTS = ("offered", "fresh", "duplicate", "conflict", "late", "rejected")
 def encode_slices(slices: Sequence[Slice]) -> bytes:
     """Return the record of slices of consecutive messages of one partition.
 
-    Slices without points, and without reversals, travel as they did before there were any.
+    Slices without points, without reversals and without many rows travel as they did before.
     """
     version = max((_version(piece) for piece in slices), default=1)
     records = [_slice_record(piece, version) for piece in slices]
@@ -91,12 +94,17 @@ def encode_slices(slices: Sequence[Slice]) -> bytes:
 
 
 def _version(piece: Slice) -> int:
+    if len(piece.rows.count) > _MANY_ROWS * 8:
+        return 4
     if piece.minuses:
         return 3
     return 2 if piece.rows.points.row else 1
 
 
 _ROW_COLUMNS = tuple(name for name in Rows.__slots__ if name != "points")
+_FIGURES = ("window_start", "count", "sum", "minimum", "maximum")
+_MANY_ROWS = 64
+"""More rows than so many travel in a form that takes longer to make of few, less of many."""
 
 
 def _slice_record(piece: Slice, version: int) -> Record:
@@ -111,9 +119,43 @@ def _slice_record(piece: Slice, version: int) -> Record:
         **{name: getattr(piece.counts, name) for name in _COUNTS},
         "sequence": seen and {name: getattr(seen, name) for name in SequenceRange.__slots__},
         **{name: getattr(rows, name) for name in _ROW_COLUMNS},
+        **(_tight_columns(rows) if version > 3 else {}),
         "meters": [{"meter": m.meter, "scale": m.scale} for m in rows.meters],
         "wide": [{name: getattr(w, name) for name in WideRow.__slots__} for w in rows.wide],
     }
+
+
+def _tight_columns(rows: Rows) -> Record:
+    """Return what stands for names and figures, which are empty then."""
+    if not rows.count:
+        return {"customer_lines": "", "window_base": 0, "figure_widths": b"", "figures": b""}
+    windows = np.frombuffer(rows.window_start, "<i8")
+    base = int(windows.min())
+    others = [getattr(rows, name) for name in _FIGURES[1:]]
+    widths, figures = pack_figures([(windows - base).tobytes(), *others])
+    return {
+        "customers": [],
+        "customer_lines": "\n".join(rows.customers),
+        **dict.fromkeys(_FIGURES, b""),
+        "window_base": base,
+        "figure_widths": widths,
+        "figures": figures,
+    }
+
+
+def _loosened(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return names and figures of a slice whatever form they travelled in."""
+    if not fields.get("figure_widths"):
+        return fields
+    rows = len(fields["customer_index"]) // 2
+    try:
+        windows, *others = read_figures(fields["figure_widths"], fields["figures"], rows)
+        found = dict(zip(_FIGURES[1:], others, strict=True))
+    except ValueError as error:
+        raise Unreadable(str(error)) from None
+    starts = np.frombuffer(windows, "<i8") + fields["window_base"]
+    customers = fields["customer_lines"].split("\n")
+    return {**fields, **found, "window_start": starts.tobytes(), "customers": customers}
 
 
 def _minus_record(minus: Minus) -> Record:
@@ -149,6 +191,7 @@ def slices_of(record: Record) -> list[Slice]:
 
 
 def _slice_of(fields: dict[str, Any]) -> Slice:
+    fields = _loosened(fields)
     rows = Rows(
         **{
             **{name: fields[name] for name in _ROW_COLUMNS},

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from builders import (
+    HOUR,
     MINUTE,
     T0,
     Books,
@@ -101,6 +102,19 @@ def reversed_slices() -> list[Slice]:
     level = usage("café", "2.5", meter="level", id="evt-1", time=T0)
     user = usage(meter="users", id="evt-2", time=T0 + 3, user="ann")
     line.send(keyed(undone(THIRD), level, undone(level), undone(user)))
+    return line.slices
+
+
+def many_slices() -> list[Slice]:
+    """A tick, and a batch of so many customers that names and figures travel in another form."""
+    line = Line(fact_log(log_of(), meter_of("bytes", dimensions=["region"])))
+    line.tick(Tick(1, T0 + HOUR, 2))
+    rest = [
+        usage(f"c{number}", str(-(7**number)), meter="bytes", time=T0 + number * MINUTE)
+        for number in range(18)
+    ]
+    few = [usage(f"d{number}", meter="bytes", time=T0, region="eu") for number in range(50)]
+    line.send(sequenced(0, usage("café", WIDE, meter="bytes", time=T0), *rest, *few))
     return line.slices
 
 

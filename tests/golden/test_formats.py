@@ -222,6 +222,7 @@ def test_the_oracle_knows_avros_own_fingerprints(schema: str, golden: int) -> No
         ("MeteredSlices.v1", "c301c62d99f8aa258294"),
         ("MeteredSlices.v2", "c301aec4c5bce857da4b"),
         ("MeteredSlices.v3", "c30139cf698bf254c120"),
+        ("MeteredSlices.v4", "c301445d47ba0a77d9d3"),
         ("RejectedUsage.v1", "c301469abbaf1fdb86b1"),
         ("RejectedUsage.v2", "c301bee9e1bfdc0b68a2"),
     ],
@@ -238,6 +239,7 @@ MESSAGES: list[tuple[str, Callable[[], bytes]]] = [
     ("metered_slices.hex", lambda: encode_slices(scenes.line().slices[:4])),
     ("metered_slices_v2.hex", lambda: encode_slices(scenes.pointed_slices())),
     ("metered_slices_v3.hex", lambda: encode_slices(scenes.reversed_slices())),
+    ("metered_slices_v4.hex", lambda: encode_slices(scenes.many_slices())),
     ("usage_event.hex", lambda: encode_usage_event(scenes.THIRD)),
     ("usage_event_reversal.hex", lambda: encode_usage_event(scenes.undone(scenes.FIRST))),
     ("rejected_usage_v2.hex", lambda: encode_letter(scenes.LETTER)),
@@ -297,6 +299,10 @@ def test_old_ticks_and_slices_are_understood() -> None:
     points = [piece.rows.points for piece in pointed]
     assert points == [piece.rows.points for piece in scenes.pointed_slices()]
     assert encode_slices(pointed) == golden_bytes("metered_slices_v2.hex")
+
+    many = slices_of(decode(golden_bytes("metered_slices_v4.hex"))[1])
+    assert many[1].rows == scenes.many_slices()[1].rows
+    assert encode_slices(many) == golden_bytes("metered_slices_v4.hex")
 
 
 def test_old_dead_letters_are_understood() -> None:

@@ -13,7 +13,7 @@ from struct import unpack
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from builders import HOUR, MINUTE, T0, arrival, ground
+from builders import HOUR, MINUTE, T0, arrival, ground, usage
 from pipeline.collect.batch import Mode, UsageBatch, pack_events
 from pipeline.collect.columns import Columns, read_columns
 from pipeline.collect.event import UsageEvent
@@ -193,9 +193,13 @@ def test_packed_events_come_back_to_the_last_digit(stream: list[UsageEvent]) -> 
         assert columns.time[index] == event.time
 
 
+MANY = [usage(f"c{number}", "-0.5", time=T0 - number * MINUTE) for number in range(130)]
+
+
 @few
 @given(st.lists(streams, max_size=3))
 @example([])
+@example([MANY[:64], MANY, [*MANY, usage("wide", "9" * 20)], MANY[:1]])
 def test_slices_travel_unchanged(parts: list[list[UsageEvent]]) -> None:
     pieces = [replace(sliced(packed(part)), offset=at) for at, part in enumerate(parts)]
     message = encode_slices(pieces)
