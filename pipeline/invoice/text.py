@@ -59,7 +59,7 @@ def _header(content: Record) -> Iterator[str]:
     kind = str(content["kind"]).replace("_", " ")
     yield " ".join(str(word) for word in (kind, number) if word).upper()
     yield ""
-    yield f"Issuer    {content['issuer']}"
+    yield f"Issuer    {content['issuer']}{_vat_id(content)}"
     yield f"Customer  {content['customer']}"
     yield f"Period    {content['period_start']} to {content['period_end']}"
     yield f"Currency  {content['currency']}"
@@ -77,6 +77,13 @@ def _header(content: Record) -> Iterator[str]:
         yield f"State     {state}"
         yield f"Issued    {content['issued_at']}, due {content['due_at']}"
         yield f"Seal      {content['seal']}"
+
+
+def _vat_id(content: Record) -> str:
+    """Return the VAT id of the issuer, if it is taxed and has one."""
+    told = cast(Record, content.get("tax", {})).get("issuer")
+    ids = [each["vat_id"] for each in cast(list[Record], told or []) if each["vat_id"]]
+    return f", VAT id {ids[-1]}" if ids else ""
 
 
 def _line_rows(line: Record, content: Record) -> Iterator[_Row]:

@@ -85,14 +85,36 @@ Total EUR                                                                   9.45
 
 
 def test_taxes_are_told_where_there_are_any() -> None:
-    taxed = asdict(Totals(amount=100, taxes_exclusive_total=19, taxes_total=19, total=119))
+    taxed = asdict(Totals(amount=219, taxes_exclusive_total=19, taxes_total=36, total=238))
     totals: Json = {f"{name}_minor": figure for name, figure in taxed.items()}
-
-    assert body(document(totals=totals)).splitlines()[-3:] == [
-        "Amount" + "1.00".rjust(WIDTH - 6),
-        "Taxes" + "0.19".rjust(WIDTH - 5),
-        "Total EUR" + "1.19".rjust(WIDTH - 9),
+    taxes: Json = [
+        tax_row("DE", "19", 100, 19),
+        tax_row("FR", "0", 17, 0, reason="Reverse charge"),
+        tax_row("FR", "20", 85, 17, inclusive=True),
     ]
+
+    assert body({**document(totals=totals), "taxes": taxes}).splitlines()[-5:] == [
+        "Amount" + "2.19".rjust(WIDTH - 6),
+        "VAT 19 % (DE) on 1.00" + "0.19".rjust(WIDTH - 21),
+        "Reverse charge (FR) on 0.17" + "0.00".rjust(WIDTH - 27),
+        "Total EUR" + "2.38".rjust(WIDTH - 9),
+        "of which VAT 20 % (FR) on 0.85" + "0.17".rjust(WIDTH - 30),
+    ]
+
+
+def tax_row(
+    jurisdiction: str, rate: str, taxable: int, tax: int, reason: str | None = None, **told: bool
+) -> dict[str, Json]:
+    """A category of tax as content has it."""
+    return {
+        "jurisdiction": jurisdiction,
+        "rate_percent": rate,
+        "taxable_minor": taxable,
+        "tax_minor": tax,
+        "reason": reason,
+        "inclusive": False,
+        **told,
+    }
 
 
 def test_long_names_are_wrapped_and_long_words_are_not_broken() -> None:

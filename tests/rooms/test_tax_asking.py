@@ -93,6 +93,19 @@ def test_a_question_holds_no_personal_value() -> None:
     assert "Ada" not in canonical(dict(question)).decode()
 
 
+def test_a_question_reads() -> None:
+    """As an engine is sent it; its bytes are a promise."""
+    (question, _) = questions(document(catalog(OUTSIDE)))
+
+    assert canonical(dict(question)).decode() == (
+        '{"customer":"acme","customer_tax":{"business":false,"country":"US","exempt":null,'
+        '"region":null,"since":null,"vat":null},"day":"2026-03-31","format":"talea.tax-question.1",'
+        '"issuer":"talea","issuer_tax":{"country":"US","engine":"outside","fallback":"hold",'
+        '"oss":false,"registrations":{},"requires":[],"since":null,"vat_id":null},'
+        '"terms":{"code":"goods","inclusive":false}}'
+    )
+
+
 def test_answers_tax_the_document() -> None:
     asked = questions(document(catalog(OUTSIDE)))
     answers = [answer_of(question) for question in asked]
