@@ -316,6 +316,53 @@ def void_of(name: str, customer: str) -> Decision:
     return FactKind.CREDIT_VOID, name, {"id": name, "customer": customer}
 
 
+def hand_line_of(
+    name: str,
+    customer: str,
+    at: str,
+    price: dict[str, Json],
+    *,
+    quantity: str = "1",
+    type: str = "charge",
+    plan: str | None = None,
+    meter: str | None = None,
+    document: str | None = None,
+) -> Decision:
+    """A line by hand in euros: of its own price, or one of a plan."""
+    terms: dict[str, Json] = {} if meter else {"quantity": quantity}
+    body: dict[str, Json] = {
+        "id": name,
+        "customer": customer,
+        "issuer": "talea",
+        "currency": "EUR",
+        "at": at,
+        "type": type,
+        "card": price_of(name, price, meter, **terms),
+        "quantity": quantity,
+        "plan": plan,
+        "document": document,
+        "external_reference": None,
+    }
+    return FactKind.HAND_LINE, name, body
+
+
+def line_edit_of(document: str, customer: str, line: str, **said: Json) -> Decision:
+    """What a line of a document says instead."""
+    body: dict[str, Json] = {
+        "document": document,
+        "customer": customer,
+        "line": line,
+        "name": None,
+        "description": None,
+        "quantity": None,
+        "unit_amount": None,
+        "amount_minor": None,
+        "external_reference": None,
+        **said,
+    }
+    return FactKind.LINE_EDIT, line, body
+
+
 def gate_pass_of(*batches: UsageBatch, until: Instant) -> Decision:
     """A pass through the gate."""
     named: list[Json] = [*sorted(pass_for(*batches).batches)]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline.catalog import documents
+from pipeline.catalog.by_hand import BY_HAND, NOTHING_BY_HAND, ByHand
 from pipeline.catalog.deals import DEALT, Deals
 from pipeline.catalog.documents import Customer, Issuer, LogParameters, Plan, Rules
 from pipeline.catalog.facts import Fact, FactKind
@@ -38,6 +39,7 @@ class Catalog:
     matches: Mapping[int, Sequence[Matches]] = field(default_factory=dict)
     """By partition, in the order of their facts."""
     deals: Deals = field(default_factory=Deals)
+    by_hand: ByHand = NOTHING_BY_HAND
     _owned: Mapping[str, Sequence[Subscription]] = field(default_factory=dict, compare=False)
 
     def ground(self, partition: int) -> Ground:
@@ -79,6 +81,14 @@ class Catalog:
         answers = later.deals.tax_answers
         return replace(self, deals=replace(self.deals, tax_answers=answers))
 
+    def decided_by(self, later: "Catalog") -> "Catalog":
+        """Return this catalog with what a later one knows of single documents by hand.
+
+        What is decided of one before it is prepared enters it, also after its cut; nobody decides
+        of it after that.
+        """
+        return replace(self, by_hand=later.by_hand)
+
     @property
     def orders(self) -> Orders:
         """What is bought once."""
@@ -101,6 +111,7 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
     customers, subscriptions = dict(catalog.customers), dict(catalog.subscriptions)
     gate_passes, matches = dict(catalog.gate_passes), dict(catalog.matches)
     dealt: list[Fact] = []
+    by_hand: list[Fact] = []
     touched: set[str] = set()
     for fact in facts:
         if fact.serial != position + 1:
@@ -134,6 +145,8 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
                 matches[partition] = (*matches.get(partition, ()), told)
             case kind if kind in DEALT:
                 dealt.append(fact)
+            case kind if kind in BY_HAND:
+                by_hand.append(fact)
             case _:
                 pass  # by position (facts.skips_of), or who did what: nothing is priced by them
     owned = _owned_after(catalog, subscriptions, touched)
@@ -149,6 +162,7 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
         gate_passes,
         matches,
         catalog.deals.after(dealt),
+        catalog.by_hand.after(by_hand),
         owned,
     )
 

@@ -151,7 +151,7 @@ def _committed(
             kept = commitment(grain, value)
             personal.append(PersonalValue(kept, entry.id, grain, value))
         profile[name] = kept
-    return Customer(entry.id, entry.time_zone, profile, entry.currency, entry.tax)
+    return Customer(entry.id, entry.time_zone, profile, entry.currency, entry.tax, entry.approval)
 
 
 def _rules_fact(rules: Rules) -> NewFact:
@@ -171,6 +171,8 @@ def _issuer_fact(issuer: Issuer) -> NewFact:
     }
     if issuer.tax is not None:
         body["tax"] = issuer.tax.body()
+    if issuer.approval:
+        body["approval"] = True
     return NewFact(FactKind.ISSUER, issuer.id, body)
 
 
@@ -223,4 +225,6 @@ def _customer_fact(customer: Customer) -> NewFact:
         body["currency"] = customer.currency
     if customer.tax is not None:
         body["tax"] = customer.tax.body()
+    if customer.approval:
+        body["approval"] = True
     return NewFact(FactKind.CUSTOMER, customer.id, body)

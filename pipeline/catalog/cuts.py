@@ -75,7 +75,8 @@ class CutSchedule:
     def started(self) -> list[str]:
         """Return whose drafts the last tick passed touched, once each.
 
-        A period of theirs began, or a subscription, its plan or its customer changed.
+        A period of theirs began, a subscription, its plan or its customer changed, or somebody
+        wrote on a document of theirs by hand.
         """
         customers, self._touched = self._touched, set()
         while self._starts and self._starts[0][0] <= self._tick.time:
@@ -113,6 +114,12 @@ class CutSchedule:
             )
             owed = {self._due(catalog, sold, each) for each in _closed(catalog, sold, now)}
             due |= owed.difference(known)
+        self._touched.update(
+            customer
+            for customer, position in catalog.by_hand.of_customers.items()
+            if position > old.position
+            and partition_of(customer, catalog.parameters.partitions) == self._partition
+        )
         self._catalog = catalog
         self._ahead, self._starts = [], []
         for sold in self._own(catalog):

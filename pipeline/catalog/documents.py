@@ -55,6 +55,8 @@ class Issuer:
     number_prefix: str
     tax: IssuerTax | None = None
     """Where it is taxed; None: what it issues says nothing of tax."""
+    approval: bool = False
+    """Whether somebody must approve each document."""
 
     def after(self, before: "Issuer | None") -> "Issuer":
         """Return it on top of what was in force: taxes that have a day leave those before it."""
@@ -181,6 +183,8 @@ class Customer:
     currency: str | None = None
     """What it is billed in, whatever its plans are in."""
     tax: CustomerTax | None = None
+    approval: bool = False
+    """Whether somebody must approve each document."""
 
     def after(self, before: "Customer | None") -> "Customer":
         """Return it on top of what was in force: taxes that have a day leave those before it."""
@@ -223,6 +227,7 @@ def issuer(body: Body) -> Issuer:
         _text(body, "name"),
         _text(body, "number_prefix"),
         issuer_tax(body.get("tax")),
+        body.get("approval") is True,
     )
 
 
@@ -286,6 +291,7 @@ def customer(body: Body) -> Customer:
         cast(dict[str, str], body["profile"]),
         cast("str | None", body.get("currency")),
         customer_tax(body.get("tax")),
+        body.get("approval") is True,
     )
 
 

@@ -88,6 +88,7 @@ ISSUER = Shape(
         "name": text("The legal entity that issues invoices.", READ),
         "number_prefix": text("Stands before each number.", PREFIX_PATTERN, PREFIX_CHARS_MAX),
         "tax": ISSUER_TAX.schema(),
+        "approval": _FLAG | {"description": "Issue nothing that nobody approved."},
     },
     ("id", "name", "number_prefix"),
 )
@@ -189,6 +190,7 @@ CUSTOMER = Shape(
             "additionalProperties": or_null(text("", READ)),
         },
         "tax": CUSTOMER_TAX.schema(),
+        "approval": _FLAG | {"description": "Issue nothing that nobody approved."},
     },
     ("id",),
 )

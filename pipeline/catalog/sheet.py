@@ -78,6 +78,7 @@ class CustomerEntry:
     profile: Mapping[str, str] = field(repr=False)
     currency: str | None = None
     tax: CustomerTax | None = None
+    approval: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +166,7 @@ def _issuer(entry: Entry, name: str) -> Issuer:
         entry.needed("name", parse_text, ""),
         entry.needed("number_prefix", parse_prefix, ""),
         read_issuer_tax(entry),
+        entry.optional("approval", parse_flag, False),
     )
 
 
@@ -255,7 +257,8 @@ def _customer(entry: Entry, name: str) -> CustomerEntry:
             profile.note(key, str(error))
     if len(values) > shape.PROFILE_MAX:
         entry.note("profile", f"{len(values)} values: keep {shape.PROFILE_MAX} at most")
-    return CustomerEntry(name, time_zone, values, currency, tax)
+    approval = entry.optional("approval", parse_flag, False)
+    return CustomerEntry(name, time_zone, values, currency, tax, approval)
 
 
 def _phase(entry: Entry, name: str, card: Callable[[Entry, str], PlanPrice | None]) -> Phase:

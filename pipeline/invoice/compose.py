@@ -9,20 +9,23 @@ document with the cut still ahead.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from typing import cast
 
+from pipeline.catalog.by_hand import HandLine
 from pipeline.catalog.catalog import Catalog
 from pipeline.core.calendar import Instant, instant_text
-from pipeline.core.identity import Json, derived_id
+from pipeline.core.identity import Json
+from pipeline.invoice.by_hand import edited, told_by_hand
+from pipeline.invoice.details import details_of
 from pipeline.invoice.fees import Fee
-from pipeline.invoice.issues import ValidationIssue, unrated
-from pipeline.invoice.lines import Line, flat_line, usage_line
+from pipeline.invoice.issues import Severity, ValidationIssue, unrated
+from pipeline.invoice.lines import Line, card_told, document_id_of, flat_line, usage_line
 from pipeline.invoice.parts import PlannedLine
 from pipeline.invoice.taxed import taxed
 from pipeline.invoice.totals import Totals
 from pipeline.invoice.usage import Usage
 from pipeline.invoice.worked import Period, Unrated, meter_of, worked
-from pipeline.rate import Fault
+from pipeline.rate import ZERO, Fault, RatingInput, rate
 
 FORMAT = "talea.invoice.1"
 
@@ -39,6 +42,11 @@ class Composed:
     ordinal: int
     content: dict[str, Json]
     issues: tuple[ValidationIssue, ...] = ()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it may not be issued as it is."""
+        return any(issue.severity is Severity.CRITICAL for issue in self.issues)
 
 
 def compose(
@@ -58,23 +66,13 @@ def compose(
     for ordinal, issuer in enumerate(sorted({line.served.plan.issuer for line in lines})):
         own = [line for line in lines if line.served.plan.issuer == issuer]
         cut = instant_text(instant)
-        document_id = _document_id(payer, currency, cause or cut, issuer)
-        periods: dict[tuple[str, str], Period] = {}
-        built, issues = list[tuple[Line, Totals]](), list[ValidationIssue]()
-        credited: dict[int, Instant] = {}
-        for line in own:
-            if line.credited_from is not None:
-                credited[len(built)] = line.credited_from
-            try:
-                built += _lines(catalog, document_id, line, currency, usage, periods)
-            except Unrated as failed:
-                plan = line.served.plan.id
-                issues.append(unrated(document_id, line.key, plan, failed.fault))
-        told = _taxed(catalog, document_id, issuer, payer, built, credited, issues)
+        name = document_id_of(payer, currency, cause or cut, issuer)
+        built, credited, issues = _built(catalog, name, own, currency, usage)
+        told = _taxed(catalog, name, issuer, payer, built, credited, issues)
         totals = Totals.sum(line_totals for _, line_totals in built)
         content: dict[str, Json] = {
             "format": FORMAT,
-            "id": document_id,
+            "id": name,
             "kind": "invoice",
             "issuer": issuer,
             "customer": payer,
@@ -93,7 +91,7 @@ def compose(
 
 def _taxed(
     catalog: Catalog,
-    document_id: str,
+    name: str,
     issuer: str,
     payer: str,
     built: list[tuple[Line, Totals]],
@@ -105,15 +103,53 @@ def _taxed(
     if told.tax is None:
         return {}
     customer, answers = catalog.customers[payer], catalog.deals.tax_answers.get(payer, {})
-    found = taxed(document_id, told, customer, built, credited, answers)
+    found = taxed(name, told, customer, built, credited, answers)
     built[:] = found.lines
     issues += found.issues
     return found.told
 
 
-@lru_cache(maxsize=1 << 16)  # a draft is made again and again
-def _document_id(payer: str, currency: str, cut: str, issuer: str) -> str:
-    return derived_id("inv", payer, currency, cut, issuer)
+_Built = list[tuple[Line, Totals]]
+
+
+def _built(
+    catalog: Catalog, name: str, own: Sequence[PlannedLine], currency: str, usage: Usage
+) -> tuple[_Built, Mapping[int, Instant], list[ValidationIssue]]:
+    """Return the lines of a document as they are edited, before tax, and what is wrong with them.
+
+    Between them stands which of them give back what was billed, and since when. A line that cannot
+    be rated is one of nothing, if an edit says what it comes to.
+    """
+    edits = catalog.by_hand.edits.get(name, {})
+    periods: dict[tuple[str, str], Period] = {}
+    built, issues = _Built(), list[ValidationIssue]()
+    credited: dict[int, Instant] = {}
+    for line in own:
+        if line.credited_from is not None:
+            credited[len(built)] = line.credited_from
+        try:
+            built += _lines(catalog, name, line, currency, usage, periods)
+        except Unrated as failed:
+            unpriced = flat_line(name, line.key, line.served, line.card, _unpriced(line), None)
+            at = str(unpriced[0]["id"])
+            if at in edits and edits[at].prices:
+                built.append(unpriced)
+                continue
+            plan = line.served.plan.id
+            issues.append(unrated(name, line.key, plan, failed.fault, at))
+    if edits:
+        built = [
+            edited(*each, edits[at]) if (at := str(each[0]["id"])) in edits else each
+            for each in built
+        ]
+    return built, credited, issues
+
+
+def _unpriced(line: PlannedLine) -> Fee:
+    """Return the fee of a line that cannot be rated, to be edited: one of nothing."""
+    period, card = line.served.period, line.card
+    told = card_told(line.key, line.served, card)
+    return Fee(period.start, period.end, card.name, "1", "0", 0, (), told)
 
 
 def _lines(
@@ -131,11 +167,14 @@ def _lines(
     card, served = line.card, line.served
     match line.fee:
         case Fee():
-            return [flat_line(document_id, line.key, served, card, line.fee, line.reason)]
+            flat = flat_line(document_id, line.key, served, card, line.fee, line.reason)
+            return [flat if line.hand is None else (told_by_hand(line.hand, flat[0]), flat[1])]
         case Fault():
             raise Unrated(line.fee)
         case None:
             pass
+    if line.hand is not None:
+        return [_priced_by_hand(catalog, document_id, line, line.hand)]
     source, meter, made = (line.key.subscription, line.key.price), meter_of(catalog, line), []
     if line.opens or source not in periods:
         periods[source] = Period()
@@ -149,9 +188,27 @@ def _lines(
     return made
 
 
+def _priced_by_hand(
+    catalog: Catalog, document_id: str, line: PlannedLine, hand: HandLine
+) -> tuple[Line, Totals]:
+    """Return a line of a catalog's price for a quantity that was told, not metered."""
+    card, meter = line.card, catalog.meters[cast(str, line.card.meter)]
+    reductions = card.terms.reductions(line.served.index)
+    asked = RatingInput(hand.currency, card.price, hand.quantity)
+    rated = rate(card.terms.added(asked, line.served.index))
+    if isinstance(rated, Fault):
+        raise Unrated(rated)
+    details = details_of(rated, card, reductions)
+    quantities = (hand.quantity, ZERO)
+    built, totals = usage_line(document_id, line.key, line.served, card, meter, quantities, details)
+    return told_by_hand(hand, built), totals
+
+
 def _service_period(lines: Sequence[PlannedLine]) -> dict[str, Json]:
     """Return what a document is about: what was served, or only what is paid in advance."""
-    periods = [line.served.period for line in lines if not line.card.in_advance]
+    billed = [line for line in lines if line.hand is None]
+    periods = [line.served.period for line in billed if not line.card.in_advance]
+    periods = periods or [line.served.period for line in billed]
     periods = periods or [line.served.period for line in lines]
     return {
         "period_start": instant_text(min(period.start for period in periods)),

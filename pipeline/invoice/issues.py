@@ -34,6 +34,10 @@ class ValidationIssue:
     path: str
     message: str
     mend: str
+    line: str | None = None
+    """The id of the line that it is of."""
+    waivable: bool = False
+    """Whether it may be accepted as it is."""
 
     def json(self) -> dict[str, Json]:
         """Return it by name."""
@@ -45,6 +49,7 @@ class ValidationIssue:
             "path": self.path,
             "message": self.message,
             "mend": self.mend,
+            "line": self.line,
         }
 
     def __str__(self) -> str:
@@ -57,8 +62,8 @@ def issue_text(issue: Mapping[str, Json]) -> str:
     return f"{issue['component']}: {issue['message']}; {issue['mend']}"
 
 
-def unrated(document_id: str, key: LineKey, plan: str, fault: Fault) -> ValidationIssue:
-    """Return the issue of a line that cannot be rated."""
+def unrated(document_id: str, key: LineKey, plan: str, fault: Fault, line: str) -> ValidationIssue:
+    """Return the issue of a line, by key and id, that cannot be rated."""
     start = instant_text(key.start)
     return ValidationIssue(
         derived_id("iss", document_id, key.source_id, start, fault.code),
@@ -68,6 +73,7 @@ def unrated(document_id: str, key: LineKey, plan: str, fault: Fault) -> Validati
         fault.path,
         fault.message,
         f"mend price {key.price} of plan {plan} in the catalog before the period is cut",
+        line,
     )
 
 
@@ -77,9 +83,10 @@ AWAITED, UNDETERMINED = "tax_awaited", "tax_undetermined"
 
 def held_up(issue: ValidationIssue) -> ValidationIssue:
     """Return the issue as it stands once the period is cut."""
-    if issue.code in (AWAITED, UNDETERMINED):
-        return issue
-    return replace(issue, mend=_HELD_UP)
+    return replace(issue, mend=_HELD_UP) if issue.line else issue
 
 
-_HELD_UP = "its period is cut, so usage and prices stand: the finalizer tries again when it starts"
+_HELD_UP = (
+    "its period is cut, so usage and prices stand: give its line an amount (`talea invoices edit`),"
+    " or try again (`talea invoices retry`) once a release mends it"
+)

@@ -50,9 +50,9 @@ class LineKey:
     def of_line(cls, line: Mapping[str, Json]) -> "LineKey":
         """Return the key of a line in content."""
         subscription = str(line["subscription"] or "")
-        price = str(line["source_id"])
-        price = price.removeprefix(f"{subscription}/") if subscription else price
         card = cast(dict[str, dict[str, str]], line["rate_card"] or {})
+        price = str(card.get("by_hand") or line["source_id"])
+        price = price.removeprefix(f"{subscription}/") if subscription else price
         group = tuple(sorted(card.get("group", {}).items()))
         return cls(subscription, price, parse_instant(line["period_start"]), group)
 
@@ -105,6 +105,12 @@ def _line(**known: Json) -> Line:
 
 
 _FIELDS = len(_BLANK) + 3
+
+
+@lru_cache(maxsize=1 << 16)  # a draft is made again and again
+def document_id_of(payer: str, currency: str, cut: str, issuer: str) -> str:
+    """Return the id of a document, known before there is one; `cut` is its instant or its cause."""
+    return derived_id("inv", payer, currency, cut, issuer)
 
 
 def money_fields(unit_amount: Fraction, currency: str, totals: Totals) -> Line:

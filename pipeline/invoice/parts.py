@@ -11,6 +11,7 @@ billed, both by what is known now: what has changed of it since is a matter of i
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from pipeline.catalog.by_hand import HandLine
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.currencies import rate_at, tax_point
 from pipeline.catalog.legs import DatedCard
@@ -48,6 +49,8 @@ class PlannedLine:
     """What an earlier document billed of it: it bills the rest."""
     earlier: "tuple[PlannedLine, ...]" = ()
     """The lines of the period's earlier parts, where an earlier document has them."""
+    hand: HandLine | None = None
+    """The decision, where it is a line by hand."""
 
     @property
     def fee_ahead(self) -> Fee | None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import cast
 
+from pipeline.catalog.by_hand import HandLine
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.legs import FOR_EVER, Leg, legs
 from pipeline.catalog.offers import offered
@@ -17,6 +18,7 @@ from pipeline.catalog.orders import Order
 from pipeline.catalog.periods import ServicePeriod, leg_periods, ordered
 from pipeline.core.calendar import Instant, Period, parse_instant
 from pipeline.core.identity import Json
+from pipeline.invoice.by_hand import card_by_hand, hand_lines, key_of, served_by_hand
 from pipeline.invoice.fees import NOWHERE, Fee, Reach, Reason, differences, due_fee
 from pipeline.invoice.lines import Line, LineKey, card_told
 from pipeline.invoice.parts import PlannedLine, lines_of_price
@@ -47,6 +49,9 @@ def planned_lines(
             break
         if order.currency == currency:
             found += _of_order(catalog, order, carried or {})
+    for hand in hand_lines(catalog, payer, currency, instant):
+        if ("", hand.id) not in (carried or {}):
+            found.append(_by_hand(catalog, hand))
     return sorted(found, key=lambda line: (line.served.plan.issuer, line.key, not line.is_credit))
 
 
@@ -57,6 +62,15 @@ def _of_order(catalog: Catalog, order: Order, carried: Carried) -> Iterator[Plan
         if (key.subscription, key.price) not in carried:
             fee = due_fee(served, card, card_told(key, served, card), order.currency, {})
             yield PlannedLine(key, served, card, None, fee=fee)
+
+
+def _by_hand(catalog: Catalog, hand: HandLine) -> PlannedLine:
+    """Return a line by hand; what is not a flat price is rated with the quantity it tells."""
+    key, served = key_of(hand), served_by_hand(catalog, hand)
+    if hand.card.meter is not None:
+        return PlannedLine(key, served, hand.card, None, hand=hand)
+    fee = due_fee(served, hand.card, card_by_hand(hand), hand.currency, {})
+    return PlannedLine(key, served, hand.card, None, fee=fee, hand=hand)
 
 
 def _of_subscription(

@@ -164,10 +164,11 @@ class WorkerSession(PublishingSession):
         self.effect("read prepared")
         return sorted({each.issuer for each in self.tables.prepared.values()})
 
-    def register(self, issuer: str, seal: Registrar) -> int:
+    def register(self, issuer: str, seal: Registrar, held: Collection[str] = ()) -> int:
         """Give every prepared document of an issuer its number, record and seal."""
         with self.transaction():
-            waiting = [p for p in self.tables.prepared.values() if p.issuer == issuer]
+            own = [p for p in self.tables.prepared.values() if p.issuer == issuer]
+            waiting = [each for each in own if each.payer not in held]
             chain = [d for d in self.read_documents() if d.issuer == issuer]
             place = chain[-1].sealed.place if chain else 0
             previous = chain[-1].sealed.seal.hex() if chain else FIRST_SEAL

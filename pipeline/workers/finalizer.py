@@ -16,18 +16,21 @@ from typing import Protocol, cast
 import structlog
 
 from pipeline.book.booking import Cut, TickPassed
+from pipeline.catalog.by_hand import ByHand
 from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.fields import DEFAULT_PAYMENT_DAYS
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
 from pipeline.invoice.compose import Composed, compose
-from pipeline.invoice.issues import held_up
+from pipeline.invoice.issues import Severity, held_up
 from pipeline.invoice.parts import PlannedLine
 from pipeline.invoice.planned import Carried, planned_lines, requests_of, with_lines
 from pipeline.invoice.published import DraftPosition
 from pipeline.invoice.settling import settle
 from pipeline.invoice.taxed import answers_in, awaited_in
 from pipeline.invoice.usage import UsageRequest
+from pipeline.invoice.workflow import WAITS, waiting
 from pipeline.ledger.seal import (
     Issue,
     PartitionEvidence,
@@ -65,7 +68,7 @@ class DocumentStore(Papers, Protocol):
 
     def issuers_waiting(self) -> list[str]: ...
 
-    def register(self, issuer: str, seal: Registrar) -> int: ...
+    def register(self, issuer: str, seal: Registrar, held: Collection[str] = ()) -> int: ...
 
     def store_drafts(self, drafts: Iterable[Draft]) -> None: ...
 
@@ -88,7 +91,10 @@ class Finalizer:
     known: Knowledge
     clock: Callable[[], Instant]
     _held_up: set[str] = field(default_factory=set)
-    """Payers whose next document cannot be rated; another release may, so a restart tries."""
+    """Payers whose next document cannot be issued; a decision by hand, or a restart, tries again:
+    another release may rate it."""
+    _decided: int = 0
+    """The position of the last decision by hand that was looked at."""
     _awaiting: dict[str, set[str]] = field(default_factory=dict)
     """Which answers they await of an outside engine; one of them is enough to try again."""
 
@@ -101,17 +107,20 @@ class Finalizer:
                 return False
             cut, partition = taken
             passed = self.store.tick_passed(partition, cut.serial)
-            catalog = self.known.catalog(passed.tick.fact_position)
+            # Whoever decides on this document locks its cut, and so was before or comes too late.
+            latest = self._decisions()
+            catalog = self.known.catalog(passed.tick.fact_position).decided_by(latest)
             carried = self.store.carried_by([cut.payer]).get((cut.payer, cut.currency), {})
             lines = _lines(catalog, cut, carried)
             made = [
                 *self._composed(catalog, cut, lines),
                 *Corrector(self.store, self._answered).at(cut, catalog),
             ]
-            if any(each.document.issues for each in made):
+            made = [replace(e, document=waiting(catalog, e.document)) for e in made]
+            if any(each.document.stopped for each in made):
                 self._hold_up(cut, partition, passed, [each.document for each in made])
                 return True
-            documents = self._prepared(cut, partition, passed, made)
+            documents = self._prepared(cut, partition, passed, made, catalog.by_hand)
             reached = with_lines(carried, lines)
             news = {key: reach for key, reach in reached.items() if carried.get(key) != reach}
             self.store.save_prepared(cut, documents, news)
@@ -130,8 +139,17 @@ class Finalizer:
         yield from (Correction(document, requests) for document in composed)
 
     def _answered(self, position: int) -> Catalog:
-        """Return the catalog at a position, with the answers of outside that came since."""
-        return self.known.catalog(position).answered_by(self.known.latest())
+        """Return the catalog at a position, with what may still enter documents since."""
+        latest = self.known.latest()
+        return self.known.catalog(position).answered_by(latest).decided_by(latest)
+
+    def _decisions(self) -> Catalog:
+        """Return the catalog of all facts; try what was held up again if some are by hand."""
+        latest = self.known.latest()
+        if latest.by_hand.position > self._decided:
+            self._decided = latest.by_hand.position
+            self._held_up.clear()
+        return latest
 
     def _hold_up(
         self, cut: Cut, partition: int, passed: TickPassed, composed: Sequence[Composed]
@@ -150,10 +168,15 @@ class Finalizer:
             for document in faulty
         )
         for issue in (issue for document in faulty for issue in document.issues):
-            _log.critical("a document cannot be issued", payer=cut.payer, why=str(issue))
+            if issue.code in WAITS:
+                _log.info("a document waits", payer=cut.payer, why=str(issue))
+            elif issue.severity is Severity.CRITICAL:
+                _log.critical("a document cannot be issued", payer=cut.payer, why=str(issue))
 
     def _let_go(self) -> None:
-        """Try those again whose answers have come."""
+        """Try those again whose answers have come, or all once somebody decided by hand."""
+        if self._held_up:
+            self._decisions()
         if not self._awaiting:
             return
         answers = self.known.latest().deals.tax_answers
@@ -164,9 +187,14 @@ class Finalizer:
             self._held_up.discard(payer)
 
     def register(self) -> int:
-        """Seal what is prepared; return how many documents were."""
+        """Seal what is prepared and not held; return how many documents were."""
         issuers = self.store.issuers_waiting()
-        return sum(self.store.register(issuer, self._seal) for issuer in issuers)
+        if not issuers:
+            return 0
+        holds = self._decisions().by_hand.holds
+        if holds.everything:
+            return 0
+        return sum(self.store.register(each, self._seal, holds.customers) for each in issuers)
 
     def _prepared(
         self,
@@ -174,6 +202,7 @@ class Finalizer:
         partition: int,
         passed: TickPassed,
         made: Iterable[Correction],
+        by_hand: ByHand,
     ) -> list[Prepared]:
         since_offset, since_counts = self._cut_before(partition, cut)
         evidence = PartitionEvidence(
@@ -196,6 +225,7 @@ class Finalizer:
                 evidence=evidence_json(
                     [evidence], self.store.digest_of_usage(each.requests, cut.serial)
                 ),
+                named_at=_named_at(by_hand, each.document),
             )
             for each in made
         ]
@@ -225,7 +255,9 @@ class Finalizer:
                 issued_at=self.clock(),
                 payment_days=_payment_days(catalog, content),
                 fact_position_cut=cut_position,
-                fact_position_last=self._last_position(cut_position, prepared.payer, content),
+                fact_position_last=max(
+                    self._last_position(cut_position, prepared.payer, content), prepared.named_at
+                ),
                 rule_version=rules.rule_version,
                 tzdata_version=rules.tzdata_version,
                 evidence=prepared.evidence,
@@ -263,6 +295,12 @@ def _lines(catalog: Catalog, cut: Cut, carried: Carried) -> list[PlannedLine]:
     return planned_lines(catalog, cut.payer, cut.currency, cut.instant, carried)
 
 
+def _named_at(by_hand: ByHand, document: Composed) -> int:
+    """Return the position of the last fact that names a document."""
+    content, issues = document.content, (issue.id for issue in document.issues)
+    return by_hand.position_of(str(content["customer"]), str(content["id"]), issues)
+
+
 def _between(before: Counts, now: Counts) -> dict[str, int]:
     """Return the outcomes counted from one tick to another, by name."""
     return {
@@ -271,12 +309,16 @@ def _between(before: Counts, now: Counts) -> dict[str, int]:
 
 
 def _payment_days(catalog: Catalog, content: Mapping[str, Json]) -> int:
-    """Return the payment term: the longest among the plans and orders on the document."""
+    """Return the payment term: the longest among the plans and orders on the document.
+
+    A document of lines by hand alone, of no plan, has the usual one.
+    """
     lines = cast(list[dict[str, Json]], content["lines"])
     cards = [cast(dict[str, str], line["rate_card"]) for line in lines]
     plans = {catalog.plans[card["plan"]].payment_days for card in cards if "plan" in card}
     orders = {catalog.orders.by_id[c["order"]].payment_days for c in cards if "order" in c}
-    return max(plans | orders, default=0)
+    usual = DEFAULT_PAYMENT_DAYS if content["kind"] == "invoice" else 0
+    return max(plans | orders, default=usual)
 
 
 def run_finalizer(around: Surroundings, clock: Callable[[], Instant], stop: Event) -> None:

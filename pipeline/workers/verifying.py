@@ -199,6 +199,7 @@ class Verifier:
         if tick is None:
             return f"its cut tick {document.cut_serial} has no row"
         catalog = self._known.catalog(tick.fact_position)
+        catalog = catalog.decided_by(self._known.latest())
         if "tax" in document.content:
             last = cast(int, document.record["fact_position_last"])
             catalog = catalog.answered_by(self._known.catalog(last))
@@ -221,7 +222,8 @@ class Verifier:
         tick = self._rows.get(serial)
         if tick is None:
             raise BrokenInvariant(f"tick {serial}, which cut a document, has no row")
-        return self._known.catalog(tick.fact_position).answered_by(self._known.latest())
+        latest = self._known.latest()
+        return self._known.catalog(tick.fact_position).answered_by(latest).decided_by(latest)
 
     def _settlement_fault(self, document: Document, catalog: Catalog) -> str | None:
         grants = catalog.deals.credits.get(document.payer, {}).values()

@@ -4,14 +4,17 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
+import pytest
 from structlog.testing import capture_logs
 
 from builders import (
     T0,
+    Decision,
     customer_of,
     facts,
     instant,
     issuer_of,
+    line_edit_of,
     log_of,
     meter_of,
     plan_of,
@@ -20,7 +23,7 @@ from builders import (
     subscription_of,
 )
 from pipeline.book.booking import Cut, TickPassed
-from pipeline.catalog.facts import Fact
+from pipeline.catalog.facts import Fact, FactKind
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json
 from pipeline.invoice.planned import Carried
@@ -34,18 +37,20 @@ from pipeline.workers.knowledge import Knowledge
 
 JAN, FEB = instant("2026-01-01T00:00:00Z"), instant("2026-02-01T00:00:00Z")
 ENDS_AT_TEN: dict[str, Json] = {"type": "volume", "tiers": [{"up_to": "10", "unit_amount": "1"}]}
-FACTS = facts(
+DECISIONS = (
     log_of(),
     rules_of(),
     issuer_of(),
     meter_of("calls"),
     plan_of("basic", price_of("per-call", ENDS_AT_TEN, "calls")),
     *(customer_of(name) for name in ("acme", "heavy", "light")),
+    (FactKind.CUSTOMER, "careful", {**customer_of("careful")[2], "approval": True}),
     *(
         subscription_of(f"s-{name}", name, "basic", "2026-01-01T00:00:00Z")
-        for name in ("acme", "heavy", "light")
+        for name in ("acme", "heavy", "light", "careful")
     ),
 )
+FACTS = facts(*DECISIONS)
 
 
 @dataclass
@@ -56,6 +61,15 @@ class Archive:
     used: Mapping[str, int]
     prepared: list[Prepared] = field(default_factory=list)
     drafts: list[Draft] = field(default_factory=list)
+    later: list[Fact] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+
+    def decide(self, *decisions: Decision) -> None:
+        """Write facts behind those at the cut."""
+        behind = facts(
+            *DECISIONS, *((f.kind, f.subject, dict(f.body)) for f in self.later), *decisions
+        )
+        self.later = behind[len(FACTS) :]
 
     def transaction(self) -> AbstractContextManager[object]:
         return nullcontext()
@@ -80,9 +94,9 @@ class Archive:
         return []
 
     def issuers_waiting(self) -> list[str]:
-        return []
+        return self.waiting
 
-    def register(self, issuer: str, seal: Registrar) -> int:
+    def register(self, issuer: str, seal: Registrar, held: Collection[str] = ()) -> int:
         raise NotImplementedError
 
     def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]:
@@ -113,12 +127,14 @@ class Archive:
         return len(FACTS)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Told:
-    """The facts, all at once."""
+    """The facts, all at once: those at the cut and later ones."""
+
+    archive: "Archive"
 
     def read_facts(self, after: int, until: int | None = None) -> list[Fact]:
-        return list(FACTS[after:until])
+        return [*FACTS, *self.archive.later][after:until]
 
     def ticks_from(self, serial: int, count: int) -> list[Tick]:
         return []
@@ -128,10 +144,22 @@ def clock() -> Instant:
     return T0
 
 
+def finalizing(archive: Archive) -> Finalizer:
+    """A finalizer over an archive."""
+    return Finalizer(archive, Knowledge(Told(archive)), clock)
+
+
+def prepared_of(finalizer: Finalizer, archive: Archive) -> list[str]:
+    """Whose documents are prepared once all is done that can be."""
+    while finalizer.prepare():
+        pass
+    return [document.payer for document in archive.prepared]
+
+
 def test_a_document_that_cannot_be_rated_holds_up_its_payer_alone() -> None:
     cuts = [Cut(payer, "EUR", FEB, 7) for payer in ("acme", "heavy", "light")]
-    archive = Archive(cuts, {"acme": 10, "heavy": 11, "light": 1})
-    finalizer = Finalizer(archive, Knowledge(Told()), clock)
+    archive = Archive(cuts, {"acme": 10, "heavy": 11, "light": 1, "careful": 1})
+    finalizer = finalizing(archive)
 
     with capture_logs() as said:
         while finalizer.prepare():
@@ -147,3 +175,88 @@ def test_a_document_that_cannot_be_rated_holds_up_its_payer_alone() -> None:
     assert (draft.payer, draft.instant, draft.position.offset) == ("heavy", FEB, 7)
     assert (issue["severity"], issue["code"]) == ("critical", "beyond_last_tier")
     assert issue["component"] == "s-heavy/per-call from 2026-01-01T00:00:00Z"
+
+
+def a_cut_of(*payers: str) -> Archive:
+    """An archive in which the January of payers is cut; heavy cannot be rated."""
+    cuts = [Cut(payer, "EUR", FEB, 7) for payer in payers]
+    return Archive(cuts, {"acme": 10, "heavy": 11, "light": 1, "careful": 1})
+
+
+def hold_of(scope: str, name: str | None = None, *, on: bool = True) -> Decision:
+    """A hold, or its release."""
+    return FactKind.HOLD, scope, {"scope": scope, "name": name, "on": on}
+
+
+@pytest.mark.parametrize(
+    ("scope", "name", "issued"),
+    [
+        ("all", None, []),
+        ("customer", "acme", ["light"]),
+        ("price", "per-call", []),
+        ("price", "basic/per-call", []),
+        ("price", "other", ["acme", "light"]),
+    ],
+)
+def test_what_is_held_waits_until_it_is_released(
+    scope: str, name: str | None, issued: list[str]
+) -> None:
+    archive = a_cut_of("acme", "light")
+    archive.decide(hold_of(scope, name))
+    finalizer = finalizing(archive)
+
+    assert prepared_of(finalizer, archive) == issued
+    codes = [issue["code"] for draft in archive.drafts for issue in draft.issues]
+    assert codes == ["held"] * (2 - len(issued))
+    assert prepared_of(finalizer, archive) == issued
+
+    archive.decide(hold_of(scope, name, on=False))
+    assert sorted(prepared_of(finalizer, archive)) == ["acme", "light"]
+    assert {document.named_at for document in archive.prepared} == {0}
+
+
+def test_nothing_is_registered_while_everything_is_held() -> None:
+    archive = a_cut_of()
+    archive.waiting = ["talea"]
+    archive.decide(hold_of("all"))
+    assert finalizing(archive).register() == 0
+
+
+def test_a_document_waits_for_the_approval_that_its_customer_asks_for() -> None:
+    archive = a_cut_of("careful", "light")
+    finalizer = finalizing(archive)
+
+    assert prepared_of(finalizer, archive) == ["light"]
+    (draft,) = archive.drafts
+    (issue,) = draft.issues
+    assert (issue["code"], issue["severity"]) == ("approval_needed", "critical")
+
+    archive.decide((FactKind.APPROVAL, draft.id, {"document": draft.id}))
+    assert prepared_of(finalizer, archive) == ["light", "careful"]
+    assert [d.named_at for d in archive.prepared] == [0, len(FACTS) + 1]
+
+
+def test_an_edit_after_the_cut_lets_a_document_go_that_cannot_be_rated() -> None:
+    archive = a_cut_of("heavy")
+    finalizer = finalizing(archive)
+    assert prepared_of(finalizer, archive) == []
+    (draft,) = archive.drafts
+    line = str(draft.issues[0]["line"])
+
+    archive.decide(line_edit_of(draft.id, "heavy", line, amount_minor=700))
+
+    assert prepared_of(finalizer, archive) == ["heavy"]
+    (document,) = archive.prepared
+    assert b'"total_minor":700' in document.content
+    assert document.named_at == len(FACTS) + 1
+
+
+def test_a_retry_composes_once_more() -> None:
+    archive = a_cut_of("heavy")
+    finalizer = finalizing(archive)
+    assert prepared_of(finalizer, archive) == []
+
+    archive.used = {"heavy": 10}  # as if another release could rate it
+    assert prepared_of(finalizer, archive) == []
+    archive.decide((FactKind.RETRY, archive.drafts[0].id, {"document": archive.drafts[0].id}))
+    assert prepared_of(finalizer, archive) == ["heavy"]

@@ -1,7 +1,7 @@
 """The finalizer and answers of an outside tax engine: who awaits one is held up until it comes."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -75,7 +75,7 @@ class Shelf(Archive):
     def issuers_waiting(self) -> list[str]:
         return ["talea"] if self.prepared else []
 
-    def register(self, issuer: str, seal: Registrar) -> int:
+    def register(self, issuer: str, seal: Registrar, held: Collection[str] = ()) -> int:
         waiting, self.prepared = self.prepared, []
         for each in waiting:
             previous = self.sealed[-1].seal.hex() if self.sealed else FIRST_SEAL

@@ -36,6 +36,8 @@ class Prepared:
     cut_serial: int
     content: bytes
     evidence: Mapping[str, Json]
+    named_at: int = 0
+    """The position of the last fact that names it."""
 
 
 Registrar = Callable[[Prepared, int, str], tuple[str, bytes, bytes]]
@@ -104,7 +106,8 @@ def save_prepared(
     for document in made:
         connection.execute(
             "INSERT INTO prepared (payer, currency, instant_us, kind, ordinal, issuer,"
-            " cut_serial, content, evidence) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            " cut_serial, content, evidence, named_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             [
                 document.payer,
                 document.currency,
@@ -115,6 +118,7 @@ def save_prepared(
                 document.cut_serial,
                 document.content,
                 canonical(dict(document.evidence)).decode(),
+                document.named_at,
             ],
         )
     with connection.cursor() as cursor:
@@ -215,9 +219,12 @@ def issuers_waiting(connection: Connection) -> list[str]:
     return [issuer for (issuer,) in rows]
 
 
-def register(connection: Connection, issuer: str, seal: Registrar) -> int:
+def register(
+    connection: Connection, issuer: str, seal: Registrar, held: Collection[str] = ()
+) -> int:
     """Give every prepared document of an issuer its number, record and seal; return how many.
 
+    Those of payers that are held go on waiting.
     One transaction, one lock an issuer: two finalizers register one after the other.
     """
     with connection.transaction():
@@ -226,8 +233,8 @@ def register(connection: Connection, issuer: str, seal: Registrar) -> int:
         )
         place, previous = _head(connection, issuer)
         rows = connection.execute(
-            f"DELETE FROM prepared WHERE issuer = %s RETURNING {_WAITING}",
-            [issuer],
+            f"DELETE FROM prepared WHERE issuer = %s AND NOT payer = ANY(%s) RETURNING {_WAITING}",
+            [issuer, sorted(held)],
         ).fetchall()
         waiting = [_prepared(row) for row in rows]
         for prepared in sorted(waiting, key=_order):
@@ -319,7 +326,9 @@ def _drop_draft(connection: Connection, payer: str, currency: str, instant: Inst
     )
 
 
-_WAITING = "payer, currency, instant_us, kind, ordinal, issuer, cut_serial, content, evidence"
+_WAITING = (
+    "payer, currency, instant_us, kind, ordinal, issuer, cut_serial, content, evidence, named_at"
+)
 _COLUMNS = (
     "SELECT issuer, id, kind, payer, currency, instant_us, ordinal, cut_serial,"
     " place, number, content, record, seal FROM document"
@@ -327,7 +336,7 @@ _COLUMNS = (
 
 
 def _prepared(row: Sequence[Any]) -> Prepared:
-    payer, currency, instant, kind, ordinal, issuer, serial, content, evidence = row
+    payer, currency, instant, kind, ordinal, issuer, serial, content, evidence, named_at = row
     return Prepared(
         payer,
         currency,
@@ -338,6 +347,7 @@ def _prepared(row: Sequence[Any]) -> Prepared:
         serial,
         bytes(content),
         json.loads(evidence),
+        named_at,
     )
 
 
