@@ -15,11 +15,12 @@ from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.changes import Changes, changes
 from pipeline.catalog.checking import check
 from pipeline.catalog.cuts import horizon_at
+from pipeline.catalog.edits import refused_edits
 from pipeline.catalog.facts import Fact, NewFact
 from pipeline.catalog.fields import parse_moment
 from pipeline.catalog.history import KINDS, fact_json, in_force, known_at
 from pipeline.catalog.shape import sheet_schema
-from pipeline.catalog.sheet import Sheet, parse_sheet
+from pipeline.catalog.sheet import Sheet, in_file_order, parse_sheet
 from pipeline.catalog.yaml import Problem
 from pipeline.cli.catalog_book import app as book_app
 from pipeline.cli.catalog_plan import Outlook
@@ -88,19 +89,32 @@ def apply_made(
 
     """
     with around.database.session("catalog") as connection:
+        known = fact_store.read_facts(connection, 0)
+        before = extend(Catalog(), known)
+        sheet = make(before)
+        ahead = _accepted(name, _changes(connection, before, sheet))
 
-        def decide(known: Sequence[Fact]) -> Sequence[NewFact]:
-            catalog = extend(Catalog(), known)
-            found = _changes(connection, catalog, make(catalog))
-            if isinstance(found, list):
-                raise refused(name, found)
+        def decide(facts: Sequence[Fact]) -> Sequence[NewFact]:
+            """Write what was worked out before the lock was taken, if that still stands."""
+            if len(facts) > before.position:
+                catalog = extend(before, facts[before.position :])
+                found = _accepted(name, _changes(connection, catalog, make(catalog)))
+            else:
+                refusals = [*refused_edits(sheet, before, _passed(connection, before))]
+                found = _accepted(name, in_file_order(refusals) or ahead)
             fact_store.remember_personal(connection, found.personal)
             return found.facts
 
-        written = fact_store.append_facts(connection, decide, author, wall_clock())
+        written = fact_store.append_facts(connection, decide, author, wall_clock(), known)
     if written:
         await_named(around, written[-1].serial)
     return written
+
+
+def _accepted(name: str, found: Changes | list[Problem]) -> Changes:
+    if isinstance(found, list):
+        raise refused(name, found)
+    return found
 
 
 def _changes(connection: Connection, catalog: Catalog, sheet: Sheet) -> Changes | list[Problem]:
@@ -211,9 +225,7 @@ def plan(
     sheet = read_sheet(file)
     with any_stack() as around, around.database.session("catalog plan") as session:
         facts = session.read_facts(0)
-        found = _changes(session, extend(Catalog(), facts), sheet)
-        if isinstance(found, list):
-            raise refused(str(file), found)
+        found = _accepted(str(file), _changes(session, extend(Catalog(), facts), sheet))
         planned = Outlook(session, facts, sheet, found)
     if json:
         print_json({"file": str(file), **planned.json()})

@@ -22,16 +22,18 @@ def decided(decide: Callable[[Catalog], Sequence[NewFact]], author: Author) -> l
         BadInput: `decide` refuses (ValueError).
 
     """
-
-    def new(known: Sequence[Fact]) -> Sequence[NewFact]:
-        try:
-            return decide(extend(Catalog(), known))
-        except ValueError as error:
-            raise BadInput(str(error)) from None
-
     with any_stack() as around:
         with around.database.session("decision") as connection:
-            written = append_facts(connection, new, author, wall_clock())
+            known = read_facts(connection, 0)
+            before = extend(Catalog(), known)
+
+            def new(facts: Sequence[Fact]) -> Sequence[NewFact]:
+                try:
+                    return decide(extend(before, facts[before.position :]))
+                except ValueError as error:
+                    raise BadInput(str(error)) from None
+
+            written = append_facts(connection, new, author, wall_clock(), known)
         if written:
             await_named(around, written[-1].serial)
     return written

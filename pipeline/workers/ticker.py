@@ -79,7 +79,10 @@ class Ticker:
         return leads
 
     def tick(self) -> Tick:
-        """Write one tick and return it once every partition has it."""
+        """Write one tick and return it once every partition has it.
+
+        Whoever writes many facts keeps it waiting for as long as that takes.
+        """
         while True:
             self._mirror()
             tick = self._store.write_tick(self._clock(), self._around.partitions)

@@ -267,6 +267,46 @@ def test_who_decides_sees_all_facts_and_a_failed_decision_writes_none(side: Side
     assert [f.serial for f in session.read_facts(3, 5)] == [4, 5]
 
 
+def test_no_tick_is_written_while_facts_are_and_none_fails_of_it(servers: Servers) -> None:
+    with ExitStack() as held:
+        real = held.enter_context(_postgres(servers))
+        writer, ticker = (held.enter_context(real.session(f"contract {n}")) for n in range(2))
+        ticker.execute("SET lock_timeout = '20ms'")
+        seen: list[Tick | None] = []
+
+        def decide(_: Sequence[Fact]) -> Sequence[NewFact]:
+            seen.append(ticker.write_tick(T0, 1))
+            return [NewFact(f.kind, f.subject, f.body) for f in FACTS_WRITTEN]
+
+        written = writer.append_facts(decide, ADA, T0)
+        writer.mark_mirrored(len(written))
+
+        assert seen == [None]
+        assert ticker.write_tick(T0, 1) == Tick(1, T0, len(FACTS_WRITTEN))
+
+
+def test_who_decides_by_facts_read_before_sees_those_written_since(servers: Servers) -> None:
+    with ExitStack() as held:
+        real = held.enter_context(_postgres(servers))
+        first, second = (held.enter_context(real.session(f"contract {n}")) for n in range(2))
+        news = [NewFact(f.kind, f.subject, f.body) for f in FACTS_WRITTEN]
+        first.append_facts(lambda _: news[:2], ADA, T0)
+        known = first.read_facts(0)
+        second.append_facts(lambda _: news[2:3], ADA, T0)
+        seen: list[int] = []
+
+        def decide(facts: Sequence[Fact]) -> Sequence[NewFact]:
+            seen.extend(fact.serial for fact in facts)
+            return [*news[3:4], *news[1:2]]
+
+        written = first.append_facts(decide, ADA, T0, known)
+
+        assert seen == [1, 2, 3]
+        assert [fact.serial for fact in written] == [4, 5]
+        assert written == first.read_facts(3)
+        assert [fact.id for fact in written] == [news[3].id_after(1), news[1].id_after(2)]
+
+
 @pytest.mark.parametrize("cuts", [[], [1], [2, 4], [1, 2, 3, 4, 5]])
 def test_usage_is_the_same_however_it_was_flushed(side: Side, cuts: list[int]) -> None:
     books, session = side.books(), side.session()

@@ -9,7 +9,10 @@ hands serials out.
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import LiteralString, cast
+
+from psycopg.errors import LockNotAvailable
+from pydantic_core import from_json
 
 from pipeline.catalog.facts import Fact, FactKind, NewFact, Skips, skips_of
 from pipeline.core.calendar import Instant, from_datetime, to_datetime
@@ -18,7 +21,7 @@ from pipeline.meter.ticks import Tick
 from pipeline.stores.postgres.connection import Connection, lead, one
 
 _LEADER_LOCK = "talea ticker"
-_COLUMNS = "serial, id, kind, subject, body, actor, reason, recorded_at"
+_COLUMNS: LiteralString = "serial, id, kind, subject, body, actor, reason, recorded_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,49 +37,45 @@ def append_facts(
     decide: Callable[[Sequence[Fact]], Sequence[NewFact]],
     author: Author,
     now: Instant,
+    known: Sequence[Fact] = (),
 ) -> list[Fact]:
     """Write what `decide` makes of all facts so far; return the facts written.
 
-    The lock on the head is held from reading to writing: two who decide at once decide one
-    after the other.
+    The lock on the head is held from the last fact read to writing: two who decide at once decide
+    one after the other, and no tick is written meanwhile. So facts are read before as far as they
+    are there: they stay. `known` are those that the caller has read already, from the first on.
     """
     with connection.transaction():
+        facts = [*known, *read_facts(connection, len(known))]
+    with connection.transaction():
         (head,) = one(connection, "SELECT serial FROM fact_head FOR UPDATE")
-        known = read_facts(connection, 0, head)
-        revisions: dict[tuple[FactKind, str], int] = {}
-        for fact in known:
-            revisions[fact.kind, fact.subject] = revisions.get((fact.kind, fact.subject), 0) + 1
-        written = []
-        for serial, new in enumerate(decide(known), start=head + 1):
-            revision = revisions[new.kind, new.subject] = (
-                revisions.get((new.kind, new.subject), 0) + 1
-            )
-            fact = Fact(
-                serial,
-                new.id_after(revision),
-                new.kind,
-                new.subject,
-                dict(new.body),
-                author.actor,
-                author.reason,
-                now,
-            )
-            connection.execute(
-                f"INSERT INTO fact ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-                [
-                    fact.serial,
-                    fact.id,
-                    fact.kind.value,
-                    fact.subject,
-                    canonical(dict(fact.body)).decode(),
-                    fact.actor,
-                    fact.reason,
-                    to_datetime(now),
-                ],
-            )
-            written.append(fact)
+        facts += read_facts(connection, len(facts), head)
+        written = _numbered(facts, decide(facts), author, now)
+        columns = f"COPY fact ({_COLUMNS}) FROM STDIN"
+        with connection.cursor() as cursor, cursor.copy(columns) as copy:
+            for fact in written:
+                body, at = canonical(dict(fact.body)).decode(), to_datetime(fact.recorded_at)
+                about = (fact.serial, fact.id, fact.kind.value, fact.subject)
+                copy.write_row((*about, body, fact.actor, fact.reason, at))
         connection.execute("UPDATE fact_head SET serial = %s", [head + len(written)])
         return written
+
+
+def _numbered(
+    known: Sequence[Fact], decided: Sequence[NewFact], author: Author, now: Instant
+) -> list[Fact]:
+    """Return what was decided as facts that follow the known ones."""
+    revisions = dict.fromkeys(((new.kind, new.subject) for new in decided), 0)
+    for fact in known if revisions else ():
+        if (fact.kind, fact.subject) in revisions:
+            revisions[fact.kind, fact.subject] += 1
+    written = []
+    for serial, new in enumerate(decided, start=len(known) + 1):
+        revisions[new.kind, new.subject] += 1
+        fact_id, body = new.id_after(revisions[new.kind, new.subject]), dict(new.body)
+        actor, reason = author.actor, author.reason
+        written.append(Fact(serial, fact_id, new.kind, new.subject, body, actor, reason, now))
+    return written
 
 
 def read_facts(connection: Connection, after: int, until: int | None = None) -> list[Fact]:
@@ -92,7 +91,7 @@ def read_facts(connection: Connection, after: int, until: int | None = None) -> 
             fact_id,
             FactKind(kind),
             subject,
-            cast(dict[str, Json], json.loads(body)),
+            cast(dict[str, Json], from_json(body)),
             actor,
             reason,
             from_datetime(at),
@@ -124,7 +123,14 @@ def mark_mirrored(connection: Connection, serial: int) -> None:
 
 
 def write_tick(connection: Connection, clock: Instant, partitions: int) -> Tick | None:
-    """Commit the row of the next tick; None where facts wait to be mirrored first."""
+    """Commit the row of the next tick; None where facts are written, or wait to be mirrored."""
+    try:
+        return _write_tick(connection, clock, partitions)
+    except LockNotAvailable:
+        return None
+
+
+def _write_tick(connection: Connection, clock: Instant, partitions: int) -> Tick | None:
     with connection.transaction():
         head, mirrored = one(connection, "SELECT serial, mirrored FROM fact_head FOR UPDATE")
         if mirrored < head:
@@ -198,11 +204,12 @@ def remember_personal(
     connection: Connection, values: Iterable[tuple[str, str, bytes, str]]
 ) -> None:
     """Keep (commitment, subject, salt, value): the erasable side of commitments."""
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO personal (commitment, subject, salt, value) VALUES (%s, %s, %s, %s)"
-            " ON CONFLICT DO NOTHING",
-            list(values),
+    columns = [*map(list, zip(*values, strict=True))]
+    if columns:
+        connection.execute(
+            "INSERT INTO personal (commitment, subject, salt, value) SELECT * FROM"
+            " unnest(%s::text[], %s::text[], %s::bytea[], %s::text[]) ON CONFLICT DO NOTHING",
+            columns,
         )
 
 
