@@ -15,6 +15,7 @@ from pipeline.catalog.facts import Fact, FactKind
 from pipeline.catalog.matches import Match, Matches, named_between, told_by
 from pipeline.catalog.orders import Orders
 from pipeline.catalog.subscriptions import Subscription, subscription
+from pipeline.catalog.touched import UNTOUCHED, Touched
 from pipeline.collect.gate import GatePass
 from pipeline.core.errors import BrokenInvariant
 from pipeline.meter.meters import Meter
@@ -41,6 +42,8 @@ class Catalog:
     deals: Deals = field(default_factory=Deals)
     by_hand: ByHand = NOTHING_BY_HAND
     _owned: Mapping[str, Sequence[Subscription]] = field(default_factory=dict, compare=False)
+    touched: Touched = field(default=UNTOUCHED, compare=False)
+    """Which of the facts may make a difference to whom."""
 
     def ground(self, partition: int) -> Ground:
         """Return what a message of a partition is judged by while this is in force."""
@@ -112,8 +115,9 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
     gate_passes, matches = dict(catalog.gate_passes), dict(catalog.matches)
     dealt: list[Fact] = []
     by_hand: list[Fact] = []
-    touched: set[str] = set()
-    for fact in facts:
+    new = list(facts)
+    resold: set[str] = set()
+    for fact in new:
         if fact.serial != position + 1:
             raise BrokenInvariant(f"fact {fact.serial} follows fact {position}")
         position = fact.serial
@@ -136,7 +140,7 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
                 customer = documents.customer(fact.body)
                 customers[fact.subject] = customer.after(customers.get(fact.subject))
             case FactKind.SUBSCRIPTION:
-                touched.add(fact.subject)
+                resold.add(fact.subject)
                 subscriptions[fact.subject] = subscription(fact.body)
             case FactKind.GATE_PASS:
                 gate_passes[fact.id] = documents.gate_pass(fact.body)
@@ -149,7 +153,7 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
                 by_hand.append(fact)
             case _:
                 pass  # by position (facts.skips_of), or who did what: nothing is priced by them
-    owned = _owned_after(catalog, subscriptions, touched)
+    owned = _owned_after(catalog, subscriptions, resold)
     return Catalog(
         position,
         log,
@@ -164,6 +168,7 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
         catalog.deals.after(dealt),
         catalog.by_hand.after(by_hand),
         owned,
+        catalog.touched.after(new),
     )
 
 

@@ -7,7 +7,7 @@ anywhere finds the same cuts.
 """
 
 import heapq
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Container, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
@@ -99,8 +99,9 @@ class CutSchedule:
     def _changed(self, catalog: Catalog, passed: Instant, now: Instant) -> set[Due]:
         """Take in new facts; return what is newly sold or changed and owed from the past."""
         due: set[Due] = set()
-        old = self._catalog
-        for sold in self._own(catalog):
+        old, touched = self._catalog, catalog.touched.since(self._catalog.position)
+        own = [*self._own(catalog, touched)]
+        for sold in own:
             before = _all_like(old, _key(sold)).get(sold.id)
             if before == sold and _parties(catalog, sold) == _parties(old, before):
                 continue
@@ -121,17 +122,27 @@ class CutSchedule:
             and partition_of(customer, catalog.parameters.partitions) == self._partition
         )
         self._catalog = catalog
-        self._ahead, self._starts = [], []
-        for sold in self._own(catalog):
+        self._ahead = _without(self._ahead, old, touched)
+        self._starts = _without(self._starts, old, touched)
+        for sold in own:
             self._push(sold, min(passed, now))
             self._push_start(sold, self._tick.time)
         return due
 
-    def _own(self, catalog: Catalog) -> Iterable[Sold]:
+    def _own(self, catalog: Catalog, only: Iterable[str] | None = None) -> Iterable[Sold]:
+        """Yield what the partition's customers have, or some customers of them."""
         partitions = catalog.parameters.partitions
-        known: Iterable[Sold] = chain[Sold](
-            catalog.subscriptions.values(), catalog.orders.by_id.values()
-        )
+        known: Iterable[Sold]
+        if only is None:
+            known = chain[Sold](catalog.subscriptions.values(), catalog.orders.by_id.values())
+        else:
+            known = (
+                sold
+                for customer in only
+                for sold in chain[Sold](
+                    catalog.subscriptions_of(customer), catalog.orders.of(customer)
+                )
+            )
         for sold in known:
             if partition_of(sold.customer, partitions) == self._partition:
                 yield sold
@@ -153,6 +164,17 @@ class CutSchedule:
 
 _Key = tuple[bool, str]
 """(whether it is an order, its id)."""
+
+
+def _without(
+    edges: list[tuple[Instant, _Key]], catalog: Catalog, customers: Container[str] | None
+) -> list[tuple[Instant, _Key]]:
+    """Return the heap of the edges that are not of these customers (None: not of anybody)."""
+    if customers is None:
+        return []
+    left = [edge for edge in edges if _found(catalog, edge[1]).customer not in customers]
+    heapq.heapify(left)
+    return left
 
 
 def _key(sold: Sold) -> _Key:

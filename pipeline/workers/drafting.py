@@ -147,7 +147,7 @@ class Planner:
     """Which documents payers will have, and with which lines: remembered while it stays so.
 
     Mostly only usage changes, and lines do not depend on it; nor do they on ticks, but where one
-    opens a period or closes it. Use one for one log.
+    opens a period or closes it, or on facts that touch others. Use one for one log.
     """
 
     def __init__(self) -> None:
@@ -170,7 +170,10 @@ class Planner:
         for payer in payers:
             name = payer.name
             moment = _Moment(
-                payer.catalog.position, payer.passed, payer.cursor.log_time, closed.get(name, ())
+                payer.catalog.touched.at(name),
+                payer.passed,
+                payer.cursor.log_time,
+                closed.get(name, ()),
             )
             known = self._known.get(name)
             if known is not None and known.moment == moment:
@@ -178,7 +181,7 @@ class Planner:
             else:
                 still_open = open_closings(payer.catalog, name, *moment[1:])
             grounds = _Grounds(
-                moment.catalog_position,
+                moment.touched,
                 still_open,
                 carried.get(name, {}),
                 unprepared.get(name, {}),
@@ -201,7 +204,7 @@ _Planned = tuple[Closing, Sequence[PlannedLine], Retelling]
 class _Moment(NamedTuple):
     """All that a payer's open closings follow from."""
 
-    catalog_position: int
+    touched: int
     passed: Instant
     log_time: Instant
     closed: Container[Closing]
@@ -210,7 +213,7 @@ class _Moment(NamedTuple):
 class _Grounds(NamedTuple):
     """All that a payer's documents follow from, but for usage; by currency where it is by any."""
 
-    catalog_position: int
+    touched: int
     open: Sequence[Closing]
     carried: Mapping[str, Carried]
     unprepared: Mapping[str, Sequence[tuple[Instant, int]]]

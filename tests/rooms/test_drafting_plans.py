@@ -34,7 +34,11 @@ LOG = fact_log(
     customer_of("acme"),
     subscription_of("s", "acme", "quick", "2026-03-01T00:00:00Z"),
     plan_of("quick", price_of("fee", flat("2")), cycle="PT1M"),
+    customer_of("globex"),
+    subscription_of("g", "globex", "quick", "2026-03-01T00:00:00Z"),
 )
+ANOTHERS = 2
+"""The last facts, which touch another customer."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Stand:
 
     log_time: Instant = T0 + MINUTE // 2
     passed: Instant = T0 - MINUTE
-    facts: int = LOG.head - 1
+    facts: int = LOG.head - ANOTHERS - 1
     closed: Mapping[str, Container[Closing]] = field(default_factory=dict)
     carried: Mapping[tuple[str, str], Carried] = field(default_factory=dict)
     unprepared: Mapping[tuple[str, str], Sequence[tuple[Instant, int]]] = field(
@@ -78,7 +82,7 @@ CHANGES = {
     "its cut is booked": Stand(
         log_time=T0 + MINUTE,
         closed={"acme": {("EUR", T0 + MINUTE)}},
-        unprepared={ACME: [(T0 + MINUTE, LOG.head - 1)]},
+        unprepared={ACME: [(T0 + MINUTE, LOG.head - ANOTHERS - 1)]},
     ),
     "its document is prepared": Stand(
         log_time=T0 + MINUTE,
@@ -86,7 +90,7 @@ CHANGES = {
         carried={ACME: {("s", "fee"): Reach(T0 + MINUTE)}},
     ),
     "half of it is billed": Stand(carried={ACME: {("s", "fee"): Reach(T0 + MINUTE // 2)}}),
-    "the price changed": Stand(facts=LOG.head),
+    "the price changed": Stand(facts=LOG.head - ANOTHERS),
 }
 
 
@@ -113,5 +117,13 @@ def test_a_tick_that_opens_and_closes_nothing_changes_no_lines() -> None:
     ((_, after),) = Stand(log_time=AT_FIRST.log_time + 1, passed=AT_FIRST.passed + 1).planned(
         planner
     )
+
+    assert after is before
+
+
+def test_a_fact_of_another_customer_changes_no_lines() -> None:
+    planner = Planner()
+    ((_, before),) = Stand(facts=LOG.head - ANOTHERS).planned(planner)
+    ((_, after),) = Stand(facts=LOG.head).planned(planner)
 
     assert after is before
