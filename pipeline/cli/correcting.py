@@ -12,7 +12,7 @@ from typing import Annotated, cast
 import typer
 
 from pipeline.catalog.catalog import FactLog
-from pipeline.catalog.corrections import Decision, Part
+from pipeline.catalog.corrections import CUTTING, Decision, Part
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.cli.options import Actor, AsJson, Reason
 from pipeline.cli.screen import out, print_json
@@ -61,7 +61,7 @@ def void(
     """Bring an invoice to zero, as if it had not been issued; --reissue makes another."""
 
     def wanted(of: Document) -> Decision:
-        plain = _about(of, FactKind.VOID, code, reference)
+        plain = about(of, FactKind.VOID, code, reference)
         return replace(plain, reissue=reissue)
 
     _correct(number, wanted, Author(actor, reason), json=json)
@@ -84,8 +84,8 @@ def credit(
     """
 
     def wanted(of: Document) -> Decision:
-        plain = _about(of, FactKind.CREDIT_NOTE, code, incident)
-        return _of_parts(plain, line, quantity, amount)
+        plain = about(of, FactKind.CREDIT_NOTE, code, incident)
+        return of_parts(plain, line, quantity, amount)
 
     _correct(number, wanted, Author(actor, reason), json=json)
 
@@ -104,8 +104,8 @@ def debit(
     """Add an amount to an invoice or a line; without one, put back what was credited."""
 
     def wanted(of: Document) -> Decision:
-        plain = _about(of, FactKind.DEBIT_NOTE, code, reference)
-        return _of_parts(plain, line, quantity, amount)
+        plain = about(of, FactKind.DEBIT_NOTE, code, reference)
+        return of_parts(plain, line, quantity, amount)
 
     _correct(number, wanted, Author(actor, reason), json=json)
 
@@ -126,8 +126,8 @@ def refund(
         raise BadInput("which lines? name each with --line ID: `talea invoices show NUMBER --json`")
 
     def wanted(of: Document) -> Decision:
-        plain = _about(of, FactKind.CREDIT_NOTE, code, reference)
-        return replace(_of_parts(plain, line, quantity, amount), refund=True)
+        plain = about(of, FactKind.CREDIT_NOTE, code, reference)
+        return replace(of_parts(plain, line, quantity, amount), refund=True)
 
     _correct(number, wanted, Author(actor, reason), json=json)
 
@@ -140,7 +140,7 @@ def correct(
 ) -> None:
     """Issue the notes for usage that came after its invoice now, not with the next invoice."""
 
-    def decide(connection: Session, known: FactLog) -> list[NewFact]:
+    def decide(connection: Session, known: FactLog, _: Sequence[Fact]) -> list[NewFact]:
         catalog = known.at(known.head)
         history = history_of(connection, known.at, customer)
         currencies = sorted({paper.currency for paper in history.papers})
@@ -150,9 +150,9 @@ def correct(
 
     with any_stack() as around:
         with around.database.session("correcting") as connection:
-            written = _write(connection, decide, Author(actor, reason))
+            written = write(connection, decide, Author(actor, reason))
         await_named(around, written[-1].serial)
-    _tell(written, [], json=json)
+    tell(written, [], json=json)
 
 
 def _correct(
@@ -160,40 +160,60 @@ def _correct(
 ) -> None:
     """Write a decision about an invoice, and return once its note is issued."""
     with any_stack() as around, around.database.session("correcting") as connection:
-        document = find_document(connection, number)
-        if document is None:
-            raise BadInput(f"no invoice {number}: `talea invoices list` shows all")
+        document = issued(connection, number)
         decision = wanted(document)
 
-        def decide(session: Session, known: FactLog) -> list[NewFact]:
+        def decide(session: Session, known: FactLog, _: Sequence[Fact]) -> list[NewFact]:
             catalog = known.at(known.head)
             if decided_already(catalog, decision):
                 return []
             history = history_of(session, known.at, document.payer)
             return [asked(catalog, history, decision, number).told()]
 
-        written = _write(connection, decide, author)
+        written = write(connection, decide, author)
         if written:
             await_named(around, written[-1].serial)
-        made = _await_documents(connection, document.payer, written)
-    _tell(written, made, json=json)
+        made = await_documents(connection, document.payer, written)
+    tell(written, made, json=json)
 
 
-def _write(
-    connection: Session, decide: Callable[[Session, FactLog], list[NewFact]], author: Author
+def issued(connection: Session, number: str) -> Document:
+    """Return the document of a number.
+
+    Raises:
+        BadInput: there is none.
+
+    """
+    document = find_document(connection, number)
+    if document is None:
+        raise BadInput(f"no invoice {number}: `talea invoices list` shows all")
+    return document
+
+
+def write(
+    connection: Session,
+    decide: Callable[[Session, FactLog, Sequence[Fact]], Sequence[NewFact]],
+    author: Author,
 ) -> list[Fact]:
-    def new(known: Sequence[Fact]) -> list[NewFact]:
+    """Write what is decided by the facts so far and what is issued.
+
+    Raises:
+        BadInput: `decide` refuses (ValueError).
+
+    """
+
+    def new(known: Sequence[Fact]) -> Sequence[NewFact]:
         log = FactLog()
         log.append(known)
         try:
-            return decide(connection, log)
+            return decide(connection, log, known)
         except ValueError as error:
             raise BadInput(str(error)) from None
 
     return append_facts(connection, new, author, wall_clock())
 
 
-def _await_documents(connection: Session, payer: str, written: Sequence[Fact]) -> list[Document]:
+def await_documents(connection: Session, payer: str, written: Sequence[Fact]) -> list[Document]:
     """Return the documents that decisions made, as soon as they are issued."""
     causes = {fact.id for fact in written}
     deadline = monotonic() + _PATIENCE_S
@@ -206,7 +226,8 @@ def _await_documents(connection: Session, payer: str, written: Sequence[Fact]) -
     return []
 
 
-def _tell(written: Sequence[Fact], made: Sequence[Document], *, json: bool) -> None:
+def tell(written: Sequence[Fact], made: Sequence[Document], *, json: bool) -> None:
+    """Print the facts of decisions, and the documents they made."""
     if json:
         told = [{"serial": f.serial, "kind": f.kind.value, "subject": f.subject} for f in written]
         print_json({"facts": [*told], "documents": [_told(each) for each in made]})
@@ -220,7 +241,7 @@ def _tell(written: Sequence[Fact], made: Sequence[Document], *, json: bool) -> N
         out.print(f"{each.sealed.number}: {kind}, {money.text} {money.currency}", markup=False)
     if not written:
         out.print("nothing to change: decided already")
-    elif not made:
+    elif not made and any(fact.kind in CUTTING for fact in written):
         out.print("its documents are issued by the finalizer: `talea invoices list` shows them")
 
 
@@ -235,13 +256,14 @@ def _told(document: Document) -> dict[str, Json]:
     }
 
 
-def _about(of: Document, kind: FactKind, code: str, reference: str | None) -> Decision:
+def about(of: Document, kind: FactKind, code: str, reference: str | None) -> Decision:
+    """Return a decision about all of a document."""
     return Decision(
         kind, of.payer, of.currency, wall_clock(), of.id, code=code, reference=reference
     )
 
 
-def _of_parts(
+def of_parts(
     decision: Decision, lines: Sequence[str] | None, quantity: str | None, amount: str | None
 ) -> Decision:
     """Return a decision of lines, of a part of one line, or of an amount of everything."""

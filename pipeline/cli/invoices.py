@@ -6,6 +6,8 @@ import typer
 from rich.table import Table
 
 from pipeline.cli.correcting import COMMANDS
+from pipeline.cli.disputing import dispute
+from pipeline.cli.options import AsJson
 from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.core.calendar import parse_instant
@@ -18,10 +20,11 @@ from pipeline.stores.clock import wall_clock
 from pipeline.stores.postgres import documents
 from pipeline.stores.postgres.database import Connection
 from pipeline.stores.postgres.documents import Document
+from pipeline.stores.postgres.figures import months_of_issue
 from pipeline.stores.postgres.life import read_events, states
 
 app = typer.Typer(help="Issued invoices, and what corrects them.", no_args_is_help=True)
-for _name, _command in COMMANDS.items():
+for _name, _command in {**COMMANDS, "dispute": dispute}.items():
     app.command(_name)(_command)
 
 
@@ -81,6 +84,23 @@ def list_invoices(
         print_json(rows)
         return
     out.print(invoice_table(rows) if rows else "no invoices yet")
+
+
+@app.command("figures")
+def figures(json: AsJson = False) -> None:
+    """Show how much was corrected and contested, month by month."""
+    with any_stack() as around, around.database.session("figures") as connection:
+        found = months_of_issue(connection)
+    if json:
+        print_json([each.json() for each in found])
+        return
+    table = Table(box=None, pad_edge=False)
+    heads = ("month", "invoices", "usage notes", "manual", "disputes", "a 1000 invoices")
+    for name in heads:
+        table.add_column(name, justify="left" if name == "month" else "right")
+    for each in found:
+        table.add_row(*map(str, each.json().values()))
+    out.print(table if found else "no invoices yet")
 
 
 def invoice_table(rows: list[dict[str, Json]]) -> Table:

@@ -13,11 +13,15 @@ from integration.running import RunningStack
 from pipeline.collect.event import UsageEvent
 from pipeline.core.calendar import DAY, SECOND, Instant
 from pipeline.core.identity import partition_of
+from pipeline.invoice.lifecycle import Standing, State
+from pipeline.invoice.lifecycle import stands as invoice_stands
 from pipeline.replay.letters import LetterId, Selection
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.codec import encode_batch
 from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.facts import Author, read_facts
+from pipeline.stores.postgres.figures import MonthOfIssue, months_of_issue
+from pipeline.stores.postgres.life import read_events
 from pipeline.workers.redriving import listed, redrive
 
 pytestmark = pytest.mark.servers
@@ -108,36 +112,83 @@ def test_redriven_usage_makes_a_note_as_soon_as_somebody_asks(
     assert [total(each) for each in notes(stack, "ann")] == [255]
 
 
-def test_people_credit_refund_and_void(stack: RunningStack) -> None:
-    """Of 10.00 + 2.55: 1.00 off, a part of a line back, the rest void and issued anew."""
-    (invoice,) = [each for each in stack.documents("ann") if each.kind == "invoice"]
-    number = invoice.sealed.number
-    lines = {line["name"]: line["id"] for line in told(stack, "show", number)["lines"]}
+def invoice_of(stack: RunningStack, customer: str) -> Document:
+    """The one that came first."""
+    return next(each for each in stack.documents(customer) if each.kind == "invoice")
 
-    sla = ("credit", number, "--amount", "1.00", "--code", "sla", "--incident", "INC-7", *DECIDED)
+
+def base_fee(invoice: Document) -> str:
+    lines: Any = invoice.content["lines"]
+    return str(next(line["id"] for line in lines if line["name"] == "Base fee"))
+
+
+def stands(stack: RunningStack, invoice: Document) -> Standing:
+    return invoice_stands(invoice.before_issue, read_events(stack.connection, invoice.id))
+
+
+def test_service_level_credits_count_once_an_incident(stack: RunningStack) -> None:
+    invoice = invoice_of(stack, "ann")
+    plain = ("credit", invoice.sealed.number, "--amount", "1.00", *DECIDED)
+    sla = (*plain, "--code", "sla", "--incident", "INC-7")
+
     assert told(stack, *sla)["documents"][0]["total_minor"] == -100
     assert told(stack, *sla) == {"facts": [], "documents": []}
-    base = ("--line", lines["Base fee"])
-    assert "is left of line" in refused(stack, "credit", number, *base, "--amount", "10.01")
-    assert "--line" in refused(stack, "refund", number)
-    back = told(stack, "refund", number, *base, "--amount", "4.00", *DECIDED)["documents"][0]
-    assert told(stack, "show", back["number"])["refund_due_minor"] == 400
-    assert told(stack, "show", number)["state"] == "partially_credited"
 
-    made = told(stack, "void", number, "--reissue", *DECIDED)["documents"]
+
+def test_lines_are_refunded_and_no_more_than_is_left(stack: RunningStack) -> None:
+    invoice = invoice_of(stack, "ann")
+    number, base = invoice.sealed.number, ("--line", base_fee(invoice))
+
+    assert "is left of line" in refused(stack, "credit", number, *base, "--amount", "10.01")
+    (back,) = told(stack, "refund", number, *base, "--amount", "3.00", *DECIDED)["documents"]
+    made = next(each for each in notes(stack, "ann") if each.sealed.number == back["number"])
+    assert made.content["refund_due_minor"] == 300
+    assert stands(stack, invoice).state is State.PARTIALLY_CREDITED
+
+
+def test_a_dispute_that_is_accepted_makes_a_note(stack: RunningStack) -> None:
+    invoice = invoice_of(stack, "ann")
+    number, base = invoice.sealed.number, ("--line", base_fee(invoice))
+
+    (opened,) = told(stack, "dispute", number, *base, *DECIDED)["facts"]
+    assert stands(stack, invoice).disputed
+    fact = read_facts(stack.connection, opened["serial"] - 1)[0]
+    shown: Any = fact.body["evidence"]
+    assert [line["total_minor"] for line in shown["lines"]] == [1000]
+    assert shown["windows_digest"]
+    accepted = ("dispute", number, "--accept", *base, "--amount", "1.00", *DECIDED)
+    assert [each["total_minor"] for each in told(stack, *accepted)["documents"]] == [-100]
+    assert not stands(stack, invoice).disputed
+
+
+def test_a_void_brings_to_zero_and_issues_anew(stack: RunningStack) -> None:
+    invoice = invoice_of(stack, "ann")
+    number = invoice.sealed.number
+    told(stack, "void", number, "--reissue", *DECIDED)
+
     assert "is void" in refused(stack, "credit", number)
-    assert told(stack, "show", number)["state"] == "voided"
-    assert {each["kind"]: each["total_minor"] for each in made} == {
-        "credit_note": -755,  # 10.00 + 2.55 - 1.00 - 4.00
-        "invoice": 1255,
-    }
+    assert stands(stack, invoice).state is State.VOIDED
+    *_, note = notes(stack, "ann")
+    assert (note.kind, total(note)) == ("credit_note", -755)  # 10.00 + 2.55 less 5.00
+    anew = [each for each in stack.documents("ann") if each.content.get("replaces")]
+    assert [total(each) for each in anew] == [1255]
 
 
 def test_every_note_is_proved_from_the_log(stack: RunningStack) -> None:
     verified = stack.verify()
 
-    assert (verified.checked, dict(verified.faults)) == (8, {})
+    assert (verified.checked, dict(verified.faults)) == (9, {})
     assert stack.invoiced() == {"ann": 1255, "bob": 1128}
+
+
+def test_corrections_and_disputes_are_counted(stack: RunningStack) -> None:
+    found = months_of_issue(stack.connection)
+
+    assert [sum(column) for column in zip(*map(_counts, found), strict=True)] == [3, 2, 4, 1]
+
+
+def _counts(month: MonthOfIssue) -> tuple[int, int, int, int]:
+    return month.invoices, month.usage_notes, month.manual_corrections, month.disputes
 
 
 def quiet(_done: int, _of: int) -> None:
