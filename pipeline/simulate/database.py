@@ -5,9 +5,10 @@ Does not own: the queries (facts_session.py, books_session.py, papers_session.py
 Law: a transaction that ends by an exception, or whose process stalls in it, changes nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from pipeline.book.booking import Cursor, LateUsage, SequenceKey, TickPassed
 from pipeline.book.reversing import ReversalState, Reversed
@@ -15,7 +16,7 @@ from pipeline.book.series import SeriesKey
 from pipeline.catalog.facts import Fact
 from pipeline.catalog.matches import EventPlace
 from pipeline.core.calendar import SECOND, Instant
-from pipeline.core.errors import ServerFailed
+from pipeline.core.errors import BrokenInvariant, ServerFailed
 from pipeline.dedupe.sequences import SequenceState
 from pipeline.invoice.fees import Reach
 from pipeline.invoice.usage import UsagePart
@@ -50,42 +51,114 @@ class ReversalRow:
     state: str = ReversalState.WAITING
 
 
-@dataclass(slots=True)
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Undo:
+    """What tables held before the transaction that is open, if one is: each when first written."""
+
+    def __init__(self) -> None:
+        """Begin with none open."""
+        self.kept: dict[int, tuple[Table[Any, Any], dict[Any, Any]]] | None = None
+
+    def begin(self) -> None:
+        """Open a transaction.
+
+        Raises:
+            BrokenInvariant: another one is open: they do not interleave here.
+
+        """
+        if self.kept is not None:
+            raise BrokenInvariant("a transaction begins within another's")
+        self.kept = {}
+
+    def commit(self) -> None:
+        """Let what was written stand."""
+        self.kept = None
+
+    def roll_back(self) -> None:
+        """Put back what there was, in its order."""
+        kept, self.kept = self.kept, None
+        for table, rows in (kept or {}).values():
+            dict.clear(table)
+            dict.update(table, rows)
+
+
+class Table(dict[K, V]):
+    """Rows by primary key; what is overwritten within a transaction can be put back."""
+
+    __slots__ = ("_undo",)
+
+    def __init__(self, undo: Undo) -> None:
+        """Begin empty."""
+        super().__init__()
+        self._undo = undo
+
+    def _keep(self) -> None:
+        kept = self._undo.kept
+        if kept is not None and id(self) not in kept:
+            kept[id(self)] = (self, dict(self))
+
+    def __setitem__(self, key: K, row: V) -> None:
+        """Write a row."""
+        self._keep()
+        super().__setitem__(key, row)
+
+    def __delitem__(self, key: K) -> None:
+        """Delete a row."""
+        self._keep()
+        super().__delitem__(key)
+
+    def setdefault(self, key: K, row: V) -> V:
+        """Write a row where there is none; return the one there is."""
+        self._keep()
+        return super().setdefault(key, row)
+
+    def pop(self, key: K, default: Any = None) -> Any:
+        """Delete a row if it is there, and return it."""
+        self._keep()
+        return super().pop(key, default)
+
+    def become(self, rows: Mapping[K, V]) -> None:
+        """Hold these rows and no others."""
+        self._keep()
+        super().clear()
+        super().update(rows)
+
+
 class Tables:
     """All rows, by their primary keys."""
 
-    facts: dict[int, Fact] = field(default_factory=dict)
-    mirrored: dict[str, int] = field(default_factory=lambda: {"mirrored": 0})
-    ticks: dict[int, tuple[Tick, bool]] = field(default_factory=dict)
-    cursors: dict[int, tuple[Cursor, Anchor]] = field(default_factory=dict)
-    passed: dict[tuple[int, int], TickPassed] = field(default_factory=dict)
-    sequences: dict[tuple[int, SequenceKey], SequenceState] = field(default_factory=dict)
-    usage: dict[tuple[SeriesKey, Instant, int], UsagePart] = field(default_factory=dict)
-    points: dict[tuple[SeriesKey, Instant, bytes, int], tuple[int, int]] = field(
-        default_factory=dict
-    )
-    reversals: dict[tuple[int, Reversed], ReversalRow] = field(default_factory=dict)
-    reversed: dict[tuple[SeriesKey, Instant, int], int] = field(default_factory=dict)
-    cuts: dict[CutKey, CutRow] = field(default_factory=dict)
-    late: dict[tuple[str, int], LateUsage] = field(default_factory=dict)
-    dirty: dict[str, int] = field(default_factory=dict)
-    """The partition of each marked payer, in the order in which they were first marked."""
-    drafts: dict[str, Draft] = field(default_factory=dict)
-    carried: dict[tuple[str, str, str, str], Reach] = field(default_factory=dict)
-    prepared: dict[tuple[str, str, Instant, str, int], Prepared] = field(default_factory=dict)
-    documents: dict[tuple[str, int], Document] = field(default_factory=dict)
-    pauses: dict[tuple[str, int], Pause] = field(default_factory=dict)
-    deaths: dict[tuple[int, int], int] = field(default_factory=dict)
-
-    draft_changes: dict[int, tuple[str, str]] = field(default_factory=dict)
-    marked: dict[str, int] = field(default_factory=dict)
-    published: dict[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
-    chains: dict[str, int] = field(default_factory=dict)
-    publication: dict[str, str] = field(default_factory=dict)
-
-    def copy(self) -> "Tables":
-        """Return the same rows in other tables."""
-        return Tables(*(dict(getattr(self, each.name)) for each in fields(self)))
+    def __init__(self) -> None:
+        """Begin with no rows."""
+        self.undo = undo = Undo()
+        self.facts: Table[int, Fact] = Table(undo)
+        self.mirrored: Table[str, int] = Table(undo)
+        self.ticks: Table[int, tuple[Tick, bool]] = Table(undo)
+        self.cursors: Table[int, tuple[Cursor, Anchor]] = Table(undo)
+        self.passed: Table[tuple[int, int], TickPassed] = Table(undo)
+        self.sequences: Table[tuple[int, SequenceKey], SequenceState] = Table(undo)
+        self.usage: Table[tuple[SeriesKey, Instant, int], UsagePart] = Table(undo)
+        self.points: Table[tuple[SeriesKey, Instant, bytes, int], tuple[int, int]] = Table(undo)
+        self.reversals: Table[tuple[int, Reversed], ReversalRow] = Table(undo)
+        self.reversed: Table[tuple[SeriesKey, Instant, int], int] = Table(undo)
+        self.cuts: Table[CutKey, CutRow] = Table(undo)
+        self.late: Table[tuple[str, int], LateUsage] = Table(undo)
+        self.dirty: Table[str, int] = Table(undo)
+        """The partition of each marked payer, in the order in which they were first marked."""
+        self.drafts: Table[str, Draft] = Table(undo)
+        self.carried: Table[tuple[str, str, str, str], Reach] = Table(undo)
+        self.prepared: Table[tuple[str, str, Instant, str, int], Prepared] = Table(undo)
+        self.documents: Table[tuple[str, int], Document] = Table(undo)
+        self.pauses: Table[tuple[str, int], Pause] = Table(undo)
+        self.deaths: Table[tuple[int, int], int] = Table(undo)
+        self.draft_changes: Table[int, tuple[str, str]] = Table(undo)
+        self.marked: Table[str, int] = Table(undo)
+        self.published: Table[str, tuple[str, frozenset[str]]] = Table(undo)
+        self.chains: Table[str, int] = Table(undo)
+        self.publication: Table[str, str] = Table(undo)
+        self.mirrored["mirrored"] = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -106,7 +179,7 @@ class MemorySession:
         self.database, self.process = database, process
         self.drafts_pending: list[Draft] = []
         self._open = True
-        self._before: Tables | None = None
+        self._writes = False
         process.on_death.append(self.close)
         process.on_stall.append(self._stalled)
 
@@ -131,7 +204,7 @@ class MemorySession:
 
     def _stalled(self, time_us: Instant) -> None:
         leads = self in self.database.locks.values()
-        if self._before is not None or (leads and time_us >= SESSION_S * SECOND):
+        if self._writes or (leads and time_us >= SESSION_S * SECOND):
             self.close()
 
     def lock(self, name: str) -> bool:
@@ -140,8 +213,9 @@ class MemorySession:
         return self.database.locks.setdefault(name, self) is self
 
     def _roll_back(self) -> None:
-        if self._before is not None:
-            self.database.tables, self._before = self._before, None
+        if self._writes:
+            self._writes = False
+            self.database.tables.undo.roll_back()
             self.drafts_pending.clear()
 
     def effect(self, what: str) -> None:
@@ -158,19 +232,20 @@ class MemorySession:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Run a transaction; one within another is part of it."""
-        if self._before is not None:
+        if self._writes:
             yield
             return
         self.effect("begin")
-        self._before = self.tables
-        self.database.tables = self._before.copy()
+        self.database.tables.undo.begin()
+        self._writes = True
         try:
             yield
             self.effect("commit")
         except BaseException:
             self._roll_back()
             raise
-        self._before = None
+        self._writes = False
+        self.database.tables.undo.commit()
         self.database.drafts_stored += self.drafts_pending
         self.drafts_pending.clear()
         self.database.world.effect(self.process, "committed", stalls=True)

@@ -244,8 +244,8 @@ class WorkerSession(PublishingSession):
         """Let a partition go on, its deaths forgotten; return whether it was paused."""
         with self.transaction():
             if origin == USAGE:
-                deaths = self.tables.deaths.items()
-                self.tables.deaths = {place: n for place, n in deaths if place[0] != partition}
+                deaths = self.tables.deaths
+                deaths.become({p: n for p, n in deaths.items() if p[0] != partition})
             return self.tables.pauses.pop((origin, partition), None) is not None
 
     def lock_cursor(self, partition: int) -> int:

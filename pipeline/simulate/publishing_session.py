@@ -47,12 +47,12 @@ class PublishingSession(BookSession):
         """Owe everything anew, knowing what stands."""
         with self.transaction():
             tables = self.tables
-            tables.published = dict(standing)
-            tables.chains = dict(chains)
+            tables.published.become(standing)
+            tables.chains.become(chains)
             owed = {draft.id: draft.payer for draft in tables.drafts.values()}
             for draft_id, payer in sorted((owed | {k: v[0] for k, v in standing.items()}).items()):
                 self.mark_draft(draft_id, payer)
-            tables.publication = {"identity": identity}
+            tables.publication["identity"] = identity
 
     def read_owed(self, count_max: int) -> Owed:
         """Return up to so many documents and changes that are not published yet."""

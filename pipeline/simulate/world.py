@@ -18,6 +18,7 @@ from pipeline.core.errors import ServerFailed
 
 BEGIN: Instant = parse_instant("2026-03-01T00:00:00Z")
 _STALLS_DEEP = 3
+_NOTES_MAX = 4096
 _STALL_S_MAX = 40
 SESSION_S = 15
 """After how long a silent session of the database, or member of the group, is given up."""
@@ -84,15 +85,23 @@ class World:
         self._planned = 0
         self._deep = 0
         self._trace = blake2b(digest_size=16)
+        self._noted: list[str] = []
 
     @property
     def trace(self) -> str:
         """The digest of all that was done so far."""
+        self._fold_notes()
         return self._trace.hexdigest()
+
+    def _fold_notes(self) -> None:
+        self._trace.update("".join(self._noted).encode())
+        self._noted.clear()
 
     def note(self, *words: object) -> None:
         """Put something into the trace."""
-        self._trace.update(f"{self.now} {words}\n".encode())
+        self._noted.append(f"{self.now} {words}\n")
+        if len(self._noted) > _NOTES_MAX:
+            self._fold_notes()
 
     def start(self, name: str) -> Runner:
         """Start a process."""

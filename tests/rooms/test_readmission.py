@@ -43,7 +43,7 @@ def job_over(*messages: Tick | UsageBatch) -> Readmission:
     process, topics, database = world.start("job"), MemoryTopics(), MemoryDatabase(world)
     stack, settings = Stack(), Settings.model_construct(partitions=1)
     around = Surroundings("", "", Database("", ""), stack, 1, settings)
-    database.tables.facts = {fact.serial: fact for fact in NEW_METER}
+    database.tables.facts.become({fact.serial: fact for fact in NEW_METER})
     for message in messages:
         if isinstance(message, Tick):
             database.tables.ticks[message.serial] = (message, True)
