@@ -105,6 +105,8 @@ class Leg:
 
         What a phase takes off comes off a price of the customer's own too.
         """
+        if not any(change.prices or change.quantities for change in agreed):
+            return card
         if not self.add_on:
             own = (each for change in agreed for each in change.prices if each.id == card.id)
             agreed_card = next(own, None)

@@ -135,13 +135,14 @@ def _refuse_floats(value: Json) -> None:
         return
     if isinstance(value, dict):
         for key, item in value.items():
-            if not isinstance(key, str):
+            if type(key) is not str and not isinstance(key, str):
                 raise TypeError(f"canonical JSON has string keys only, not {key!r}")
             if type(item) not in _LEAVES:
                 _refuse_floats(item)
     elif isinstance(value, list):
         for item in value:
-            _refuse_floats(item)
+            if type(item) not in _LEAVES:
+                _refuse_floats(item)
     elif not isinstance(value, int | str):
         raise TypeError(f"canonical JSON has no {type(value).__name__}: {value!r}")
 

@@ -64,6 +64,8 @@ class Search:
 
     def keep(self, waiting: Collection[EventPlace]) -> None:
         """Forget what waits no more."""
+        if self.waiting.keys() <= set(waiting):
+            return
         self.waiting = {place: m for place, m in self.waiting.items() if place in waiting}
         self.__post_init__()
         self._seen = {key: seen for key, seen in self._seen.items() if key in self._keys}

@@ -18,7 +18,7 @@ from pipeline.collect.letters import DeadLetter
 from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.errors import Code
 from pipeline.core.identity import Json
-from pipeline.simulate.billing import Billing, ExpectedLine, minor, nothing
+from pipeline.simulate.billing import Billing, ExpectedLine, due, minor
 from pipeline.simulate.database import Tables
 from pipeline.simulate.decisions import Body
 from pipeline.simulate.log import Kept
@@ -263,7 +263,7 @@ class Auditor:
                     continue
                 ahead = self.billing.open(book, payer, cursor.log_time, cursor.tick.serial)
                 for closing, carried in ahead.items():
-                    if self.billing.lines(book, payer, closing, carried, nothing):
+                    if due(book, payer, closing, carried):
                         found[payer, *closing] = 0
         return found
 

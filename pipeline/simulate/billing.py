@@ -130,8 +130,8 @@ class Billing:
         cut = {k[1:] for k, serial in self.cuts.items() if k[0] == payer and serial <= until}
         ahead = {
             (currency, end)
-            for who, currency, end in _ends(book, 1 << 62, began=log_time)
-            if who == payer and (currency, end) not in cut
+            for _, currency, end in _ends(book, 1 << 62, began=log_time, payer=payer)
+            if (currency, end) not in cut
         }
         carried: dict[str, Carried] = {}
         found = {}
@@ -139,9 +139,7 @@ class Billing:
             if currency not in carried:
                 carried[currency] = dict(self.issued(payer, currency, until).carried)
             found[currency, instant] = dict(carried[currency])
-            self.lines(
-                book, payer, (currency, instant), carried[currency], lambda _at, _offset: False
-            )
+            due(book, payer, (currency, instant), carried[currency])
         return found
 
     def lines(
@@ -153,26 +151,10 @@ class Billing:
         inside: Inside,
     ) -> list[ExpectedLine]:
         """Return the lines that fall due at a closing and nobody carries; carry them."""
-        currency, instant = closing
-        found = []
-        for name, subscription in _subscriptions(book, payer):
-            plan = str(subscription["plan"])
-            if book.latest["plan", plan]["currency"] != currency:
-                continue
-            revisions = book.plans[plan]
-            for card in sorted({str(card["id"]) for _, body in revisions for card in _cards(body)}):
-                until = carried.get((name, card), -1)
-                for cycle, end in _periods(book, subscription, instant):
-                    if cycle[0] >= instant or end > instant or end <= until:
-                        continue
-                    parts = _parts(revisions, card, (cycle[0], end))
-                    for part, body in parts:
-                        if part[1] <= until:
-                            continue
-                        whole, left = (parts[0][0][0], part[1]), (max(part[0], until), part[1])
-                        spans = _Spans(cycle, whole, part, left)
-                        found.append(self._line(name, payer, body, currency, spans, inside))
-                        carried[name, card] = part[1]
+        found = [
+            self._line(name, payer, body, closing[0], spans, inside)
+            for name, body, spans in due(book, payer, closing, carried)
+        ]
         return sorted(found, key=lambda line: (line.source, line.start))
 
     def _line(
@@ -226,6 +208,35 @@ class _Spans:
     left: Stretch
 
 
+Due = tuple[str, Body, _Spans]
+"""(subscription, rate card, when) of a line."""
+
+
+def due(book: Book, payer: str, closing: Closing, carried: Carried) -> list[Due]:
+    """Return what falls due at a closing and nobody carries; carry it."""
+    currency, instant = closing
+    found: list[Due] = []
+    for name, subscription in _subscriptions(book, payer):
+        plan = str(subscription["plan"])
+        if book.latest["plan", plan]["currency"] != currency:
+            continue
+        revisions = book.plans[plan]
+        periods = list(_periods(book, subscription, instant))
+        for card in sorted({str(card["id"]) for _, body in revisions for card in _cards(body)}):
+            until = carried.get((name, card), -1)
+            for cycle, end in periods:
+                if cycle[0] >= instant or end > instant or end <= until:
+                    continue
+                parts = _parts(revisions, card, (cycle[0], end))
+                for part, body in parts:
+                    if part[1] <= until:
+                        continue
+                    whole, left = (parts[0][0][0], part[1]), (max(part[0], until), part[1])
+                    found.append((name, body, _Spans(cycle, whole, part, left)))
+                    carried[name, card] = part[1]
+    return found
+
+
 def _revised(before: Sequence[Revision], body: Body) -> list[Revision]:
     """Return a plan's revisions after one more: with a date it replaces what was to come then."""
     if not before or "effective" not in body:
@@ -254,11 +265,6 @@ def _parts(revisions: Sequence[Revision], card: str, served: Stretch) -> list[tu
 
 
 _EVER: Instant = -1
-
-
-def nothing(_partition: int, _offset: int) -> bool:
-    """Return that nothing is inside: where only the lines matter."""
-    return False
 
 
 def minor(amount: Fraction, digits: int) -> int:
@@ -303,12 +309,15 @@ def _periods(
 
 
 def _ends(
-    book: Book, until: Instant, began: Instant | None = None
+    book: Book, until: Instant, began: Instant | None = None, payer: str | None = None
 ) -> set[tuple[str, str, Instant]]:
-    """Return (payer, currency, end) of periods that end by `until` and began by `began`."""
+    """Return (payer, currency, end) of periods that end by `until` and began by `began`.
+
+    Of one payer, or of all.
+    """
     found = set()
     for (kind, _), body in book.latest.items():
-        if kind == "subscription":
+        if kind == "subscription" and payer in (None, body["customer"]):
             plan = book.latest["plan", str(body["plan"])]
             for cycle, end in _periods(book, body, until if began is None else began):
                 if end <= until and (began is None or cycle[0] <= began):

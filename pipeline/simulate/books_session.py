@@ -76,8 +76,12 @@ class BookSession(FactSession):
         for passed in booked.ticks:
             insert(tables.passed, (partition, passed.tick.serial), passed)
         for cut in booked.cuts:
-            row = CutRow(cut.serial, partition, fact=cut.fact)
-            insert(tables.cuts, (cut.payer, cut.currency, cut.instant), row)
+            row, place = (
+                CutRow(cut.serial, partition, cut.fact),
+                (cut.payer, cut.currency, cut.instant),
+            )
+            insert(tables.cuts, place, row)
+            insert(tables.unprepared, place, row)
         for payer in sorted(booked.dirty):
             tables.dirty.setdefault(payer, partition)
         for met, late in booked.late.items():

@@ -38,7 +38,6 @@ class CutRow:
 
     serial: int
     partition: int
-    prepared: bool = False
     fact: int = 0
 
 
@@ -134,6 +133,8 @@ class Tables:
         """Begin with no rows."""
         self.undo = undo = Undo()
         self.facts: Table[int, Fact] = Table(undo)
+        self.skips: Table[int, Fact] = Table(undo)
+        """Those of the facts that skip something."""
         self.mirrored: Table[str, int] = Table(undo)
         self.ticks: Table[int, tuple[Tick, bool]] = Table(undo)
         self.cursors: Table[int, tuple[Cursor, Anchor]] = Table(undo)
@@ -144,6 +145,8 @@ class Tables:
         self.reversals: Table[tuple[int, Reversed], ReversalRow] = Table(undo)
         self.reversed: Table[tuple[SeriesKey, Instant, int], int] = Table(undo)
         self.cuts: Table[CutKey, CutRow] = Table(undo)
+        self.unprepared: Table[CutKey, CutRow] = Table(undo)
+        """Those of the cuts that have no documents yet."""
         self.late: Table[tuple[str, int], LateUsage] = Table(undo)
         self.dirty: Table[str, int] = Table(undo)
         """The partition of each marked payer, in the order in which they were first marked."""

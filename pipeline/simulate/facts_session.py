@@ -31,6 +31,8 @@ class FactSession(MemorySession):
                 body, (actor, reason) = dict(new.body), (author.actor, author.reason)
                 fact = Fact(serial, fact_id, new.kind, new.subject, body, actor, reason, now)
                 self.tables.facts[serial] = fact
+                if fact.kind is FactKind.SKIP:
+                    self.tables.skips[serial] = fact
                 written.append(fact)
             return written
 
@@ -43,7 +45,7 @@ class FactSession(MemorySession):
     def read_skips(self) -> Skips:
         """Return what is skipped."""
         self.effect("read skips")
-        return skips_of(f.body for f in self.tables.facts.values() if f.kind is FactKind.SKIP)
+        return skips_of(fact.body for fact in self.tables.skips.values())
 
     def fact_head(self) -> tuple[int, int]:
         """Return (highest serial, highest serial mirrored)."""
@@ -77,13 +79,13 @@ class FactSession(MemorySession):
     def unacked_ticks(self) -> list[Tick]:
         """Return the ticks that not every partition has acked, in order."""
         self.effect("read ticks")
-        return [tick for _, (tick, acked) in sorted(self.tables.ticks.items()) if not acked]
+        return [tick for tick, acked in self.tables.ticks.values() if not acked]
 
     def last_acked_tick(self) -> Tick | None:
         """Return the highest tick that stands in every partition."""
         self.effect("read ticks")
-        acked = (tick for tick, acked in self.tables.ticks.values() if acked)
-        return max(acked, key=lambda tick: tick.serial, default=None)
+        latest = reversed(self.tables.ticks.values())
+        return next((tick for tick, acked in latest if acked), None)
 
     def mark_acked(self, serials: Iterable[int]) -> None:
         """Note that every partition has these ticks."""

@@ -73,7 +73,7 @@ class Group:
                 if member.buffer:
                     await member.line.take(member.buffer.popleft())
                 else:
-                    await asyncio.sleep(_IDLE_S)
+                    await asyncio.sleep(_IDLE_S * self.world.pace)
         except asyncio.CancelledError:
             raise
         except BaseException:

@@ -7,6 +7,7 @@ Law: callbacks of one process run in the order they were made, as on any loop.
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextvars import Context
+from functools import partial
 from typing import Any, TypeVar
 
 from pipeline.core.calendar import SECOND, Instant
@@ -46,7 +47,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
 
     def _plan(self, instant: Instant, handle: asyncio.Handle) -> None:
         if self._process.alive:  # else this is the collector, clearing up whenever it likes
-            self._world.at(instant, self._process, lambda: self._run(handle))
+            self._world.at(instant, self._process, partial(self._run, handle))
 
     def _run(self, handle: asyncio.Handle) -> None:
         if handle.cancelled():

@@ -4,7 +4,6 @@ Law: one contract suite runs these and the real ones.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from json import loads
 from typing import cast
 
@@ -38,9 +37,8 @@ class WorkerSession(PublishingSession):
     def drop_drafts(self, payers: Sequence[str], keep: Sequence[Draft]) -> None:
         """Delete the drafts of payers that are not among those kept, nor cut and unprepared."""
         kept = {draft.id for draft in keep}
-        cut = {place for place, row in self.tables.cuts.items() if not row.prepared}
         for name, draft in list(self.tables.drafts.items()):
-            waits = (draft.payer, draft.currency, draft.instant) in cut
+            waits = (draft.payer, draft.currency, draft.instant) in self.tables.unprepared
             if draft.payer in payers and name not in kept and not waits:
                 self._delete_draft(name)
 
@@ -63,8 +61,8 @@ class WorkerSession(PublishingSession):
         self.effect("take cut")
         waiting = [
             (row.serial, instant, payer, currency, row.fact, row.partition)
-            for (payer, currency, instant), row in self.tables.cuts.items()
-            if not row.prepared and payer not in held_up
+            for (payer, currency, instant), row in self.tables.unprepared.items()
+            if payer not in held_up
         ]
         if not waiting:
             return None
@@ -83,8 +81,7 @@ class WorkerSession(PublishingSession):
             insert(self.tables.prepared, key, each)
         for source, reach in reached.items():
             self.tables.carried[cut.payer, cut.currency, *source] = reach
-        where = (cut.payer, cut.currency, cut.instant)
-        self.tables.cuts[where] = replace(self.tables.cuts[where], prepared=True)
+        del self.tables.unprepared[cut.payer, cut.currency, cut.instant]
 
     def carried_by(
         self, payers: Sequence[str]
@@ -110,10 +107,10 @@ class WorkerSession(PublishingSession):
         self, payers: Sequence[str]
     ) -> dict[tuple[str, str], list[tuple[Instant, int]]]:
         """Return (instant, fact position) of booked cuts without documents, in order."""
-        rows = sorted(self.tables.cuts.items(), key=lambda cut: (cut[1].serial, cut[0][2]))
+        rows = sorted(self.tables.unprepared.items(), key=lambda cut: (cut[1].serial, cut[0][2]))
         found: dict[tuple[str, str], list[tuple[Instant, int]]] = {}
         for (payer, currency, instant), row in rows:
-            if payer in payers and not row.prepared and not row.fact:
+            if payer in payers and not row.fact:
                 position = self.tables.ticks[row.serial][0].fact_position
                 found.setdefault((payer, currency), []).append((instant, position))
         return found
@@ -213,8 +210,8 @@ class WorkerSession(PublishingSession):
     def read_pauses(self, origin: str = USAGE) -> list[Pause]:
         """Return every partition that is paused."""
         self.effect("read pauses")
-        found = sorted(self.tables.pauses.items())
-        return [pause for (of, _), pause in found if of == origin]
+        pauses = self.tables.pauses
+        return [pauses[place] for place in sorted(pauses) if place[0] == origin]
 
     def pause(
         self, partition: int, offset: int, reason: str, cause: str, origin: str = USAGE

@@ -43,6 +43,8 @@ Step = Callable[[], float]
 _EXPECTED = (Crashed, ServerFailed, Resumed, Deadly)
 _FENCED = "another worker books it"
 _WAIT_S = 0.2
+_BUSY_S = 0.1
+"""Who rests no longer than this has more to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,8 @@ class Role:
     def _go(self, process: Runner, step: Step) -> None:
         world = self.stage.world
         pause = step()
+        if pause > _BUSY_S:
+            pause *= world.pace
         if self.current is not process and world.chance(0.3):
             process.die()
         world.after(pause, process, lambda: self._guard(process, lambda: self._go(process, step)))

@@ -80,6 +80,8 @@ class World:
         self.random = Random(seed)
         self.now = BEGIN
         self.chances = chances
+        self.pace = 1.0
+        """How many times longer everybody rests who found nothing to do."""
         self.counted: Counter[str] = Counter()
         self._entries: list[_Entry] = []
         self._planned = 0
@@ -115,7 +117,8 @@ class World:
     def at(self, instant: Instant, process: Runner | None, call: Callable[[], None]) -> None:
         """Plan a call at an instant."""
         self._planned += 1
-        heapq.heappush(self._entries, (max(instant, self.now), self._planned, process, call))
+        when = instant if instant > self.now else self.now
+        heapq.heappush(self._entries, (when, self._planned, process, call))
 
     def run_until(self, instant: Instant, done: Callable[[], bool] = lambda: False) -> None:
         """Let time pass."""
@@ -128,7 +131,8 @@ class World:
             elif process is not None and process.stalled_until > at:
                 heapq.heappush(self._entries, (process.stalled_until, planned, process, call))
             else:
-                self.now = max(self.now, at)
+                if at > self.now:
+                    self.now = at
                 call()
         self.now = max(self.now, instant) if not done() else self.now
 
@@ -144,6 +148,8 @@ class World:
         if not process.alive:
             raise Crashed
         chances, draw = self.chances, self.random.random()
+        if draw >= chances.crash + chances.failure + chances.stall:
+            return
         if draw < chances.crash:
             self.counted["crashes"] += 1
             process.die()
