@@ -81,7 +81,7 @@ class Catalog:
 
     def answered_by(self, later: "Catalog") -> "Catalog":
         """Return this catalog with the tax answers of a later one: they may come after a cut."""
-        answers = later.deals.tax_answers
+        answers = replace(self.deals.tax_answers, later=later.deals.tax_answers)
         return replace(self, deals=replace(self.deals, tax_answers=answers))
 
     def decided_by(self, later: "Catalog") -> "Catalog":

@@ -193,7 +193,7 @@ def _found(catalog: Catalog, key: _Key) -> Sold:
 def _parties(catalog: Catalog, sold: Sold) -> tuple[object, ...]:
     """Return what decides what is billed of something sold, besides itself."""
     customer, deals = catalog.customers[sold.customer], catalog.deals
-    answers = deals.tax_answers.get(customer.id)
+    answers = deals.tax_answers.of(customer.id)
     if isinstance(sold, Order):
         return (customer, catalog.issuers.get(sold.issuer), answers)
     plans = [catalog.plans[name] for name in sorted(sold.plans)]

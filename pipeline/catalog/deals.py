@@ -15,7 +15,7 @@ from pipeline.catalog.currencies import FxRate, Rates, fx_rate, with_rates
 from pipeline.catalog.facts import Fact, FactKind
 from pipeline.catalog.orders import NO_ORDERS, Order, Orders, order
 from pipeline.catalog.promotions import Promotion, Redemption, promotion, redemption
-from pipeline.catalog.tax_answers import TaxAnswers, answered, tax_answer
+from pipeline.catalog.tax_answers import TaxAnswers, tax_answer
 
 DEALT = CUTTING | {
     FactKind.BOOK,
@@ -45,7 +45,7 @@ class Deals:
     """By customer and id."""
     rates: Rates = field(default_factory=dict)
     orders: Orders = NO_ORDERS
-    tax_answers: TaxAnswers = field(default_factory=dict)
+    tax_answers: TaxAnswers = field(default_factory=TaxAnswers)
     decisions: Decisions = NO_DECISIONS
 
     def after(self, facts: Sequence[Fact]) -> "Deals":
@@ -78,7 +78,7 @@ class Deals:
                     credits[owner] = _granted(credits.get(owner, {}), fact)
                 case FactKind.TAX_ANSWER:
                     told_tax = tax_answer(fact.serial, fact.subject, fact.body)
-                    answers = answered(answers, told_tax)
+                    answers = answers.after(told_tax)
                 case FactKind.ORDER:
                     ordered.append(order(fact.body))
                 case _:

@@ -1,13 +1,13 @@
 """Tax answers: what was said, from outside or by hand, of a tax that the rules do not know.
 
-Owns: the record, its body, who was first.
+Owns: the record, its body, which of several answers to a question counts.
 Does not own: what is asked (tax/asking.py), the rules (tax/deciding.py), who asks (workers).
-Law: a question, known by its digest, has one answer for ever: the first. So it does not matter
-when a document that rests on it is composed, and an answer may come after its cut.
+Law: for a document the last answer by the facts at its cut counts, where there is none the first
+that came after. So it does not matter when it is composed, and an answer may come late.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TypeAlias, cast
 
@@ -41,8 +41,34 @@ class TaxAnswer:
         }
 
 
-TaxAnswers: TypeAlias = Mapping[str, Mapping[str, TaxAnswer]]
-"""By customer, then by the digest of the question."""
+Answers: TypeAlias = Mapping[str, TaxAnswer]
+"""Of one customer, by the digest of the question."""
+
+_NONE: Answers = {}
+
+
+@dataclass(frozen=True, slots=True)
+class TaxAnswers:
+    """All answers at a position of the fact log, by customer; `later`: those of a later one."""
+
+    first: Mapping[str, Answers] = field(default_factory=dict)
+    last: Mapping[str, Answers] = field(default_factory=dict)
+    later: "TaxAnswers | None" = None
+
+    def of(self, customer: str) -> Answers:
+        """Return the answers that count for a customer's documents."""
+        own = self.last.get(customer, _NONE)
+        if self.later is None:
+            return own
+        return {**self.later.first.get(customer, _NONE), **own}
+
+    def after(self, told: TaxAnswer) -> "TaxAnswers":
+        """Return them with one more."""
+        first, last = (known.get(told.customer, _NONE) for known in (self.first, self.last))
+        return TaxAnswers(
+            {**self.first, told.customer: {told.digest: told, **first}},
+            {**self.last, told.customer: {**last, told.digest: told}},
+        )
 
 
 def tax_answer(position: int, digest: str, body: Mapping[str, Json]) -> TaxAnswer:
@@ -55,11 +81,3 @@ def tax_answer(position: int, digest: str, body: Mapping[str, Json]) -> TaxAnswe
     return TaxAnswer(
         digest, customer, category, jurisdiction, exact(percent), reason, said_by, position
     )
-
-
-def answered(before: TaxAnswers, told: TaxAnswer) -> TaxAnswers:
-    """Return the answers with one more, unless its question has one."""
-    own = before.get(told.customer, {})
-    if told.digest in own:
-        return before
-    return {**before, told.customer: {**own, told.digest: told}}

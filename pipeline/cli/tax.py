@@ -37,7 +37,7 @@ def _told(question: Asked) -> dict[str, Json]:
 
 @app.command()
 def awaited(json: AsJson = False) -> None:
-    """List what documents await: each is answered once, for ever."""
+    """List what documents await."""
     questions = _awaited()
     if json:
         print_json([_told(question) for question in questions])
@@ -77,7 +77,7 @@ def answer(
         raise BadInput(said)
 
     def decide(known: Catalog) -> list[NewFact]:
-        if said.digest in known.deals.tax_answers.get(said.customer, {}):
+        if said.digest in known.deals.tax_answers.of(said.customer):
             return []
         return [NewFact(FactKind.TAX_ANSWER, said.digest, said.body(asked.body))]
 

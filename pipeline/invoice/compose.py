@@ -102,7 +102,7 @@ def _taxed(
     told = catalog.issuers[issuer]
     if told.tax is None:
         return {}
-    customer, answers = catalog.customers[payer], catalog.deals.tax_answers.get(payer, {})
+    customer, answers = catalog.customers[payer], catalog.deals.tax_answers.of(payer)
     found = taxed(name, told, customer, built, credited, answers)
     built[:] = found.lines
     issues += found.issues

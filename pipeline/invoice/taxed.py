@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import TypeAlias, cast
 
 from pipeline.catalog.documents import Customer, Issuer
-from pipeline.catalog.tax_answers import TaxAnswer
+from pipeline.catalog.tax_answers import Answers
 from pipeline.catalog.tax_terms import (
     NO_TAX_TERMS,
     CustomerTax,
@@ -61,10 +61,6 @@ class _Group:
     places: list[int] = field(default_factory=list)
     sources: set[str] = field(default_factory=set)
     reasons: set[str] = field(default_factory=set)
-
-
-Answers: TypeAlias = Mapping[str, TaxAnswer]
-"""Of one customer, by the digest of the question."""
 
 
 @dataclass(frozen=True, slots=True)

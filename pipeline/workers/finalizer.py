@@ -180,9 +180,7 @@ class Finalizer:
         if not self._awaiting:
             return
         answers = self.known.latest().deals.tax_answers
-        for payer in [
-            p for p, awaited in self._awaiting.items() if awaited & {*answers.get(p, ())}
-        ]:
+        for payer in [p for p, awaited in self._awaiting.items() if awaited & answers.of(p).keys()]:
             del self._awaiting[payer]
             self._held_up.discard(payer)
 
@@ -272,7 +270,7 @@ class Finalizer:
         needed = answers_in(content)
         if not needed:
             return cut
-        known = self.known.latest().deals.tax_answers[payer]
+        known = self._answered(cut).deals.tax_answers.of(payer)
         return max(cut, *(known[digest].position for digest in needed))
 
     def _settlement(

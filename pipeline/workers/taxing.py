@@ -3,22 +3,25 @@
 Owns: which questions are asked when, what is done while the engine is silent.
 Does not own: the question and its answer (tax/asking.py), the wire (stores/tax_engine.py), what
 an answer does (invoice/taxed.py).
-Law: a question is answered once: whoever asks twice writes nothing the second time. An engine that
+Law: whoever asks twice writes nothing the second time, unless the answer is another. An engine that
 is silent, or says no, harms nobody but who awaits it.
+
+Drafts ask ahead of the day that their tax point falls on, and customers move: once that day has
+come a question is asked again. What is known at the cut counts.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Event
-from typing import Protocol
+from typing import Protocol, cast
 
 import structlog
 
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.catalog.tax_answers import TaxAnswer
 from pipeline.catalog.tax_terms import Fallback, issuer_tax
-from pipeline.core.calendar import Instant
+from pipeline.core.calendar import Instant, day_of
 from pipeline.core.errors import BrokenInvariant, ServerFailed, TaleaError
 from pipeline.core.identity import Json
 from pipeline.stores.clock import wall_clock
@@ -60,6 +63,8 @@ class AwaitingDrafts(FactWriter, Protocol):
         """Return questions that drafts await, each once."""
         ...
 
+    def read_facts(self, after: int, until: int | None = None) -> list[Fact]: ...
+
 
 @dataclass(slots=True)
 class Taxing:
@@ -68,31 +73,57 @@ class Taxing:
     store: AwaitingDrafts
     engine: TaxEngine
     clock: Callable[[], Instant] = wall_clock
+    silent: bool = False
+    """Whether the engine did not answer a question of the last step."""
+    _read: int = 0
+    _early: dict[str, Asked] = field(default_factory=dict)
+    """What the engine answered before its day, by digest."""
     _done: set[str] = field(default_factory=set)
     """Digests answered, or refused by the engine: these are asked again after a restart."""
 
     def step(self) -> int:
-        """Ask once what drafts await; return how many answers were written."""
+        """Ask once what drafts await, and what has come to its day; return the answers written."""
+        self.silent = False
+        self._read_answers()
+        today = _day(self.clock())
+        again = [each for each in self._early.values() if str(each.body["day"]) <= today]
         awaited = [Asked(body) for body in self.store.awaited_taxes(_QUESTIONS)]
         new = [question for question in awaited if question.digest not in self._done]
-        if not new:
+        asked = [*new, *again[: max(0, _QUESTIONS - len(new))]]
+        if not asked:
             return 0
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            answers = list(pool.map(self._answer, new))
+            answers = list(pool.map(self._answer, asked))
         found = [
             NewFact(FactKind.TAX_ANSWER, answer.digest, answer.body(question.body))
-            for question, answer in zip(new, answers, strict=True)
+            for question, answer in zip(asked, answers, strict=True)
             if answer is not None
         ]
         written = self._write(found)
-        self._done |= {fact.subject for fact in found}
+        for fact in found:
+            self._done.add(fact.subject)
+            self._early.pop(fact.subject, None)
         return written
+
+    def _read_answers(self) -> None:
+        """Learn what was answered before its day, and what was answered since."""
+        for fact in self.store.read_facts(self._read):
+            self._read = fact.serial
+            if fact.kind is not FactKind.TAX_ANSWER:
+                continue
+            self._done.add(fact.subject)
+            self._early.pop(fact.subject, None)
+            question = Asked(cast(Mapping[str, Json], fact.body["question"]))
+            ahead = _day(fact.recorded_at) < str(question.body["day"])
+            if ahead and fact.body["said_by"] == self.engine.name:
+                self._early[fact.subject] = question
 
     def _answer(self, question: Asked) -> TaxAnswer | None:
         """Return an answer; None: it is asked again, or never."""
         try:
             told = self.engine.ask(question.body)
         except ServerFailed as error:
+            self.silent = True
             return self._fallback(question, str(error))
         except TaxEngineSaysNo as error:
             answer: TaxAnswer | str = str(error)
@@ -101,23 +132,34 @@ class Taxing:
         if isinstance(answer, str):
             _log.error("no tax answer", customer=question.body["customer"], why=answer)
             self._done.add(question.digest)
+            self._early.pop(question.digest, None)
             return None
         return answer
 
     def _fallback(self, question: Asked, why: str) -> TaxAnswer | None:
         seller = issuer_tax(question.body["issuer_tax"])
         own = by_own_rules(question.body)
-        if seller is None or seller.fallback is not Fallback.OWN or isinstance(own, Unknown):
+        held = seller is None or seller.fallback is not Fallback.OWN
+        if question.digest in self._early or held or isinstance(own, Unknown):
             _log.error("a tax is awaited", customer=question.body["customer"], why=why)
             return None
         return own_answer(question.body, own)
 
-    def _write(self, found: Iterable[NewFact]) -> int:
+    def _write(self, found: Sequence[NewFact]) -> int:
         def decide(known: Sequence[Fact]) -> list[NewFact]:
-            said = {fact.subject for fact in known if fact.kind is FactKind.TAX_ANSWER}
-            return [fact for fact in found if fact.subject not in said]
+            said = {f.subject: f.body for f in known if f.kind is FactKind.TAX_ANSWER}
+            return [
+                fact
+                for fact in found
+                if fact.subject not in said
+                or (fact.subject in self._early and said[fact.subject] != fact.body)
+            ]
 
         return len(self.store.append_facts(decide, _AUTHOR, self.clock())) if found else 0
+
+
+def _day(instant: Instant) -> str:
+    return day_of(instant, "UTC")
 
 
 def run_taxing(around: Surroundings, stop: Event) -> None:
@@ -142,5 +184,5 @@ def _ask_while_leading(around: Surroundings, engine: TaxEngine, stop: Event) -> 
             if stop.wait(_AGAIN_S):
                 return
         taxing = Taxing(connection, engine)
-        while not stop.wait(_POLL_S):
+        while not stop.wait(_AGAIN_S if taxing.silent else _POLL_S):
             taxing.step()

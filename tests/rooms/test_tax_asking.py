@@ -139,17 +139,25 @@ def test_a_part_that_is_answered_is_taxed_and_the_rest_is_awaited() -> None:
     assert cast(Mapping[str, int], composed.content["totals"])["taxes_total_minor"] == 363
 
 
-def test_the_first_answer_stands() -> None:
-    asked = questions(document(catalog(OUTSIDE)))
-    first = [answer_of(question) for question in asked]
-    other: dict[str, object] = {"category": "E", "jurisdiction": "US", "reason": "resale"}
-    later = [answer_of(question, other) for question in asked]
-
-    once, twice = catalog(OUTSIDE, *first), catalog(OUTSIDE, *first, *later)
-    assert document(twice).content == document(once).content
+ELSEWHERE: dict[str, object] = {"category": "E", "jurisdiction": "US", "reason": "resale"}
 
 
-def test_answers_that_come_after_the_cut_enter_it_and_nothing_else_does() -> None:
+def test_the_last_answer_before_the_cut_counts_and_the_first_after_it() -> None:
+    at_cut = catalog(OUTSIDE)
+    asked = questions(document(at_cut))
+    one = [answer_of(question) for question in asked]
+    other = [answer_of(question, ELSEWHERE) for question in asked]
+    by_one = document(catalog(OUTSIDE, *one)).content
+    by_other = document(catalog(OUTSIDE, *other)).content
+
+    assert document(catalog(OUTSIDE, *one, *other)).content == by_other
+    later = catalog(OUTSIDE, *one, *other)
+    assert document(at_cut.answered_by(later)).content == by_one
+    assert document(catalog(OUTSIDE, *one).answered_by(later)).content == by_one
+    assert document(catalog(OUTSIDE, *one, *other).answered_by(later)).content == by_other
+
+
+def test_nothing_else_that_comes_after_the_cut_enters_it() -> None:
     at_cut = catalog(OUTSIDE)
     answers = [answer_of(question) for question in questions(document(at_cut))]
     dearer = plan_of("p", price_of("seats", flat("999")), BOOK)

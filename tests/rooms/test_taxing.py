@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from fractions import Fraction
 
 import pytest
 
-from builders import T0, facts
+from builders import T0, instant
 from pipeline.catalog.catalog import Catalog, extend
-from pipeline.catalog.facts import Fact, NewFact
+from pipeline.catalog.facts import Fact, FactKind, NewFact
+from pipeline.catalog.tax_answers import TaxAnswer
 from pipeline.catalog.tax_terms import (
     NO_TAX_TERMS,
     CustomerTax,
@@ -52,21 +53,27 @@ class Kept:
         author: Author,
         now: Instant,
     ) -> list[Fact]:
-        new = decide(self.written)
-        told = facts(*((each.kind, each.subject, dict(each.body)) for each in new))
+        told = [
+            Fact(
+                len(self.written) + place,
+                "",
+                new.kind,
+                new.subject,
+                new.body,
+                author.actor,
+                author.reason,
+                now,
+            )
+            for place, new in enumerate(decide(self.written), start=1)
+        ]
         self.written += told
         return told
 
-    @property
-    def catalog(self) -> Catalog:
-        numbered = zip(count(1), self.written, strict=False)
-        return extend(
-            Catalog(),
-            (
-                Fact(n, f.id, f.kind, f.subject, f.body, f.actor, f.reason, f.recorded_at)
-                for n, f in numbered
-            ),
-        )
+    def read_facts(self, after: int, until: int | None = None) -> list[Fact]:
+        return self.written[after:until]
+
+    def answers(self, customer: str) -> list[TaxAnswer]:
+        return [*extend(Catalog(), self.written).deals.tax_answers.of(customer).values()]
 
 
 @dataclass
@@ -87,8 +94,21 @@ class Scripted:
         return said
 
 
-def taxing(kept: Kept, engine: Scripted) -> Taxing:
-    return Taxing(kept, engine, lambda: T0)
+@dataclass
+class Clock:
+    """What day it is."""
+
+    now: Instant = T0
+
+    def __call__(self) -> Instant:
+        return self.now
+
+
+BEFORE, ITS_DAY = Clock(), Clock(instant("2026-03-31T00:00:00Z"))
+
+
+def taxing(kept: Kept, engine: Scripted, clock: Clock = BEFORE) -> Taxing:
+    return Taxing(kept, engine, clock)
 
 
 def test_each_question_is_asked_and_answered_once() -> None:
@@ -98,7 +118,7 @@ def test_each_question_is_asked_and_answered_once() -> None:
 
     assert [job.step(), job.step()] == [2, 0]
     assert sorted(engine.asked) == ["ann", "bob"]
-    (answer,) = kept.catalog.deals.tax_answers["ann"].values()
+    (answer,) = kept.answers("ann")
     assert (answer.category, answer.jurisdiction, answer.said_by) == ("S", "US-CA", "tax.example")
 
     again = taxing(kept, engine)  # another finalizer, before the drafts were rated anew
@@ -118,9 +138,7 @@ def test_a_silent_engine_is_waited_for_or_done_without(
 
     job.step()
 
-    told = [
-        answer.said_by for own in kept.catalog.deals.tax_answers.values() for answer in own.values()
-    ]
+    told = [answer.said_by for answer in kept.answers("ann")]
     assert told == written
 
 
@@ -147,3 +165,58 @@ def test_a_no_and_what_is_no_answer_are_not_asked_for_again(said: object) -> Non
     assert [job.step(), job.step()] == [0, 0]
     assert engine.asked == ["ann"]
     assert kept.written == []
+
+
+VERMONT = {**SAID, "jurisdiction": "US-VT", "rate_percent": "6"}
+
+
+@pytest.mark.parametrize(
+    ("then", "counts", "written"),
+    [
+        (SAID, "US-CA", 1),  # as it said
+        (VERMONT, "US-VT", 2),  # the customer moved
+        (ServerFailed("it is away"), "US-CA", 1),  # what it said is better than nothing
+        (TaxEngineSaysNo("it says 422"), "US-CA", 1),
+    ],
+)
+def test_what_was_answered_ahead_is_asked_again_on_its_day(
+    then: object, counts: str, written: int
+) -> None:
+    kept = Kept([question("ann", OWN)])
+    says: dict[str, object] = {"ann": SAID}
+    engine, clock = Scripted(says), Clock()
+    job = taxing(kept, engine, clock)
+    job.step()
+    assert job.step() == 0
+    kept.awaited, clock.now, says["ann"] = [], ITS_DAY.now, then
+
+    for each in (job, taxing(kept, engine, clock)):  # another one knows it from the facts
+        each.step()
+
+    (answer,) = kept.answers("ann")
+    assert (answer.jurisdiction, len(kept.written)) == (counts, written)
+
+
+def test_what_was_answered_on_its_day_or_by_hand_is_not_asked_again() -> None:
+    late, by_hand = question("ann", HOLD), question("bob", HOLD)
+    kept = Kept([late])
+    engine = Scripted({"ann": SAID, "bob": SAID})
+    taxing(kept, engine, ITS_DAY).step()
+    said = TaxAnswer(by_hand.digest, "bob", "O", "US", Fraction(0), "Resale", "ada")
+    new = NewFact(FactKind.TAX_ANSWER, said.digest, said.body(by_hand.body))
+    kept.append_facts(lambda _known: [new], Author("ada", "knows better"), T0)
+
+    taxing(kept, engine, ITS_DAY).step()
+
+    assert engine.asked == ["ann"]
+
+
+def test_an_engine_that_is_silent_is_let_rest() -> None:
+    says: dict[str, object] = {"ann": ServerFailed("it is away")}
+    job = taxing(Kept([question("ann", HOLD)]), Scripted(says))
+
+    job.step()
+    assert job.silent
+    says["ann"] = SAID
+    job.step()
+    assert not job.silent
