@@ -265,7 +265,14 @@ class Packer:
         event_id: str = "",
         reversed_at: Instant | None = None,
     ) -> None:
-        """Append one event, value in its smallest form: `add` without an object (hot path)."""
+        """Append one event, value in its smallest form: `add` without an object."""
+        self.append_entry(
+            (0, customer, meter, time, mantissa, scale, pairs, source, event_id, reversed_at)
+        )
+
+    def append_entry(self, entry: Entry) -> None:
+        """Append one event of this partition as `collect.raw` reads it (hot path)."""
+        _, customer, meter, time, mantissa, scale, pairs, source, event_id, reversed_at = entry
         columns, namer = self._columns, self._namer
         if namer is not None:
             self._keys.append(namer.key(customer, source, event_id))

@@ -101,7 +101,7 @@ class RawReader:
         """Return the event of one message, ready to pack, or why there is none."""
         if value is not None:
             try:
-                entry = self._at_sight(value, headers)
+                entry = self._at_sight(value, headers) if headers else self._plain(value)
                 if entry is not None:
                     return entry
             except (ValueError, LookupError, TypeError, AttributeError, RecursionError, Refused):
@@ -162,21 +162,21 @@ class RawReader:
 
     # --- the fast way ---
 
-    def _at_sight(self, value: bytes, headers: Headers | None) -> Entry | None:
+    def _at_sight(self, value: bytes, headers: Headers) -> Entry | None:
+        known = cast(dict[str, bytes], dict(headers))
+        if len(known) != len(headers):
+            return None
+        kind = known.get(_TYPE)
+        if "ce_id" in known and kind not in _AT_SIGHT:
+            return self._binary(value, known, kind) if len(value) <= LINE_BYTES_MAX else None
+        if kind not in (None, *_AT_SIGHT) or any(map(_is_odd, known)):
+            return None
+        return self._plain(value) if value[:1] == b"{" else None
+
+    def _plain(self, value: bytes) -> Entry | None:
         if len(value) > LINE_BYTES_MAX:
             return None
-        if headers:
-            known = cast(dict[str, bytes], dict(headers))
-            if len(known) != len(headers):
-                return None
-            kind = known.get(_TYPE)
-            if "ce_id" in known and kind not in _AT_SIGHT:
-                return self._binary(value, known, kind)
-            if kind not in (None, *_AT_SIGHT) or any(map(_is_odd, known)):
-                return None
-        if value[:1] == b"{":
-            return self._structured(value)
-        return None if headers else self._avro(value)
+        return self._structured(value) if value[:1] == b"{" else self._avro(value)
 
     def _structured(self, value: bytes) -> Entry | None:
         envelope = cast(_Envelope, _decode(value))

@@ -1,7 +1,7 @@
 """The collector's order of effects, without servers: a broker and a book that can fail at will."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
@@ -49,17 +49,19 @@ class Message:
 
 @dataclass
 class Log:
-    """Raw usage as it lies on a broker; `now_s` moves by one with every look."""
+    """Raw usage as it lies on a broker; `now_s` moves by one with every look at up to `most`."""
 
     messages: list[Message]
     now_s: float = 0.0
+    most: int = 100
 
     def clock(self) -> float:
         return self.now_s
 
     def reader(self, stands: Sequence[Stand]) -> "Reading":
         own = {stand.partition: stand.offset for stand in stands}
-        return Reading(self, [m for m in self.messages if m.offset() > own.get(m.partition(), 9e9)])
+        left = [m for m in self.messages if m.offset() > own.get(m.partition(), 9e9)]
+        return Reading(self, left, self.most)
 
 
 @dataclass
@@ -212,6 +214,20 @@ def test_without_crashes_each_event_goes_once() -> None:
     life.finish()
 
     assert len(broker.keys()) == len(set(broker.keys())) == len(expected(log)[0])
+
+
+@pytest.mark.parametrize(
+    ("most", "batches"), [(1000, 4), (999, 14)], ids=["more lies ready", "all was read"]
+)
+def test_a_round_lasts_longer_while_more_lies_ready(most: int, batches: int) -> None:
+    """Three looks at 1000 messages make a round of two batches; a look at less is one by itself."""
+    log, broker = replace(log_of(3000, Random(4)), most=most), Broker(Random(4))
+    life = collector(log, broker, {number: Stand(number) for number in range(2)}, linger_s=0.5)
+    while life.step():
+        pass
+
+    sent = [topic for topic, *_ in broker.taken if topic == "usage.events.v1"]
+    assert len(sent) == batches
 
 
 def test_nothing_moves_while_the_broker_is_away_and_no_more_is_read_than_fits() -> None:
