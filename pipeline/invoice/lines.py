@@ -145,9 +145,10 @@ def card_told(key: LineKey, served: ServicePeriod, card: PlanPrice) -> Line:
 def tax_point_of(line: Mapping[str, Json]) -> Instant:
     """Return the tax point of a line in content.
 
-    The last instant of what was served; of a fee in advance or an order the moment it falls due.
+    The last instant of what was served; of a fee in advance, an order or a line by hand the moment
+    it falls due.
     """
-    at_once = line["payment_term"] == "in_advance" or line["source_type"] == "order_line_item"
+    at_once = line["payment_term"] == "in_advance" or line["source_type"] != "subscription_item"
     return tax_point(parse_instant(line["invoice_at"]), in_advance=at_once)
 
 

@@ -11,8 +11,10 @@ from builders import (
     catalog_of,
     customer_of,
     flat,
+    hand_line_of,
     instant,
     issuer_of,
+    line_edit_of,
     log_of,
     plan_of,
     price_of,
@@ -25,6 +27,7 @@ from builders import (
 from pipeline.catalog.facts import FactKind
 from pipeline.core.identity import Json
 from pipeline.invoice.compose import compose
+from pipeline.invoice.lines import document_id_of
 from pipeline.invoice.planned import planned_lines
 
 BERLIN = taxed_in(issuer_of(), "DE")
@@ -83,6 +86,24 @@ def test_an_order_is_taxed_on_its_own_day() -> None:
     told = lines(NEW_YEAR_IN_BERLIN, BERLIN, zone, (FactKind.ORDER, "o-1", bought))
 
     assert codes(told) == {"set-up": "S-19"}
+
+
+def test_lines_by_hand_are_taxed_on_their_own_day_and_edited_ones_by_what_they_say_now() -> None:
+    document = document_id_of("acme", "EUR", NEW_YEAR_IN_BERLIN, "talea")
+    sold = [
+        BERLIN,
+        plan_of("basic", price_of("served", flat("10"))),
+        taxed_in(customer_of("acme", "Europe/Berlin"), "DE"),
+        subscription_of("s", "acme", "basic", DECEMBER_IN_BERLIN),
+        hand_line_of("set-up", "acme", NEW_YEAR_IN_BERLIN, flat("100")),
+    ]
+    before = lines(NEW_YEAR_IN_BERLIN, *sold)
+    edit = line_edit_of(document, "acme", str(before["served"]["id"]), amount_minor=5000)
+    after = lines(NEW_YEAR_IN_BERLIN, *sold, edit)
+
+    assert codes(before) == codes(after) == {"served": "S-16", "set-up": "S-19"}
+    assert [told["served"]["total_minor"] for told in (before, after)] == [1160, 5800]
+    assert before["set-up"]["total_minor"] == 11900
 
 
 def test_terms_of_the_plan_hold_where_a_book_or_an_agreement_says_nothing_else() -> None:
