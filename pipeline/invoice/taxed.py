@@ -274,5 +274,6 @@ def _lacking(document_id: str, issuer: Issuer, customer: Customer) -> Iterator[V
                 Severity.CRITICAL,
                 f"billing_profile.{name}",
                 f"its issuer needs {name} on every document",
-                f"add {name} to the profile of customer {customer.id}",
+                f"add {name} to its profile; once the period is cut, the issue can be waived",
+                waivable=True,
             )

@@ -202,8 +202,9 @@ def test_a_profile_that_lacks_what_the_issuer_needs_holds_the_document() -> None
     assert (issue.code, issue.path) == ("customer_incomplete", "billing_profile.address")
     assert str(issue) == (
         "customer acme: its issuer needs address on every document;"
-        " add address to the profile of customer acme"
+        " add address to its profile; once the period is cut, the issue can be waived"
     )
+    assert issue.waivable
 
 
 QUESTION: Mapping[str, Json] = {"customer": "acme", "day": "2026-03-31"}
