@@ -7,7 +7,7 @@ READY := .venv/.ready
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test chaos loss flood claims check bench bench-curves bench-results simulate corrections lock clean
+.PHONY: help setup demo test chaos loss flood claims finalize check bench bench-curves bench-results simulate corrections lock clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,9 @@ flood: setup ## Ten minutes of more usage than a slow database takes: no worker 
 
 claims: setup ## Claim five million keys in a Redis of its own: bytes a key, what forgetting them costs
 	TALEA_CLAIMED_KEYS=5000000 $(BIN)/pytest -s -m servers tests/bench/test_claims_kept.py
+
+finalize: setup ## Finalize ten thousand invoices by two finalizers that are shot meanwhile: seconds, no gap
+	TALEA_INVOICES=10000 $(BIN)/pytest -s -m servers tests/integration/test_finalizing.py
 
 check: setup ## Hold the code to the house rules: format, lint, types, imports, taste
 	$(BIN)/ruff format --check --quiet

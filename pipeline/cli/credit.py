@@ -126,7 +126,7 @@ def _balances(
 ) -> list[Balance]:
     grants = catalog.deals.credits.get(customer, {}).values()
     drafts = [draft.content for draft in read_drafts(connection, customer)]
-    return balances(grants, credits_used(connection, customer), drafts, now)
+    return balances(grants, credits_used(connection, [customer]).get(customer, {}), drafts, now)
 
 
 def _only_issuer(catalog: Catalog) -> str:

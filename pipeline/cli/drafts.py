@@ -56,7 +56,9 @@ def draft(
             grants = facts.at(facts.head).deals.credits.get(customer, {}).values()
             drafts = read_drafts(connection, customer)
             settled = settle_all(
-                (draft.content for draft in drafts), grants, connection.credits_used(customer)
+                (draft.content for draft in drafts),
+                grants,
+                connection.credits_used([customer]).get(customer, {}),
             )
             pairs = zip(drafts, settled, strict=True)
             return [draft_json(draft, producers, paid) for draft, paid in pairs], producers

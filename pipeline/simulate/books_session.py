@@ -219,8 +219,13 @@ class BookSession(FactSession):
             found.setdefault(request, []).append(replace(point, dimensions=series.dimensions))
         return found
 
-    def digest_of_usage(self, requests: Iterable[UsageRequest], below_cut: int) -> str:
-        """Return the digest of every window and point that a document rests on, each once."""
+    def digests_of_usage(
+        self, asked: Sequence[Iterable[UsageRequest]], below_cut: int
+    ) -> list[str]:
+        """Return a digest for each document: of every window and point it rests on, each once."""
+        return [self._digest_of_usage(requests, below_cut) for requests in asked]
+
+    def _digest_of_usage(self, requests: Iterable[UsageRequest], below_cut: int) -> str:
         asked = sorted(set(requests))
         found: dict[tuple[SeriesKey, Instant], UsagePart] = {}
         for _, series, start, part in self._rows(disjoint(asked), below_cut):

@@ -24,9 +24,10 @@ from pipeline.meter.slices import Minus
 from pipeline.meter.ticks import Tick
 from pipeline.simulate.world import SESSION_S, Runner, World
 from pipeline.stores.postgres.books import Anchor
-from pipeline.stores.postgres.documents import Document, Prepared
+from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.pauses import Pause
+from pipeline.stores.postgres.preparing import Prepared
 
 CutKey = tuple[str, str, Instant]
 """(payer, currency, instant)."""

@@ -16,9 +16,10 @@ from pipeline.invoice.settling import added
 from pipeline.ledger.seal import FIRST_SEAL, Sealed
 from pipeline.simulate.books_session import insert
 from pipeline.simulate.publishing_session import PublishingSession
-from pipeline.stores.postgres.documents import Document, Prepared, Registrar
+from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.pauses import DEATHS_MAX, POISON, USAGE, Pause
+from pipeline.stores.postgres.preparing import Prepared, PreparedCut, Registrar
 
 
 class WorkerSession(PublishingSession):
@@ -56,32 +57,33 @@ class WorkerSession(PublishingSession):
 
     # --- documents ---
 
-    def take_cut(self, held_up: Collection[str]) -> tuple[Cut, int] | None:
-        """Return the oldest booked cut without documents, and its payer's partition."""
-        self.effect("take cut")
-        waiting = [
+    def take_cuts(self, held_up: Collection[str], count_max: int) -> list[tuple[Cut, int]]:
+        """Return the oldest booked cuts without documents, one a payer, each with its partition."""
+        self.effect("take cuts")
+        waiting = sorted(
             (row.serial, instant, payer, currency, row.fact, row.partition)
             for (payer, currency, instant), row in self.tables.unprepared.items()
             if payer not in held_up
-        ]
-        if not waiting:
-            return None
-        serial, instant, payer, currency, fact, partition = min(waiting)
-        return Cut(payer, currency, instant, serial, fact), partition
+        )
+        first: dict[str, tuple[Cut, int]] = {}
+        for serial, instant, payer, currency, fact, partition in waiting:
+            cut = Cut(payer, currency, instant, serial, fact)
+            first.setdefault(payer, (cut, partition))
+        return [*first.values()][:count_max]
 
-    def save_prepared(
-        self, cut: Cut, documents: Iterable[Prepared], reached: Mapping[tuple[str, str], Reach]
-    ) -> None:
-        """Keep what was composed at a cut, and how far it bills."""
-        made = list(documents)
-        if not made:
-            self._drop_draft((cut.payer, cut.currency, cut.instant))
-        for each in made:
-            key = (each.payer, each.currency, each.instant, each.kind, each.ordinal)
-            insert(self.tables.prepared, key, each)
-        for source, reach in reached.items():
-            self.tables.carried[cut.payer, cut.currency, *source] = reach
-        del self.tables.unprepared[cut.payer, cut.currency, cut.instant]
+    def save_prepared(self, made: Sequence[PreparedCut]) -> None:
+        """Keep what was composed at cuts, and how far they bill."""
+        for one in made:
+            cut = one.cut
+            where = (cut.payer, cut.currency, cut.instant)
+            if not one.documents:
+                self._drop_draft(where)
+            for each in one.documents:
+                key = (each.payer, each.currency, each.instant, each.kind, each.ordinal)
+                insert(self.tables.prepared, key, each)
+            for source, reach in one.reached.items():
+                self.tables.carried[cut.payer, cut.currency, *source] = reach
+            del self.tables.unprepared[where]
 
     def carried_by(
         self, payers: Sequence[str]
@@ -115,16 +117,21 @@ class WorkerSession(PublishingSession):
                 found.setdefault((payer, currency), []).append((instant, position))
         return found
 
-    def cut_before(self, payer: str, serial: int) -> int | None:
-        """Return the tick serial of a payer's latest cut below `serial`."""
-        own = [row.serial for key, row in self.tables.cuts.items() if key[0] == payer]
-        return max((each for each in own if each < serial), default=None)
+    def cuts_before(self, payers: Sequence[str], serial: int) -> dict[str, int]:
+        """Return the tick serial of each payer's latest cut below `serial`, where there is one."""
+        found: dict[str, int] = {}
+        for (payer, *_), row in self.tables.cuts.items():
+            if payer in payers and row.serial < serial:
+                found[payer] = max(found.get(payer, 0), row.serial)
+        return found
 
-    def credits_used(self, payer: str) -> dict[str, int]:
-        """Return the minor units that a payer's issued documents took, by credit."""
-        used: dict[str, int] = {}
-        for document in self.read_documents(payer):
-            used = added(used, cast("Mapping[str, Json] | None", document.record.get("settlement")))
+    def credits_used(self, payers: Sequence[str]) -> dict[str, dict[str, int]]:
+        """Return the minor units that payers' issued documents took, by payer and credit."""
+        used: dict[str, dict[str, int]] = {}
+        for document in self.read_documents():
+            settlement = cast("Mapping[str, Json] | None", document.record.get("settlement"))
+            if document.payer in payers and settlement:
+                used[document.payer] = added(used.get(document.payer, {}), settlement)
         return used
 
     def read_prepared(self, payer: str) -> list[Prepared]:
@@ -156,24 +163,28 @@ class WorkerSession(PublishingSession):
         """Return which of these decisions caused a cut that is booked."""
         return {row.fact for row in self.tables.cuts.values()} & set(serials)
 
+    def late_payers(self, payers: Sequence[str], below: int) -> set[str]:
+        """Return which payers have any usage of closed periods below a cut."""
+        return {payer for payer, cut in self.tables.late if payer in payers and cut < below}
+
     def issuers_waiting(self) -> list[str]:
         """Return the issuers with prepared documents."""
         self.effect("read prepared")
         return sorted({each.issuer for each in self.tables.prepared.values()})
 
-    def register(self, issuer: str, seal: Registrar, held: Collection[str] = ()) -> int:
-        """Give every prepared document of an issuer its number, record and seal."""
+    def register(
+        self, issuer: str, seal: Registrar, count_max: int, held: Collection[str] = ()
+    ) -> int:
+        """Give the first prepared documents of an issuer their numbers, records and seals."""
         with self.transaction():
             own = [p for p in self.tables.prepared.values() if p.issuer == issuer]
             waiting = [each for each in own if each.payer not in held]
+            waiting = sorted(waiting, key=_order)[:count_max]
             chain = [d for d in self.read_documents() if d.issuer == issuer]
             place = chain[-1].sealed.place if chain else 0
             previous = chain[-1].sealed.seal.hex() if chain else FIRST_SEAL
-            for each in sorted(waiting, key=_order):
-                place += 1
-                number, record, sealed = seal(each, place, previous)
-                self._issue(each, Sealed(place, number, each.content, record, sealed))
-                previous = sealed.hex()
+            for each, sealed in zip(waiting, seal(waiting, place, previous), strict=True):
+                self._issue(each, sealed)
             return len(waiting)
 
     def _issue(self, each: Prepared, sealed: Sealed) -> None:

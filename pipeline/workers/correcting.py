@@ -26,8 +26,9 @@ from pipeline.invoice.correcting import decided_note, usage_note
 from pipeline.invoice.history import Anew, History, Paper
 from pipeline.invoice.usage import Usage, UsageRequest
 from pipeline.meter.ticks import Tick
-from pipeline.stores.postgres.documents import Document, Prepared
+from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.facts import Author
+from pipeline.stores.postgres.preparing import Prepared
 from pipeline.workers.drafting import UsageSource
 from pipeline.workers.seams import FactWriter
 

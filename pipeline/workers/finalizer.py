@@ -6,81 +6,105 @@ is made of facts up to the cut and usage below it, so when it is made does not m
 that cannot be rated holds up its payer, nobody else.
 """
 
-import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
+from itertools import chain, groupby
 from threading import Event, Thread
-from typing import Protocol, cast
+from typing import Protocol
 
 import structlog
 
 from pipeline.book.booking import Cut, TickPassed
 from pipeline.catalog.by_hand import ByHand
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.fields import DEFAULT_PAYMENT_DAYS
 from pipeline.core.calendar import Instant
-from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
 from pipeline.invoice.compose import Composed, compose
 from pipeline.invoice.issues import Severity, held_up
 from pipeline.invoice.parts import PlannedLine
 from pipeline.invoice.planned import Carried, planned_lines, requests_of, with_lines
 from pipeline.invoice.published import DraftPosition
-from pipeline.invoice.settling import settle
-from pipeline.invoice.taxed import answers_in, awaited_in
-from pipeline.invoice.usage import UsageRequest
+from pipeline.invoice.taxed import awaited_in
+from pipeline.invoice.usage import Usage, UsageRequest
 from pipeline.invoice.workflow import WAITS, waiting
 from pipeline.ledger.seal import (
-    Issue,
     PartitionEvidence,
     content_bytes,
     evidence_json,
-    issue_record,
-    seal_of,
 )
 from pipeline.meter.slices import Counts
-from pipeline.stores.postgres.documents import Prepared, Registrar
 from pipeline.stores.postgres.drafts import Draft
+from pipeline.stores.postgres.preparing import Prepared, PreparedCut, Registrar
 from pipeline.workers.conserving import watch_conservation
 from pipeline.workers.correcting import Correction, Corrector, Papers, correct_late
 from pipeline.workers.drafting import draft_of
 from pipeline.workers.knowledge import Knowledge
 from pipeline.workers.matching import run_matching
+from pipeline.workers.sealing import Chain, Sealer
 from pipeline.workers.surroundings import Surroundings
 from pipeline.workers.taxing import run_taxing
 
 _log = structlog.get_logger()
 
 _IDLE_S = 0.25
+BITE = 250
+"""Cuts composed, and documents sealed, in one transaction."""
 _LATE_EVERY = 20
 """Idle rounds between two looks for late usage that no invoice will take along."""
 
 
-class DocumentStore(Papers, Protocol):
+class DocumentStore(Papers, Chain, Protocol):
     """Booked cuts, what was composed at them, and the chain of what is issued."""
 
     def transaction(self) -> AbstractContextManager[object]: ...
 
-    def take_cut(self, held_up: Collection[str]) -> tuple[Cut, int] | None: ...
+    def take_cuts(self, held_up: Collection[str], count_max: int) -> list[tuple[Cut, int]]: ...
 
-    def save_prepared(self, cut: Cut, documents: Iterable[Prepared], reached: Carried) -> None: ...
+    def save_prepared(self, made: Sequence[PreparedCut]) -> None: ...
 
     def issuers_waiting(self) -> list[str]: ...
 
-    def register(self, issuer: str, seal: Registrar, held: Collection[str] = ()) -> int: ...
+    def register(
+        self, issuer: str, seal: Registrar, count_max: int, held: Collection[str] = ()
+    ) -> int: ...
 
     def store_drafts(self, drafts: Iterable[Draft]) -> None: ...
 
     def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]: ...
 
-    def digest_of_usage(self, requests: Iterable[UsageRequest], below_cut: int) -> str: ...
+    def late_payers(self, payers: Sequence[str], below: int) -> set[str]: ...
+
+    def digests_of_usage(
+        self, asked: Sequence[Iterable[UsageRequest]], below_cut: int
+    ) -> list[str]: ...
 
     def tick_passed(self, partition: int, serial: int) -> TickPassed: ...
 
-    def credits_used(self, payer: str) -> Mapping[str, int]: ...
+    def cuts_before(self, payers: Sequence[str], serial: int) -> Mapping[str, int]: ...
 
-    def cut_before(self, payer: str, serial: int) -> int | None: ...
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A cut that is taken, where it stands in the log, and what it bills."""
+
+    cut: Cut
+    partition: int
+    passed: TickPassed
+    catalog: Catalog
+    carried: Carried
+    lines: Sequence[PlannedLine]
+
+    def documents(self, catalog: Catalog, usage: Usage) -> list[Composed]:
+        """Return what it comes to by a catalog."""
+        cut = self.cut
+        return compose(catalog, cut.payer, cut.currency, cut.instant, self.lines, usage)
+
+    @property
+    def reached(self) -> Carried:
+        """How far its documents bill, where no earlier one did."""
+        reached = with_lines(self.carried, self.lines)
+        return {key: reach for key, reach in reached.items() if self.carried.get(key) != reach}
 
 
 @dataclass(slots=True)
@@ -99,43 +123,57 @@ class Finalizer:
     """Which answers they await of an outside engine; one of them is enough to try again."""
 
     def prepare(self) -> bool:
-        """Compose the documents of one booked cut; return whether there was one."""
+        """Compose the documents of a bite of booked cuts; return whether there were any."""
         self._let_go()
         with self.store.transaction():
-            taken = self.store.take_cut(self._held_up)
-            if taken is None:
+            taken = self.store.take_cuts(self._held_up, BITE)
+            if not taken:
                 return False
-            cut, partition = taken
-            passed = self.store.tick_passed(partition, cut.serial)
-            # Whoever decides on this document locks its cut, and so was before or comes too late.
+            # Whoever decides on one of these locks its cut, and so was before or comes too late.
             latest = self._decisions()
-            catalog = self.known.catalog(passed.tick.fact_position).decided_by(latest)
-            carried = self.store.carried_by([cut.payer]).get((cut.payer, cut.currency), {})
-            lines = _lines(catalog, cut, carried)
-            made = [
-                *self._composed(catalog, cut, lines),
-                *Corrector(self.store, self._answered).at(cut, catalog),
-            ]
-            made = [replace(e, document=waiting(catalog, e.document)) for e in made]
-            if any(each.document.stopped for each in made):
-                self._hold_up(cut, partition, passed, [each.document for each in made])
-                return True
-            documents = self._prepared(cut, partition, passed, made, catalog.by_hand)
-            reached = with_lines(carried, lines)
-            news = {key: reach for key, reach in reached.items() if carried.get(key) != reach}
-            self.store.save_prepared(cut, documents, news)
+            carried = self.store.carried_by([cut.payer for cut, _ in taken])
+            made: list[PreparedCut] = []
+            for serial, alike in groupby(taken, key=lambda each: each[0].serial):
+                made += self._prepared_at(serial, [*alike], carried, latest)
+            self.store.save_prepared(made)
             return True
 
-    def _composed(
-        self, catalog: Catalog, cut: Cut, lines: Sequence[PlannedLine]
-    ) -> Iterator[Correction]:
+    def _prepared_at(
+        self,
+        serial: int,
+        taken: Sequence[tuple[Cut, int]],
+        carried: Mapping[tuple[str, str], Carried],
+        latest: Catalog,
+    ) -> list[PreparedCut]:
+        """Compose cuts of one tick; hold up the payers of those that cannot be issued."""
+        stands = {each: self.store.tick_passed(each, serial) for each in {p for _, p in taken}}
+        catalog = self.known.catalog(self.store.fact_position(serial)).decided_by(latest)
+        due = []
+        for cut, partition in taken:
+            passed = stands[partition]
+            before = carried.get((cut.payer, cut.currency), {})
+            lines = _lines(catalog, cut, before)
+            due.append(_Due(cut, partition, passed, catalog, before, lines))
+        usage = self.store.read_usage(requests_of(chain(*(each.lines for each in due))), serial)
+        late = self.store.late_payers([each.cut.payer for each in due], serial)
+        rated = []
+        for each in due:
+            made = [*self._composed(each, usage)]
+            if each.cut.fact or each.cut.payer in late:
+                made += Corrector(self.store, self._answered).at(each.cut, each.catalog)
+            made = [replace(e, document=waiting(catalog, e.document)) for e in made]
+            if any(correction.document.stopped for correction in made):
+                self._hold_up(each, [correction.document for correction in made])
+            else:
+                rated.append((each, made))
+        return self._prepared(serial, rated)
+
+    def _composed(self, due: _Due, usage: Usage) -> Iterator[Correction]:
         """Yield the documents of what fell due."""
-        requests = requests_of(lines)
-        usage = self.store.read_usage(requests, cut.serial)
-        composed = compose(catalog, cut.payer, cut.currency, cut.instant, lines, usage)
+        composed = due.documents(due.catalog, usage)
         if any(awaited_in(document.content) for document in composed):
-            catalog = catalog.answered_by(self.known.latest())
-            composed = compose(catalog, cut.payer, cut.currency, cut.instant, lines, usage)
+            composed = due.documents(due.catalog.answered_by(self.known.latest()), usage)
+        requests = requests_of(due.lines)
         yield from (Correction(document, requests) for document in composed)
 
     def _answered(self, position: int) -> Catalog:
@@ -151,10 +189,9 @@ class Finalizer:
             self._held_up.clear()
         return latest
 
-    def _hold_up(
-        self, cut: Cut, partition: int, passed: TickPassed, composed: Sequence[Composed]
-    ) -> None:
+    def _hold_up(self, due: _Due, composed: Sequence[Composed]) -> None:
         """Leave the cut as it is; its drafts stay, with what is wrong with them."""
+        cut, passed = due.cut, due.passed
         self._held_up.add(cut.payer)
         awaited = set[str]().union(*(awaited_in(document.content) for document in composed))
         if awaited:
@@ -162,7 +199,7 @@ class Finalizer:
         faulty = [
             replace(document, issues=tuple(map(held_up, document.issues))) for document in composed
         ]
-        position = DraftPosition(partition, passed.offset, passed.tick.time)
+        position = DraftPosition(due.partition, passed.offset, passed.tick.time)
         self.store.store_drafts(
             draft_of(cut.payer, cut.currency, cut.instant, position, document)
             for document in faulty
@@ -185,105 +222,78 @@ class Finalizer:
             self._held_up.discard(payer)
 
     def register(self) -> int:
-        """Seal what is prepared and not held; return how many documents were."""
+        """Seal some of what is prepared and not held; return how many documents were."""
         issuers = self.store.issuers_waiting()
         if not issuers:
             return 0
+        sealer = Sealer(self.store, self.known, self.clock)
         holds = self._decisions().by_hand.holds
         if holds.everything:
             return 0
-        return sum(self.store.register(each, self._seal, holds.customers) for each in issuers)
+        return sum(self.store.register(e, sealer.seal, BITE, holds.customers) for e in issuers)
 
     def _prepared(
-        self,
-        cut: Cut,
-        partition: int,
-        passed: TickPassed,
-        made: Iterable[Correction],
-        by_hand: ByHand,
-    ) -> list[Prepared]:
-        since_offset, since_counts = self._cut_before(partition, cut)
-        evidence = PartitionEvidence(
-            partition=partition,
-            from_offset=since_offset,
-            to_offset=passed.offset,
-            cut_tick=cut.serial,
-            counts=_between(since_counts, passed.counts),
-        )
+        self, serial: int, rated: Sequence[tuple[_Due, Sequence[Correction]]]
+    ) -> list[PreparedCut]:
+        """Return the documents of cuts of one tick, with what they rest on."""
+        stretches = self._stretches(serial, [due for due, _ in rated])
+        asked = [each.requests for _, made in rated for each in made]
+        digests = iter(self.store.digests_of_usage(asked, serial))
         return [
-            Prepared(
-                payer=cut.payer,
-                currency=cut.currency,
-                instant=cut.instant,
-                kind=each.document.kind,
-                ordinal=each.document.ordinal,
-                issuer=each.document.issuer,
-                cut_serial=cut.serial,
-                content=content_bytes(each.document.content),
-                evidence=evidence_json(
-                    [evidence], self.store.digest_of_usage(each.requests, cut.serial)
-                ),
-                named_at=_named_at(by_hand, each.document),
+            PreparedCut(
+                due.cut,
+                [
+                    _prepared(due, each.document, evidence_json([stretch], next(digests)))
+                    for each in made
+                ],
+                due.reached,
             )
-            for each in made
+            for (due, made), stretch in zip(rated, stretches, strict=True)
         ]
 
-    def _cut_before(self, partition: int, cut: Cut) -> tuple[int, Counts]:
-        """Return offset and counts at the payer's cut before this one (the log's start: none)."""
-        serial = self.store.cut_before(cut.payer, cut.serial)
+    def _stretches(self, serial: int, due: Sequence[_Due]) -> list[PartitionEvidence]:
+        """Return the stretch of log of each cut of a tick: since its payer's cut before."""
+        before = self.store.cuts_before([each.cut.payer for each in due], serial)
+        stood: dict[tuple[int, int | None], tuple[int, Counts]] = {}
+        found = []
+        for each in due:
+            where = (each.partition, before.get(each.cut.payer))
+            if where not in stood:
+                stood[where] = self._stand(*where)
+            offset, counts = stood[where]
+            found.append(
+                PartitionEvidence(
+                    partition=each.partition,
+                    from_offset=offset,
+                    to_offset=each.passed.offset,
+                    cut_tick=serial,
+                    counts=_between(counts, each.passed.counts),
+                )
+            )
+        return found
+
+    def _stand(self, partition: int, serial: int | None) -> tuple[int, Counts]:
+        """Return offset and counts of a partition at a tick (the log's start: none)."""
         if serial is None:
             return -1, Counts()
         passed = self.store.tick_passed(partition, serial)
         return passed.offset, passed.counts
 
-    def _seal(self, prepared: Prepared, place: int, previous: str) -> tuple[str, bytes, bytes]:
-        cut_position = self.store.fact_position(prepared.cut_serial)
-        catalog = self.known.catalog(cut_position)
-        issuer = catalog.issuers.get(prepared.issuer)
-        if issuer is None:
-            raise BrokenInvariant(f"issuer {prepared.issuer} is unknown at fact {cut_position}")
-        rules = catalog.rules_in_force
-        number = f"{issuer.number_prefix}{place:06d}"
-        content = cast(dict[str, Json], json.loads(prepared.content))
-        record = issue_record(
-            prepared.content,
-            Issue(
-                number=number,
-                issuer=prepared.issuer,
-                issued_at=self.clock(),
-                payment_days=_payment_days(catalog, content),
-                fact_position_cut=cut_position,
-                fact_position_last=max(
-                    self._last_position(cut_position, prepared.payer, content), prepared.named_at
-                ),
-                rule_version=rules.rule_version,
-                tzdata_version=rules.tzdata_version,
-                evidence=prepared.evidence,
-                previous_seal=previous,
-                settlement=self._settlement(catalog, prepared.payer, content),
-            ),
-        )
-        return number, record, seal_of(record)
 
-    def _last_position(self, cut: int, payer: str, content: Mapping[str, Json]) -> int:
-        """Return the position of the last fact that entered a document: answers may come late."""
-        needed = answers_in(content)
-        if not needed:
-            return cut
-        known = self._answered(cut).deals.tax_answers.of(payer)
-        return max(cut, *(known[digest].position for digest in needed))
-
-    def _settlement(
-        self, catalog: Catalog, payer: str, content: Mapping[str, Json]
-    ) -> Mapping[str, Json] | None:
-        """Return what prepaid credits pay, by the facts at the cut.
-
-        A credit is one issuer's, and an issuer's documents are registered one after the other.
-        """
-        grants = catalog.deals.credits.get(payer)
-        if not grants:
-            return None
-        return settle(content, grants.values(), self.store.credits_used(payer)).json()
+def _prepared(due: _Due, document: Composed, evidence: Mapping[str, Json]) -> Prepared:
+    cut = due.cut
+    return Prepared(
+        payer=cut.payer,
+        currency=cut.currency,
+        instant=cut.instant,
+        kind=document.kind,
+        ordinal=document.ordinal,
+        issuer=document.issuer,
+        cut_serial=cut.serial,
+        content=content_bytes(document.content),
+        evidence=evidence,
+        named_at=_named_at(due.catalog.by_hand, document),
+    )
 
 
 def _lines(catalog: Catalog, cut: Cut, carried: Carried) -> list[PlannedLine]:
@@ -304,19 +314,6 @@ def _between(before: Counts, now: Counts) -> dict[str, int]:
     return {
         each.name: getattr(now, each.name) - getattr(before, each.name) for each in fields(Counts)
     }
-
-
-def _payment_days(catalog: Catalog, content: Mapping[str, Json]) -> int:
-    """Return the payment term: the longest among the plans and orders on the document.
-
-    A document of lines by hand alone, of no plan, has the usual one.
-    """
-    lines = cast(list[dict[str, Json]], content["lines"])
-    cards = [cast(dict[str, str], line["rate_card"]) for line in lines]
-    plans = {catalog.plans[card["plan"]].payment_days for card in cards if "plan" in card}
-    orders = {catalog.orders.by_id[c["order"]].payment_days for c in cards if "order" in c}
-    usual = DEFAULT_PAYMENT_DAYS if content["kind"] == "invoice" else 0
-    return max(plans | orders, default=usual)
 
 
 def run_finalizer(around: Surroundings, clock: Callable[[], Instant], stop: Event) -> None:

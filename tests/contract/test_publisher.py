@@ -4,7 +4,7 @@ Drafts and documents are written by the stores themselves, as the pricing worker
 finalizer write them; what is told of them is read by a plain client.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -33,12 +33,12 @@ from pipeline.book.booking import Cut
 from pipeline.core.errors import BrokenInvariant, ServerFailed
 from pipeline.core.identity import Json, canonical, derived_id, partition_of
 from pipeline.invoice.published import DraftPosition
-from pipeline.ledger.seal import Issue, issue_record, seal_of
+from pipeline.ledger.seal import Issue, Sealed, issue_record, seal_of
 from pipeline.stores.kafka import create_topics
 from pipeline.stores.postgres import documents
 from pipeline.stores.postgres.database import Connection
-from pipeline.stores.postgres.documents import Prepared
 from pipeline.stores.postgres.drafts import Draft, drop_drafts, store_drafts
+from pipeline.stores.postgres.preparing import Prepared, PreparedCut, save_prepared
 from pipeline.stores.publishing import FencedProducer
 from pipeline.workers.publisher import Publisher, Sent, run_publisher
 
@@ -181,8 +181,8 @@ class Account:
                 at,
             )
             cut = Cut(*at, 1)
-            documents.save_prepared(self.stack.connection, cut, [prepared], {})
-        documents.register(self.stack.connection, self.issuer, sealed)
+            save_prepared(self.stack.connection, [PreparedCut(cut, [prepared], {})])
+        documents.register(self.stack.connection, self.issuer, sealed, 1)
 
     def told(self) -> dict[str, Any]:
         """What stands on the topics for this customer: lines of the draft, or nothing."""
@@ -192,11 +192,12 @@ class Account:
         return {"draft": value and value["content"], "lines": own}
 
 
-def sealed(prepared: Prepared, place: int, previous: str) -> tuple[str, bytes, bytes]:
-    number = f"{prepared.payer}-{place}"
+def sealed(waiting: Sequence[Prepared], place: int, previous: str) -> list[Sealed]:
+    (prepared,) = waiting
+    number = f"{prepared.payer}-{place + 1}"
     issue = Issue(number, prepared.issuer, T0, 14, 1, 1, 1, "2026a", {}, previous)
     record = issue_record(prepared.content, issue)
-    return number, record, seal_of(record)
+    return [Sealed(place + 1, number, prepared.content, record, seal_of(record))]
 
 
 Then = Callable[[Account], None]

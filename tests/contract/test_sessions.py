@@ -42,8 +42,10 @@ from pipeline.core.identity import Json, canonical
 from pipeline.dedupe.sequences import Remembered, SequenceState
 from pipeline.embedded import Servers
 from pipeline.invoice.fees import Fee, Reach
+from pipeline.invoice.planned import Carried
 from pipeline.invoice.published import DraftPosition
 from pipeline.invoice.usage import UsageRequest
+from pipeline.ledger.seal import Sealed
 from pipeline.meter.meters import Grain
 from pipeline.meter.slices import Counts
 from pipeline.meter.ticks import NO_TICK, Tick
@@ -54,9 +56,9 @@ from pipeline.stores.postgres.books import Anchor, Flush
 from pipeline.stores.postgres.books import Books as PostgresBooks
 from pipeline.stores.postgres.connection import Overtaken
 from pipeline.stores.postgres.database import Database
-from pipeline.stores.postgres.documents import Prepared
 from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.facts import Author
+from pipeline.stores.postgres.preparing import Prepared, PreparedCut, Registrar
 from pipeline.stores.postgres.session import Session
 from pipeline.stores.schemas import schema_folder
 from pipeline.workers.correcting import LateBooks
@@ -349,7 +351,7 @@ def test_both_sides_digest_usage_alike(servers: Servers) -> None:
             books, session = side.books(), side.session()
             for flush in flushes(2, 3):
                 books.save([flush])
-            told.append([session.digest_of_usage(REQUESTS, below) for below in (1, 2, 3, 99)])
+            told.append([session.digests_of_usage([REQUESTS], below) for below in (1, 2, 3, 99)])
     assert told[0] == told[1]
 
 
@@ -453,8 +455,8 @@ def test_sequences_and_cuts_come_back(side: Side) -> None:
     assert session.load_sequences(0) == flush.booked.sequences
     assert sorted(session.load_cuts(0), key=str) == sorted(flush.booked.cuts, key=str)
     assert session.load_cuts(1) == []
-    assert session.cut_before("acme", 3) == 2
-    assert session.cut_before("acme", 2) is None
+    assert session.cuts_before(["acme", "globex"], 3) == {"acme": 2}
+    assert session.cuts_before(["acme"], 2) == {}
 
 
 def test_a_sequence_that_is_over_comes_back_when_it_is_asked_for_by_name(side: Side) -> None:
@@ -605,9 +607,8 @@ def test_a_draft_that_is_cut_stays_until_the_finalizer_has_made_of_it_what_there
     session.drop_drafts(["acme"], [])
     assert [each.id for each in _drafts(session)] == ["d1"]
     with session.transaction():
-        found = session.take_cut([])
-        assert found is not None
-        session.save_prepared(found[0], [], {})
+        found = session.take_cuts([], 1)
+        session.save_prepared([PreparedCut(found[0][0], [], {})])
     assert _drafts(session) == []
 
 
@@ -653,6 +654,33 @@ def record(settlement: Json = None) -> bytes:
     return canonical({"issued_at": "2026-04-01T00:00:00Z", "settlement": settlement})
 
 
+def composed(cut: Cut, reached: Carried) -> PreparedCut:
+    """What a document of a cut is kept as."""
+    return PreparedCut(cut, [prepared(cut)], reached)
+
+
+SealOne = Callable[[Prepared, int, str], tuple[str, bytes, bytes]]
+
+
+def numbered(_each: Prepared, place: int, _previous: str) -> tuple[str, bytes, bytes]:
+    return f"T-{place}", record(), bytes([place]) * 32
+
+
+def each_by(seal: SealOne) -> Registrar:
+    """Seal one after the other."""
+
+    def seal_all(waiting: Sequence[Prepared], place: int, previous: str) -> list[Sealed]:
+        found = []
+        for each in waiting:
+            place += 1
+            number, record, sealed = seal(each, place, previous)
+            found.append(Sealed(place, number, each.content, record, sealed))
+            previous = sealed.hex()
+        return found
+
+    return seal_all
+
+
 def reach(until: Instant) -> Reach:
     """All up to an instant, and a fee of the minute behind it."""
     discount: dict[str, Json] = {"type": "percentage", "percent": "10", "amount_minor": 50}
@@ -666,12 +694,12 @@ def test_cuts_are_taken_in_order_and_once(side: Side) -> None:
     taken = []
     while True:
         with session.transaction():
-            found = session.take_cut([])
-            if found is None:
+            found = session.take_cuts([], 1)
+            if not found:
                 break
-            taken.append((found[0].payer, found[0].instant))
-            reached = {("s", "fee"): reach(found[0].instant)}
-            session.save_prepared(found[0], [prepared(found[0])], reached)
+            taken.append((found[0][0].payer, found[0][0].instant))
+            reached = {("s", "fee"): reach(found[0][0].instant)}
+            session.save_prepared([composed(found[0][0], reached)])
 
     assert taken == [("acme", T0 + 1), ("acme", T0 + 2), ("globex", T0)]
     assert session.carried_by(["acme"]) == {("acme", "EUR"): {("s", "fee"): reach(T0 + 2)}}
@@ -704,9 +732,8 @@ def test_usage_of_closed_periods_is_told_to_the_next_cut_alone(side: Side) -> No
 def test_a_cut_whose_preparing_failed_is_taken_again(side: Side) -> None:
     session = cuts_saved(side)
     with suppress(LookupError), session.transaction():
-        found = session.take_cut([])
-        assert found is not None
-        session.save_prepared(found[0], [prepared(found[0])], {("s", "fee"): reach(T0)})
+        found = session.take_cuts([], 1)
+        session.save_prepared([composed(found[0][0], {("s", "fee"): reach(T0)})])
         raise LookupError
 
     assert session.issuers_waiting() == []
@@ -722,9 +749,8 @@ def test_numbers_have_no_gap_and_a_draft_goes_with_its_document(side: Side) -> N
     session.store_drafts([draft(5, instant=T0 + 1), draft(5, instant=T0 + 9, name="d9")])
     for _ in range(2):
         with session.transaction():
-            found = session.take_cut([])
-            assert found is not None
-            session.save_prepared(found[0], [prepared(found[0])], {})
+            found = session.take_cuts([], 1)
+            session.save_prepared([composed(found[0][0], {})])
 
     seen: list[tuple[int, str]] = []
 
@@ -733,8 +759,9 @@ def test_numbers_have_no_gap_and_a_draft_goes_with_its_document(side: Side) -> N
         return f"T-{place}", record(), bytes([place]) * 32
 
     assert session.issuers_waiting() == ["talea"]
-    assert session.register("talea", seal) == 2
-    assert session.register("talea", seal) == 0
+    assert session.register("talea", each_by(seal), 1) == 1
+    assert session.register("talea", each_by(seal), 9) == 1
+    assert session.register("talea", each_by(seal), 9) == 0
     assert seen == [(1, "0" * 64), (2, "01" * 32)]
     issued = [(d.sealed.number, d.instant) for d in session.read_documents()]
     assert issued == [("T-1", T0 + 1), ("T-2", T0 + 2)]
@@ -746,13 +773,12 @@ def test_what_a_document_takes_of_a_credit_is_known_to_the_next(side: Side) -> N
     session = cuts_saved(side)
     for _ in range(3):
         with session.transaction():
-            found = session.take_cut([])
-            assert found is not None
-            session.save_prepared(found[0], [prepared(found[0])], {})
+            found = session.take_cuts([], 1)
+            session.save_prepared([composed(found[0][0], {})])
     seen: list[tuple[str, Mapping[str, int]]] = []
 
     def seal(each: Prepared, place: int, _previous: str) -> tuple[str, bytes, bytes]:
-        seen.append((each.payer, session.credits_used(each.payer)))
+        seen.append((each.payer, session.credits_used([each.payer]).get(each.payer, {})))
         paid: list[Json] = [
             {"credit": "c1", "amount_minor": place},
             {"credit": "c2", "amount_minor": 7},
@@ -760,24 +786,23 @@ def test_what_a_document_takes_of_a_credit_is_known_to_the_next(side: Side) -> N
         settlement: Json = None if each.payer == "globex" else {"credits": paid}
         return f"T-{place}", record(settlement), bytes([place]) * 32
 
-    session.register("talea", seal)
+    for _ in range(3):
+        session.register("talea", each_by(seal), 1)
     assert seen == [("globex", {}), ("acme", {}), ("acme", {"c1": 2, "c2": 7})]
-    assert session.credits_used("acme") == {"c1": 5, "c2": 14}
-    assert session.credits_used("globex") == {}
+    assert session.credits_used(["acme", "globex"]) == {"acme": {"c1": 5, "c2": 14}}
 
 
 def test_a_failed_seal_leaves_all_that_waits(side: Side) -> None:
     session = cuts_saved(side)
     with session.transaction():
-        found = session.take_cut([])
-        assert found is not None
-        session.save_prepared(found[0], [prepared(found[0])], {})
+        found = session.take_cuts([], 1)
+        session.save_prepared([composed(found[0][0], {})])
 
     def seal(_each: Prepared, _place: int, _previous: str) -> tuple[str, bytes, bytes]:
         raise LookupError
 
     with pytest.raises(LookupError):
-        session.register("talea", seal)
+        session.register("talea", each_by(seal), 9)
     assert session.issuers_waiting() == ["talea"]
     assert session.read_documents() == []
 
@@ -837,10 +862,10 @@ def test_publishing_to_other_topics_owes_everything_anew(side: Side) -> None:
 
 def test_documents_are_owed_in_the_order_of_their_chain(side: Side) -> None:
     session = cuts_saved(side)
-    while (found := session.take_cut([])) is not None:
+    while found := session.take_cuts([], 1):
         with session.transaction():
-            session.save_prepared(found[0], [prepared(found[0])], {})
-    session.register("talea", lambda each, place, _: (f"T-{place}", record(), bytes([place]) * 32))
+            session.save_prepared([composed(found[0][0], {})])
+    session.register("talea", each_by(numbered), 9)
 
     owed = session.read_owed(10)
     assert [each.place for each in owed.documents] == [1, 2, 3]

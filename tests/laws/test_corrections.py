@@ -56,7 +56,8 @@ from pipeline.invoice.usage import UsageRequest, Used
 from pipeline.ledger.seal import content_bytes
 from pipeline.meter.ticks import Tick
 from pipeline.replay.matching import Search, Sequences
-from pipeline.stores.postgres.documents import Document, Prepared
+from pipeline.stores.postgres.documents import Document
+from pipeline.stores.postgres.preparing import Prepared
 from pipeline.workers.correcting import Corrector
 
 STEP = 6 * HOUR

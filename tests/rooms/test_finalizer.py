@@ -30,8 +30,9 @@ from pipeline.invoice.planned import Carried
 from pipeline.invoice.usage import UsagePart, UsageRequest, Used
 from pipeline.meter.slices import Counts
 from pipeline.meter.ticks import Tick
-from pipeline.stores.postgres.documents import Document, Prepared, Registrar
+from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.drafts import Draft
+from pipeline.stores.postgres.preparing import Prepared, PreparedCut, Registrar
 from pipeline.workers.finalizer import Finalizer
 from pipeline.workers.knowledge import Knowledge
 
@@ -74,12 +75,13 @@ class Archive:
     def transaction(self) -> AbstractContextManager[object]:
         return nullcontext()
 
-    def take_cut(self, held_up: Collection[str]) -> tuple[Cut, int] | None:
-        return next(((cut, 0) for cut in self.cuts if cut.payer not in held_up), None)
+    def take_cuts(self, held_up: Collection[str], count_max: int) -> list[tuple[Cut, int]]:
+        return [(cut, 0) for cut in self.cuts if cut.payer not in held_up][:count_max]
 
-    def save_prepared(self, cut: Cut, documents: Iterable[Prepared], reached: Carried) -> None:
-        self.cuts.remove(cut)
-        self.prepared += documents
+    def save_prepared(self, made: Sequence[PreparedCut]) -> None:
+        for each in made:
+            self.cuts.remove(each.cut)
+            self.prepared += each.documents
 
     def store_drafts(self, drafts: Iterable[Draft]) -> None:
         self.drafts += drafts
@@ -93,10 +95,15 @@ class Archive:
     def late_usage(self, payer: str, currency: str, below: int) -> list[tuple[int, Instant]]:
         return []
 
+    def late_payers(self, payers: Sequence[str], below: int) -> set[str]:
+        return set()
+
     def issuers_waiting(self) -> list[str]:
         return self.waiting
 
-    def register(self, issuer: str, seal: Registrar, held: Collection[str] = ()) -> int:
+    def register(
+        self, issuer: str, seal: Registrar, count_max: int, held: Collection[str] = ()
+    ) -> int:
         raise NotImplementedError
 
     def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]:
@@ -111,17 +118,19 @@ class Archive:
     def _part(value: int) -> UsagePart:
         return UsagePart(0, 1, value, value, value)
 
-    def digest_of_usage(self, requests: Iterable[UsageRequest], below_cut: int) -> str:
-        return ""
+    def digests_of_usage(
+        self, asked: Sequence[Iterable[UsageRequest]], below_cut: int
+    ) -> list[str]:
+        return ["" for _ in asked]
 
     def tick_passed(self, partition: int, serial: int) -> TickPassed:
         return TickPassed(Tick(serial, FEB, len(FACTS)), serial, Counts())
 
-    def credits_used(self, payer: str) -> Mapping[str, int]:
+    def credits_used(self, payers: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
         return {}
 
-    def cut_before(self, payer: str, serial: int) -> int | None:
-        return None
+    def cuts_before(self, payers: Sequence[str], serial: int) -> Mapping[str, int]:
+        return {}
 
     def fact_position(self, tick_serial: int) -> int:
         return len(FACTS)

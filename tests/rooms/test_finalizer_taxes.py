@@ -27,7 +27,7 @@ from pipeline.invoice.planned import planned_lines
 from pipeline.ledger.seal import FIRST_SEAL, Sealed, content_bytes
 from pipeline.meter.slices import Counts
 from pipeline.meter.ticks import Tick
-from pipeline.stores.postgres.documents import Registrar
+from pipeline.stores.postgres.preparing import Registrar
 from pipeline.tax.asking import read_answer
 from pipeline.workers.finalizer import Finalizer
 from pipeline.workers.knowledge import Knowledge
@@ -75,13 +75,12 @@ class Shelf(Archive):
     def issuers_waiting(self) -> list[str]:
         return ["talea"] if self.prepared else []
 
-    def register(self, issuer: str, seal: Registrar, held: Collection[str] = ()) -> int:
-        waiting, self.prepared = self.prepared, []
-        for each in waiting:
-            previous = self.sealed[-1].seal.hex() if self.sealed else FIRST_SEAL
-            number, record, sealed = seal(each, len(self.sealed) + 1, previous)
-            place = len(self.sealed) + 1
-            self.sealed.append(Sealed(place, number, each.content, record, sealed))
+    def register(
+        self, issuer: str, seal: Registrar, count_max: int, held: Collection[str] = ()
+    ) -> int:
+        waiting, self.prepared = self.prepared[:count_max], self.prepared[count_max:]
+        previous = self.sealed[-1].seal.hex() if self.sealed else FIRST_SEAL
+        self.sealed += seal(waiting, len(self.sealed), previous)
         return len(waiting)
 
 

@@ -1,9 +1,9 @@
-"""COPY in binary: columns into a table without a Python loop over rows.
+"""COPY: columns in binary, without a Python loop over rows; or rows as they come.
 
-Owns: the format's bytes.  Source: PostgreSQL manual, COPY, "Binary Format".
+Owns: the binary format's bytes.  Source: PostgreSQL manual, COPY, "Binary Format".
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, LiteralString
 
 import numpy as np
@@ -25,6 +25,15 @@ def copy_columns(connection: Connection, table: LiteralString, columns: Sequence
         cursor.copy(f"COPY {table} FROM STDIN (FORMAT BINARY)") as copy,
     ):
         copy.write(_HEAD + _rows(columns) + _TAIL)
+
+
+def copy_rows(
+    connection: Connection, statement: LiteralString, rows: Iterable[Sequence[object]]
+) -> None:
+    """Append rows by a COPY statement in text."""
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for row in rows:
+            copy.write_row(row)
 
 
 def _rows(columns: Sequence[Column]) -> bytes:

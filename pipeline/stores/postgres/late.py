@@ -5,7 +5,7 @@ Does not own: what is late (book/booking.py), what is corrected for it (workers/
 Law: it is noted in the transaction that writes the usage.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from pipeline.book.booking import Booked
 from pipeline.core.calendar import Instant
@@ -40,6 +40,15 @@ def late_usage(
         [payer, below, payer, currency, below],
     )
     return [(cut, window) for cut, window in rows]
+
+
+def late_payers(connection: Connection, payers: Sequence[str], below: int) -> set[str]:
+    """Return which payers have any usage of closed periods below a cut."""
+    rows = connection.execute(
+        "SELECT DISTINCT payer FROM late_usage WHERE payer = ANY(%s) AND cut < %s",
+        [list(payers), below],
+    )
+    return {payer for (payer,) in rows}
 
 
 def cuts_of_facts(connection: Connection, serials: Collection[int]) -> set[int]:

@@ -5,9 +5,12 @@ Does not own: what an event makes of a state (invoice/lifecycle.py).
 Law: rows are added and never changed; the state that stands on one is the fold up to it.
 """
 
+from collections.abc import Iterable
+
 from pipeline.core.calendar import from_datetime, to_datetime
 from pipeline.invoice.lifecycle import EventKind, InvoiceEvent, Standing, stands, told_twice
 from pipeline.stores.postgres.connection import Connection
+from pipeline.stores.postgres.copying import copy_rows
 
 
 def read_events(connection: Connection, document_id: str) -> list[InvoiceEvent]:
@@ -44,28 +47,32 @@ def record_event(
         if any(told_twice(each, event) for each in events):
             return stood
         after = stood.after(event)
-        insert_event(connection, document_id, len(events) + 1, event, after)
+        insert_events(connection, [(document_id, len(events) + 1, event, after)])
         return after
 
 
-def insert_event(
-    connection: Connection, document_id: str, place: int, event: InvoiceEvent, after: Standing
+def insert_events(
+    connection: Connection, rows: Iterable[tuple[str, int, InvoiceEvent, Standing]]
 ) -> None:
-    """Write an event at its place, with the state it leads to."""
-    connection.execute(
-        "INSERT INTO invoice_event (document_id, place, event, state, amount_minor, reference,"
-        " actor, reason, at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
-        [
-            document_id,
-            place,
-            event.kind.value,
-            after.state.value,
-            event.amount_minor,
-            event.reference,
-            event.actor,
-            event.reason,
-            to_datetime(event.at),
-        ],
+    """Write events of documents, each at its place with the standing it leads to."""
+    copy_rows(
+        connection,
+        "COPY invoice_event (document_id, place, event, state, amount_minor, reference, actor,"
+        " reason, at) FROM STDIN",
+        (
+            (
+                document_id,
+                place,
+                event.kind.value,
+                after.state.value,
+                event.amount_minor,
+                event.reference,
+                event.actor,
+                event.reason,
+                to_datetime(event.at),
+            )
+            for document_id, place, event, after in rows
+        ),
     )
 
 

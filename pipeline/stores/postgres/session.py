@@ -17,6 +17,7 @@ from pipeline.stores.postgres import (
     facts,
     late,
     pauses,
+    preparing,
     publishing,
     reversals,
     sequences,
@@ -78,24 +79,26 @@ class Session(psycopg.Connection[TupleRow]):
     reversed_already = reversals.reversed_already
     waiting_counts = reversals.waiting_counts
 
-    digest_of_usage = usage.digest_of_usage
+    digests_of_usage = usage.digests_of_usage
     read_usage = usage.read_usage
 
     cuts_of_facts = late.cuts_of_facts
+    late_payers = late.late_payers
     late_uncorrected = late.late_uncorrected
     late_usage = late.late_usage
 
-    carried_by = documents.carried_by
-    closings_cut = documents.closings_cut
     credits_used = documents.credits_used
-    cut_before = documents.cut_before
-    issuers_waiting = documents.issuers_waiting
     read_documents = documents.read_documents
-    read_prepared = documents.read_prepared
     register = documents.register
-    save_prepared = documents.save_prepared
-    take_cut = documents.take_cut
-    unprepared_cuts = documents.unprepared_cuts
+
+    carried_by = preparing.carried_by
+    closings_cut = preparing.closings_cut
+    cuts_before = preparing.cuts_before
+    issuers_waiting = preparing.issuers_waiting
+    read_prepared = preparing.read_prepared
+    save_prepared = preparing.save_prepared
+    take_cuts = preparing.take_cuts
+    unprepared_cuts = preparing.unprepared_cuts
 
     begin_publication = publishing.begin_publication
     cluster_identity = publishing.cluster_identity

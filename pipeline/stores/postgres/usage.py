@@ -4,6 +4,7 @@ Owns: the queries.  Does not own: what is asked (invoice/usage.py, invoice/compo
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from pipeline.core.identity import Json, partition_of
@@ -73,29 +74,32 @@ def _read_parts(
         found.setdefault(asked[place - 1], []).append(part)
 
 
-def digest_of_usage(
-    connection: Connection, requests: Iterable[UsageRequest], below_cut: int
-) -> str:
-    """Return the digest of every window and point that a document rests on, each once."""
-    asked = sorted(set(requests))
+def digests_of_usage(
+    connection: Connection, asked: Sequence[Iterable[UsageRequest]], below_cut: int
+) -> list[str]:
+    """Return a digest for each document asked for: of every window and point it rests on, once."""
+    requests = [sorted(set(of)) for of in asked]
+    stretches = [(n, each) for n, of in enumerate(requests) for each in disjoint(of)]
     rows = connection.execute(
-        "SELECT s.customer, s.meter, s.scale, s.dimensions, u.window_us,"
+        "SELECT r.place, s.customer, s.meter, s.scale, s.dimensions, u.window_us,"
         " sum(u.count)::bigint, sum(u.sum), min(u.minimum), max(u.maximum)"
         + _REQUESTED
-        + " GROUP BY s.customer, s.meter, s.scale, s.dimensions, u.window_us",
-        [*_columns(disjoint(asked)), below_cut],
-    ).fetchall()
-    windows: list[list[Json]] = [
-        [customer, meter, scale, dimensions, start, count, int(total), int(low), int(high)]
-        for customer, meter, scale, dimensions, start, count, total, low, high in rows
+        + " GROUP BY r.place, s.customer, s.meter, s.scale, s.dimensions, u.window_us",
+        [*_columns([each for _, each in stretches]), below_cut],
+    )
+    found: list[list[list[Json]]] = [[] for _ in requests]
+    for place, customer, meter, scale, dimensions, start, count, *figures in rows:
+        window: list[Json] = [customer, meter, scale, dimensions, start, count]
+        found[stretches[place - 1][0]].append([*window, *map(int, figures)])
+    points = read_points(connection, sorted({each for of in requests for each in of}), below_cut)
+    told = defaultdict[UsageRequest, list[tuple[tuple[object, ...], list[Json]]]](list)
+    for request, series, point in points:
+        line = point_evidence(series, point.time, point.key, point.mantissa, point.multiplicity)
+        told[request].append(((series, point.time, point.key), line))
+    return [
+        windows_digest([*windows, *dict(p for each in of for p in told.get(each, ())).values()])
+        for windows, of in zip(found, requests, strict=True)
     ]
-    points = {
-        (series, point.time, point.key): point_evidence(
-            series, point.time, point.key, point.mantissa, point.multiplicity
-        )
-        for _, series, point in read_points(connection, asked, below_cut)
-    }
-    return windows_digest([*windows, *points.values()])
 
 
 def booked_counts(connection: Connection, partitions: int) -> dict[int, int]:

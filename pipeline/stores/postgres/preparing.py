@@ -1,0 +1,256 @@
+"""Cuts to make documents of, and what was composed at them and waits for its number.
+
+Owns: preparing once, what prepared and issued documents carry.
+Does not own: content (invoice/compose.py), numbers and the chain (documents.py).
+Law: a payer's cuts are taken in order, each once.
+"""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+from pipeline.book.booking import Cut
+from pipeline.core.calendar import Instant
+from pipeline.core.identity import Json, canonical
+from pipeline.invoice.fees import Reach
+from pipeline.invoice.planned import Carried
+from pipeline.ledger.seal import Sealed
+from pipeline.stores.postgres.connection import Connection
+from pipeline.stores.postgres.copying import copy_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A composed document that waits for its number."""
+
+    payer: str
+    currency: str
+    instant: Instant
+    kind: str
+    ordinal: int
+    issuer: str
+    cut_serial: int
+    content: bytes
+    evidence: Mapping[str, Json]
+    named_at: int = 0
+    """The position of the last fact that names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedCut:
+    """What was composed at a cut, and how far it bills from now on."""
+
+    cut: Cut
+    documents: Sequence[Prepared]
+    reached: Carried
+
+
+Registrar = Callable[[Sequence[Prepared], int, str], list[Sealed]]
+"""Called with what is prepared, in order, and the place and seal it follows."""
+
+
+def take_cuts(
+    connection: Connection, held_up: Collection[str], count_max: int
+) -> list[tuple[Cut, int]]:
+    """Lock the oldest booked cuts without documents; return each with its payer's partition.
+
+    Payers that are held up are left out. A payer's cuts are taken in order, one at a time: a line
+    that two of them could carry is carried by the first. Call it in a transaction.
+    """
+    rows = connection.execute(
+        "SELECT payer, currency, instant_us, serial, fact, partition_no FROM cut"
+        " WHERE NOT prepared AND NOT payer = ANY(%s) AND NOT EXISTS (SELECT FROM cut AS earlier"
+        " WHERE earlier.payer = cut.payer AND NOT earlier.prepared"
+        " AND (earlier.serial, earlier.instant_us, earlier.currency)"
+        " < (cut.serial, cut.instant_us, cut.currency))"
+        " ORDER BY serial, instant_us, payer, currency LIMIT %s FOR UPDATE SKIP LOCKED",
+        [sorted(held_up), count_max],
+    )
+    return [(Cut(*row[:5]), row[5]) for row in rows]
+
+
+def save_prepared(connection: Connection, made: Sequence[PreparedCut]) -> None:
+    """Keep what was composed at cuts that are locked by this transaction.
+
+    A draft goes with its document; where there is none to come it goes here.
+    """
+    drop_cut_drafts(connection, [each.cut for each in made if not each.documents])
+    copy_rows(
+        connection,
+        "COPY prepared (payer, currency, instant_us, kind, ordinal, issuer, cut_serial, content,"
+        " evidence, named_at) FROM STDIN",
+        (
+            (
+                document.payer,
+                document.currency,
+                document.instant,
+                document.kind,
+                document.ordinal,
+                document.issuer,
+                document.cut_serial,
+                document.content,
+                canonical(dict(document.evidence)).decode(),
+                document.named_at,
+            )
+            for each in made
+            for document in each.documents
+        ),
+    )
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO carried (payer, currency, subscription, price, until_us, ahead)"
+            " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (payer, currency, subscription, price)"
+            " DO UPDATE SET until_us = excluded.until_us, ahead = excluded.ahead",
+            [
+                (each.cut.payer, each.cut.currency, *source, reach.until, _ahead(reach))
+                for each in made
+                for source, reach in each.reached.items()
+            ],
+        )
+    connection.execute(
+        f"UPDATE cut SET prepared = true FROM {_PLACES}"
+        " WHERE (cut.payer, cut.currency, cut.instant_us) = (w.payer, w.currency, w.instant_us)",
+        _places(each.cut for each in made),
+    )
+
+
+_PLACES: LiteralString = (
+    "unnest(%s::text[], %s::text[], %s::bigint[]) AS w (payer, currency, instant_us)"
+)
+
+
+def _places(of: Iterable[Cut | Prepared]) -> list[list[object]]:
+    each = [*of]
+    return [[e.payer for e in each], [e.currency for e in each], [e.instant for e in each]]
+
+
+def drop_cut_drafts(connection: Connection, of: Sequence[Cut | Prepared]) -> None:
+    """Delete the drafts of cuts: a document stands in their place, or there is none to come."""
+    connection.execute(
+        f"DELETE FROM draft USING {_PLACES} WHERE (draft.payer, draft.currency, draft.instant_us)"
+        " = (w.payer, w.currency, w.instant_us)",
+        _places(of),
+    )
+
+
+def carried_by(
+    connection: Connection, payers: Sequence[str]
+) -> dict[tuple[str, str], dict[tuple[str, str], Reach]]:
+    """Return what documents carry, prepared ones too, by (payer, currency)."""
+    rows = connection.execute(
+        "SELECT payer, currency, subscription, price, until_us, ahead FROM carried"
+        " WHERE payer = ANY(%s)",
+        [list(payers)],
+    )
+    found: dict[tuple[str, str], dict[tuple[str, str], Reach]] = {}
+    for payer, currency, subscription, price, until, ahead in rows:
+        reach = Reach.of_json(until, None if ahead is None else json.loads(ahead))
+        found.setdefault((payer, currency), {})[subscription, price] = reach
+    return found
+
+
+def _ahead(reach: Reach) -> str | None:
+    told = reach.json()
+    return None if told is None else canonical(told).decode()
+
+
+def closings_cut(
+    connection: Connection, payers: Sequence[str], after: Instant
+) -> dict[str, set[tuple[str, Instant]]]:
+    """Return (currency, instant) of the booked cuts of payers whose instant lies after one."""
+    rows = connection.execute(
+        "SELECT payer, currency, instant_us FROM cut WHERE payer = ANY(%s) AND instant_us > %s",
+        [list(payers), after],
+    )
+    found: dict[str, set[tuple[str, Instant]]] = {}
+    for payer, currency, instant in rows:
+        found.setdefault(payer, set()).add((currency, instant))
+    return found
+
+
+def unprepared_cuts(
+    connection: Connection, payers: Sequence[str]
+) -> dict[tuple[str, str], list[tuple[Instant, int]]]:
+    """Return (instant, fact position) of booked cuts of periods without documents, in order.
+
+    By (payer, currency); the position is that of the cut's tick.
+    """
+    rows = connection.execute(
+        "SELECT payer, currency, instant_us, fact_position FROM cut JOIN tick USING (serial)"
+        " WHERE payer = ANY(%s) AND NOT prepared AND fact = 0 ORDER BY serial, instant_us",
+        [list(payers)],
+    )
+    found: dict[tuple[str, str], list[tuple[Instant, int]]] = {}
+    for payer, currency, instant, position in rows:
+        found.setdefault((payer, currency), []).append((instant, position))
+    return found
+
+
+def cuts_before(connection: Connection, payers: Sequence[str], serial: int) -> dict[str, int]:
+    """Return the tick serial of each payer's latest cut below `serial`, where there is one."""
+    rows = connection.execute(
+        "SELECT payer, max(serial) FROM cut WHERE payer = ANY(%s) AND serial < %s GROUP BY payer",
+        [list(payers), serial],
+    )
+    return {payer: latest for payer, latest in rows}
+
+
+def issuers_waiting(connection: Connection) -> list[str]:
+    """Return the issuers with prepared documents."""
+    rows = connection.execute("SELECT DISTINCT issuer FROM prepared ORDER BY issuer")
+    return [issuer for (issuer,) in rows]
+
+
+def read_prepared(connection: Connection, payer: str) -> list[Prepared]:
+    """Return the documents of a payer that wait for their numbers."""
+    rows = connection.execute(f"SELECT {_WAITING} FROM prepared WHERE payer = %s", [payer])
+    return [_prepared(*row) for row in rows]
+
+
+def take_prepared(
+    connection: Connection, issuer: str, count_max: int, held: Collection[str]
+) -> list[Prepared]:
+    """Take the first prepared documents of an issuer off, in order; none of payers held."""
+    rows = connection.execute(_TAKE_PREPARED, [issuer, sorted(held), count_max])
+    return sorted((_prepared(*row) for row in rows), key=_order)
+
+
+_WAITING = (
+    "payer, currency, instant_us, kind, ordinal, issuer, cut_serial, content, evidence, named_at"
+)
+# In the order of Python's strings: those of a database may sort by a language's rules.
+_TAKE_PREPARED: LiteralString = (
+    "DELETE FROM prepared WHERE (payer, currency, instant_us, kind, ordinal) IN (SELECT payer,"
+    " currency, instant_us, kind, ordinal FROM prepared WHERE issuer = %s AND NOT payer = ANY(%s)"
+    " ORDER BY instant_us,"
+    ' payer COLLATE "C", currency COLLATE "C", kind COLLATE "C", ordinal LIMIT %s)'
+    f" RETURNING {_WAITING}"
+)
+
+
+def _order(prepared: Prepared) -> tuple[Instant, str, str, str, int]:
+    return (
+        prepared.instant,
+        prepared.payer,
+        prepared.currency,
+        prepared.kind,
+        prepared.ordinal,
+    )
+
+
+def _prepared(*row: Any) -> Prepared:
+    *place, content, evidence, named_at = row
+    payer, currency, instant, kind, ordinal, issuer, serial = place
+    return Prepared(
+        payer,
+        currency,
+        instant,
+        kind,
+        ordinal,
+        issuer,
+        serial,
+        bytes(content),
+        json.loads(evidence),
+        named_at,
+    )
