@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.fields import DEFAULT_PAYMENT_DAYS
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
