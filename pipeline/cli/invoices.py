@@ -7,6 +7,7 @@ from rich.table import Table
 
 from pipeline.cli.correcting import COMMANDS
 from pipeline.cli.disputing import dispute
+from pipeline.cli.exporting import export
 from pipeline.cli.options import AsJson
 from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
@@ -26,6 +27,7 @@ from pipeline.stores.postgres.life import read_events, states
 app = typer.Typer(help="Issued invoices, and what corrects them.", no_args_is_help=True)
 for _name, _command in {**COMMANDS, "dispute": dispute}.items():
     app.command(_name)(_command)
+app.command("export")(export)
 
 
 def summary(document: Document, state: str) -> dict[str, Json]:

@@ -192,6 +192,14 @@ def read_documents(connection: Connection, payer: str | None = None) -> list[Doc
     return [_document(row) for row in rows]
 
 
+def chain_after(connection: Connection, issuer: str, place: int) -> list[Sealed]:
+    """Return what an issuer sealed behind a place, in order."""
+    rows = connection.execute(
+        _COLUMNS + " WHERE issuer = %s AND place > %s ORDER BY place", [issuer, place]
+    )
+    return [_document(row).sealed for row in rows]
+
+
 def find_document(connection: Connection, number: str) -> Document | None:
     """Return the document of a number."""
     row = connection.execute(_COLUMNS + " WHERE number = %s", [number]).fetchone()

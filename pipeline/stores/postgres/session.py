@@ -79,6 +79,7 @@ class Session(psycopg.Connection[TupleRow]):
     reversed_already = reversals.reversed_already
     waiting_counts = reversals.waiting_counts
 
+    evidence_of_usage = usage.evidence_of_usage
     digests_of_usage = usage.digests_of_usage
     read_usage = usage.read_usage
 
@@ -88,6 +89,8 @@ class Session(psycopg.Connection[TupleRow]):
     late_usage = late.late_usage
 
     credits_used = documents.credits_used
+    chain_after = documents.chain_after
+    find_document = documents.find_document
     read_documents = documents.read_documents
     register = documents.register
 

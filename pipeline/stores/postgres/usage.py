@@ -78,6 +78,13 @@ def digests_of_usage(
     connection: Connection, asked: Sequence[Iterable[UsageRequest]], below_cut: int
 ) -> list[str]:
     """Return a digest for each document asked for: of every window and point it rests on, once."""
+    return [windows_digest(each) for each in evidence_of_usage(connection, asked, below_cut)]
+
+
+def evidence_of_usage(
+    connection: Connection, asked: Sequence[Iterable[UsageRequest]], below_cut: int
+) -> list[list[list[Json]]]:
+    """Return every window and point, as evidence tells them, that each document rests on."""
     requests = [sorted(set(of)) for of in asked]
     stretches = [(n, each) for n, of in enumerate(requests) for each in disjoint(of)]
     rows = connection.execute(
@@ -97,7 +104,7 @@ def digests_of_usage(
         line = point_evidence(series, point.time, point.key, point.mantissa, point.multiplicity)
         told[request].append(((series, point.time, point.key), line))
     return [
-        windows_digest([*windows, *dict(p for each in of for p in told.get(each, ())).values()])
+        [*windows, *dict(p for each in of for p in told.get(each, ())).values()]
         for windows, of in zip(found, requests, strict=True)
     ]
 

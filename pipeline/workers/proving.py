@@ -1,0 +1,96 @@
+"""Proving: what is needed to show one document to whoever was billed.
+
+Owns: load -> gather -> tell.  Does not own: what a proof holds (ledger/proof.py).
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, cast
+
+from pipeline.catalog.catalog import Catalog
+from pipeline.core.calendar import parse_instant, snap_up
+from pipeline.core.errors import BadInput
+from pipeline.core.identity import Json
+from pipeline.invoice.usage import UsageRequest
+from pipeline.ledger.proof import Record, Window, line_usage, proof_of
+from pipeline.ledger.seal import Sealed
+from pipeline.meter.meters import Meter
+from pipeline.stores.postgres.documents import Document
+from pipeline.workers.correcting import Papers, history_of
+
+
+class Proofs(Papers, Protocol):
+    """What is issued, and the usage it rests on."""
+
+    def find_document(self, number: str) -> Document | None: ...
+
+    def chain_after(self, issuer: str, place: int) -> list[Sealed]: ...
+
+    def evidence_of_usage(
+        self, asked: Sequence[Iterable[UsageRequest]], below_cut: int
+    ) -> list[list[list[Json]]]: ...
+
+
+def proof_for(
+    store: Proofs, catalog_at: Callable[[int], Catalog], number: str, *, with_windows: bool
+) -> dict[str, Json]:
+    """Return the proof of the document of a number.
+
+    Raises:
+        BadInput: there is none.
+
+    """
+    document = store.find_document(number)
+    if document is None:
+        raise BadInput(f"no invoice {number}: `talea invoices list` shows all")
+    content = document.content
+    notes = [
+        (other.sealed, other.content)
+        for other in store.read_documents(document.payer)
+        if other.content.get("corrects") == document.id
+    ]
+    usage, windows = _usage(store, catalog_at, document)
+    following = store.chain_after(document.issuer, document.sealed.place)
+    told: list[Json] | None = [*windows] if with_windows else None
+    return proof_of(document.sealed, following, notes, content, usage, told)
+
+
+def _usage(
+    store: Proofs, catalog_at: Callable[[int], Catalog], document: Document
+) -> tuple[list[Json], list[Json]]:
+    """Return what each line's usage comes to, and all windows and points; none of a note."""
+    history = history_of(store, catalog_at, document.payer)
+    paper = history.find(document.id)
+    if paper is None or paper.is_note:
+        return [], []
+    requests = history.anew(paper).requests
+    (windows,) = store.evidence_of_usage([requests], document.cut_serial)
+    catalog = catalog_at(store.fact_position(document.cut_serial))
+    customers = {request.meter: request.customer for request in requests}
+    usage: list[Json] = []
+    for line in cast(list[Record], document.content["lines"]):
+        if line["meter"] in customers:
+            meter = catalog.meters[line["meter"]]
+            own = _windows_of(line, meter, windows)
+            usage.append(line_usage(line, meter, customers[meter.id], own))
+    return usage, [*windows]
+
+
+def _windows_of(line: Record, meter: Meter, windows: Iterable[Window]) -> Iterable[Window]:
+    """Yield the windows that a line bills: those of its period, its filter and its group."""
+    start = snap_up(parse_instant(line["period_start"]), meter.window_us)
+    end = snap_up(parse_instant(line["period_end"]), meter.window_us)
+    card = cast(Record, line["rate_card"])
+    wanted = cast(dict[str, list[str]], card.get("filter", {}))
+    names = cast(list[str], card.get("group_by", []))
+    group = cast(dict[str, str], card.get("group", {}))
+    for window in windows:
+        if window[0] == "point" or window[1] != meter.id:
+            continue
+        known: dict[str, str] = json.loads(str(window[3]))
+        if (
+            start <= cast(int, window[4]) < end
+            and all(known.get(name) in values for name, values in wanted.items())
+            and all(known.get(name) == group.get(name) for name in names)
+        ):
+            yield window

@@ -1,0 +1,217 @@
+#!/usr/bin/env python3
+"""Check a proof of an issued document: `python verify_proof.py FILE`.
+
+One file, the standard library, nothing of Talea: whoever was billed runs it. It says what holds
+and what does not, and exits 1 where anything does not.
+
+What it checks: the content is the one that the issue record names; the seal is that of the record;
+every record behind it in the chain holds the seal before it, up to the head; the seven totals of
+children sum to their lines, those of lines to the document, in the document and in its notes; the
+quantities of lines are what the usage told beside them comes to; with windows in the file, that
+the sealed digest is theirs.
+
+What it cannot check: that the chain it was given is the one that was published. Compare the head
+that it prints with `billing.invoices`, or with what somebody else was given.
+"""
+
+import json
+import sys
+from fractions import Fraction
+from hashlib import sha256
+
+FORMAT = "talea.proof.1"
+TOTALS = (
+    "amount_minor",
+    "charges_total_minor",
+    "discounts_total_minor",
+    "taxes_inclusive_total_minor",
+    "taxes_exclusive_total_minor",
+    "taxes_total_minor",
+    "total_minor",
+)
+
+
+def digest(text):
+    """Return the SHA-256 of a text."""
+    return sha256(text.encode()).hexdigest()
+
+
+class Faults(list):
+    """What does not hold, told as it is found."""
+
+    def unless(self, holds, fault):
+        """Note a fault unless something holds."""
+        if not holds:
+            self.append(fault)
+        return holds
+
+
+def check_sealed(name, document, faults):
+    """Check content, record and seal of one document; return what both say."""
+    content, record = document["content"], document["record"]
+    told = json.loads(record)
+    faults.unless(
+        told["content_digest"] == digest(content),
+        f"{name}: its content is not the one that was sealed",
+    )
+    faults.unless(
+        digest(record) == document["seal"],
+        f"{name}: its issue record is not the one that was sealed",
+    )
+    faults.unless(told["number"] == name, f"{name}: it was sealed as number {told['number']}")
+    return json.loads(content), told
+
+
+def check_chain(proof, faults):
+    """Check that every record behind the document holds the seal before it, up to the head."""
+    seal, place, number = proof["seal"], proof["place"], proof["number"]
+    for record in proof["following"]:
+        told, place = json.loads(record), place + 1
+        faults.unless(
+            told["previous_seal"] == seal and told["issuer"] == proof["issuer"],
+            f"{told['number']}: it does not follow {number}: one was removed, added or moved",
+        )
+        seal, number = digest(record), told["number"]
+    head = proof["head"]
+    faults.unless(
+        (head["place"], head["number"], head["seal"]) == (place, number, seal),
+        f"the chain ends with {number} at place {place}, the head is told as"
+        f" {head['number']} at place {head['place']}",
+    )
+
+
+def totals_of(parts):
+    """Return the seven totals of parts together."""
+    return {name: sum(part["totals"][name] for part in parts) for name in TOTALS}
+
+
+def check_sums(name, content, faults):
+    """Check that children sum to their lines, and lines to the document."""
+    for line in content["lines"]:
+        if line["children"]:
+            faults.unless(
+                totals_of(line["children"]) == line["totals"],
+                f"{name}: the children of line {line['id']} do not sum to it",
+            )
+        faults.unless(
+            line["total_minor"] == line["totals"]["total_minor"],
+            f"{name}: line {line['id']} has two totals",
+        )
+    faults.unless(
+        totals_of(content["lines"]) == content["totals"],
+        f"{name}: its lines do not sum to it",
+    )
+
+
+def check_notes(proof, content, faults):
+    """Check the notes of the document; return what is left of it, in minor units."""
+    left = content["totals"]["total_minor"]
+    for note in proof["notes"]:
+        told, _ = check_sealed(note["number"], note, faults)
+        check_sums(note["number"], told, faults)
+        faults.unless(
+            told.get("corrects") == content["id"],
+            f"{note['number']}: it corrects another document",
+        )
+        left += told["totals"]["total_minor"]
+    faults.unless(
+        left == proof["left_minor"],
+        f"{proof['number']}: with its notes it comes to {left}, told is {proof['left_minor']}",
+    )
+    return left
+
+
+def quantity_of(aggregation, parts):
+    """Return the quantity that parts [scale, count, sum, minimum, maximum] come to."""
+    count = sum(part[1] for part in parts)
+    if aggregation == "count":
+        return Fraction(count)
+    if aggregation in ("sum", "average"):
+        total = sum((Fraction(part[2], 10 ** part[0]) for part in parts), Fraction(0))
+        return total if aggregation == "sum" else total / (count or 1)
+    index, pick = {"min": (3, min), "max": (4, max)}[aggregation]
+    return pick((Fraction(part[index], 10 ** part[0]) for part in parts), default=Fraction(0))
+
+
+def within(window, usage):
+    """Return whether a window is among those that a line bills."""
+    customer, meter, _, dimensions, start = window[:5]
+    known = json.loads(dimensions)
+    return (
+        (customer, meter) == (usage["customer"], usage["meter"])
+        and usage["start_us"] <= start < usage["end_us"]
+        and all(known.get(name) in values for name, values in usage["filter"].items())
+        and all(known.get(name) == usage["group"].get(name) for name in usage["group_by"])
+    )
+
+
+def check_usage(proof, content, record, faults):
+    """Check quantities against usage, and windows against their digest; return how many lines."""
+    windows = proof["windows"]
+    if windows is not None:
+        lines = sorted(canonical(window) for window in windows)
+        faults.unless(
+            sha256(b"\n".join(lines)).hexdigest() == record["evidence"]["windows_digest"],
+            f"{proof['number']}: its windows are not the ones that were sealed",
+        )
+    lines, checked = {line["id"]: line for line in content["lines"]}, 0
+    for usage in proof["usage"]:
+        line, parts = lines.get(usage["line"]), usage["parts"]
+        if not faults.unless(line, f"{usage['line']}: usage of a line that there is not"):
+            continue
+        if windows is not None:
+            own = [window for window in windows if within(window, usage)]
+            parts = [[window[2], *window[5:]] for window in own]
+        if usage["aggregation"] is None:
+            continue
+        checked += 1
+        faults.unless(
+            quantity_of(usage["aggregation"], parts) == Fraction(line["metered_quantity"]),
+            f"{proof['number']}: the usage of line {line['id']} does not come to its quantity",
+        )
+    return checked
+
+
+def canonical(value):
+    """Return canonical JSON: keys sorted, no spaces, UTF-8."""
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return text.encode()
+
+
+def check(proof):
+    """Return what does not hold of a proof, and a line that says what was looked at."""
+    faults = Faults()
+    if not faults.unless(proof.get("format") == FORMAT, f"this is no {FORMAT}"):
+        return faults, ""
+    content, record = check_sealed(proof["number"], proof, faults)
+    check_sums(proof["number"], content, faults)
+    check_chain(proof, faults)
+    left = check_notes(proof, content, faults)
+    checked = check_usage(proof, content, record, faults)
+    head = proof["head"]
+    return faults, (
+        f"{proof['number']} of {content['customer']}: {left} minor units {content['currency']}"
+        f" after {len(proof['notes'])} notes; {len(content['lines'])} lines sum,"
+        f" {checked} of {len(proof['usage'])} quantities recomputed from"
+        f" {'usage' if proof['windows'] is None else 'windows'};"
+        f" {len(proof['following'])} seals up to {head['number']}, {head['seal']}"
+    )
+
+
+def main(arguments):
+    """Check one file."""
+    if len(arguments) != 1:
+        print("usage: python verify_proof.py FILE")
+        return 2
+    try:
+        with open(arguments[0], encoding="utf-8") as file:
+            faults, told = check(json.load(file))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        print(f"{arguments[0]} is no proof: {type(error).__name__} {error}")
+        return 1
+    print("\n".join(faults) if faults else told)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
