@@ -58,8 +58,9 @@ class PublishingSession(BookSession):
         """Return up to so many documents and changes that are not published yet."""
         self.effect("read owed")
         tables, marks = self.tables, dict[tuple[str, str], list[int]]()
-        for number, change in sorted(tables.draft_changes.items())[:count_max]:
-            marks.setdefault(change, []).append(number)
+        for number, change in sorted(tables.draft_changes.items()):
+            if change in marks or len(marks) < count_max:
+                marks.setdefault(change, []).append(number)
         changes = [
             DraftChange(draft_id, payer, numbers, self._standing(draft_id), self._text(draft_id))
             for (draft_id, payer), numbers in sorted(marks.items())

@@ -845,6 +845,18 @@ def test_what_changed_is_owed_until_it_is_settled(side: Side) -> None:
     assert not session.read_owed(10)
 
 
+def test_a_draft_that_was_rated_several_times_is_owed_once(side: Side) -> None:
+    session = side.session()
+    for offset in range(1, 4):
+        session.store_drafts([draft(offset), draft(offset, name="d2")])
+
+    for name in ("d1", "d2"):
+        owed = session.read_owed(1)
+        assert [(each.id, len(each.marks)) for each in owed.changes] == [(name, 3)]
+        session.settle(owed)
+    assert not session.read_owed(1)
+
+
 def test_publishing_to_other_topics_owes_everything_anew(side: Side) -> None:
     session = side.session()
     session.store_drafts([draft(1)])

@@ -42,11 +42,14 @@ class Owed:
         return bool(self.documents or self.changes)
 
 
+_MARKS_EACH = 20
+"""So many marks are looked at for each draft that may be published: reading all could be long."""
 _CHANGES = (
     "SELECT m.id, m.payer, m.marks, p.line_ids,"
     " d.partition_no, d.source_offset, d.log_time_us, d.content, d.issues"
     " FROM (SELECT id, max(payer) AS payer, array_agg(serial) AS marks"
-    " FROM (SELECT * FROM draft_change ORDER BY serial LIMIT %s) AS oldest GROUP BY id) AS m"
+    " FROM (SELECT * FROM draft_change ORDER BY serial LIMIT %s) AS oldest GROUP BY id"
+    " ORDER BY min(serial) LIMIT %s) AS m"
     " LEFT JOIN published_draft AS p USING (id) LEFT JOIN draft AS d USING (id) ORDER BY m.id"
 )
 # The issuers one by one along the primary key: the table is as long as history, they are few.
@@ -67,10 +70,15 @@ def lead_publishing(connection: Connection) -> bool:
 
 
 def read_owed(connection: Connection, count_max: int) -> Owed:
-    """Return up to so many documents and changes that are not published yet."""
+    """Return up to so many documents and changes that are not published yet.
+
+    Of each draft the marks that are behind its oldest go with it: one that is rated more often
+    than it is published is published once.
+    """
     # Changes first: the document of a draft that is gone was committed with the mark, so it is
     # seen now and goes out before the draft is taken off; unless there are more than fit.
-    changes = [_change(row) for row in connection.execute(_CHANGES, [count_max]).fetchall()]
+    marked = connection.execute(_CHANGES, [_MARKS_EACH * count_max, count_max])
+    changes = [_change(row) for row in marked.fetchall()]
     rows = connection.execute(_DOCUMENTS, [count_max, count_max]).fetchall()
     documents = [_issued(row) for row in rows]
     return Owed(documents, changes if len(documents) < count_max else [])
