@@ -9,17 +9,16 @@ that is billed there. A kind that is not known to be of one customer, or of none
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from pipeline.catalog.corrections import CUTTING
 from pipeline.catalog.facts import Fact, FactKind
 
-_OF_ITS_CUSTOMER = frozenset(
-    {
-        FactKind.SUBSCRIPTION,
-        FactKind.ORDER,
-        FactKind.CREDIT,
-        FactKind.CREDIT_VOID,
-        FactKind.TAX_ANSWER,
-    }
-)
+_OF_ITS_CUSTOMER = CUTTING | {
+    FactKind.SUBSCRIPTION,
+    FactKind.ORDER,
+    FactKind.CREDIT,
+    FactKind.CREDIT_VOID,
+    FactKind.TAX_ANSWER,
+}
 _OF_NOBODY = frozenset({FactKind.GATE_PASS, FactKind.MATCH, FactKind.SKIP, FactKind.REDRIVE})
 
 

@@ -49,11 +49,17 @@ ORDER: Decision = (
         "lines": [],
     },
 )
+CORRECTION: Decision = (
+    FactKind.CORRECTION,
+    "acme",
+    {"customer": "acme", "currency": "EUR", "at": "2026-03-01T00:00:00Z"},
+)
 TOUCHED: list[tuple[Decision, frozenset[str] | None]] = [
     (customer_of("acme", "Europe/Berlin"), frozenset({"acme"})),
     (subscription_of("b", "acme", "pro", "2026-03-02T00:00:00Z"), frozenset({"acme"})),
     (ORDER, frozenset({"acme"})),
     (credit_of("c", "acme", "5"), frozenset({"acme"})),
+    (CORRECTION, frozenset({"acme"})),
     (rules_of(60), None),
     (issuer_of("other"), None),
     (plan_of("new", price_of("calls", per_unit("2"), "calls")), None),
