@@ -98,16 +98,15 @@ class CutSchedule:
 
     def _changed(self, catalog: Catalog, passed: Instant, now: Instant) -> set[Due]:
         """Take in new facts; return what is newly sold or changed and owed from the past."""
-        due: set[Due] = set()
-        old, touched = self._catalog, catalog.touched.since(self._catalog.position)
-        own = [*self._own(catalog, touched)]
-        for sold in own:
+        due, moved, old = set[Due](), dict[_Key, Sold](), self._catalog
+        for sold in self._own(catalog, catalog.touched.since(old.position)):
             before = _all_like(old, _key(sold)).get(sold.id)
             if before == sold and _parties(catalog, sold) == _parties(old, before):
                 continue
             self._touched.add(sold.customer)
             if before and _rhythm(catalog, sold) == _rhythm(old, before):
                 continue
+            moved[_key(sold)] = sold
             known = (
                 {self._due(old, before, each) for each in _closed(old, before, passed)}
                 if before
@@ -122,9 +121,10 @@ class CutSchedule:
             and partition_of(customer, catalog.parameters.partitions) == self._partition
         )
         self._catalog = catalog
-        self._ahead = _without(self._ahead, old, touched)
-        self._starts = _without(self._starts, old, touched)
-        for sold in own:
+        if now < passed:  # a longer grace: what ended since is ahead again
+            moved = {_key(sold): sold for sold in self._own(catalog)}
+        self._ahead, self._starts = _without(self._ahead, moved), _without(self._starts, moved)
+        for sold in moved.values():
             self._push(sold, min(passed, now))
             self._push_start(sold, self._tick.time)
         return due
@@ -167,12 +167,10 @@ _Key = tuple[bool, str]
 
 
 def _without(
-    edges: list[tuple[Instant, _Key]], catalog: Catalog, customers: Container[str] | None
+    edges: list[tuple[Instant, _Key]], moved: Container[_Key]
 ) -> list[tuple[Instant, _Key]]:
-    """Return the heap of the edges that are not of these customers (None: not of anybody)."""
-    if customers is None:
-        return []
-    left = [edge for edge in edges if _found(catalog, edge[1]).customer not in customers]
+    """Return the heap of the edges of what is not moved."""
+    left = [edge for edge in edges if edge[1] not in moved]
     heapq.heapify(left)
     return left
 
