@@ -94,17 +94,15 @@ def store_drafts(connection: Connection, drafts: Iterable[Draft]) -> None:
         for draft in drafts
     ]
     if rows:
-        *columns, contents = map(list, zip(*rows, strict=True))
-        connection.execute(_UPSERT, [*columns, "\n".join(contents)])
+        connection.execute(_UPSERT, [*map(list, zip(*rows, strict=True))])
 
 
-# Contents travel as lines: canonical JSON has none within, and an array would escape each quote.
+# Arrays travel in binary: in text each quote of a content would be escaped.
 _UPSERT: LiteralString = (
     "INSERT INTO draft (id, payer, currency, instant_us, partition_no, source_offset,"
     " log_time_us, issues, content)"
-    " SELECT * FROM ROWS FROM (unnest(%s::text[]), unnest(%s::text[]), unnest(%s::text[]),"
-    " unnest(%s::bigint[]), unnest(%s::integer[]), unnest(%s::bigint[]), unnest(%s::bigint[]),"
-    " unnest(%s::text[]), string_to_table(%s, E'\\n')) AS w ON CONFLICT (id) DO UPDATE SET"
+    " SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::integer[],"
+    " %b::bigint[], %b::bigint[], %b::text[], %b::text[]) AS w ON CONFLICT (id) DO UPDATE SET"
     " source_offset = excluded.source_offset, log_time_us = excluded.log_time_us,"
     " content = excluded.content, issues = excluded.issues, rated_at = excluded.rated_at"
     " WHERE draft.source_offset <= excluded.source_offset"
