@@ -15,7 +15,11 @@ from pipeline.collect.limits import BATCH_EVENTS_MAX
 
 _SHAPE = Shape(Mode.KEYED, series=5000, partitions=4, batch_events=BATCH_EVENTS_MAX)
 BASE = Plan(_SHAPE, 1_000_000, metering=2, pricing=1, latency_s=0, baseline=False)
-_AFFINE_CUSTOMERS = 25
+AFFINE = "affine"
+AFFINE_CUSTOMERS = 25
+"""Customers of a batch, neighbours, as an agent that serves few of them sends it."""
+_SEQUENCED_EVENTS = 5_000_000
+"""At a million a second less would measure how the last of them settle."""
 _LATENCY_S = 10.0
 
 FLUSHES_S = (0.1, 0.3, 1.0, 3.0, 10.0)
@@ -68,15 +72,17 @@ def _partitions(count: int) -> Plan:
     return replace(BASE, shape=replace(_SHAPE, partitions=count))
 
 
-def _mode(mode: Mode, events: int) -> Plan:
-    return replace(BASE, shape=replace(_SHAPE, mode=mode), events=events)
+def _sequenced(batch_customers: int = 0) -> Plan:
+    shape = replace(_SHAPE, mode=Mode.SEQUENCED, batch_customers=batch_customers)
+    return replace(BASE, shape=shape, events=_SEQUENCED_EVENTS)
 
 
 _KEYED = replace(BASE, latency_s=_LATENCY_S, loads=(HALF / 2, HALF, HALF * 3 / 2), baseline=True)
 """Of every family a point: where all are measured, it is run once."""
 _MODE_POINTS = (
     Point("keyed", _KEYED),
-    Point("sequenced", _mode(Mode.SEQUENCED, 2_000_000)),
+    Point("sequenced", _sequenced()),
+    Point("sequenced", _sequenced(AFFINE_CUSTOMERS), AFFINE),
     Point("raw", replace(BASE, collectors=1)),
 )
 _EVENTS = (
@@ -85,8 +91,8 @@ _EVENTS = (
     Point(10**7, replace(BASE, events=10**7)),
 )
 _SERIES = (
-    Point(100, _series(100, _AFFINE_CUSTOMERS), "affine"),
-    Point(100_000, _series(100_000, _AFFINE_CUSTOMERS), "affine"),
+    Point(100, _series(100, AFFINE_CUSTOMERS), AFFINE),
+    Point(100_000, _series(100_000, AFFINE_CUSTOMERS), AFFINE),
     Point(_SHAPE.series, _KEYED, "random"),
     Point(100_000, _series(100_000), "random"),
 )
@@ -101,7 +107,7 @@ _WORKERS = (
     Point(4, replace(BASE, metering=4)),
 )
 MODES, FLUSH = "modes", "flush"
-_AFFINE, _RANDOM = ("affine", 100, 100_000), ("random", _SHAPE.series, 100_000)
+_AFFINE, _RANDOM = (AFFINE, 100, 100_000), ("random", _SHAPE.series, 100_000)
 FAMILIES = {
     family.name: family
     for family in (

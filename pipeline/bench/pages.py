@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.bench import costs
+from pipeline.bench.families import AFFINE, AFFINE_CUSTOMERS
 from pipeline.bench.plots import plot
 from pipeline.bench.report import WORKERS
 from pipeline.bench.results import Found, Result
@@ -118,6 +119,8 @@ def how_fast(results: Mapping[str, Result]) -> str:
     ]
     heads = ["events", "drained", "events/s", "CPU s/M, our workers", "with the servers"]
     lines = [*_against_plain(modes.point("keyed")), *_growth(results.values())]
+    if modes.point("sequenced", AFFINE) is not None:
+        lines.insert(0, f"- Affine: batches of {AFFINE_CUSTOMERS} customers; else of everybody.")
     return "\n".join(
         [
             BEGIN,

@@ -76,7 +76,8 @@ def bench_curves(
             _measure(FAMILIES[name], machine, points or [], before, runs).write(folder)
         if flame:
             for point in FAMILIES[MODES].points:
-                runs.course(point.plan, flames=folder / "flames" / str(point.x))
+                name = f"{point.x}-{point.line}" if point.line else str(point.x)
+                runs.course(point.plan, flames=folder / "flames" / name)
         found = read_results(folder)
         tell("writing pages", None)
         write_pages(found, folder, readme)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.bench import costs
-from pipeline.bench.families import FAMILIES, FLUSH, smaller
+from pipeline.bench.families import AFFINE, FAMILIES, FLUSH, smaller
 from pipeline.bench.pages import BEGIN, END, cost_page, family_page, how_fast, write_pages
 from pipeline.bench.results import Found, Machine, Result, read_results
 from pipeline.cli.app import run
@@ -137,6 +137,16 @@ def test_a_machine_that_was_busy_is_called_so() -> None:
 
     assert "busy with other work" in how_fast({"modes": busy})
     assert "busy" not in how_fast(ALL)
+
+
+def test_how_fast_says_what_affine_is_where_it_was_measured() -> None:
+    (point,) = MODES.points
+    affine = replace(point, x="sequenced", line=AFFINE)
+    words = how_fast({"modes": replace(MODES, points=(point, affine))})
+
+    assert "| sequenced affine |" in words
+    assert "- Affine: batches of 25 customers; else of everybody." in words
+    assert "Affine" not in how_fast({"modes": MODES})
 
 
 def test_how_fast_says_ratio_latency_and_growth() -> None:
