@@ -38,6 +38,9 @@ _COMMANDS = {
     ),
     "invoices": _Command("pipeline.cli.invoices", "app", "List and show issued invoices."),
     "tax": _Command("pipeline.cli.tax", "app", "Taxes that the rules do not know."),
+    "hold": _Command(
+        "pipeline.cli.by_hand", "hold", "Stop finalizing: everything, a price, a customer."
+    ),
     "promotion": _Command("pipeline.cli.promotion", "app", "Promotion codes: redeem, list."),
     "credit": _Command("pipeline.cli.credit", "app", "Prepaid credits: grant, void, balance."),
     "verify": _Command(

@@ -12,6 +12,7 @@ from pipeline.core.errors import BadInput
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.postgres.database import Connection
 from pipeline.stores.postgres.facts import Author, append_facts, read_facts
+from pipeline.stores.postgres.session import Session
 from pipeline.workers.announcing import await_named
 
 
@@ -22,18 +23,34 @@ def decided(decide: Callable[[Catalog], Sequence[NewFact]], author: Author) -> l
         BadInput: `decide` refuses (ValueError).
 
     """
+    return decided_with(lambda _, known: decide(known), author)
+
+
+def decided_with(
+    decide: Callable[[Session, Catalog], Sequence[NewFact]],
+    author: Author,
+    then: Callable[[Session, Sequence[Fact]], None] = lambda _, written: None,
+) -> list[Fact]:
+    """Write what is decided by the facts so far and the tables, and what follows from it, at once.
+
+    Raises:
+        BadInput: `decide` or `then` refuses (ValueError): nothing is written.
+
+    """
     with any_stack() as around:
         with around.database.session("decision") as connection:
             known = read_facts(connection, 0)
             before = extend(Catalog(), known)
 
             def new(facts: Sequence[Fact]) -> Sequence[NewFact]:
-                try:
-                    return decide(extend(before, facts[before.position :]))
-                except ValueError as error:
-                    raise BadInput(str(error)) from None
+                return decide(connection, extend(before, facts[before.position :]))
 
-            written = append_facts(connection, new, author, wall_clock(), known)
+            try:
+                with connection.transaction():
+                    written = append_facts(connection, new, author, wall_clock(), known)
+                    then(connection, written)
+            except ValueError as error:
+                raise BadInput(str(error)) from None
         if written:
             await_named(around, written[-1].serial)
     return written

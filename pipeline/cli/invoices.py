@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from pipeline.cli.correcting import COMMANDS
+from pipeline.cli import by_hand, correcting, paying
 from pipeline.cli.disputing import dispute
 from pipeline.cli.exporting import export
 from pipeline.cli.options import AsJson
@@ -25,7 +25,8 @@ from pipeline.stores.postgres.figures import months_of_issue
 from pipeline.stores.postgres.life import read_events, states
 
 app = typer.Typer(help="Issued invoices, and what corrects them.", no_args_is_help=True)
-for _name, _command in {**COMMANDS, "dispute": dispute}.items():
+_OTHERS = by_hand.COMMANDS | paying.COMMANDS | correcting.COMMANDS
+for _name, _command in {**_OTHERS, "dispute": dispute}.items():
     app.command(_name)(_command)
 app.command("export")(export)
 

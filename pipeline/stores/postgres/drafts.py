@@ -132,6 +132,12 @@ def read_drafts(connection: Connection, payer: str | None = None) -> list[Draft]
     return [_draft(*row) for row in rows]
 
 
+def find_draft(connection: Connection, name: str) -> Draft | None:
+    """Return the draft of an id."""
+    row = connection.execute(f"{_DRAFTS} WHERE id = %s", [name]).fetchone()
+    return _draft(*row) if row else None
+
+
 def faulty_drafts(connection: Connection) -> list[tuple[Draft, bool]]:
     """Return the drafts with validation issues, and whether each is cut already."""
     rows = connection.execute(

@@ -196,6 +196,16 @@ def cuts_before(connection: Connection, payers: Sequence[str], serial: int) -> d
     return {payer: latest for payer, latest in rows}
 
 
+def lock_cut(connection: Connection, payer: str, currency: str, instant: Instant) -> bool | None:
+    """Lock a booked cut; return whether its documents are prepared, None where it is not booked."""
+    row = connection.execute(
+        "SELECT prepared FROM cut WHERE payer = %s AND currency = %s AND instant_us = %s"
+        " FOR UPDATE",
+        [payer, currency, instant],
+    ).fetchone()
+    return row[0] if row else None
+
+
 def issuers_waiting(connection: Connection) -> list[str]:
     """Return the issuers with prepared documents."""
     rows = connection.execute("SELECT DISTINCT issuer FROM prepared ORDER BY issuer")

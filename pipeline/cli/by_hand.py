@@ -1,0 +1,237 @@
+"""`talea hold` and `talea invoices add-line, edit, approve, retry`: decisions on what is to come.
+
+Each is a fact with author and reason; the finalizer obeys it, also after the cut.
+"""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Annotated, TypeVar, cast
+
+import typer
+
+from pipeline.catalog.by_hand import HandLine, LineEdit, LineType
+from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.facts import NewFact
+from pipeline.catalog.fields import parse_id, parse_text
+from pipeline.catalog.hand_rules import (
+    adding,
+    approving,
+    editing,
+    holding,
+    listed_price,
+    own_price,
+    retrying,
+)
+from pipeline.cli.deciding import decided, decided_with, tell
+from pipeline.cli.options import Actor, AsJson, Reason
+from pipeline.core.errors import BadInput
+from pipeline.core.identity import Json
+from pipeline.core.money import minor_digits
+from pipeline.core.quantity import parse_decimal
+from pipeline.stores.clock import wall_clock
+from pipeline.stores.postgres.drafts import Draft, find_draft, read_drafts
+from pipeline.stores.postgres.facts import Author
+from pipeline.stores.postgres.session import Session
+from pipeline.workers.deciding import open_draft
+
+T = TypeVar("T")
+DraftId = Annotated[str, typer.Argument(metavar="DRAFT-ID", help="As `talea draft` prints it.")]
+
+
+def hold(
+    actor: Actor,
+    reason: Reason,
+    everything: Annotated[bool, typer.Option("--all", help="Everything.")] = False,
+    price: Annotated[str | None, typer.Option(help="PRICE, or PLAN/PRICE.")] = None,
+    customer: Annotated[str | None, typer.Option(help="One customer.")] = None,
+    release: Annotated[bool, typer.Option("--release", help="Let it go on.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Stop finalizing, of everything, a price or a customer, until it is released."""
+    named = [("price", price), ("customer", customer)]
+    told = [each for each in named if each[1] is not None]
+    scopes: list[tuple[str, str | None]] = [("all", None)] if everything else []
+    scopes += told
+    if len(scopes) != 1:
+        raise BadInput("what? say one of --all, --price, --customer")
+    scope, name = scopes[0]
+    written = decided(
+        lambda known: holding(known, scope, name, on=not release), Author(actor, reason)
+    )
+    tell(written, json=json)
+
+
+def approve(draft: DraftId, actor: Actor, reason: Reason, json: AsJson = False) -> None:
+    """Approve a document whose period is cut: it is issued as it stands."""
+
+    def decide(connection: Session, known: Catalog) -> Sequence[NewFact]:
+        _, cut = open_draft(connection, known, draft)
+        if not cut:
+            raise ValueError("its period goes on and it may change: approve it once that is over")
+        return approving(known, draft)
+
+    tell(decided_with(decide, Author(actor, reason)), json=json)
+
+
+def retry(draft: DraftId, actor: Actor, reason: Reason, json: AsJson = False) -> None:
+    """Compose a document once more that could not be issued."""
+
+    def decide(connection: Session, known: Catalog) -> Sequence[NewFact]:
+        _, cut = open_draft(connection, known, draft)
+        if not cut:
+            raise ValueError("its period goes on: it is rated again by itself")
+        return retrying(draft)
+
+    tell(decided_with(decide, Author(actor, reason)), json=json)
+
+
+def add_line(
+    target: Annotated[str, typer.Argument(metavar="CUSTOMER|DRAFT-ID", help="Onto whose draft.")],
+    actor: Actor,
+    reason: Reason,
+    name: Annotated[str | None, typer.Option(help="What people read.")] = None,
+    unit_amount: Annotated[
+        str | None, typer.Option(help="Of one, like 25.00; below zero takes off.")
+    ] = None,
+    price: Annotated[str | None, typer.Option(help="PLAN/PRICE of the catalog instead.")] = None,
+    quantity: Annotated[str, typer.Option(help="How many.")] = "1",
+    kind: Annotated[LineType, typer.Option("--type", help="What it is.")] = LineType.CHARGE,
+    currency: Annotated[str | None, typer.Option(help="Where drafts are in several.")] = None,
+    issuer: Annotated[str | None, typer.Option(help="Where drafts are of several.")] = None,
+    line_id: Annotated[str | None, typer.Option("--id", help="Its id; twice is once.")] = None,
+    reference: Annotated[str | None, typer.Option(help="What it is known by outside.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Add a line by hand: to one draft, or to the next document of a customer."""
+    if (price is None) == (unit_amount is None):
+        raise BadInput("what does it cost? say --unit-amount or --price PLAN/PRICE")
+    if price is None and name is None:
+        raise BadInput("what is it? say --name")
+    many = _number("--quantity", quantity)
+
+    def decide(connection: Session, known: Catalog) -> Sequence[NewFact]:
+        draft, document = _onto(connection, known, target, currency, issuer)
+        own = parse_id(line_id or f"line-{known.position + 1}")
+        if price is None:
+            label, unit = parse_text(name or ""), _number("--unit-amount", unit_amount or "")
+            card = own_price(own, label, unit, many)
+        else:
+            card = listed_price(known, price, draft.currency, many)
+        return adding(
+            known,
+            HandLine(
+                id=own,
+                customer=draft.payer,
+                issuer=str(draft.content["issuer"]),
+                currency=draft.currency,
+                at=min(wall_clock(), draft.instant),
+                type=kind,
+                card=card,
+                quantity=many,
+                plan=None if price is None else price.partition("/")[0],
+                document=document,
+                external_reference=reference,
+            ),
+        )
+
+    tell(decided_with(decide, Author(actor, reason)), json=json)
+
+
+def _onto(
+    connection: Session, known: Catalog, target: str, currency: str | None, issuer: str | None
+) -> tuple[Draft, str | None]:
+    """Return the draft that a line is for, and its id where it was named."""
+    if find_draft(connection, target) is not None:
+        draft, _ = open_draft(connection, known, target)
+        return draft, target
+    if target not in known.customers:
+        raise ValueError(f"no customer or draft {target}: `talea draft CUSTOMER` shows both")
+    found = [
+        draft
+        for draft in read_drafts(connection, target)
+        if currency in (None, draft.currency) and issuer in (None, draft.content["issuer"])
+    ]
+    owners = sorted({(draft.currency, str(draft.content["issuer"])) for draft in found})
+    if not owners:
+        raise ValueError(f"{target} has no draft to add it to: order it in the catalog (orders)")
+    if len(owners) > 1:
+        told = "; ".join(f"--currency {each[0]} --issuer {each[1]}" for each in owners)
+        raise ValueError(f"to which of its drafts? say {told}")
+    return found[-1], None
+
+
+def edit(
+    draft: DraftId,
+    line: Annotated[str, typer.Option(help="The line (id).")],
+    actor: Actor,
+    reason: Reason,
+    name: Annotated[str | None, typer.Option(help="What people read.")] = None,
+    description: Annotated[str | None, typer.Option(help="And more of it.")] = None,
+    quantity: Annotated[str | None, typer.Option(help="How many.")] = None,
+    unit_amount: Annotated[str | None, typer.Option(help="Of one, like 0.25.")] = None,
+    amount: Annotated[str | None, typer.Option(help="Of all, before tax, like 12.34.")] = None,
+    reference: Annotated[str | None, typer.Option(help="What it is known by outside.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Edit a line of a draft by hand: it says so whatever its usage becomes."""
+    given = (name, description, quantity, unit_amount, amount, reference)
+    if given == (None,) * len(given):
+        raise BadInput("what of it? say --amount, --quantity, --unit-amount, --name or the like")
+
+    def decide(connection: Session, known: Catalog) -> Sequence[NewFact]:
+        of, _ = open_draft(connection, known, draft)
+        _check_line(of, line)
+        wanted = LineEdit(
+            document=draft,
+            customer=of.payer,
+            line=line,
+            name=_of(parse_text, name),
+            description=_of(parse_text, description),
+            quantity=_of(lambda text: _number("--quantity", text), quantity),
+            unit_amount=_of(lambda text: _number("--unit-amount", text), unit_amount),
+            amount_minor=_of(lambda text: _minor(text, of.currency), amount),
+            external_reference=_of(parse_text, reference),
+        )
+        return editing(known, wanted)
+
+    tell(decided_with(decide, Author(actor, reason)), json=json)
+
+
+def _check_line(draft: Draft, line: str) -> None:
+    """Refuse a line that is not on a draft, and one that changes through its parent alone."""
+    lines = cast(list[dict[str, Json]], draft.content["lines"])
+    known = {str(each["id"]) for each in lines}
+    if line in known or line in {issue.get("line") for issue in draft.issues}:
+        return
+    for parent in lines:
+        if line in {child["id"] for child in cast(list[dict[str, Json]], parent["children"])}:
+            raise ValueError(f"a detailed line changes through its parent: --line {parent['id']}")
+    raise ValueError(f"draft {draft.id} has no line {line}: `talea draft CUSTOMER --json` has all")
+
+
+def _of(parse: Callable[[str], T], text: str | None) -> T | None:
+    return None if text is None else parse(text)
+
+
+def _number(option: str, text: str) -> Fraction:
+    try:
+        return Fraction(parse_decimal(text))
+    except ValueError as error:
+        raise BadInput(f"{option}: {error}") from None
+
+
+def _minor(text: str, currency: str) -> int:
+    digits = minor_digits(currency)
+    scale: int = 10**digits
+    minor = _number("--amount", text) * scale
+    if minor.denominator != 1:
+        raise BadInput(f"--amount: {currency} has {digits} decimals: write no more")
+    return minor.numerator
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "add-line": add_line,
+    "edit": edit,
+    "approve": approve,
+    "retry": retry,
+}

@@ -1,0 +1,151 @@
+"""`talea invoices pay, pay-back, revenue`: money at the edge, recorded and never moved.
+
+A payment is a fact and an event of its invoice, known by the reference it has outside: twice is
+once. No card data has a place in it.
+"""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.facts import Fact, FactKind, NewFact
+from pipeline.catalog.fields import parse_id
+from pipeline.cli.deciding import decided_with, tell
+from pipeline.cli.options import Actor, AsJson, Reason
+from pipeline.cli.screen import out, print_json
+from pipeline.cli.stack import any_stack
+from pipeline.core.errors import BadInput
+from pipeline.core.identity import Json
+from pipeline.core.money import Money, minor_digits
+from pipeline.core.quantity import parse_decimal
+from pipeline.invoice.lifecycle import EventKind, InvoiceEvent, stands, told_twice
+from pipeline.invoice.revenue import By, revenue
+from pipeline.stores.clock import wall_clock
+from pipeline.stores.postgres.documents import Document, find_document, read_documents
+from pipeline.stores.postgres.facts import Author
+from pipeline.stores.postgres.life import read_events, record_event
+from pipeline.stores.postgres.session import Session
+
+Number = Annotated[str, typer.Argument(help="Invoice number.")]
+Amount = Annotated[str, typer.Option(help="How much, like 25.00.")]
+Reference = Annotated[str, typer.Option(help="What it is known by outside; twice is once.")]
+
+
+def pay(
+    number: Number,
+    amount: Amount,
+    reference: Reference,
+    actor: Actor,
+    reason: Reason,
+    json: AsJson = False,
+) -> None:
+    """Record a payment of an invoice: all that is left of it, or a part."""
+    told = _recorded(number, amount, reference, (FactKind.PAYMENT, EventKind.PAID))
+    tell(told(Author(actor, reason)), json=json)
+
+
+def pay_back(
+    number: Number,
+    amount: Amount,
+    reference: Reference,
+    actor: Actor,
+    reason: Reason,
+    json: AsJson = False,
+) -> None:
+    """Record that money of an invoice went back: no more than was paid."""
+    told = _recorded(number, amount, reference, (FactKind.PAID_BACK, EventKind.REFUNDED))
+    tell(told(Author(actor, reason)), json=json)
+
+
+def _recorded(
+    number: str, amount: str, reference: str, kinds: tuple[FactKind, EventKind]
+) -> Callable[[Author], list[Fact]]:
+    """Return what writes a fact and its event at once."""
+    kind, happened = kinds
+
+    def record(author: Author) -> list[Fact]:
+        def event(document: Document) -> InvoiceEvent:
+            minor, known_by = _minor(amount, document.currency), parse_id(reference)
+            return InvoiceEvent(
+                happened, author.actor, author.reason, wall_clock(), minor, known_by
+            )
+
+        def decide(connection: Session, known: Catalog) -> Sequence[NewFact]:
+            document = _found(connection, number)
+            new, events = event(document), read_events(connection, document.id)
+            if any(told_twice(each, new) for each in events):
+                return []
+            stands(document.before_issue, events).after(new)
+            body: dict[str, Json] = {
+                "document": document.id,
+                "number": number,
+                "currency": document.currency,
+                "amount_minor": new.amount_minor,
+                "reference": reference,
+            }
+            return [NewFact(kind, f"{document.id}/{reference}", body)]
+
+        def then(connection: Session, written: Sequence[Fact]) -> None:
+            if written:
+                document = _found(connection, number)
+                record_event(connection, document.id, document.before_issue, event(document))
+
+        return decided_with(decide, author, then)
+
+    return record
+
+
+def _found(connection: Session, number: str) -> Document:
+    document = find_document(connection, number)
+    if document is None:
+        raise ValueError(f"no invoice {number}: `talea invoices list` shows all")
+    if document.kind != "invoice":
+        raise ValueError(f"{number} is a note: record what is paid against its invoice")
+    return document
+
+
+def _minor(text: str, currency: str) -> int:
+    digits = minor_digits(currency)
+    scale: int = 10**digits
+    try:
+        minor = Fraction(parse_decimal(text)) * scale
+    except ValueError as error:
+        raise BadInput(f"--amount: {error}") from None
+    if minor.denominator != 1:
+        raise BadInput(f"--amount: {currency} has {digits} decimals: write no more")
+    return minor.numerator
+
+
+def show_revenue(
+    by: Annotated[By, typer.Option(help="What to group by.")] = By.PRODUCT,
+    customer: Annotated[str | None, typer.Option(help="Only this customer's.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Show what issued documents billed, by where it came from; notes are in it."""
+    with any_stack() as around, around.database.session("revenue") as connection:
+        found = revenue((each.content for each in read_documents(connection, customer)), by)
+    if json:
+        print_json([each.json() for each in found])
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column(by.value)
+    for name in ("lines", "net", "tax", "total"):
+        table.add_column(name, justify="right")
+    for each in found:
+        amounts = (each.net_minor, each.tax_minor, each.total_minor)
+        net, tax, total = (Money(amount, each.currency).text for amount in amounts)
+        row = (each.group, str(each.lines), net, tax, f"{total} {each.currency}")
+        table.add_row(*map(Text, row))
+    out.print(table if found else "no invoices yet")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "pay": pay,
+    "pay-back": pay_back,
+    "revenue": show_revenue,
+}
