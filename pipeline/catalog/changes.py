@@ -173,6 +173,8 @@ def _issuer_fact(issuer: Issuer) -> NewFact:
         body["tax"] = issuer.tax.body()
     if issuer.approval:
         body["approval"] = True
+    if issuer.completeness is not None:
+        body["completeness"] = issuer.completeness.value
     return NewFact(FactKind.ISSUER, issuer.id, body)
 
 

@@ -7,6 +7,7 @@ force when (catalog.py).
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from fractions import Fraction
 from typing import cast
 
@@ -46,6 +47,13 @@ class Rules:
     tzdata_version: str
 
 
+class Completeness(StrEnum):
+    """What becomes of a document while events of its customer's partition are missing."""
+
+    HOLD = "hold"
+    FLAG = "flag"
+
+
 @dataclass(frozen=True, slots=True)
 class Issuer:
     """The legal entity that issues invoices, under numbers `number_prefix`000001."""
@@ -57,6 +65,8 @@ class Issuer:
     """Where it is taxed; None: what it issues says nothing of tax."""
     approval: bool = False
     """Whether somebody must approve each document."""
+    completeness: Completeness | None = None
+    """What becomes of documents while producers miss events; None: nobody asks."""
 
     def after(self, before: "Issuer | None") -> "Issuer":
         """Return it on top of what was in force: taxes that have a day leave those before it."""
@@ -228,6 +238,7 @@ def issuer(body: Body) -> Issuer:
         _text(body, "number_prefix"),
         issuer_tax(body.get("tax")),
         body.get("approval") is True,
+        None if (policy := body.get("completeness")) is None else Completeness(cast(str, policy)),
     )
 
 

@@ -10,6 +10,7 @@ from fractions import Fraction
 from unicodedata import category
 from zoneinfo import ZoneInfo
 
+from pipeline.catalog.documents import Completeness
 from pipeline.catalog.subscriptions import Alignment
 from pipeline.catalog.yaml import shown
 from pipeline.collect.limits import DIMENSION_CHARS_MAX
@@ -90,6 +91,15 @@ def parse_flag(text: str) -> bool:
     if text not in ("true", "false"):
         raise ValueError(f"{shown(text)}: use true or false")
     return text == "true"
+
+
+def parse_completeness(text: str) -> Completeness:
+    """Return a policy of completeness."""
+    try:
+        return Completeness(text)
+    except ValueError:
+        words = ", ".join(Completeness)
+        raise ValueError(f"{shown(text)} is no policy: use one of {words}") from None
 
 
 def parse_currency(text: str) -> str:

@@ -89,6 +89,10 @@ ISSUER = Shape(
         "number_prefix": text("Stands before each number.", PREFIX_PATTERN, PREFIX_CHARS_MAX),
         "tax": ISSUER_TAX.schema(),
         "approval": _FLAG | {"description": "Issue nothing that nobody approved."},
+        "completeness": {
+            "description": "While producers miss events: hold documents, or say so on them.",
+            "enum": ["hold", "flag"],
+        },
     },
     ("id", "name", "number_prefix"),
 )

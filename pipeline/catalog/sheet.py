@@ -19,6 +19,7 @@ from pipeline.catalog.entries import read_list
 from pipeline.catalog.fields import (
     DEFAULT_PAYMENT_DAYS,
     parse_aggregation,
+    parse_completeness,
     parse_currency,
     parse_cycle,
     parse_flag,
@@ -167,6 +168,7 @@ def _issuer(entry: Entry, name: str) -> Issuer:
         entry.needed("number_prefix", parse_prefix, ""),
         read_issuer_tax(entry),
         entry.optional("approval", parse_flag, False),
+        entry.optional("completeness", parse_completeness, None),
     )
 
 

@@ -21,6 +21,7 @@ from pipeline.catalog.hand_rules import (
     listed_price,
     own_price,
     retrying,
+    waiving,
 )
 from pipeline.cli.deciding import decided, decided_with, tell
 from pipeline.cli.options import Actor, AsJson, Reason
@@ -28,8 +29,9 @@ from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
 from pipeline.core.money import minor_digits
 from pipeline.core.quantity import parse_decimal
+from pipeline.invoice.workflow import INCOMPLETE
 from pipeline.stores.clock import wall_clock
-from pipeline.stores.postgres.drafts import Draft, find_draft, read_drafts
+from pipeline.stores.postgres.drafts import Draft, faulty_drafts, find_draft, read_drafts
 from pipeline.stores.postgres.facts import Author
 from pipeline.stores.postgres.session import Session
 from pipeline.workers.deciding import open_draft
@@ -81,6 +83,28 @@ def retry(draft: DraftId, actor: Actor, reason: Reason, json: AsJson = False) ->
         if not cut:
             raise ValueError("its period goes on: it is rated again by itself")
         return retrying(draft)
+
+    tell(decided_with(decide, Author(actor, reason)), json=json)
+
+
+def waive(
+    issue: Annotated[str, typer.Argument(metavar="ISSUE-ID", help="As its draft tells it.")],
+    actor: Actor,
+    reason: Reason,
+    json: AsJson = False,
+) -> None:
+    """Accept what a document waits for as it is: events that a producer misses."""
+
+    def decide(connection: Session, known: Catalog) -> Sequence[NewFact]:
+        faulty = (draft for draft, _ in faulty_drafts(connection))
+        of = next((d for d in faulty if issue in {each["id"] for each in d.issues}), None)
+        if of is None:
+            raise ValueError(f"no draft has an issue {issue}: `talea doctor` lists them")
+        told = next(each for each in of.issues if each["id"] == issue)
+        if told["code"] != INCOMPLETE:
+            raise ValueError(f"{told['message']}: that is not to be waived; {told['mend']}")
+        open_draft(connection, known, of.id)
+        return waiving(known, issue)
 
     tell(decided_with(decide, Author(actor, reason)), json=json)
 
@@ -234,4 +258,5 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "edit": edit,
     "approve": approve,
     "retry": retry,
+    "waive": waive,
 }

@@ -1,6 +1,6 @@
 """`talea invoices`: what was issued."""
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from rich.table import Table
@@ -11,18 +11,19 @@ from pipeline.cli.exporting import export
 from pipeline.cli.options import AsJson
 from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
-from pipeline.core.calendar import parse_instant
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
 from pipeline.core.money import Money
-from pipeline.invoice.lifecycle import stands
+from pipeline.invoice.shown import Issued, shown, subjects
 from pipeline.invoice.text import invoice_text
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.postgres import documents
 from pipeline.stores.postgres.database import Connection
 from pipeline.stores.postgres.documents import Document
+from pipeline.stores.postgres.facts import facts_about
 from pipeline.stores.postgres.figures import months_of_issue
 from pipeline.stores.postgres.life import read_events, states
+from pipeline.stores.postgres.validation import issues_of
 
 app = typer.Typer(help="Issued invoices, and what corrects them.", no_args_is_help=True)
 _OTHERS = by_hand.COMMANDS | paying.COMMANDS | correcting.COMMANDS
@@ -50,27 +51,18 @@ def summary(document: Document, state: str) -> dict[str, Json]:
 def whole(connection: Connection, document: Document) -> dict[str, Json]:
     """Return an invoice as issued: content, issue record, seal, state."""
     content, record = document.content, document.record
-    events = read_events(connection, document.id)
-    standing = stands(document.before_issue, events)
-    lines: list[Json] = [
-        {**line, "provenance": record["evidence"]}  # type: ignore[dict-item]
-        for line in content["lines"]  # type: ignore[union-attr]
-    ]
-    return {
-        **content,
-        "number": document.sealed.number,
-        **standing.json(),
-        "events": [event.json() for event in events],
-        "issued_at": record["issued_at"],
-        "due_at": record["due_at"],
-        "overdue": standing.overdue(parse_instant(record["due_at"]), wall_clock()),
-        "catalog_revision": record["fact_position_cut"],
-        "validation_issues": [],
-        "lines": lines,
-        "settlement": record["settlement"],
-        "issue_record": record,
-        "seal": document.sealed.seal.hex(),
-    }
+    last, cause = cast(int, record["fact_position_last"]), content.get("cause")
+    found = Issued(
+        document.sealed.number,
+        content,
+        record,
+        document.sealed.seal.hex(),
+        document.before_issue,
+        tuple(read_events(connection, document.id)),
+        tuple(facts_about(connection, subjects(content), last, cast("str | None", cause))),
+        tuple(issues_of(connection, document.id)),
+    )
+    return shown(found, wall_clock())
 
 
 @app.command("list")

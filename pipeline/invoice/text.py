@@ -93,8 +93,10 @@ def _line_rows(line: Record, content: Record) -> Iterator[_Row]:
         content["period_start"],
         content["period_end"],
     ):
-        yield _Row(1, f"{line['period_start']} to", ("", "", ""))
-        yield _Row(1, str(line["period_end"]), ("", "", ""))
+        moment = line["period_start"] == line["period_end"]
+        yield _Row(1, f"{line['period_start']}{'' if moment else ' to'}", ("", "", ""))
+        if not moment:
+            yield _Row(1, str(line["period_end"]), ("", "", ""))
     if line.get("fx"):
         yield _Row(1, _exchange(cast(Record, line["fx"])), ("", "", ""))
     yield from _discount(1, line)

@@ -5,29 +5,36 @@ Does not own: the decisions (catalog/by_hand.py), who obeys (workers/finalizer.p
 Law: a document with a critical issue is not issued; whoever decides otherwise says so in a fact.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
 from pipeline.catalog.by_hand import ByHand, Holds
 from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.documents import Completeness
 from pipeline.core.identity import Json, derived_id
 from pipeline.invoice.compose import Composed
 from pipeline.invoice.issues import Severity, ValidationIssue
 
 HELD = "held"
 APPROVAL_NEEDED = "approval_needed"
-WAITS = (HELD, APPROVAL_NEEDED)
+INCOMPLETE = "incomplete"
+WAITS = (HELD, APPROVAL_NEEDED, INCOMPLETE)
 """The codes of what a document waits for, though nothing is wrong with it."""
 
 
-def waiting(catalog: Catalog, document: Composed) -> Composed:
+def waiting(catalog: Catalog, document: Composed, missing: Sequence[str] = ()) -> Composed:
     """Return a document with what it waits for beside what is wrong with it.
 
-    An issue that is waived stays, as a warning.
+    `missing` says which producers of its partition miss events. An issue that is waived stays, as
+    a warning.
     """
     by_hand = catalog.by_hand
-    found = (*document.issues, *_waits(catalog, by_hand, document))
+    found = (
+        *document.issues,
+        *_waits(catalog, by_hand, document),
+        *_gaps(catalog, document, missing),
+    )
     return replace(document, issues=tuple(_waived(by_hand, issue) for issue in found))
 
 
@@ -47,6 +54,25 @@ def _waits(catalog: Catalog, by_hand: ByHand, document: Composed) -> Iterator[Va
     if asked and document.kind == "invoice" and name not in by_hand.approvals:
         mend = f"approve it: talea invoices approve {name}"
         yield _issue(name, APPROVAL_NEEDED, "it needs an approval", mend)
+
+
+def _gaps(
+    catalog: Catalog, document: Composed, missing: Sequence[str]
+) -> Iterator[ValidationIssue]:
+    """Yield what its issuer wants to be said of events that are missing."""
+    policy = catalog.issuers[document.issuer].completeness
+    if policy is None or not missing or document.kind != "invoice":
+        return
+    name = str(document.content["id"])
+    held = policy is Completeness.HOLD
+    issue = _issue(
+        name,
+        INCOMPLETE,
+        "; ".join(missing),
+        "let the producer send them, or accept it: talea invoices waive",
+    )
+    severity = Severity.CRITICAL if held else Severity.WARNING
+    yield replace(issue, severity=severity, waivable=True, mend=f"{issue.mend} {issue.id}")
 
 
 def _issue(document: str, code: str, message: str, mend: str) -> ValidationIssue:

@@ -7,10 +7,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from json import loads
 from typing import cast
 
-from pipeline.book.booking import Cut
+from pipeline.book.booking import Cut, SequenceKey
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
+from pipeline.dedupe.sequences import SequenceState
 from pipeline.invoice.fees import Reach
 from pipeline.invoice.settling import added
 from pipeline.ledger.seal import FIRST_SEAL, Sealed
@@ -166,6 +167,28 @@ class WorkerSession(PublishingSession):
     def late_payers(self, payers: Sequence[str], below: int) -> set[str]:
         """Return which payers have any usage of closed periods below a cut."""
         return {payer for payer, cut in self.tables.late if payer in payers and cut < below}
+
+    def load_incomplete(
+        self, partition: int | None = None
+    ) -> dict[tuple[int, SequenceKey], SequenceState]:
+        """Return the sequences with open gaps, of one partition or of all."""
+        return {
+            key: state
+            for key, state in sorted(self.tables.sequences.items())
+            if state.gaps and partition in (None, key[0])
+        }
+
+    def earlier_totals(
+        self, payers: Sequence[str], count_max: int
+    ) -> dict[tuple[str, str], list[int]]:
+        """Return what the last invoices of payers came to, in minor units, by currency too."""
+        found: dict[tuple[str, str], list[int]] = {}
+        documents = sorted(self.read_documents(), key=lambda d: (d.instant, d.ordinal))
+        for each in documents if self.tables.documents else ():
+            if each.payer in payers and each.kind == "invoice":
+                total = cast(Mapping[str, int], each.content["totals"])["total_minor"]
+                found.setdefault((each.payer, each.currency), []).insert(0, total)
+        return {owner: totals[:count_max] for owner, totals in found.items()}
 
     def issuers_waiting(self) -> list[str]:
         """Return the issuers with prepared documents."""

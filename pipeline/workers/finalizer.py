@@ -15,11 +15,12 @@ from typing import Protocol
 
 import structlog
 
-from pipeline.book.booking import Cut, TickPassed
+from pipeline.book.booking import Cut, SequenceKey, TickPassed
 from pipeline.catalog.by_hand import ByHand
 from pipeline.catalog.catalog import Catalog
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json
+from pipeline.dedupe.sequences import SequenceState
 from pipeline.invoice.compose import Composed, compose
 from pipeline.invoice.issues import Severity, held_up
 from pipeline.invoice.parts import PlannedLine
@@ -27,13 +28,15 @@ from pipeline.invoice.planned import Carried, planned_lines, requests_of, with_l
 from pipeline.invoice.published import DraftPosition
 from pipeline.invoice.taxed import awaited_in
 from pipeline.invoice.usage import Usage, UsageRequest
-from pipeline.invoice.workflow import WAITS, waiting
+from pipeline.invoice.validation import HISTORY_MAX, validated
+from pipeline.invoice.workflow import INCOMPLETE, WAITS, waiting
 from pipeline.ledger.seal import (
     PartitionEvidence,
     content_bytes,
     evidence_json,
 )
 from pipeline.meter.slices import Counts
+from pipeline.replay.completeness import incomplete
 from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.preparing import Prepared, PreparedCut, Registrar
 from pipeline.workers.conserving import watch_conservation
@@ -83,6 +86,14 @@ class DocumentStore(Papers, Chain, Protocol):
 
     def cuts_before(self, payers: Sequence[str], serial: int) -> Mapping[str, int]: ...
 
+    def load_incomplete(
+        self, partition: int | None = None
+    ) -> Mapping[tuple[int, SequenceKey], SequenceState]: ...
+
+    def earlier_totals(
+        self, payers: Sequence[str], count_max: int
+    ) -> Mapping[tuple[str, str], Sequence[int]]: ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Due:
@@ -121,6 +132,8 @@ class Finalizer:
     """The position of the last decision by hand that was looked at."""
     _awaiting: dict[str, set[str]] = field(default_factory=dict)
     """Which answers they await of an outside engine; one of them is enough to try again."""
+    _short: dict[str, int] = field(default_factory=dict)
+    """The partition of each that waits for missing events; tried again once none are."""
 
     def prepare(self) -> bool:
         """Compose the documents of a bite of booked cuts; return whether there were any."""
@@ -156,12 +169,19 @@ class Finalizer:
             due.append(_Due(cut, partition, passed, catalog, before, lines))
         usage = self.store.read_usage(requests_of(chain(*(each.lines for each in due))), serial)
         late = self.store.late_payers([each.cut.payer for each in due], serial)
+        missing = {each: self._missing(catalog, each, passed) for each, passed in stands.items()}
+        earlier = self.store.earlier_totals([each.cut.payer for each in due], HISTORY_MAX)
         rated = []
         for each in due:
             made = [*self._composed(each, usage)]
             if each.cut.fact or each.cut.payer in late:
                 made += Corrector(self.store, self._answered).at(each.cut, each.catalog)
-            made = [replace(e, document=waiting(catalog, e.document)) for e in made]
+            paid = earlier.get((each.cut.payer, each.cut.currency), ())
+            short = missing[each.partition]
+            made = [
+                replace(e, document=waiting(catalog, validated(e.document, paid), short))
+                for e in made
+            ]
             if any(correction.document.stopped for correction in made):
                 self._hold_up(each, [correction.document for correction in made])
             else:
@@ -189,6 +209,13 @@ class Finalizer:
             self._held_up.clear()
         return latest
 
+    def _missing(self, catalog: Catalog, partition: int, passed: TickPassed) -> list[str]:
+        """Return which producers miss events of before a cut, where an issuer asks."""
+        if not any(issuer.completeness for issuer in catalog.issuers.values()):
+            return []
+        known = incomplete(self.store.load_incomplete(partition))
+        return [str(each) for each in known if each.since <= passed.tick.time]
+
     def _hold_up(self, due: _Due, composed: Sequence[Composed]) -> None:
         """Leave the cut as it is; its drafts stay, with what is wrong with them."""
         cut, passed = due.cut, due.passed
@@ -196,6 +223,8 @@ class Finalizer:
         awaited = set[str]().union(*(awaited_in(document.content) for document in composed))
         if awaited:
             self._awaiting[cut.payer] = awaited
+        if any(issue.code == INCOMPLETE for document in composed for issue in document.issues):
+            self._short[cut.payer] = due.partition
         faulty = [
             replace(document, issues=tuple(map(held_up, document.issues))) for document in composed
         ]
@@ -214,6 +243,10 @@ class Finalizer:
         """Try those again whose answers have come, or all once somebody decided by hand."""
         if self._held_up:
             self._decisions()
+        for payer, partition in list(self._short.items()):
+            if not self.store.load_incomplete(partition):
+                del self._short[payer]
+                self._held_up.discard(payer)
         if not self._awaiting:
             return
         answers = self.known.latest().deals.tax_answers
@@ -293,6 +326,7 @@ def _prepared(due: _Due, document: Composed, evidence: Mapping[str, Json]) -> Pr
         content=content_bytes(document.content),
         evidence=evidence,
         named_at=_named_at(due.catalog.by_hand, document),
+        issues=document.issues,
     )
 
 

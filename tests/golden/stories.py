@@ -16,6 +16,7 @@ from builders import (
     fact_log,
     flat,
     graduated,
+    hand_line_of,
     instant,
     issuer_of,
     keyed,
@@ -658,3 +659,36 @@ MOVED = Story(
 # as it was cancelled, 1.20 - 15.60; seats were paid for at home, and come back with what was paid:
 # 19 % of -15.60 = -2.964 -> -2.96; usage ends when the customer is a business in France
 # total -14.40 - 2.96 = -17.36
+
+BY_HAND = Story(
+    facts=[
+        meter_of("api-calls", unit="calls"),
+        plan_of(
+            "starter",
+            price_of(
+                "api-calls", graduated(("1000", "0.01", "0"), (None, "0.005", "2.5")), "api-calls"
+            ),
+            price_of("platform-fee", flat("49.90")),
+        ),
+        customer_of("acme"),
+        subscription_of("sub-acme", "acme", "starter", "2026-03-01T00:00:00Z"),
+        hand_line_of("consulting", "acme", "2026-03-12T09:30:00Z", flat("120"), quantity="2.25"),
+        hand_line_of("goodwill", "acme", "2026-03-14T00:00:00Z", flat("-5"), type="credit"),
+        hand_line_of(
+            "api-calls",
+            "acme",
+            "2026-03-20T00:00:00Z",
+            graduated(("1000", "0.01", "0"), (None, "0.005", "2.5")),
+            quantity="1200",
+            plan="starter",
+            meter="api-calls",
+        ),
+        hand_line_of("in-april", "acme", "2026-04-01T00:00:01Z", flat("9")),
+    ],
+    events=[usage(value="300", meter="api-calls", id="c1", time=at("02"))],
+    closed_at="2026-04-01T00:00:00Z",
+)
+# consulting 2.25 x 120 = 270.00; goodwill -5.00
+# 1200 calls as listed: 1000 x 0.01 = 10.00, 200 x 0.005 = 1.00, entering it 2.50: 13.50
+# usage of its own: 300 x 0.01 = 3.00; platform fee 49.90
+# 270.00 - 5.00 + 13.50 + 3.00 + 49.90 = 331.40

@@ -10,11 +10,14 @@ from typing import cast
 
 import pytest
 
-from builders import catalog_of, credit_of, log_of, usage
+from builders import catalog_of, credit_of, facts, log_of, usage
 from golden import stories
 from pipeline.core.identity import Json
+from pipeline.invoice.lifecycle import Standing
 from pipeline.invoice.notes import Cause, difference, note
+from pipeline.invoice.revenue import By, revenue
 from pipeline.invoice.settling import settle
+from pipeline.invoice.shown import Issued, contract_faults, shown, subjects
 from pipeline.invoice.text import invoice_text
 
 INVOICES = Path(__file__).parent / "invoices"
@@ -40,6 +43,7 @@ STORIES = [
     ("inclusive", stories.INCLUSIVE, 3402),
     ("exempt", stories.EXEMPT, 15000),
     ("moved", stories.MOVED, -1736),
+    ("by_hand", stories.BY_HAND, 33140),
 ]
 
 
@@ -91,6 +95,41 @@ def test_a_note_reads() -> None:
 
     assert change.totals.total == 425
     assert invoice_text(content) == (INVOICES / "note.txt").read_text("utf-8")
+
+
+@pytest.mark.parametrize("story", [story for _, story, _ in STORIES])
+def test_what_is_shown_of_an_invoice_keeps_its_contract(story: stories.Story) -> None:
+    content = story.told()
+    told_later = [decision for _, decision in story.later]
+    record: Node = {
+        "issued_at": "2026-04-01T00:00:00Z",
+        "due_at": "2026-04-15T00:00:00Z",
+        "fact_position_cut": 9,
+        "evidence": {"partitions": [], "windows_digest": ""},
+        "settlement": None,
+    }
+    named = subjects(content)
+    about = [f for f in facts(*story.facts, *told_later) if f.subject in named]
+    before = Standing.before_issue(content, None)
+    told = shown(Issued("T-1", content, record, "00", before, (), tuple(about)), 0)
+
+    assert [*contract_faults(told)] == []
+    broken = {**told, "lines": cast(list[Json], told["lines"])[1:]}
+    assert any("is not the sum" in fault for fault in contract_faults(broken))
+
+
+@pytest.mark.parametrize("by", By)
+def test_revenue_sums_to_what_was_invoiced(by: By) -> None:
+    contents = [story.told() for _, story, _ in STORIES]
+    sums: dict[str, int] = {}
+    for content in contents:
+        currency, totals = str(content["currency"]), cast(Mapping[str, int], content["totals"])
+        sums[currency] = sums.get(currency, 0) + totals["total_minor"]
+    found: dict[str, int] = {}
+    for each in revenue(contents, by):
+        assert each.net_minor + each.tax_minor == each.total_minor
+        found[each.currency] = found.get(each.currency, 0) + each.total_minor
+    assert found == sums
 
 
 def test_a_settled_invoice_reads() -> None:

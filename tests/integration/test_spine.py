@@ -19,6 +19,7 @@ from integration.traffic import Traffic, check_books, customers_everywhere
 from oracle import Oracle
 from pipeline.core.calendar import SECOND, Instant
 from pipeline.core.identity import Json
+from pipeline.invoice.shown import contract_faults
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.schemas import schema_folder
 from pipeline.workers.supervisor import worker_environment
@@ -200,6 +201,7 @@ def test_talea_shows_an_invoice_with_lines_record_and_seal(spine: Spine) -> None
     assert [event["event"] for event in shown["events"]] == ["finalized"]
     assert (shown["left_minor"], shown["paid_minor"]) == (shown["totals"]["total_minor"], 0)
     assert not shown["overdue"]
+    assert [*contract_faults(shown)] == []
     assert shown["seal"] == document.sealed.seal.hex()
     assert shown["issue_record"] == document.record
     assert shown["totals"] == document.content["totals"]

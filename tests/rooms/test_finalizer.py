@@ -22,10 +22,12 @@ from builders import (
     rules_of,
     subscription_of,
 )
-from pipeline.book.booking import Cut, TickPassed
+from pipeline.book.booking import Cut, SequenceKey, TickPassed
 from pipeline.catalog.facts import Fact, FactKind
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json
+from pipeline.dedupe.sequences import SequenceState
+from pipeline.invoice.issues import Severity
 from pipeline.invoice.planned import Carried
 from pipeline.invoice.usage import UsagePart, UsageRequest, Used
 from pipeline.meter.slices import Counts
@@ -64,6 +66,8 @@ class Archive:
     drafts: list[Draft] = field(default_factory=list)
     later: list[Fact] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
+    begun: Sequence[Decision] = DECISIONS
+    gaps: Mapping[tuple[int, SequenceKey], SequenceState] = field(default_factory=dict)
 
     def decide(self, *decisions: Decision) -> None:
         """Write facts behind those at the cut."""
@@ -132,6 +136,16 @@ class Archive:
     def cuts_before(self, payers: Sequence[str], serial: int) -> Mapping[str, int]:
         return {}
 
+    def load_incomplete(
+        self, partition: int | None = None
+    ) -> Mapping[tuple[int, SequenceKey], SequenceState]:
+        return self.gaps
+
+    def earlier_totals(
+        self, payers: Sequence[str], count_max: int
+    ) -> Mapping[tuple[str, str], list[int]]:
+        return {}
+
     def fact_position(self, tick_serial: int) -> int:
         return len(FACTS)
 
@@ -143,7 +157,7 @@ class Told:
     archive: "Archive"
 
     def read_facts(self, after: int, until: int | None = None) -> list[Fact]:
-        return [*FACTS, *self.archive.later][after:until]
+        return [*facts(*self.archive.begun), *self.archive.later][after:until]
 
     def ticks_from(self, serial: int, count: int) -> list[Tick]:
         return []
@@ -269,3 +283,59 @@ def test_a_retry_composes_once_more() -> None:
     assert prepared_of(finalizer, archive) == []
     archive.decide((FactKind.RETRY, archive.drafts[0].id, {"document": archive.drafts[0].id}))
     assert prepared_of(finalizer, archive) == ["heavy"]
+
+
+GAP = {(0, ("host", "e1")): SequenceState(next=9, gaps=((3, 5),), since=(FEB - 1,))}
+
+
+def shop_that(policy: str) -> Archive:
+    """An archive whose issuer looks at completeness, while a host misses two events."""
+    archive = a_cut_of("acme")
+    archive.begun = (
+        *DECISIONS[:2],
+        (FactKind.ISSUER, "talea", {**issuer_of()[2], "completeness": policy}),
+        *DECISIONS[3:],
+    )
+    archive.gaps = GAP
+    return archive
+
+
+def test_a_document_waits_for_missing_events_until_they_come() -> None:
+    archive = shop_that("hold")
+    finalizer = finalizing(archive)
+
+    assert prepared_of(finalizer, archive) == []
+    (issue,) = archive.drafts[0].issues
+    assert (issue["code"], issue["severity"]) == ("incomplete", "critical")
+    assert "misses 2 events" in str(issue["message"])
+
+    archive.gaps = {}
+    assert prepared_of(finalizer, archive) == ["acme"]
+
+
+def test_missing_events_may_be_accepted() -> None:
+    archive = shop_that("hold")
+    finalizer = finalizing(archive)
+    assert prepared_of(finalizer, archive) == []
+
+    name = str(archive.drafts[0].issues[0]["id"])
+    archive.decide((FactKind.ISSUE_WAIVER, name, {"issue": name}))
+
+    assert prepared_of(finalizer, archive) == ["acme"]
+    (document,) = archive.prepared
+    assert [(issue.code, issue.severity) for issue in document.issues] == [
+        ("incomplete", Severity.WARNING)
+    ]
+    assert document.named_at == len(FACTS) + 1
+
+
+def test_missing_events_may_only_be_told() -> None:
+    archive = shop_that("flag")
+    assert prepared_of(finalizing(archive), archive) == ["acme"]
+    assert [issue.code for issue in archive.prepared[0].issues] == ["incomplete"]
+
+
+def test_what_came_to_miss_after_the_cut_is_no_matter_of_it() -> None:
+    archive = shop_that("hold")
+    archive.gaps = {(0, ("host", "e1")): SequenceState(next=9, gaps=((3, 5),), since=(FEB + 1,))}
+    assert prepared_of(finalizing(archive), archive) == ["acme"]

@@ -9,7 +9,7 @@ hands serials out.
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import LiteralString, cast
+from typing import Any, LiteralString, cast
 
 from psycopg.errors import LockNotAvailable
 from pydantic_core import from_json
@@ -85,19 +85,25 @@ def read_facts(connection: Connection, after: int, until: int | None = None) -> 
         " ORDER BY serial",
         [after, until, until],
     )
-    return [
-        Fact(
-            serial,
-            fact_id,
-            FactKind(kind),
-            subject,
-            cast(dict[str, Json], from_json(body)),
-            actor,
-            reason,
-            from_datetime(at),
-        )
-        for serial, fact_id, kind, subject, body, actor, reason, at in rows
-    ]
+    return [_fact(row) for row in rows]
+
+
+def facts_about(
+    connection: Connection, subjects: Sequence[str], until: int, named: str | None = None
+) -> list[Fact]:
+    """Return the facts about some subjects up to a position, in order; and the one of an id."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM fact WHERE serial <= %s AND (subject = ANY(%s) OR id = %s)"
+        " ORDER BY serial",
+        [until, list(subjects), named],
+    )
+    return [_fact(row) for row in rows]
+
+
+def _fact(row: Sequence[Any]) -> Fact:
+    serial, fact_id, kind, subject, body, actor, reason, at = row
+    told = cast(dict[str, Json], from_json(body))
+    return Fact(serial, fact_id, FactKind(kind), subject, told, actor, reason, from_datetime(at))
 
 
 def read_skips(connection: Connection) -> Skips:

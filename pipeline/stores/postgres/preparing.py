@@ -14,10 +14,12 @@ from pipeline.book.booking import Cut
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json, canonical
 from pipeline.invoice.fees import Reach
+from pipeline.invoice.issues import ValidationIssue
 from pipeline.invoice.planned import Carried
 from pipeline.ledger.seal import Sealed
 from pipeline.stores.postgres.connection import Connection
 from pipeline.stores.postgres.copying import copy_rows
+from pipeline.stores.postgres.validation import note_issues
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Prepared:
     evidence: Mapping[str, Json]
     named_at: int = 0
     """The position of the last fact that names it."""
+    issues: Sequence[ValidationIssue] = ()
+    """What is said of it, though it may be issued."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,8 @@ def save_prepared(connection: Connection, made: Sequence[PreparedCut]) -> None:
             for document in each.documents
         ),
     )
+    for document in (one for each in made for one in each.documents if one.issues):
+        note_issues(connection, json.loads(document.content)["id"], document.issues)
     with connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO carried (payer, currency, subscription, price, until_us, ahead)"

@@ -23,6 +23,7 @@ from pipeline.stores.postgres import (
     sequences,
     standstill,
     usage,
+    validation,
 )
 
 
@@ -87,6 +88,8 @@ class Session(psycopg.Connection[TupleRow]):
     late_payers = late.late_payers
     late_uncorrected = late.late_uncorrected
     late_usage = late.late_usage
+
+    earlier_totals = validation.earlier_totals
 
     credits_used = documents.credits_used
     chain_after = documents.chain_after

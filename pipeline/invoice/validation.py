@@ -1,0 +1,90 @@
+"""Validation: what is looked at before a document is issued, beside its price and its tax.
+
+Owns: sums, currency, and whether an amount is unusual for its customer.
+Does not own: what cannot be rated (compose.py) or taxed (taxed.py), what people decide
+(workflow.py), who obeys (workers/finalizer.py).
+Law: the same document and the same history have the same issues; a check that fails is told, and
+never mends anything.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from statistics import median
+from typing import cast
+
+from pipeline.core.identity import Json, derived_id
+from pipeline.core.money import Money
+from pipeline.invoice.compose import Composed
+from pipeline.invoice.issues import Severity, ValidationIssue
+from pipeline.invoice.shown import sum_faults
+
+HISTORY_MIN = 6
+"""Below so many earlier invoices nothing is unusual."""
+HISTORY_MAX = 12
+DEVIATIONS = 6
+"""So many deviations above the median are unusual; a deviation is 1.4826 x MAD."""
+_NORMAL = Fraction(14826, 10_000)
+_DEVIATION_MIN = Fraction(1, 20)
+"""Of the median: a customer who always pays the same is not unusual for a cent more."""
+
+
+def validated(document: Composed, earlier: Sequence[int]) -> Composed:
+    """Return a document with what these checks say of it; `earlier` are totals, in minor units."""
+    found = tuple(_issues(document, earlier))
+    return replace(document, issues=(*document.issues, *found)) if found else document
+
+
+def unusual(total: int, earlier: Sequence[int]) -> bool:
+    """Return whether a total is far above what a customer was invoiced before."""
+    if len(earlier) < HISTORY_MIN:
+        return False
+    middle = _median(earlier)
+    deviation = _NORMAL * _median([abs(each - middle) for each in earlier])
+    return total > middle + DEVIATIONS * max(deviation, abs(middle) * _DEVIATION_MIN)
+
+
+def _median(values: Sequence[int] | Sequence[Fraction]) -> Fraction:
+    return median(map(Fraction, values))
+
+
+def _issues(document: Composed, earlier: Sequence[int]) -> Iterator[ValidationIssue]:
+    content, name = document.content, str(document.content["id"])
+    lines = cast(list[Mapping[str, Json]], content["lines"])
+    for parent in (content, *(line for line in lines if line["children"])):
+        children = cast(
+            list[Mapping[str, Json]], parent["lines" if parent is content else "children"]
+        )
+        for fault in sum_faults(str(parent["id"]), parent, children):
+            yield _broken(name, "sums_differ", "totals", fault)
+    for line in lines:
+        if line["currency"] != content["currency"]:
+            told = f"line {line['id']} is in {line['currency']}"
+            yield _broken(name, "currency_differs", "lines", told)
+    total = cast(Mapping[str, int], content["totals"])["total_minor"]
+    if document.kind == "invoice" and unusual(total, earlier):
+        money, middle = (
+            Money(each, str(content["currency"])) for each in (total, int(_median(earlier)))
+        )
+        yield ValidationIssue(
+            derived_id("iss", name, "unusual_amount"),
+            name,
+            "unusual_amount",
+            Severity.WARNING,
+            "totals.total_minor",
+            f"{money.text} {money.currency} is far above the usual {middle.text}",
+            "look at its lines; correct it by a note if it is wrong",
+        )
+
+
+def _broken(document: str, code: str, path: str, message: str) -> ValidationIssue:
+    mend = "this is a defect: keep it held and report it"
+    return ValidationIssue(
+        derived_id("iss", document, code, message),
+        document,
+        code,
+        Severity.CRITICAL,
+        path,
+        message,
+        mend,
+    )

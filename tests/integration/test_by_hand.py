@@ -1,0 +1,126 @@
+"""Decisions by hand on real servers: what is held waits, is edited, goes on, and is paid."""
+
+import json
+from typing import Any
+
+import pytest
+
+from fixtures_stack import StackMaker
+from integration import shop
+from integration.commands import talea
+from integration.running import RunningStack
+from pipeline.core.calendar import DAY, SECOND
+from pipeline.invoice.shown import contract_faults
+from pipeline.stores.clock import wall_clock
+from pipeline.stores.postgres.drafts import read_drafts
+
+pytestmark = pytest.mark.servers
+
+DECIDED = ("--actor", "ada", "--reason", "because")
+
+
+@pytest.fixture(scope="module")
+def stack(make_shared_stack: StackMaker) -> RunningStack:
+    """A shop that holds everything while the period of dan is cut."""
+    now = wall_clock() // SECOND * SECOND
+    stack = make_shared_stack()
+    stack.start()
+    stack.apply(shop.catalog([], now - 22 * DAY, None, "P20D"))
+    told(stack, "hold", "--all", *DECIDED)
+    stack.apply(shop.catalog(["dan"], now - 22 * DAY, now - 2 * DAY, "P20D"))
+    return stack
+
+
+def told(stack: RunningStack, *arguments: str) -> Any:
+    ran = talea(stack, *arguments, "--json")
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
+
+
+def refused(stack: RunningStack, *arguments: str) -> str:
+    ran = talea(stack, *arguments, *DECIDED)
+    assert (ran.returncode, ran.stdout) == (2, ""), ran.stdout
+    return ran.stderr
+
+
+def test_what_is_held_is_edited_and_goes_on(stack: RunningStack) -> None:
+    """10.00 of base fee, edited to 8.00; two hours at 25.00 and 5.00 off come after the cut."""
+
+    def held() -> bool:
+        drafts = read_drafts(stack.connection, "dan")
+        return any(issue["code"] == "held" for draft in drafts for issue in draft.issues)
+
+    stack.until(held, "the draft that is held")
+    (draft,) = told(stack, "draft", "dan")
+    name, lines = draft["id"], {line["name"]: line["id"] for line in draft["lines"]}
+
+    hours = ("--name", "Hours", "--unit-amount", "25.00", "--quantity", "2", "--id", "hours")
+    assert len(told(stack, "invoices", "add-line", name, *hours, *DECIDED)["facts"]) == 1
+    assert told(stack, "invoices", "add-line", name, *hours, *DECIDED)["facts"] == []
+    sorry = ("--name", "Sorry", "--type", "credit")
+    assert "below zero" in refused(
+        stack, "invoices", "add-line", name, *sorry, "--unit-amount", "5"
+    )
+    told(stack, "invoices", "add-line", name, *sorry, "--unit-amount=-5.00", *DECIDED)
+    base = ("--line", lines["Base fee"], "--amount", "8.00")
+    told(stack, "invoices", "edit", name, *base, *DECIDED)
+    assert "no line" in refused(stack, "invoices", "edit", name, "--line", "x", "--amount", "1")
+    assert stack.documents() == []
+
+    told(stack, "hold", "--all", "--release", *DECIDED)
+    (document,) = stack.await_documents(1)
+    shown = told(stack, "invoices", "show", document.sealed.number)
+    assert shown["totals"]["total_minor"] == 5300
+    amounts = {line["name"]: line["total_minor"] for line in shown["lines"] if line["total_minor"]}
+    assert amounts == {"Base fee": 800, "Hours": 5000, "Sorry": -500}
+    assert [*contract_faults(shown)] == []
+    sold = {line["name"]: line["provenance"]["fact"]["kind"] for line in shown["lines"]}
+    assert (sold["Hours"], sold["Base fee"]) == ("hand_line", "subscription")
+    record = shown["issue_record"]
+    assert record["fact_position_last"] > record["fact_position_cut"]
+    assert "no draft" in refused(stack, "invoices", "approve", name)
+
+
+def test_an_invoice_is_paid_in_parts_and_paid_back(stack: RunningStack) -> None:
+    number = stack.documents()[0].sealed.number
+
+    def pay(amount: str, reference: str, command: str = "pay") -> Any:
+        what = ("--amount", amount, "--reference", reference)
+        return told(stack, "invoices", command, number, *what, *DECIDED)["facts"]
+
+    assert len(pay("20.00", "tx-1")) == 1
+    assert pay("20.00", "tx-1") == []
+    shown = told(stack, "invoices", "show", number)
+    assert (shown["state"], shown["paid_minor"], shown["left_minor"]) == (
+        "partially_paid",
+        2000,
+        3300,
+    )
+    too_much = ("--amount", "33.01", "--reference", "tx-2")
+    assert "33.00 EUR is left to pay" in refused(stack, "invoices", "pay", number, *too_much)
+    other = ("--amount", "1.00", "--reference", "tx-1")
+    assert "stands for another amount" in refused(stack, "invoices", "pay", number, *other)
+    pay("33.00", "tx-2")
+    assert [row["state"] for row in told(stack, "invoices", "list")] == ["paid"]
+    pay("3.00", "back-1", "pay-back")
+    shown = told(stack, "invoices", "show", number)
+    assert (shown["state"], shown["left_minor"]) == ("partially_paid", 300)
+    assert [(event["event"], event["reference"]) for event in shown["events"]] == [
+        ("finalized", None),
+        ("paid", "tx-1"),
+        ("paid", "tx-2"),
+        ("refunded", "back-1"),
+    ]
+
+
+def test_revenue_sums_to_what_was_invoiced_and_all_is_proved(stack: RunningStack) -> None:
+    for by in ("source", "product", "subscription", "customer"):
+        rows = told(stack, "invoices", "revenue", "--by", by)
+        assert sum(row["total_minor"] for row in rows) == sum(stack.invoiced().values())
+    sources = {
+        row["group"]: row["net_minor"]
+        for row in told(stack, "invoices", "revenue", "--by", "source")
+    }
+    assert sources == {"adjustment": 4500, "subscription_item": 800}
+    verified = stack.verify()
+    assert (verified.checked, dict(verified.faults)) == (1, {})

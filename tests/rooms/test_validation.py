@@ -1,0 +1,102 @@
+"""What is looked at before a document is issued: sums, currency, unusual amounts."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import pytest
+
+from pipeline.invoice.compose import Composed
+from pipeline.invoice.validation import unusual, validated
+from rooms.test_by_hand import composed
+
+PLANTED = 20
+
+
+def codes(document: Composed) -> list[tuple[str, str]]:
+    """What is said of a document."""
+    return [(issue.code, issue.severity.value) for issue in validated(document, ()).issues]
+
+
+def spoiled(spoil: Callable[[Any], None]) -> Composed:
+    """A document whose content was changed."""
+    document = composed()
+    content: Any = {**document.content, "lines": [dict(line) for line in _lines(document)]}
+    content["totals"] = dict(content["totals"])
+    spoil(content)
+    return replace(document, content=content)
+
+
+def _lines(document: Composed) -> Any:
+    return document.content["lines"]
+
+
+def test_nothing_is_said_of_a_good_document() -> None:
+    assert codes(composed()) == []
+
+
+def _other_total(content: Any) -> None:
+    content["totals"]["total_minor"] += 1
+
+
+def _lost_child(content: Any) -> None:
+    line = next(line for line in content["lines"] if line["children"])
+    line["children"] = line["children"][1:]
+
+
+def _other_currency(content: Any) -> None:
+    content["lines"][0]["currency"] = "USD"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        (_other_total, "sums_differ"),
+        (_lost_child, "sums_differ"),
+        (_other_currency, "currency_differs"),
+    ],
+)
+def test_a_broken_document_is_never_issued(spoil: Callable[[Any], None], code: str) -> None:
+    found = codes(spoiled(spoil))
+    assert found
+    assert set(found) == {(code, "critical")}
+
+
+def test_an_unusual_amount_is_a_warning() -> None:
+    (issue,) = validated(composed(), [100, 110, 90, 105, 95, 100]).issues
+    assert (issue.code, issue.severity.value) == ("unusual_amount", "warning")
+    assert "usual 1.00" in issue.message
+
+
+@pytest.mark.parametrize(
+    ("total", "earlier", "told"),
+    [
+        (10_000, [1000] * 5, False),  # too few to know
+        (1300, [1000] * 6, False),
+        (1301, [1000] * 6, True),
+        (10, [1000] * 6, False),
+        (1600, [1000, 900, 1100, 1000, 800, 1200], False),
+        (2000, [1000, 900, 1100, 1000, 800, 1200], True),
+        (1, [0] * 6, True),
+    ],
+)
+def test_what_is_far_above_the_median_is_unusual(
+    total: int, earlier: list[int], told: bool
+) -> None:
+    assert unusual(total, earlier) is told
+
+
+def test_of_planted_amounts_nearly_all_are_found_and_hardly_another() -> None:
+    """2,000 customers with a year each, some steady, some not; of 20 the next invoice is thrice."""
+    random, found, false = Random(7), 0, 0
+    for number in range(2000):
+        usual, spread = random.choice((900, 12_000, 450_000)), random.choice((0.02, 0.1, 0.2))
+        earlier = [max(0, round(random.gauss(usual, spread * usual))) for _ in range(12)]
+        total = max(0, round(random.gauss(usual, spread * usual)))
+        if number < PLANTED:
+            found += unusual(3 * total, earlier)
+        else:
+            false += unusual(total, earlier)
+    assert found >= 19
+    assert false <= (2000 - PLANTED) // 100
