@@ -5,6 +5,7 @@ cycles, customers and subscriptions that come and end.
 Does not own: usage (story.py), when anybody decides (play.py).
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -14,7 +15,7 @@ from pipeline.catalog.changes import first_facts
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.calendar import SECOND, Instant, instant_text
 from pipeline.core.identity import Json
-from pipeline.simulate.world import BEGIN
+from pipeline.simulate.world import BEGIN, Streams
 
 CUSTOMERS = ("acme", "globex", "hooli", "initech", "stark", "umbrella")
 Body = Mapping[str, Json]
@@ -48,137 +49,168 @@ _OTHER_METERS_MAX = 3
 class Names:
     """Names that no other has."""
 
-    given: int = 0
+    given: Counter[str] = field(default_factory=Counter)
 
     def new(self, stem: str) -> str:
         """Return another name."""
-        self.given += 1
-        return f"{stem}-{self.given}"
+        self.given[stem] += 1
+        return f"{stem}-{self.given[stem]}"
+
+
+Latest = Mapping[tuple[FactKind, str], Body]
+"""The latest body of each (kind, subject)."""
+
+KINDS: Mapping[str, float] = {
+    "subscriptions": 60,
+    "ends": 30,
+    "prices": 30,
+    "rules": 60,
+    "plans": 60,
+    "meters": 90,
+}
+"""What is decided, and about how many seconds go by before the next such decision."""
 
 
 @dataclass(slots=True)
 class Decisions:
     """Draws what somebody decides next. `meters` are those of this seed."""
 
-    random: Random
+    streams: Streams
     partitions: int
     names: Names
     meters: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
         """Draw what is metered."""
+        random = self.streams.of("metered")
         others = sorted(METERS.keys() - {"calls", "gigabytes", UNHEARD_OF})
-        few = self.random.sample(others, self.random.randint(1, _OTHER_METERS_MAX))
+        few = random.sample(others, random.randint(1, _OTHER_METERS_MAX))
         self.meters = sorted(["calls", "gigabytes", *few])
 
     def first(self) -> list[NewFact]:
         """Return the facts that open the log, with something to sell."""
-        grace_s = self.random.randint(2, 12)
+        random = self.streams.of("first")
+        grace_s = random.randint(2, 12)
         return [
             *first_facts(self.partitions, HORIZON_S, TOLERANCE_S, grace_s, "2026.1"),
             _fact(FactKind.ISSUER, id="talea", name="Talea", number_prefix="T-"),
             *map(_meter, self.meters),
-            self._plan("gold"),
-            self._plan("silver"),
+            self._plan(random, "gold"),
+            self._plan(random, "silver"),
             *(self._customer(name) for name in CUSTOMERS[:4]),
-            *(self._subscription(name, BEGIN) for name in CUSTOMERS[:3]),
+            *(self._subscription(random, name, BEGIN) for name in CUSTOMERS[:3]),
         ]
 
-    def next(self, known: Sequence[Fact], now: Instant) -> list[NewFact]:
-        """Return what somebody decides next."""
+    def next(self, kind: str, known: Sequence[Fact], now: Instant) -> list[NewFact]:
+        """Return what somebody decides next of a kind."""
         latest = {(fact.kind, fact.subject): fact.body for fact in known}
-        subscribed = [body for (kind, _), body in latest.items() if kind is FactKind.SUBSCRIPTION]
-        if (FactKind.METER, UNHEARD_OF) in latest and UNHEARD_OF not in self.meters:
-            self.meters.append(UNHEARD_OF)  # sold once it is there: what is drawn may be lost
-        if self.random.random() < 0.1 and UNHEARD_OF not in self.meters:
-            return [_meter(UNHEARD_OF)]
-        match self.random.randrange(7):
-            case 0:
-                name = self.random.choice(CUSTOMERS)
+        random = self.streams.of(kind)
+        match kind:
+            case "subscriptions":
+                name = random.choice(CUSTOMERS)
                 there = (FactKind.CUSTOMER, name) in latest
-                back = now + self.random.randint(-50, 20) * SECOND
-                return [*([] if there else [self._customer(name)]), self._subscription(name, back)]
-            case 1 | 2:
-                body = dict(self.random.choice(subscribed))
-                end = now + self.random.randint(-40, 60) * SECOND
-                start = cast(str, body["start"])
-                ended = None if self.random.random() < 0.2 else instant_text(end)
-                body["end"] = ended if ended is None or ended > start else None
-                return [NewFact(FactKind.SUBSCRIPTION, str(body["id"]), body)]
-            case 3 | 4:
+                back = now + random.randint(-50, 20) * SECOND
+                sold = self._subscription(random, name, back)
+                return [*([] if there else [self._customer(name)]), sold]
+            case "ends":
+                return [_ended(random, latest, now)]
+            case "prices":
                 plans = sorted(name for kind, name in latest if kind is FactKind.PLAN)
-                return [self._repriced(latest[FactKind.PLAN, self.random.choice(plans)], now)]
-            case 5:
-                rules = dict(latest[FactKind.RULES, "rules"], grace_s=self.random.randint(0, 15))
+                return [self._repriced(random, latest[FactKind.PLAN, random.choice(plans)], now)]
+            case "rules":
+                rules = dict(latest[FactKind.RULES, "rules"], grace_s=random.randint(0, 15))
                 return [NewFact(FactKind.RULES, "rules", rules)]
+            case "plans":
+                plan = self._plan(random, self.names.new("plan"))
+                name = random.choice(CUSTOMERS[:4])
+                return [plan, self._subscription(random, name, now, plan.subject)]
             case _:
-                plan = self._plan(self.names.new("plan"))
-                name = self.random.choice(CUSTOMERS[:4])
-                return [plan, self._subscription(name, now, plan.subject)]
+                return self._meters(latest)
 
-    def _amount(self) -> str:
-        return f"{self.random.randint(0, 9)}.{self.random.randint(0, 9999):04d}"
+    def _meters(self, latest: Latest) -> list[NewFact]:
+        """Return the meter that was unheard of; it is sold once it is there."""
+        if (FactKind.METER, UNHEARD_OF) not in latest:
+            return [_meter(UNHEARD_OF)]
+        if UNHEARD_OF not in self.meters:
+            self.meters.append(UNHEARD_OF)
+        return []
 
-    def _plan(self, name: str) -> NewFact:
+    def _plan(self, random: Random, name: str) -> NewFact:
         prices: list[Json] = [
-            _price("base", None, type="flat", amount=self._amount()[:4]),
-            _price("traffic", "gigabytes", type="graduated", tiers=self._tiers()),
+            _price("base", None, type="flat", amount=_amount(random)[:4]),
+            _price("traffic", "gigabytes", type="graduated", tiers=_tiers(random)),
         ]
         for meter in self.meters:
             if meter == "gigabytes":
                 continue
-            if self.random.random() < 0.3:
-                prices.append(_price(meter, meter, type="graduated", tiers=self._tiers()))
+            if random.random() < 0.3:
+                prices.append(_price(meter, meter, type="graduated", tiers=_tiers(random)))
             else:
-                prices.append(_price(meter, meter, type="unit", unit_amount=self._amount()))
+                prices.append(_price(meter, meter, type="unit", unit_amount=_amount(random)))
         return _fact(
             FactKind.PLAN,
             id=name,
             name=name.title(),
             issuer="talea",
-            currency=self.random.choice(["EUR", "EUR", "JPY"]),
-            cycle=self.random.choice(["PT30S", "PT45S", "PT1M"]),
+            currency=random.choice(["EUR", "EUR", "JPY"]),
+            cycle=random.choice(["PT30S", "PT45S", "PT1M"]),
             payment_days=14,
-            prices=self.random.sample(prices, self.random.randint(2, len(prices))),
+            prices=random.sample(prices, random.randint(2, len(prices))),
         )
 
-    def _tiers(self) -> list[Json]:
-        return [
-            {"up_to": "7.5", "unit_amount": self._amount(), "flat_amount": self._amount()},
-            {"up_to": "20", "unit_amount": self._amount(), "flat_amount": "0"},
-            {"up_to": None, "unit_amount": self._amount(), "flat_amount": self._amount()},
-        ]
-
-    def _repriced(self, before: Body, now: Instant) -> NewFact:
+    def _repriced(self, random: Random, before: Body, now: Instant) -> NewFact:
         """Return a plan with other amounts, perhaps from a date on, perhaps with a price fewer."""
         body = dict(before)
         prices = [dict(price) for price in cast(list[dict[str, Json]], body["prices"])]
-        if len(prices) > 1 and self.random.random() < 0.2:
-            prices.pop(self.random.randrange(len(prices)))
+        if len(prices) > 1 and random.random() < 0.2:
+            prices.pop(random.randrange(len(prices)))
         for each in prices:
             price = dict(cast(dict[str, Json], each["price"]))
             if price["type"] == "unit":
-                price["unit_amount"] = self._amount()
-            elif price["type"] == "graduated" and self.random.random() < 0.3:
-                price["tiers"] = self._tiers()
+                price["unit_amount"] = _amount(random)
+            elif price["type"] == "graduated" and random.random() < 0.3:
+                price["tiers"] = _tiers(random)
             each["price"] = price
         body.pop("effective", None)
-        if self.random.random() < 0.5:
-            body["effective"] = instant_text(now + self.random.randint(-60, 60) * SECOND)
+        if random.random() < 0.5:
+            body["effective"] = instant_text(now + random.randint(-60, 60) * SECOND)
         return NewFact(FactKind.PLAN, str(body["id"]), {**body, "prices": list(prices)})
 
     def _customer(self, name: str) -> NewFact:
         return _fact(FactKind.CUSTOMER, id=name, time_zone="UTC", profile={})
 
-    def _subscription(self, customer: str, start: Instant, plan: str = "") -> NewFact:
+    def _subscription(
+        self, random: Random, customer: str, start: Instant, plan: str = ""
+    ) -> NewFact:
         return _fact(
             FactKind.SUBSCRIPTION,
             id=self.names.new("sub"),
             customer=customer,
-            plan=plan or self.random.choice(["gold", "silver"]),
-            start=instant_text(start + self.random.randint(-9_000_000, 9_000_000)),
+            plan=plan or random.choice(["gold", "silver"]),
+            start=instant_text(start + random.randint(-9_000_000, 9_000_000)),
             end=None,
         )
+
+
+def _ended(random: Random, latest: Latest, now: Instant) -> NewFact:
+    """Return a subscription that ends some time, or not any more."""
+    subscribed = [body for (kind, _), body in latest.items() if kind is FactKind.SUBSCRIPTION]
+    body = dict(random.choice(subscribed))
+    end = instant_text(now + random.randint(-40, 60) * SECOND)
+    on = random.random() < 0.2 or end <= cast(str, body["start"])
+    return NewFact(FactKind.SUBSCRIPTION, str(body["id"]), {**body, "end": None if on else end})
+
+
+def _amount(random: Random) -> str:
+    return f"{random.randint(0, 9)}.{random.randint(0, 9999):04d}"
+
+
+def _tiers(random: Random) -> list[Json]:
+    return [
+        {"up_to": "7.5", "unit_amount": _amount(random), "flat_amount": _amount(random)},
+        {"up_to": "20", "unit_amount": _amount(random), "flat_amount": "0"},
+        {"up_to": None, "unit_amount": _amount(random), "flat_amount": _amount(random)},
+    ]
 
 
 def _meter(name: str) -> NewFact:

@@ -49,6 +49,17 @@ class Member:
     buffer: deque[Delivered] = field(default_factory=deque)
 
 
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """An ack: of what, by whom in which term, and how many slices there were by then."""
+
+    partition: int
+    offset: int
+    slices_there: int
+    by: Member
+    term: int
+
+
 @dataclass(slots=True)
 class Group:
     """The members and what they committed. `slices` is the topic that acks promise."""
@@ -61,8 +72,7 @@ class Group:
     committed: dict[int, int] = field(default_factory=dict)
     members: list[Member] = field(default_factory=list)
     term: int = 0
-    acked: list[tuple[int, int, int]] = field(default_factory=list)
-    """(partition, offset, slices there were by then) of every ack."""
+    acked: list[Ack] = field(default_factory=list)
 
     async def serve(self, member: Member, die: Callable[[], None]) -> None:
         """Deliver to a member until it dies."""
@@ -165,9 +175,9 @@ class Stream:
         """Take an ack."""
         world = self.group.world
         world.effect(self.member.process, "ack")
-        place = event.message.partition, event.message.offset
-        there = len(self.group.topics.records[self.group.slices, place[0]])
-        self.group.acked.append((*place, there))
+        partition, offset = event.message.partition, event.message.offset
+        there = len(self.group.topics.records[self.group.slices, partition])
+        self.group.acked.append(Ack(partition, offset, there, self.member, event.term))
         if world.chance(0.4):
             pause = world.random.random() / 4
             world.after(pause, None, lambda: self.group.commit(event, self.member))

@@ -43,7 +43,9 @@ class Operators:
 
     def redrive(self) -> None:
         """Send rejected events again: all that are open, or some."""
-        code = self.stage.world.random.choice([None, None, Code.LATE, Code.UNKNOWN_METER])
+        code = self.stage.world.streams.of("redrive").choice(
+            [None, None, Code.LATE, Code.UNKNOWN_METER]
+        )
         with self._job("redrive") as process:
             job = self._readmission(process)
             done = redriven(job, Selection(code=code), ADA, _quiet)
@@ -52,11 +54,11 @@ class Operators:
 
     def amend(self) -> None:
         """Take usage back, known by its id, by its customer or by its time; or put other there."""
-        random, now = self.stage.world.random, self.stage.world.now
+        random, now = self.stage.world.streams.of("amend"), self.stage.world.now
         start = now - random.randint(5, 90) * SECOND
         chosen = random.choice(
             [
-                self.story.chosen(),
+                self.story.chosen(random),
                 Chosen(customer=random.choice(CUSTOMERS), start=start, end=start + 4 * SECOND),
                 Chosen(start=start, end=start + SECOND),
             ]
@@ -72,7 +74,7 @@ class Operators:
 
     def attend(self) -> None:
         """Look after what is paused: mend the code and go on, or go on without the message."""
-        stage, random = self.stage, self.stage.world.random
+        stage, random = self.stage, self.stage.world.streams.of("attend")
         for pause in list(stage.database.tables.pauses.values()):
             if random.random() < 0.4:
                 continue

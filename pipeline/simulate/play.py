@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -20,8 +21,8 @@ from pipeline.simulate import roles
 from pipeline.simulate.auditor import Auditor, Violation
 from pipeline.simulate.billing import Billing
 from pipeline.simulate.database import MemoryDatabase
-from pipeline.simulate.decisions import HORIZON_S, TOLERANCE_S
-from pipeline.simulate.group import Group
+from pipeline.simulate.decisions import HORIZON_S, KINDS, TOLERANCE_S
+from pipeline.simulate.group import Group, Member
 from pipeline.simulate.log import Kept, MemoryTopics
 from pipeline.simulate.operators import ADA, Operators
 from pipeline.simulate.publication import Publication
@@ -105,12 +106,12 @@ def _uncollected() -> Iterator[None]:
 class _Play:
     def __init__(self, seed: int, scale: Scale, parts: Parts) -> None:
         self.seed, self.scale = seed, scale
-        draw = Random(f"{seed} shape")
-        partitions = draw.choice([1, 2, 2, 3])
         self.world = world = World(seed, Chances().scaled(0))
+        draw = world.streams.of("shape")
+        partitions = draw.choice([1, 2, 2, 3])
         self.chances = Chances().scaled(scale.faults * draw.choice([0, 0.5, 1, 1, 2, 4]))
-        self.story = Story(Random(f"{seed} story"), partitions)
-        self.attend_s = draw.choice([0, 0, 8, 15])
+        self.story = Story(world.streams, partitions)
+        self.attend_s = world.streams.of("pauses").choice([0, 0, 8, 15])
         around = _surroundings(partitions, draw, pauses=self.attend_s > 0)
         topics, name = MemoryTopics(), usage_log(around.stack)
         self.stage = Stage(
@@ -123,11 +124,13 @@ class _Play:
             parts,
         )
         self.operators = Operators(self.stage, self.story)
-        self.redrive_s = draw.choice([0, 0, 15, 30])
-        self.amend_s = draw.choice([0, 0, 12, 24])
-        self.story.poison = draw.choice([0.01, 0.03]) if self.attend_s else 0
-        self.story.reversing = draw.choice([0.05, 0.15]) if self.amend_s else 0
-        self.publishes = draw.random() < 0.4
+        self.redrive_s = world.streams.of("redrives").choice([0, 0, 15, 30])
+        self.amend_s = world.streams.of("amendments").choice([0, 0, 12, 24])
+        poison = world.streams.of("poisoned").choice([0.01, 0.03])
+        self.story.poison = poison if self.attend_s else 0
+        reversing = world.streams.of("reversing").choice([0.05, 0.15])
+        self.story.reversing = reversing if self.amend_s else 0
+        self.publishes = world.streams.of("publishing").random() < 0.4
         self.length_s = draw.randint(80, 180) * scale.length
         self.roles = self._roles(draw)
         self.busy = True
@@ -162,19 +165,20 @@ class _Play:
             role.launch()
         world.run_until(world.now + 3 * SECOND)
         world.chances = self.chances
-        self._repeat(1.0 / self.scale.usage, self._send)
-        self._repeat(9.0 / self.scale.decisions, self._decide)
-        for each_s, fault in (
-            (self.chances.redis_s, self._harm_redis),
-            (self.chances.rebalance_s, self._stall_member),
-            (self.chances.rewind_s, self._rewind),
-            (self.redrive_s, self.operators.redrive),
-            (self.amend_s, self.operators.amend),
+        self._repeat("usage", 1.0 / self.scale.usage, self._send)
+        for kind, each_s in KINDS.items():
+            self._repeat(kind, each_s / self.scale.decisions, partial(self._decide, kind))
+        for name, each_s, fault in (
+            ("redis", self.chances.redis_s, self._harm_redis),
+            ("members", self.chances.rebalance_s, self._stall_member),
+            ("rewinds", self.chances.rewind_s, self._rewind),
+            ("redrive", self.redrive_s, self.operators.redrive),
+            ("amend", self.amend_s, self.operators.amend),
         ):
             if each_s:
-                self._repeat(each_s, fault)
+                self._repeat(name, each_s, fault)
         if self.attend_s:
-            self._repeat(self.attend_s, self.operators.attend, always=True)
+            self._repeat("attend", self.attend_s, self.operators.attend, always=True)
         world.run_until(world.now + int(self.length_s * SECOND))
         self.busy, world.chances = False, Chances().scaled(0)
         world.pace = _CALM_PACE
@@ -191,34 +195,35 @@ class _Play:
             world.run_until(world.now + SECOND)
         self.stage.faults.append(("drained", f"the stack stands still: {self._stands()}"))
 
-    def _repeat(self, mean_s: float, call: Callable[[], None], *, always: bool = False) -> None:
+    def _repeat(
+        self, name: str, mean_s: float, call: Callable[[], None], *, always: bool = False
+    ) -> None:
         """Call again and again, at random, while it is busy, or always."""
 
         def again() -> None:
             if self.busy or always:
                 call()
-                self._repeat(mean_s, call, always=always)
+                self._repeat(name, mean_s, call, always=always)
 
-        self.world.after(self.world.random.expovariate(1 / mean_s), None, again)
+        pause = self.world.streams.of(f"when {name}").expovariate(1 / mean_s)
+        self.world.after(pause, None, again)
 
     def _send(self) -> None:
         """Send what comes next, now and then once more."""
         name = usage_log(self.stage.around.stack)
         partition, kept = self.story.message(self.world.now)
         self.stage.topics.append(name, partition, kept)
-        if self.world.chance(self.chances.repeated):
-            self.world.after(
-                self.world.random.randint(0, 20),
-                None,
-                lambda: self._resend(partition, kept),
-            )
+        random = self.world.streams.of("repeated")
+        if random.random() < self.chances.repeated:
+            again_s = random.randint(0, 20)
+            self.world.after(again_s, None, lambda: self._resend(partition, kept))
 
     def _resend(self, partition: int, kept: Kept) -> None:
         if self.busy:
             self.stage.topics.append(usage_log(self.stage.around.stack), partition, kept)
 
-    def _decide(self) -> None:
-        self._write_facts(lambda known: self.story.decisions.next(known, self.world.now))
+    def _decide(self, kind: str) -> None:
+        self._write_facts(lambda known: self.story.decisions.next(kind, known, self.world.now))
 
     def _write_facts(self, decide: Callable[[Sequence[Fact]], Sequence[NewFact]]) -> None:
         process = self.world.start("operator")
@@ -228,7 +233,8 @@ class _Play:
         process.die()
 
     def _harm_redis(self) -> None:
-        redis, act = self.stage.redis, self.world.random.choice(["save", "wipe", "roll back"])
+        acts = ["save", "wipe", "roll back"]
+        redis, act = self.stage.redis, self.world.streams.of("redis").choice(acts)
         self.world.note("redis", act)
         {"save": redis.save, "wipe": redis.wipe, "roll back": redis.roll_back}[act]()
         self.world.counted["redis_losses"] += act != "save"
@@ -236,10 +242,11 @@ class _Play:
     def _stall_member(self) -> None:
         """Let a member stand still, longer than the group waits or not, and share out anew."""
         world, group = self.world, self.stage.group
+        random = world.streams.of("members")
         alive = [member.process for member in group.members if member.process.alive]
-        if alive and world.chance(0.6):
-            process = world.random.choice(alive)
-            time_us = world.random.randint(1, 40) * SECOND
+        if alive and random.random() < 0.6:
+            process = random.choice(alive)
+            time_us = random.randint(1, 40) * SECOND
             process.stalled_until = world.now + time_us
             world.note(process.name, "stands still")
             group.lose_sight(time_us)
@@ -247,9 +254,9 @@ class _Play:
             group.rebalance()
 
     def _rewind(self) -> None:
-        group = self.stage.group
-        partition = self.world.random.randrange(group.partitions)
-        group.rewind(partition, self.world.random.randint(0, group.committed.get(partition, 0)))
+        group, random = self.stage.group, self.world.streams.of("rewinds")
+        partition = random.randrange(group.partitions)
+        group.rewind(partition, random.randint(0, group.committed.get(partition, 0)))
 
     def _stands(self) -> str:
         tables, name = self.stage.database.tables, usage_log(self.stage.around.stack)
@@ -313,16 +320,21 @@ class _Play:
         return [letter_of(kept.value) for n in partitions for kept in records[name, n]]
 
     def _ack_faults(self) -> Iterator[tuple[str, str]]:
-        """Yield acks of messages whose slices the broker did not have."""
-        group = self.stage.group
+        """Yield acks of messages whose slices the broker did not have, and acks out of order."""
+        group, first = self.stage.group, dict[tuple[int, int], int]()
         for partition in range(group.partitions):
-            first: dict[int, int] = {}
             for at, record in enumerate(group.topics.records[group.slices, partition]):
                 for piece in read_slices(record.value):
-                    first.setdefault(piece.offset, at)
-            for of, offset, there in group.acked:
-                if of == partition and first.get(offset, there) >= there:
-                    yield "acked", f"partition {partition}: {offset} without its slice"
+                    first.setdefault((partition, piece.offset), at)
+        last: dict[tuple[Member, int, int], int] = {}
+        for ack in group.acked:
+            place = f"partition {ack.partition}: {ack.offset}"
+            if first.get((ack.partition, ack.offset), ack.slices_there) >= ack.slices_there:
+                yield "acked", f"{place} without its slice"
+            line = ack.by, ack.term, ack.partition
+            if ack.offset != last.get(line, ack.offset - 1) + 1:
+                yield "acked", f"{place} right after {last[line]}"
+            last[line] = ack.offset
 
     def _published(self) -> list[tuple[str, str]]:
         """Hold the billing topics, as a consumer sees them, against what was committed."""

@@ -56,6 +56,7 @@ class Parts:
     sender: Callable[[World, Runner, MemoryTopics, SimulatedLoop], Sender] = MemorySender
     session: type[WorkerSession] = WorkerSession
     line: type[MeteringLine] = MeteringLine
+    holding: type[Holding] = Holding
     readmission: type[Readmission] = Readmission
     matcher: type[Matcher] = Matcher
     publisher: type[Publisher] = Publisher
@@ -312,7 +313,7 @@ def metering(stage: Stage, role: Callable[[], Role]) -> Callable[[Runner], Step]
             stage.parts.sender(world, process, stage.topics, loop),
             stage.parts.claims(world, process, stage.redis, loop),
             Catchup(stage.around, stage.log(process), *sessions, pause=_refuse_to_wait),
-            Holding(stage.session(process), stage.around.settings),
+            stage.parts.holding(stage.session(process), stage.around.settings),
             Machine(_Inline(), stage.clock(process), die),
         )
         member = Member(process, line)

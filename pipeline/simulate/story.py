@@ -30,6 +30,7 @@ from pipeline.simulate.decisions import (
     Names,
 )
 from pipeline.simulate.log import Kept, Poison
+from pipeline.simulate.world import Streams
 from pipeline.stores.codec import encode_batch
 
 
@@ -54,12 +55,14 @@ class Sent:
 class Story:
     """Draws what happens next. `sent` knows every message by its bytes, `keyed` every event."""
 
-    random: Random
+    streams: Streams
     partitions: int
     sent: dict[bytes, Sent] = field(default_factory=dict)
     _events: list[UsageEvent] = field(default_factory=list)
     _records: list[tuple[int, Kept]] = field(default_factory=list)
     _places: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    _coming: list[UsageEvent] = field(default_factory=list)
+    """Events that were taken back before they are sent."""
     keyed: dict[bytes, list[UsageEvent]] = field(default_factory=dict)
     reversing: float = 0.0
     """How often an agent takes usage back that it sent, or is about to send."""
@@ -72,102 +75,96 @@ class Story:
 
     def __post_init__(self) -> None:
         """Begin with what is sold."""
-        self.decisions = Decisions(self.random, self.partitions, self.names)
+        self.decisions = Decisions(self.streams, self.partitions, self.names)
 
     def message(self, now: Instant) -> tuple[int, Kept]:
         """Return the next record of the usage log and its partition."""
-        draw = self.random.random()
+        random = self.streams.of("messages")
+        draw, partition = random.random(), random.randrange(self.partitions)
         if draw < 0.08 and self._records:
-            return self.random.choice(self._records[-30:])  # a resend, however late
-        partition = self.random.randrange(self.partitions)
+            return self.streams.of("resends").choice(self._records[-30:])  # however late
         if draw < 0.13:
-            return self._noise(partition, now)
+            return self._noise(self.streams.of("noise"), partition, now)
         if draw < 0.38:
-            return self._sequenced(partition, now)
-        return self._keyed(partition, now)
+            return self._sequenced(self.streams.of("sequenced"), partition, now)
+        return self._keyed(self.streams.of("keyed"), partition, now)
 
-    def _keyed(self, partition: int, now: Instant) -> tuple[int, Kept]:
-        events = [self._event(partition, now) for _ in range(self.random.randint(1, 5))]
+    def _keyed(self, random: Random, partition: int, now: Instant) -> tuple[int, Kept]:
+        events = [self._event(random, partition, now) for _ in range(random.randint(1, 5))]
         home = [
             e for e in self._events[-60:] if partition_of(e.customer, self.partitions) == partition
         ]
-        if home and self.random.random() < 0.35:  # the same events in another batch
-            events += self.random.sample(home, min(len(home), self.random.randint(1, 3)))
-        if home and self.random.random() < 0.1:
-            events.append(self._other_payload(self.random.choice(home)))
+        if home and random.random() < 0.35:  # the same events in another batch
+            events += random.sample(home, min(len(home), random.randint(1, 3)))
+        if home and random.random() < 0.1:
+            events.append(_other_payload(random, random.choice(home)))
         self._events += events
-        if self.random.random() < self.reversing:
-            events.append(self._reversal(self.random.choice([*home, *events]), now))
-        if self.random.random() < self.reversing / 2:  # it comes before what it takes back
-            self._events.append(coming := self._event(partition, now))
-            events.append(self._reversal(coming, now))
-        self.random.shuffle(events)
+        random.shuffle(events)
+        events = self._with_reversals(events, home, partition, now)
         return self._kept(partition, Sent(events), Mode.KEYED)
 
-    def _sequenced(self, partition: int, now: Instant) -> tuple[int, Kept]:
-        events = [self._event(partition, now, "") for _ in range(self.random.randint(1, 4))]
-        key = (self.random.choice(["host-1", "host-2"]), self.random.choice("ab"), partition)
+    def _with_reversals(
+        self, events: list[UsageEvent], home: Sequence[UsageEvent], partition: int, now: Instant
+    ) -> list[UsageEvent]:
+        """Return events with what takes some back, or is about to be taken back."""
+        random, added = self.streams.of("reversals"), []
+        if random.random() < self.reversing:
+            added.append(self._reversal(random, random.choice([*home, *events]), now))
+        if random.random() < self.reversing / 2:  # it comes before what it takes back
+            self._coming.append(coming := self._event(random, partition, now, stem="coming"))
+            added.append(self._reversal(random, coming, now))
+        here = [e for e in self._coming if partition_of(e.customer, self.partitions) == partition]
+        if here and random.random() < 0.3:
+            added.append(random.choice(here))
+        for each in added:
+            events.insert(random.randint(0, len(events)), each)
+        return events
+
+    def _sequenced(self, random: Random, partition: int, now: Instant) -> tuple[int, Kept]:
+        count = random.randint(1, 4)
+        events = [self._event(random, partition, now, source="") for _ in range(count)]
+        key = (random.choice(["host-1", "host-2"]), random.choice("ab"), partition)
         first = self._places.get(key, 0)
         self._places[key] = first + len(events)
-        if self.random.random() < 0.1:  # this one overtakes, or is lost
+        if random.random() < 0.1:  # this one overtakes, or is lost
             kept = self._kept(partition, Sent(events, *key[:2], first), Mode.SEQUENCED)
-            return kept if self.random.random() < 0.5 else self._sequenced(partition, now)
+            return kept if random.random() < 0.5 else self._sequenced(random, partition, now)
         return self._kept(partition, Sent(events, *key[:2], first), Mode.SEQUENCED)
 
-    def _event(self, partition: int, now: Instant, source: str = "shop") -> UsageEvent:
+    def _event(
+        self,
+        random: Random,
+        partition: int,
+        now: Instant,
+        source: str = "shop",
+        stem: str = "event",
+    ) -> UsageEvent:
         own = [name for name in CUSTOMERS if partition_of(name, self.partitions) == partition]
-        customer = self.random.choice(own or CUSTOMERS)  # without own: of the wrong partition
-        meter = self.random.choice(self.decisions.meters)
-        told = [name for name in told_by(meter) if self.random.random() < 0.9]
-        dimensions = {name: self.random.choice(DIMENSIONS[name]) for name in told}
-        value = Decimal(self.random.randint(0, 9_999)).scaleb(-self.random.randint(0, 3))
+        customer = random.choice(own or CUSTOMERS)  # without own: of the wrong partition
+        meter = random.choice(self.decisions.meters)
+        told = [name for name in told_by(meter) if random.random() < 0.9]
+        dimensions = {name: random.choice(DIMENSIONS[name]) for name in told}
+        value = Decimal(random.randint(0, 9_999)).scaleb(-random.randint(0, 3))
         return UsageEvent(
             customer,
-            meter if self.random.random() < 0.97 else UNHEARD_OF,
-            self._time(now),
+            meter if random.random() < 0.97 else UNHEARD_OF,
+            _time(random, now),
             value,
-            self.names.new("event") if source else "",
+            self.names.new(stem) if source else "",
             source,
             dimensions,
         )
 
-    def _time(self, now: Instant) -> Instant:
-        """Return an event's time: now and then of a whole second, as many another's."""
-        time = now + self._lateness()
-        return time - time % SECOND if self.random.random() < 0.3 else time
-
-    def _lateness(self) -> Instant:
-        """Return how far event time lies from now: mostly near, now and then at an edge."""
-        draw = self.random.random()
-        if draw < 0.7:
-            return self.random.randint(-12 * SECOND, SECOND)
-        if draw < 0.92:
-            return self.random.randint(-HORIZON_S * SECOND, 0)
-        if draw < 0.97:
-            return self.random.randint(-2 * HORIZON_S * SECOND, -HORIZON_S * SECOND)
-        return self.random.randint(TOLERANCE_S * SECOND, 2 * TOLERANCE_S * SECOND)
-
-    def _other_payload(self, event: UsageEvent) -> UsageEvent:
-        return UsageEvent(
-            event.customer,
-            event.meter,
-            event.time + self.random.choice([0, 7 * SECOND]),
-            event.value + 1,
-            event.id,
-            event.source,
-            event.dimensions,
-        )
-
-    def _reversal(self, event: UsageEvent, now: Instant) -> UsageEvent:
+    def _reversal(self, random: Random, event: UsageEvent, now: Instant) -> UsageEvent:
         """Return what takes an event back, now and then told wrongly."""
-        told = self._other_payload(event) if self.random.random() < 0.1 else event
-        return replace(told, reversed_at=self._time(now))
+        told = _other_payload(random, event) if random.random() < 0.1 else event
+        return replace(told, reversed_at=_time(random, now))
 
-    def chosen(self) -> Chosen:
+    def chosen(self, random: Random) -> Chosen:
         """Return usage of one id, for a person to take back."""
         if not self._events:
             return Chosen(customer="nobody")
-        event = self.random.choice(self._events[-200:])
+        event = random.choice(self._events[-200:])
         return Chosen(customer=event.customer, source=event.source, ids=[event.id])
 
     def _kept(self, partition: int, sent: Sent, mode: Mode) -> tuple[int, Kept]:
@@ -181,7 +178,7 @@ class Story:
         for key, event in zip(keys, sent.events, strict=True):
             self.keyed.setdefault(key, []).append(event)
         self.sent[message] = replace(sent, keys=keys)
-        if self.random.random() < self.poison:
+        if self.streams.of("poison").random() < self.poison:
             message = Poison(message)
         record = partition, Kept(message, batch.event_count)
         self._records.append(record)
@@ -224,18 +221,48 @@ class Story:
                 return each
         raise LookupError(f"a job changed {payload}")
 
-    def _noise(self, partition: int, now: Instant) -> tuple[int, Kept]:
+    def _noise(self, random: Random, partition: int, now: Instant) -> tuple[int, Kept]:
         """Return what breaks a rule: bytes, a header that lies, another's customer."""
-        match self.random.randrange(3):
+        match random.randrange(3):
             case 0:
-                header = self.random.choice([None, 0, 3])
-                return partition, Kept(self.random.randbytes(20), header)
+                header = random.choice([None, 0, 3])
+                return partition, Kept(random.randbytes(20), header)
             case 1:
-                _, kept = self._keyed(partition, now)
-                return partition, Kept(kept.value, self.random.choice([None, 1, 99]))
+                _, kept = self._keyed(random, partition, now)
+                return partition, Kept(kept.value, random.choice([None, 1, 99]))
             case _:
-                home, kept = self._keyed(partition, now)
+                home, kept = self._keyed(random, partition, now)
                 return (home + 1) % self.partitions, kept
+
+
+def _time(random: Random, now: Instant) -> Instant:
+    """Return an event's time: now and then of a whole second, as many another's."""
+    time = now + _lateness(random)
+    return time - time % SECOND if random.random() < 0.3 else time
+
+
+def _lateness(random: Random) -> Instant:
+    """Return how far event time lies from now: mostly near, now and then at an edge."""
+    draw = random.random()
+    if draw < 0.7:
+        return random.randint(-12 * SECOND, SECOND)
+    if draw < 0.92:
+        return random.randint(-HORIZON_S * SECOND, 0)
+    if draw < 0.97:
+        return random.randint(-2 * HORIZON_S * SECOND, -HORIZON_S * SECOND)
+    return random.randint(TOLERANCE_S * SECOND, 2 * TOLERANCE_S * SECOND)
+
+
+def _other_payload(random: Random, event: UsageEvent) -> UsageEvent:
+    return UsageEvent(
+        event.customer,
+        event.meter,
+        event.time + random.choice([0, 7 * SECOND]),
+        event.value + 1,
+        event.id,
+        event.source,
+        event.dimensions,
+    )
 
 
 def told_by(meter: str) -> Sequence[str]:

@@ -72,12 +72,28 @@ class Runner:
 _Entry = tuple[Instant, int, Runner | None, Callable[[], None]]
 
 
+class Streams:
+    """Chance by feature: each draws from a stream of its own, so that none shifts another."""
+
+    def __init__(self, seed: int) -> None:
+        """Begin every stream of a seed."""
+        self._seed = seed
+        self._streams: dict[str, Random] = {}
+
+    def of(self, feature: str) -> Random:
+        """Return the stream of a feature."""
+        if feature not in self._streams:
+            self._streams[feature] = Random(f"{self._seed} {feature}")
+        return self._streams[feature]
+
+
 class World:
-    """Runs what was planned, in the order of time."""
+    """Runs what was planned, in the order of time. `random` draws the schedule."""
 
     def __init__(self, seed: int, chances: Chances) -> None:
         """Begin at BEGIN."""
         self.random = Random(seed)
+        self.streams = Streams(seed)
         self.now = BEGIN
         self.chances = chances
         self.pace = 1.0
@@ -136,8 +152,10 @@ class World:
                 call()
         self.now = max(self.now, instant) if not done() else self.now
 
-    def effect(self, process: Runner, what: str, *, stalls: bool = False) -> None:
+    def effect(self, process: Runner, what: str, *, stalls: float = 0) -> None:
         """Come to an effect: here a process may crash, fail, or stall while others go on.
+
+        `stalls`: how many times likelier than elsewhere; 0: never.
 
         Raises:
             Crashed: it was killed.
@@ -148,7 +166,7 @@ class World:
         if not process.alive:
             raise Crashed
         chances, draw = self.chances, self.random.random()
-        if draw >= chances.crash + chances.failure + chances.stall:
+        if draw >= chances.crash + chances.failure + stalls * chances.stall:
             return
         if draw < chances.crash:
             self.counted["crashes"] += 1
@@ -158,7 +176,7 @@ class World:
         if draw < chances.failure:
             self.counted["failures"] += 1
             raise ServerFailed(f"{what} was not answered")
-        if stalls and draw - chances.failure < chances.stall and self._deep < _STALLS_DEEP:
+        if self._deep < _STALLS_DEEP:
             self._stall(process)
 
     def _stall(self, process: Runner) -> None:

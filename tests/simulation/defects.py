@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.book.booking import BookedRows
-from pipeline.catalog.facts import Fact, FactKind, NewFact
+from pipeline.catalog.facts import Fact, FactKind, NewFact, Skips
 from pipeline.catalog.matches import Match
 from pipeline.collect.batch import UsageBatch
 from pipeline.collect.gate import Gate
@@ -30,6 +30,7 @@ from pipeline.stores.postgres.publishing import DraftChange
 from pipeline.stores.postgres.usage import NO_CUT
 from pipeline.stores.records import encode_letter, encode_slices, open_message, read_slices
 from pipeline.topology import USAGE_METERED, USAGE_REJECTED
+from pipeline.workers.holding import Holding
 from pipeline.workers.matching import Matcher
 from pipeline.workers.metering import MeteringLine, letter_about
 from pipeline.workers.readmission import Prepared, Progress, Readmission
@@ -312,6 +313,22 @@ class MatchesOnce(Matcher):
         return found
 
 
+class DisobeysSkips(WorkerSession):
+    """Does not know what is skipped."""
+
+    def read_skips(self) -> Skips:
+        super().read_skips()
+        return frozenset()
+
+
+class HoldsOne(Holding):
+    """Holds the message at a pause, and lets by what comes behind it."""
+
+    def holds(self, partition: int, offset: int) -> bool:
+        held = super().holds(partition, offset)
+        return held and offset == self._pauses[partition].offset
+
+
 class ForgetsLines(WorkerSession):
     """Does not note which line items stand on their topic, so that none is ever taken off."""
 
@@ -331,24 +348,26 @@ class Unfenced(MemoryOutlet):
 
 
 DEFECTS = {
-    "acks before the broker has the slice": (Parts(line=AcksFirst), 8),
-    "a dead letter behind its slice": (Parts(line=TellsLater), 12),
+    "acks before the broker has the slice": (Parts(line=AcksFirst), 4),
+    "a dead letter behind its slice": (Parts(line=TellsLater), 8),
     "claims without an owner": (Parts(redis=SetNx), 4),
-    "the cursor outside the transaction": (Parts(session=CursorApart), 12),
+    "the cursor outside the transaction": (Parts(session=CursorApart), 8),
     "the newest payload wins": (Parts(redis=NewestWins), 2),
-    "late usage into a closed period": (Parts(session=Reopens), 4),
-    "a claim for a refused event": (Parts(claims=ClaimsEverything, line=Remembers), 12),
-    "claims in two round trips": (Parts(redis=ReadThenWrite, claims=TwoTrips), 12),
-    "slices merged across messages": (Parts(sender=Merges), 8),
+    "late usage into a closed period": (Parts(session=Reopens), 8),
+    "a claim for a refused event": (Parts(claims=ClaimsEverything, line=Remembers), 4),
+    "claims in two round trips": (Parts(redis=ReadThenWrite, claims=TwoTrips), 8),
+    "slices merged across messages": (Parts(sender=Merges), 4),
     "a level that forgets what held before": (Parts(session=ForgetsLevels), 12),
-    "one point of each instant": (Parts(session=OnePointATime), 12),
+    "one point of each instant": (Parts(session=OnePointATime), 4),
     "a dated price in force at once": (Parts(session=AtOnce), 8),
-    "rejected usage sent again unread": (Parts(readmission=SendsBlindly), 20),
-    "a redrive told before it is sent": (Parts(readmission=WritesBeforeItSends), 20),
-    "a reversal matched by its key alone": (Parts(matcher=MatchesByKey), 8),
-    "line items that nobody takes off": (Parts(session=ForgetsLines), 8),
-    "a publisher that was overtaken and writes": (Parts(outlet=Unfenced), 40),
-    "a reversal that leaves its point": (Parts(session=KeepsPoints), 20),
-    "a reversal that comes first is forgotten": (Parts(matcher=MatchesOnce), 8),
+    "rejected usage sent again unread": (Parts(readmission=SendsBlindly), 8),
+    "a redrive told before it is sent": (Parts(readmission=WritesBeforeItSends), 30),
+    "a reversal matched by its key alone": (Parts(matcher=MatchesByKey), 4),
+    "line items that nobody takes off": (Parts(session=ForgetsLines), 4),
+    "a publisher that was overtaken and writes": (Parts(outlet=Unfenced), 20),
+    "a skip that nobody obeys": (Parts(session=DisobeysSkips), 4),
+    "a pause that holds one message": (Parts(holding=HoldsOne), 4),
+    "a reversal that leaves its point": (Parts(session=KeepsPoints), 4),
+    "a reversal that comes first is forgotten": (Parts(matcher=MatchesOnce), 4),
 }
 """The part that is wrong, and within how many seeds that must be seen."""

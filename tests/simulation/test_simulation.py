@@ -4,13 +4,16 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.collect.event import UsageEvent
+from pipeline.core.calendar import SECOND
 from pipeline.core.errors import ServerFailed
 from pipeline.simulate.database import MemoryDatabase
 from pipeline.simulate.papers_session import WorkerSession
 from pipeline.simulate.play import Outcome, Scale, play
 from pipeline.simulate.roles import Parts
 from pipeline.simulate.seeds import Failed, shrunk
-from pipeline.simulate.world import Chances, World
+from pipeline.simulate.story import Story
+from pipeline.simulate.world import BEGIN, Chances, Streams, World
 from simulation.defects import DEFECTS
 
 pytestmark = [
@@ -33,6 +36,25 @@ def test_no_seed_breaks_a_law(first: int) -> None:
 def test_a_seed_plays_again_to_the_last_effect() -> None:
     assert play(7) == play(7)
     assert play(7).trace != play(8).trace
+
+
+def messages_of(reversing: float) -> list[tuple[int, list[UsageEvent]]]:
+    """Return what a story sends, but for what takes usage back and what it takes back."""
+    story = Story(Streams(5), 2)
+    story.reversing = reversing
+    story.decisions.first()
+    found = []
+    for number in range(200):
+        partition, kept = story.message(BEGIN + number * SECOND)
+        sent = story.sent.get(kept.value)
+        events = sent.events if sent else ()
+        plain = [e for e in events if e.reversed_at is None and not e.id.startswith("coming")]
+        found.append((partition, plain))
+    return found
+
+
+def test_a_feature_of_the_story_shifts_no_other() -> None:
+    assert messages_of(0.0) == messages_of(0.15)
 
 
 def test_what_a_seed_goes_through_is_worth_the_name() -> None:
