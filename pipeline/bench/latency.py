@@ -39,6 +39,10 @@ _LOOK: LiteralString = (
     " FROM draft JOIN unnest(%s::text[], %s::bigint[]) AS w (payer, seen) USING (payer)"
     " WHERE source_offset > seen"
 )
+_BOOKED: LiteralString = (
+    "SELECT s.customer, sum(u.sum)::bigint FROM series s JOIN usage u ON u.series_id = s.id"
+    " WHERE s.customer = ANY(%s::text[]) GROUP BY s.customer"
+)
 
 
 @dataclass(slots=True)
@@ -48,18 +52,26 @@ class _Watched:
     before: int
     offset: int = -1
     shown: int = 0
+    booked: int = 0
     made_s: list[float] = field(default_factory=list)
     values: list[int] = field(default_factory=list)
     reached: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
-    def seen(self, quantity: int, now_s: float) -> list[float]:
+    def on_draft(self, quantity: int, now_s: float) -> list[float]:
         """Return the latencies of the events that a draft of this quantity newly holds."""
+        before, self.shown = self.shown, max(self._count(quantity, "a draft shows"), self.shown)
+        return [now_s - made_s for made_s in self.made_s[before : self.shown]]
+
+    def in_books(self, quantity: int, now_s: float) -> list[float]:
+        """Return the latencies of the events that books of this quantity newly hold."""
+        before, self.booked = self.booked, self._count(quantity, "the books hold")
+        return [now_s - made_s for made_s in self.made_s[before : self.booked]]
+
+    def _count(self, quantity: int, told: str) -> int:
         count = int(np.searchsorted(self.reached, quantity, side="right"))
         if quantity != (int(self.reached[count - 1]) if count else self.before):
-            raise CheckFailed(f"a draft shows a quantity of {quantity} that never was")
-        fresh = [now_s - made_s for made_s in self.made_s[self.shown : count]]
-        self.shown = max(count, self.shown)
-        return fresh
+            raise CheckFailed(f"{told} a quantity of {quantity} that never was")
+        return count
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +84,16 @@ class _Timed:
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """What a steady load showed: seconds from event to draft, CPU by kind of process."""
+    """What a steady load showed: seconds from event to draft, CPU by kind of process.
+
+    `booked_s`: how much of them went by until the event was in the books; the rest it waited for
+    its customer's turn to be rated.
+    """
 
     events_per_s: float
     seconds: float
     latency_s: Mapping[str, float]
+    booked_s: Mapping[str, float]
     cpu_s: Mapping[str, float]
 
     @property
@@ -91,6 +108,7 @@ class Steady:
             "events_per_s": round(self.events_per_s),
             "seconds": self.seconds,
             "latency_s": dict(self.latency_s),
+            "booked_s": dict(self.booked_s),
             "cpu_s_per_million": self.cpu_s_per_million,
         }
 
@@ -113,12 +131,16 @@ def measure_latency(
     timed.sort(key=lambda message: message.due_s)
     tell(f"measuring latency at {rate:,.0f} events/s", None)
     spent = cpu_seconds(stand.pids())
-    latencies = _run(stand, timed, watched, seconds, tell)
+    booked, drafted = _run(stand, timed, watched, seconds, tell)
     stand.settle()
     cpu_s = cpu_seconds_since(stand, spent)
     expected.check(stand.connection)
-    p50, p95, p99 = np.percentile(latencies, [50, 95, 99]).round(3).tolist()
-    return Steady(rate, seconds, {"p50": p50, "p95": p95, "p99": p99}, cpu_s)
+    return Steady(rate, seconds, _percentiles(drafted), _percentiles(booked), cpu_s)
+
+
+def _percentiles(latencies_s: Sequence[float]) -> dict[str, float]:
+    p50, p95, p99 = np.percentile(latencies_s, [50, 95, 99]).round(3).tolist()
+    return {"p50": p50, "p95": p95, "p99": p99}
 
 
 def _watch(lane: Lane, expected: Expected) -> dict[str, _Watched]:
@@ -153,30 +175,34 @@ def _run(
     watched: Mapping[str, _Watched],
     seconds: float,
     tell: Tell,
-) -> list[float]:
-    """Send each message when it is due and look on; return every watched event's latency."""
-    latencies: list[float] = []
+) -> tuple[list[float], list[float]]:
+    """Send each message when it is due and look on.
+
+    Return every watched event's seconds until it was booked, and until it was on a draft.
+    """
+    booked, drafted = list[float](), list[float]()
     sender = stand.sender()
     wanted = sum(len(one.made_s) for one in watched.values())
     started, sent, look_s = time.monotonic(), 0, 0.0
-    while len(latencies) < wanted:
+    while min(len(booked), len(drafted)) < wanted:
         now_s = time.monotonic() - started
         while sent < len(timed) and timed[sent].due_s <= now_s:
             sender.send(timed[sent].made)
             sent += 1
         sender.poll()
         if now_s >= look_s:
-            latencies += _look(stand.connection, watched, started)
+            booked += _look_into_books(stand.connection, watched, started)
+            drafted += _look(stand.connection, watched, started)
             look_s = now_s + _LOOK_S
             stand.check()
             tell("measuring latency", min(now_s / seconds, 0.99))
         if now_s > seconds + _PATIENCE_S:
-            raise ServerFailed(f"{wanted - len(latencies)} watched events never came to a draft")
+            raise ServerFailed(f"{wanted - len(drafted)} watched events never came to a draft")
         due_s = timed[sent].due_s if sent < len(timed) else look_s
         time.sleep(max(0.001, min(due_s, look_s) - (time.monotonic() - started)))
     sender.flush()
     sender.close()
-    return latencies
+    return booked, drafted
 
 
 def _look(connection: Connection, watched: Mapping[str, _Watched], started: float) -> list[float]:
@@ -186,5 +212,13 @@ def _look(connection: Connection, watched: Mapping[str, _Watched], started: floa
     found: list[float] = []
     for payer, offset, quantity in rows:
         watched[payer].offset = offset
-        found += watched[payer].seen(quantity, now_s)
+        found += watched[payer].on_draft(quantity, now_s)
     return found
+
+
+def _look_into_books(
+    connection: Connection, watched: Mapping[str, _Watched], started: float
+) -> list[float]:
+    rows = connection.execute(_BOOKED, [list(watched)]).fetchall()
+    now_s = time.monotonic() - started
+    return [each for payer, sum_ in rows for each in watched[payer].in_books(sum_, now_s)]

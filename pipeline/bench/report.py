@@ -107,7 +107,8 @@ class Figures:
         for share, steady in self.steady.items():
             at = f"seconds, at {share:.0%} of the rate"
             for name, seconds in steady.latency_s.items():
-                table.add_row(f"event to draft, {name}", f"{seconds:.2f}", at)
+                told = f"{at}; {steady.booked_s[name]:.2f} until it is booked"
+                table.add_row(f"event to draft, {name}", f"{seconds:.2f}", told)
         if self.plain and self.ratio:
             table.add_row("baseline", f"{self.plain.events_per_s:,.0f}", f"({self.plain.name})")
             table.add_row("ratio", f"{self.ratio:.1f}", "times the baseline")
