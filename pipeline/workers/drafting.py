@@ -153,6 +153,7 @@ class Planner:
     def __init__(self) -> None:
         """Start with nothing remembered."""
         self._known: dict[str, _Known] = {}
+        self._weight = 0
 
     def plans(
         self, books: OpenBooks, catalog_at: Callable[[int], Catalog], payers: Sequence[Payer]
@@ -164,8 +165,9 @@ class Planner:
         closed = books.closings_cut(names, min(payer.passed for payer in payers))
         carried = _by_payer(books.carried_by(names))
         unprepared = _by_payer(books.unprepared_cuts(names))
-        if len(self._known) > _PAYERS_REMEMBERED:
+        if self._weight > _REMEMBERED_MAX:
             self._known.clear()
+            self._weight = 0
         plans = []
         for payer in payers:
             name = payer.name
@@ -190,13 +192,20 @@ class Planner:
                 planned = known.planned
             else:
                 planned = _planned(payer.catalog, name, grounds, catalog_at)
+                self._weight += _weight(planned) - (_weight(known.planned) if known else 0)
             if known is None or known.planned is not planned or known.moment != moment:
                 self._known[name] = _Known(moment, grounds, planned)
             plans += [_Plan(payer, *each) for each in planned]
         return plans
 
 
-_PAYERS_REMEMBERED = 20_000
+_REMEMBERED_MAX = 24_000
+"""Payers and their lines, each of some kilobytes."""
+
+
+def _weight(planned: Sequence["_Planned"]) -> int:
+    return 1 + sum(len(lines) for _, lines, _ in planned)
+
 
 _Planned = tuple[Closing, Sequence[PlannedLine], Retelling]
 
