@@ -9,7 +9,6 @@ quantities at plain prices, beside fees. Such a document is taken as a mould, an
 once it has foretold, to the byte, a document with other figures. What is not plain is composed.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from fractions import Fraction
@@ -153,7 +152,7 @@ def _taken(
 ) -> _Mould | None:
     """Return the mould of a document; None where it is not plain."""
     content, told = composed.content, cast(list[Line], composed.content["lines"])
-    if composed.issues or len(told) != len(lines) or _MARKS.search(text):
+    if composed.issues or len(told) != len(lines) or _MARK in text:
         return None
     if catalog.issuers[composed.issuer].tax is not None:
         return None
@@ -197,17 +196,17 @@ _SELDOM = [each for each in fields(PlannedLine) if each.default is not MISSING]
 """What of a line is not as it mostly is only where it is not plain."""
 
 
-# A figure's place in a text: a private character, its number, another. Bare ones lose the quotes
-# of the string that they stand in.
-_MARKS = re.compile('"\ue000([0-9]+)\ue001"|\ue002([0-9]+)\ue001')
+_MARK = "\ue000"
+"""Around the number of a figure, where it stands in a text: a private character."""
 
 
 def _bare(places: Iterator[int]) -> str:
-    return f"\ue000{next(places)}\ue001"
+    """Return the mark of a figure that is no string, though a mark stands in one."""
+    return f"{_MARK}-{next(places)}{_MARK}"
 
 
 def _within(places: Iterator[int]) -> str:
-    return f"\ue002{next(places)}\ue001"
+    return f"{_MARK}{next(places)}{_MARK}"
 
 
 def _hollow_line(line: Line, meter: Meter, places: Iterator[int]) -> Line:
@@ -238,6 +237,12 @@ def _hollow_totals(totals: Mapping[str, int], amount: str, total: str) -> Line:
 
 def _template(hollow: dict[str, Json]) -> tuple[str, tuple[int, ...]]:
     """Return a text that takes figures where marks are, and which figure it takes where."""
-    text = canonical(hollow).decode().replace("%", "%%")
-    order = tuple(int(bare or within) for bare, within in _MARKS.findall(text))
-    return _MARKS.sub("%s", text), order
+    first, *rest = canonical(hollow).decode().replace("%", "%%").split(_MARK)
+    pieces, order = [first], list[int]()
+    for mark, text in zip(rest[::2], rest[1::2], strict=True):
+        number, bare = mark.removeprefix("-"), mark.startswith("-")
+        if bare:
+            pieces[-1] = pieces[-1][:-1]  # the quotes of the string go
+        pieces.append(text[1:] if bare else text)
+        order.append(int(number))
+    return "%s".join(pieces), tuple(order)
