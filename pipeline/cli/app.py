@@ -37,6 +37,9 @@ _COMMANDS = {
         "pipeline.cli.drafts", "draft", "Show what a customer is about to be billed."
     ),
     "invoices": _Command("pipeline.cli.invoices", "app", "List and show issued invoices."),
+    "explain": _Command(
+        "pipeline.cli.explain", "explain", "From a line to every event that made it."
+    ),
     "tax": _Command("pipeline.cli.tax", "app", "Taxes that the rules do not know."),
     "hold": _Command(
         "pipeline.cli.by_hand", "hold", "Stop finalizing: everything, a price, a customer."

@@ -1,4 +1,4 @@
-"""Proof: an issued document against what a refold makes of the same cut.
+"""Proof: an issued document against what a fold makes of the same cut: the log's, or the books'.
 
 Owns: what is compared.  Does not own: refolding (refold.py), the chain (ledger/seal.py).
 Law: equal means equal bytes of content, equal windows, equal place of the cut, equal settlement.
@@ -6,8 +6,9 @@ Law: equal means equal bytes of content, equal windows, equal place of the cut, 
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import cast
+from typing import Protocol, cast
 
+from pipeline.book.booking import TickPassed
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.credits import Grant
 from pipeline.core.identity import Json
@@ -16,17 +17,35 @@ from pipeline.invoice.correcting import decided_note, usage_note
 from pipeline.invoice.history import History, Paper
 from pipeline.invoice.planned import planned_lines, requests_of
 from pipeline.invoice.settling import Spent, added, settle
+from pipeline.invoice.usage import Usage, UsageRequest
 from pipeline.ledger.seal import Sealed, content_bytes, windows_digest
-from pipeline.replay.refold import Refold
 
 Windows = Sequence[Sequence[Json]]
 """What usage lies in, as evidence holds it."""
 
 
+class Fold(Protocol):
+    """A partition as it was folded: from the log again, or as it stands in the books."""
+
+    @property
+    def number(self) -> int:
+        """The partition."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """What it was folded from, as faults name it."""
+        ...
+
+    def tick_at(self, serial: int) -> TickPassed | None: ...
+
+    def usage(self, requests: Iterable[UsageRequest], below_cut: int) -> tuple[Usage, Windows]: ...
+
+
 def content_fault(
-    paper: Paper, sealed: Sealed, catalog: Catalog, history: History, refold: Refold
+    paper: Paper, sealed: Sealed, catalog: Catalog, history: History, fold: Fold
 ) -> str | None:
-    """Return how a document differs from its refold, None where it is equal.
+    """Return how a document differs from its fold, None where it is equal.
 
     `catalog` is the one at the cut; `history` holds all documents of its payer.
     """
@@ -34,47 +53,47 @@ def content_fault(
         return f"no customer {history.payer} at its cut"
     before = history.before(paper.cut_serial, paper.instant)
     if paper.is_note:
-        made = _note(paper, history, before, refold)
+        made = _note(paper, history, before, fold)
     elif paper.replaces is not None:
-        made = _reissued(paper, paper.replaces, before, refold)
+        made = _reissued(paper, paper.replaces, before, fold)
     else:
-        made = _invoice(paper, catalog, history, refold)
+        made = _invoice(paper, catalog, history, fold)
     if isinstance(made, str):
         return made
     document, windows = made
     if document.issues:
         return f"it cannot be rated any more: {document.issues[0]}"
     if content_bytes(document.content) != sealed.content:
-        return "its content is not what the log makes of it"
-    return _evidence_fault(paper, sealed, refold, windows_digest(windows))
+        return f"its content is not what {fold.source} makes of it"
+    return _evidence_fault(paper, sealed, fold, windows_digest(windows))
 
 
 def _invoice(
-    paper: Paper, catalog: Catalog, history: History, refold: Refold
+    paper: Paper, catalog: Catalog, history: History, fold: Fold
 ) -> tuple[Composed, Windows] | str:
     payer, instant, carried = history.payer, paper.instant, history.carried_before(paper)
     lines = planned_lines(catalog, payer, paper.currency, instant, carried)
-    usage, windows = refold.usage(requests_of(lines), paper.cut_serial)
+    usage, windows = fold.usage(requests_of(lines), paper.cut_serial)
     for document in compose(catalog, payer, paper.currency, instant, lines, usage):
         if (document.kind, document.ordinal) == (paper.kind, paper.ordinal):
             return document, windows
-    return "the log makes no such document"
+    return f"{fold.source} makes no such document"
 
 
 def _reissued(
-    paper: Paper, replaces: str, before: History, refold: Refold
+    paper: Paper, replaces: str, before: History, fold: Fold
 ) -> tuple[Composed, Windows] | str:
     replaced = before.find(replaces)
     if replaced is None:
         return "it was issued in place of none that is known"
     cause = cast(str, paper.content.get("cause"))
     anew = before.reissue(replaced, paper.cut_serial, paper.instant, cause)
-    usage, windows = refold.usage(anew.requests, paper.cut_serial)
+    usage, windows = fold.usage(anew.requests, paper.cut_serial)
     return anew.composed(before.payer, paper.currency, usage), windows
 
 
 def _note(
-    paper: Paper, history: History, before: History, refold: Refold
+    paper: Paper, history: History, before: History, fold: Fold
 ) -> tuple[Composed, Windows] | str:
     """Return what the log and the facts make of a note."""
     corrects, cause = paper.content.get("corrects"), paper.content.get("cause")
@@ -84,7 +103,7 @@ def _note(
     windows: Windows = ()
     if cause is None:
         anew = before.anew(corrected)
-        usage, windows = refold.usage(anew.requests, paper.cut_serial)
+        usage, windows = fold.usage(anew.requests, paper.cut_serial)
         made = usage_note(before, corrected.id, anew, usage, paper.instant)
     else:
         decisions = history.catalog_at_cut(paper.cut_serial).deals.decisions.about(corrected.id)
@@ -94,17 +113,17 @@ def _note(
         beside = (other for other in history.papers if other.order[:2] == paper.order[:2])
         usage_notes = [p.content for p in beside if p.is_note and p.content.get("cause") is None]
         made = decided_note(before, decision, usage_notes)
-    return "the log makes no such note" if made is None else (made, windows)
+    return f"{fold.source} makes no such note" if made is None else (made, windows)
 
 
-def _evidence_fault(paper: Paper, sealed: Sealed, refold: Refold, digest: str) -> str | None:
+def _evidence_fault(paper: Paper, sealed: Sealed, fold: Fold, digest: str) -> str | None:
     record = cast(dict[str, Json], json.loads(sealed.record))
     evidence = cast(dict[str, Json], record["evidence"])
     if evidence["windows_digest"] != digest:
-        return "its windows are not what the log makes of them"
-    passed = refold.ticks.get(paper.cut_serial)
+        return f"its windows are not what {fold.source} makes of them"
+    passed = fold.tick_at(paper.cut_serial)
     for partition in cast(list[Mapping[str, Json]], evidence["partitions"]):
-        if partition["partition"] != refold.number:
+        if partition["partition"] != fold.number:
             return "it rests on another partition than its customer's"
         if passed is None or partition["to_offset"] != passed.offset:
             return "its cut lies elsewhere in the log"

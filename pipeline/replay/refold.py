@@ -82,6 +82,7 @@ class Refold:
     rows: Mapping[int, Tick | None]
     catalog_at: CatalogAt
     ticks: dict[int, TickPassed] = field(default_factory=dict)
+    source: str = "the log"
     _claims: ClaimBook = field(default_factory=ClaimBook)
     _windows: dict[tuple[str, str], dict[tuple[SeriesKey, Instant, int], _Window]] = field(
         default_factory=dict
@@ -147,6 +148,10 @@ class Refold:
                 int(rows.maximum[row]),
             )
             window.add(int(rows.count[row]), *values)
+
+    def tick_at(self, serial: int) -> TickPassed | None:
+        """Return where a tick stands, if it was met."""
+        return self.ticks.get(serial)
 
     def usage(
         self, requests: Iterable[UsageRequest], below_cut: int

@@ -223,9 +223,15 @@ class BookSession(FactSession):
         self, asked: Sequence[Iterable[UsageRequest]], below_cut: int
     ) -> list[str]:
         """Return a digest for each document: of every window and point it rests on, each once."""
-        return [self._digest_of_usage(requests, below_cut) for requests in asked]
+        return [windows_digest(each) for each in self.evidence_of_usage(asked, below_cut)]
 
-    def _digest_of_usage(self, requests: Iterable[UsageRequest], below_cut: int) -> str:
+    def evidence_of_usage(
+        self, asked: Sequence[Iterable[UsageRequest]], below_cut: int
+    ) -> list[list[list[Json]]]:
+        """Return every window and point, as evidence tells them, that each document rests on."""
+        return [self._evidence_of(requests, below_cut) for requests in asked]
+
+    def _evidence_of(self, requests: Iterable[UsageRequest], below_cut: int) -> list[list[Json]]:
         asked = sorted(set(requests))
         found: dict[tuple[SeriesKey, Instant], UsagePart] = {}
         for _, series, start, part in self._rows(disjoint(asked), below_cut):
@@ -240,7 +246,7 @@ class BookSession(FactSession):
             )
             for _, series, point in self._points(asked, below_cut)
         }
-        return windows_digest([*windows, *points.values()])
+        return [*windows, *points.values()]
 
     def _rows(
         self, requests: Iterable[UsageRequest], below_cut: int

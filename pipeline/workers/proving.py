@@ -76,6 +76,15 @@ def _usage(
     return usage, [*windows]
 
 
+def line_proof(
+    store: Proofs, catalog_at: Callable[[int], Catalog], document: Document, line: Record
+) -> Record | None:
+    """Return what the usage of one line comes to; None of a line without any."""
+    usage, _ = _usage(store, catalog_at, document)
+    found = (cast(Record, each) for each in usage)
+    return next((each for each in found if each["line"] == line["id"]), None)
+
+
 def _windows_of(line: Record, meter: Meter, windows: Iterable[Window]) -> Iterable[Window]:
     """Yield the windows that a line bills: those of its period, its filter and its group."""
     start = snap_up(parse_instant(line["period_start"]), meter.window_us)

@@ -1,31 +1,35 @@
-"""Verifying: read the log again, refold it, hold every document against it.
+"""Verifying: hold every document against the books, or against the log folded again.
 
-Owns: where to start reading, which documents rest on which partition.
+Owns: how deep to look, where to start reading, which documents rest on which partition.
 Does not own: refolding and comparing (replay), the chain (ledger).
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol, cast
 
+from pipeline.book.booking import TickPassed
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.facts import Skips
 from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.errors import BrokenInvariant
-from pipeline.core.identity import partition_of
+from pipeline.core.identity import Json, partition_of
 from pipeline.invoice.history import History, Paper
+from pipeline.invoice.usage import Usage, UsageRequest
 from pipeline.ledger.seal import chain_faults
 from pipeline.meter.meters import Grain
 from pipeline.meter.place import Place, digest_of
 from pipeline.meter.ticks import Tick
-from pipeline.replay.proof import content_fault, settlement_fault
+from pipeline.replay.proof import Fold, content_fault, settlement_fault
 from pipeline.replay.refold import Message, Refold
 from pipeline.stores.kafka import usage_log
 from pipeline.stores.postgres.documents import Document
 from pipeline.stores.records import open_at
 from pipeline.stores.registry import COMMAND_TRIES, message_decoder
 from pipeline.workers.catchup import BookSource
+from pipeline.workers.drafting import UsageSource
 from pipeline.workers.knowledge import Knowledge
 from pipeline.workers.seams import Log
 from pipeline.workers.surroundings import Surroundings
@@ -42,6 +46,16 @@ class Verified:
 
     checked: int
     faults: Mapping[str, str]
+    depth: "Depth"
+
+
+class Depth(StrEnum):
+    """What documents are held against, besides seals and chain."""
+
+    BOOKS = "books"
+    """The windows and points that the books hold: what was booked is believed."""
+    LOG = "log"
+    """The log, folded again from two claim generations before: nothing is believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +66,42 @@ class _Stretch:
     documents: Sequence[Document]
 
 
-class Archive(BookSource, Protocol):
-    """What is issued, and where its ticks stand."""
+class Archive(BookSource, UsageSource, Protocol):
+    """What is issued, the usage it rests on, and where its ticks stand."""
 
     def read_documents(self, payer: str | None = None) -> list[Document]: ...
 
     def last_tick_offset(self, partition: int, serial: int) -> int: ...
 
     def read_skips(self) -> Skips: ...
+
+    def tick_passed(self, partition: int, serial: int) -> TickPassed: ...
+
+    def evidence_of_usage(
+        self, asked: Sequence[Iterable[UsageRequest]], below_cut: int
+    ) -> list[list[list[Json]]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Books:
+    """A partition as it stands in the books."""
+
+    number: int
+    archive: Archive
+    source: str = "the book"
+
+    def tick_at(self, serial: int) -> TickPassed | None:
+        try:
+            return self.archive.tick_passed(self.number, serial)
+        except LookupError:
+            return None
+
+    def usage(
+        self, requests: Iterable[UsageRequest], below_cut: int
+    ) -> tuple[Usage, Sequence[Sequence[Json]]]:
+        asked = [*requests]
+        (windows,) = self.archive.evidence_of_usage([asked], below_cut)
+        return self.archive.read_usage(asked, below_cut), windows
 
 
 class Verifier:
@@ -86,7 +128,9 @@ class Verifier:
         """The numbers of everything issued."""
         return frozenset(document.sealed.number for document in self._documents)
 
-    def verify(self, numbers: Sequence[str] | None, progress: Progress) -> Verified:
+    def verify(
+        self, numbers: Sequence[str] | None, progress: Progress, depth: Depth = Depth.LOG
+    ) -> Verified:
         """Verify the documents of these numbers (None: all) and every issuer's chain."""
         faults = dict(self._chain_faults())
         wanted = [d for d in self._documents if numbers is None or d.sealed.number in numbers]
@@ -97,16 +141,33 @@ class Verifier:
                 faults.setdefault(document.sealed.number, fault)
             else:
                 readable.append(document)
-        stretches = self._stretches(readable)
+        look = self._against_log if depth is Depth.LOG else self._against_books
+        for number, fault in look(readable, progress):
+            faults.setdefault(number, fault)
+        if numbers is not None:
+            wanted_numbers = {document.sealed.number for document in wanted}
+            faults = {n: f for n, f in faults.items() if n in wanted_numbers}
+        return Verified(len(wanted), faults, depth)
+
+    def _against_books(
+        self, documents: Sequence[Document], progress: Progress
+    ) -> Iterator[tuple[str, str]]:
+        for done, document in enumerate(documents, 1):
+            partition = partition_of(document.payer, self._around.partitions)
+            fault = self._fault(document, _Books(partition, self._archive))
+            if fault:
+                yield document.sealed.number, fault
+            progress(done, len(documents))
+
+    def _against_log(
+        self, documents: Sequence[Document], progress: Progress
+    ) -> Iterator[tuple[str, str]]:
+        """Read each partition's stretch once, whatever number of documents rest on it."""
+        stretches = self._stretches(documents)
         total, done = sum(stretch.end - stretch.start for stretch in stretches), 0
         for stretch in stretches:
-            for number, fault in self._refold(stretch, done, total, progress).items():
-                faults.setdefault(number, fault)
+            yield from self._refold(stretch, done, total, progress).items()
             done += stretch.end - stretch.start
-        wanted_numbers = {document.sealed.number for document in wanted}
-        if numbers is None:
-            return Verified(len(wanted), faults)
-        return Verified(len(wanted), {n: f for n, f in faults.items() if n in wanted_numbers})
 
     def _chain_faults(self) -> Mapping[str, str]:
         by_issuer = defaultdict(list)
@@ -194,7 +255,7 @@ class Verifier:
                 faults[document.sealed.number] = fault
         return faults
 
-    def _fault(self, document: Document, refold: Refold) -> str | None:
+    def _fault(self, document: Document, fold: Fold) -> str | None:
         tick = self._rows.get(document.cut_serial)
         if tick is None:
             return f"its cut tick {document.cut_serial} has no row"
@@ -204,7 +265,7 @@ class Verifier:
             last = cast(int, document.record["fact_position_last"])
             catalog = catalog.answered_by(self._known.catalog(last))
         history = self._history(document.payer)
-        fault = content_fault(_paper(document), document.sealed, catalog, history, refold)
+        fault = content_fault(_paper(document), document.sealed, catalog, history, fold)
         return fault or self._settlement_fault(document, catalog)
 
     def _history(self, payer: str) -> History:

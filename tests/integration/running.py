@@ -40,7 +40,7 @@ from pipeline.workers.auditing import conservation
 from pipeline.workers.collected import collection
 from pipeline.workers.supervisor import Supervisor, WorkerKind, default_workers
 from pipeline.workers.surroundings import Surroundings
-from pipeline.workers.verifying import Verified, Verifier
+from pipeline.workers.verifying import Depth, Verified, Verifier
 
 PARTITIONS = 4
 PATIENCE_S = 90.0
@@ -248,11 +248,11 @@ class RunningStack:
         """The collector's four counts of every partition of raw usage."""
         return collection(self.around, lambda _done, _of: None)
 
-    def verify(self) -> Verified:
+    def verify(self, depth: Depth = Depth.LOG) -> Verified:
         """Verify every document."""
         with self.around.database.session("verify") as connection:
             return Verifier(self.around, KafkaLog(self.around.kafka), connection).verify(
-                None, lambda _done, _of: None
+                None, lambda _done, _of: None, depth
             )
 
     # --- waiting ---

@@ -1,8 +1,12 @@
 """Issued documents never change; who changes one all the same is found, with its number."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import LiteralString
+from pathlib import Path
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -16,6 +20,7 @@ from integration.traffic import Traffic, check_books
 from oracle import Oracle
 from pipeline.core.calendar import SECOND, instant_text
 from pipeline.stores.clock import wall_clock
+from pipeline.workers.verifying import Depth
 
 pytestmark = pytest.mark.servers
 
@@ -125,8 +130,8 @@ def test_a_change_by_a_superuser_is_found(
     stack: RunningStack, change: LiteralString, found: set[str]
 ) -> None:
     with tampered(stack, change):
-        assert set(stack.verify().faults) == found
-    assert dict(stack.verify().faults) == {}
+        assert [set(stack.verify(depth).faults) for depth in Depth] == [found, found]
+    assert [dict(stack.verify(depth).faults) for depth in Depth] == [{}, {}]
 
 
 SEALED_ANEW = (
@@ -189,3 +194,86 @@ def test_an_invented_document_is_found(stack: RunningStack) -> None:
     )
     with tampered(stack, invented):
         assert "S-000006" in stack.verify().faults
+
+
+def test_usage_changed_in_the_books_is_found_by_the_seal_and_not_believed_by_the_log(
+    stack: RunningStack,
+) -> None:
+    def add(change: int) -> None:
+        with stack.around.database.session("superuser", owner=True) as connection:
+            connection.execute(
+                "UPDATE usage SET sum = sum + %s FROM series WHERE series.id = series_id"
+                " AND customer = 'cleo' AND meter = 'gigabytes'",
+                [change],
+            )
+
+    add(1000)
+    found = [dict(stack.verify(depth).faults) for depth in (Depth.BOOKS, Depth.LOG)]
+    add(-1000)
+
+    assert found == [{"S-000003": "its content is not what the book makes of it"}, {}]
+
+
+SWAPPED: tuple[LiteralString, ...] = (
+    "UPDATE document SET place = 60 WHERE place = 3",
+    "UPDATE document SET place = 3 WHERE place = 4",
+    "UPDATE document SET place = 4 WHERE place = 60",
+)
+INVENTED = (
+    "INSERT INTO document SELECT issuer, 6, 'S-000006', 'inv_x', kind, payer, currency,"
+    " instant_us, 9, cut_serial, content, record, seal FROM document WHERE place = 5"
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ((), ""),
+        (
+            ("UPDATE document SET content = " + CHEAPER + " WHERE place = 2",),
+            "S-000002: its content is not the one that was sealed",
+        ),
+        (
+            ("DELETE FROM document WHERE place = 3",),
+            "S-000004: it does not follow S-000002",
+        ),
+        (SWAPPED, "S-000004: it does not follow S-000002"),
+        ((INVENTED,), "S-000005: it does not follow S-000005"),
+    ],
+    ids=["nothing", "edited", "deleted", "reordered", "inserted"],
+)
+def test_the_program_beside_an_export_finds_what_a_superuser_did(
+    stack: RunningStack, changes: tuple[LiteralString, ...], found: str, tmp_path: Path
+) -> None:
+    with tampered(stack, *changes):
+        exported = talea(
+            stack, "invoices", "export", "S-000002", "--windows", "--to", str(tmp_path)
+        )
+    assert exported.returncode == 0, exported.stderr
+    checked = subprocess.run(
+        [sys.executable, "-I", "-S", "verify_proof.py", "S-000002.proof.json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (checked.returncode, checked.stderr) == (1 if found else 0, "")
+    assert found in checked.stdout
+
+
+def test_a_line_is_explained_down_to_its_events(stack: RunningStack) -> None:
+    (document,) = stack.documents("bob")
+    lines: Any = document.content["lines"]
+    line = next(each for each in lines if each["meter"] == "gigabytes")
+
+    said = talea(stack, "explain", line["children"][0]["id"], "--json")
+
+    assert said.returncode == 0, said.stderr
+    told, event, counted = map(json.loads, said.stdout.splitlines())
+    assert (told["line"], told["invoice"]) == (line["id"], "S-000002")
+    assert told["usage"]["parts"] == [[1, 1, 25, 25, 25]]
+    assert told["log"]["from"] <= event["offset"] <= told["log"]["to"]
+    assert (event["value"], event["outcome"], event["kind"]) == ("2.5", "billed", "usage")
+    assert counted == {"events": {"billed": 1}}
+    refused = talea(stack, "explain", "line_nobody_has")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)

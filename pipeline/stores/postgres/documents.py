@@ -192,6 +192,15 @@ def read_documents(connection: Connection, payer: str | None = None) -> list[Doc
     return [_document(row) for row in rows]
 
 
+def find_line(connection: Connection, line_id: str) -> Document | None:
+    """Return the document that has a line, or a child of one, of an id."""
+    row = connection.execute(
+        _COLUMNS + " WHERE position(convert_to(%s, 'UTF8') IN content) > 0 LIMIT 1",
+        [f'"id":"{line_id}"'],
+    ).fetchone()
+    return _document(row) if row else None
+
+
 def chain_after(connection: Connection, issuer: str, place: int) -> list[Sealed]:
     """Return what an issuer sealed behind a place, in order."""
     rows = connection.execute(

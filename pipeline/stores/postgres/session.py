@@ -94,6 +94,7 @@ class Session(psycopg.Connection[TupleRow]):
     credits_used = documents.credits_used
     chain_after = documents.chain_after
     find_document = documents.find_document
+    find_line = documents.find_line
     read_documents = documents.read_documents
     register = documents.register
 
