@@ -7,7 +7,7 @@ delivery of an event in time lies behind its own time less the tolerance, so fro
 event's first delivery is met before the others.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -64,13 +64,17 @@ class MetEvent:
 
 @dataclass(slots=True)
 class Explaining:
-    """The walk over one partition from `place` on."""
+    """The walk over one partition from `place` on.
+
+    `ticks_from` gives some of the committed ticks from a serial on, as they are needed.
+    """
 
     number: int
     place: Place
-    rows: Mapping[int, Tick | None]
+    ticks_from: Callable[[int], Iterable[Tick]]
     ground_at: Callable[[int], Ground]
     wanted: Wanted
+    _rows: dict[int, Tick | None] = field(default_factory=dict)
     _met: dict[int, dict[bytes, bytes]] = field(default_factory=dict)
     """Fingerprints of claimed keys, by generation."""
 
@@ -78,7 +82,10 @@ class Explaining:
         """Yield the events of the next message that the line is about."""
         arrival = self.place.arrival(header_count, digest)
         ground = self.ground_at(max(arrival.tick.fact_position, 1))
-        looked = look(opened, arrival, ground, self.rows)
+        looked = look(opened, arrival, ground, self._rows)
+        if isinstance(looked, NeedsTick):
+            self._rows = {tick.serial: tick for tick in self.ticks_from(looked.serial)}
+            looked = look(opened, arrival, ground, self._rows)
         if isinstance(looked, NeedsTick):
             return  # behind the last tick: no cut holds it
         self.place.pass_message(looked, claimed=False)

@@ -13,7 +13,6 @@ from pipeline.core.identity import Json, partition_of
 from pipeline.ledger.proof import Record
 from pipeline.meter.place import digest_of
 from pipeline.meter.scope import Pairs
-from pipeline.meter.ticks import Tick
 from pipeline.replay.explain import Explaining, MetEvent, Wanted, place_from
 from pipeline.stores.kafka import usage_log
 from pipeline.stores.postgres.documents import Document
@@ -24,7 +23,7 @@ from pipeline.workers.proving import line_proof
 from pipeline.workers.seams import Log
 from pipeline.workers.surroundings import Surroundings
 
-_ALL_TICKS = 1 << 40
+_TICKS_AHEAD = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +89,10 @@ def events_of(
     facts = FactLog()
     facts.append(session.read_facts(0))
     tick, stands = session.tick_before(told.partition, told.start)
-    rows: dict[int, Tick | None] = {
-        each.serial: each for each in session.ticks_from(max(tick.serial, 1), _ALL_TICKS)
-    }
     explaining = Explaining(
         told.partition,
         place_from(tick, stands),
-        rows,
+        lambda serial: session.ticks_from(serial, _TICKS_AHEAD),
         lambda position: facts.at(position).ground(told.partition),
         _wanted(usage),
     )

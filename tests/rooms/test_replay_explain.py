@@ -25,7 +25,7 @@ def met(*messages: Opened) -> list[MetEvent]:
     explaining = Explaining(
         0,
         Place(0, 0),
-        {tick.serial: tick for tick in ticks},
+        lambda serial: [tick for tick in ticks if tick.serial >= serial][:1],
         lambda position: FACTS.at(position).ground(0),
         Wanted("acme", "calls", T0, T0 + 60 * MINUTE, in_eu),
     )
