@@ -230,7 +230,7 @@ def _check(report: _Report) -> None:
         first = report.open[0]
         raise CheckFailed(
             f"the equation does not close: partition {first.partition} misses {first.missing}"
-            " events; `talea verify --all` shows whether an invoice is touched"
+            " events; `talea verify --all --log` shows whether an invoice is touched"
         )
     if report.uncollected:
         lost = report.uncollected[0]
@@ -241,7 +241,7 @@ def _check(report: _Report) -> None:
     if report.differing:
         raise CheckFailed(
             f"partition {report.differing[0].books.partition}: the recount differs from the books;"
-            " `talea verify --all` shows whether an invoice is touched"
+            " `talea verify --all --log` shows whether an invoice is touched"
         )
     if report.gaps:
         first_gap = report.gaps[0]

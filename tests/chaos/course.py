@@ -175,7 +175,7 @@ def _wrong_counts(scene: Scene) -> Iterator[str]:
 
 
 def _wrong_commands(stack: RunningStack) -> Iterator[str]:
-    for words in (["audit"], ["audit", "--deep"], ["verify", "--all"]):
+    for words in (["audit"], ["audit", "--deep"], ["verify", "--all", "--log"]):
         ran = talea(stack, *words, "--json")
         if ran.returncode:
             last = ran.stderr.rstrip().rpartition("\n")[2]
