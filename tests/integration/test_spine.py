@@ -180,6 +180,7 @@ def test_talea_lists_the_invoices(spine: Spine) -> None:
     for row, document in zip(rows, spine.stack.documents(), strict=True):
         assert row == {
             "number": document.sealed.number,
+            "kind": "invoice",
             "state": "finalized",
             "customer": document.payer,
             "currency": "EUR",
