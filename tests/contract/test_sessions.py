@@ -769,6 +769,23 @@ def test_numbers_have_no_gap_and_a_draft_goes_with_its_document(side: Side) -> N
     assert [each.id for each in _drafts(session)] == ["d9"]
 
 
+def test_payers_that_are_held_keep_waiting_and_what_was_invoiced_is_known(side: Side) -> None:
+    session = cuts_saved(side)
+    with session.transaction():
+        made = [composed(cut, {}) for cut, _ in session.take_cuts([], 9)]
+        session.save_prepared(made)
+    while (rest := session.take_cuts([], 9)) != []:
+        session.save_prepared([composed(cut, {}) for cut, _ in rest])
+
+    assert session.earlier_totals(["acme", "globex"], 9) == {}
+    assert session.register("talea", each_by(numbered), 9, ["acme"]) == 1
+    assert [each.payer for each in session.read_documents()] == ["globex"]
+    assert session.register("talea", each_by(numbered), 9) == 2
+    found = session.earlier_totals(["acme", "globex", "who"], 9)
+    assert found == {("acme", "EUR"): [100, 100], ("globex", "EUR"): [100]}
+    assert session.earlier_totals(["acme"], 1) == {("acme", "EUR"): [100]}
+
+
 def test_what_a_document_takes_of_a_credit_is_known_to_the_next(side: Side) -> None:
     session = cuts_saved(side)
     for _ in range(3):
