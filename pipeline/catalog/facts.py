@@ -76,6 +76,8 @@ class FactKind(StrEnum):
     """Money came in for an issued document."""
     PAID_BACK = "paid_back"
     """Money went back."""
+    WRITE_OFF = "write_off"
+    """What is left of an issued document will not be paid."""
     SKIP = "skip"
     """Go on without one message of the usage log: acts by position, whatever the tick."""
 

@@ -1,4 +1,4 @@
-"""`talea invoices pay, pay-back, revenue`: money at the edge, recorded and never moved.
+"""`talea invoices pay, pay-back, write-off, revenue`: money at the edge, recorded and never moved.
 
 A payment is a fact and an event of its invoice, known by the reference it has outside: twice is
 once. No card data has a place in it.
@@ -23,7 +23,7 @@ from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
 from pipeline.core.money import Money, minor_digits
 from pipeline.core.quantity import parse_decimal
-from pipeline.invoice.lifecycle import EventKind, InvoiceEvent, stands, told_twice
+from pipeline.invoice.lifecycle import EventKind, InvoiceEvent, State, stands, told_twice
 from pipeline.invoice.revenue import By, revenue
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.postgres.documents import Document, find_document, read_documents
@@ -60,6 +60,28 @@ def pay_back(
     """Record that money of an invoice went back: no more than was paid."""
     told = _recorded(number, amount, reference, (FactKind.PAID_BACK, EventKind.REFUNDED))
     tell(told(Author(actor, reason)), json=json)
+
+
+def write_off(number: Number, actor: Actor, reason: Reason, json: AsJson = False) -> None:
+    """Say that what is left of an invoice will not be paid; a payment may still come."""
+    author = Author(actor, reason)
+    event = InvoiceEvent(EventKind.WRITTEN_OFF, actor, reason, wall_clock())
+
+    def decide(connection: Session, _: Catalog) -> Sequence[NewFact]:
+        document = _found(connection, number)
+        standing = stands(document.before_issue, read_events(connection, document.id))
+        if standing.state is State.UNCOLLECTIBLE:
+            return []
+        standing.after(event)
+        body: dict[str, Json] = {"document": document.id, "number": number}
+        return [NewFact(FactKind.WRITE_OFF, document.id, body)]
+
+    def then(connection: Session, written: Sequence[Fact]) -> None:
+        if written:
+            document = _found(connection, number)
+            record_event(connection, document.id, document.before_issue, event)
+
+    tell(decided_with(decide, author, then), json=json)
 
 
 def _recorded(
@@ -147,5 +169,6 @@ def show_revenue(
 COMMANDS: dict[str, Callable[..., None]] = {
     "pay": pay,
     "pay-back": pay_back,
+    "write-off": write_off,
     "revenue": show_revenue,
 }

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from pipeline.core.calendar import instant_text
+from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.identity import Json, derived_id
 from pipeline.invoice.lines import LineKey
 from pipeline.rate import Fault
@@ -51,6 +51,11 @@ class ValidationIssue:
             "mend": self.mend,
             "line": self.line,
         }
+
+    def told_at(self, instant: Instant) -> dict[str, Json]:
+        """Return it by name, with when it was found."""
+        at = instant_text(instant)
+        return {**self.json(), "created_at": at, "updated_at": at}
 
     def __str__(self) -> str:
         """Return it as a sentence: where, what, how to mend it."""

@@ -279,6 +279,6 @@ def _drafts(plan: _Plan, usage: Usage) -> Sequence[Draft]:
 def draft_of(
     payer: str, currency: str, instant: Instant, position: DraftPosition, composed: Composed
 ) -> Draft:
-    """Return a composed document as a draft."""
-    issues = [issue.json() for issue in composed.issues]
+    """Return a composed document as a draft; its issues are made anew with it, at its log time."""
+    issues = [issue.told_at(position.log_time) for issue in composed.issues]
     return Draft.of(payer, currency, instant, position, composed.content, issues)

@@ -113,6 +113,19 @@ def test_an_invoice_is_paid_in_parts_and_paid_back(stack: RunningStack) -> None:
     ]
 
 
+def test_what_will_not_be_paid_is_written_off_once_and_may_be_paid_after_all(
+    stack: RunningStack,
+) -> None:
+    number = stack.documents()[0].sealed.number
+
+    assert len(told(stack, "invoices", "write-off", number, *DECIDED)["facts"]) == 1
+    assert told(stack, "invoices", "write-off", number, *DECIDED)["facts"] == []
+    assert told(stack, "invoices", "show", number)["state"] == "uncollectible"
+    last = ("--amount", "3.00", "--reference", "tx-3")
+    told(stack, "invoices", "pay", number, *last, *DECIDED)
+    assert told(stack, "invoices", "show", number)["state"] == "paid"
+
+
 def test_revenue_sums_to_what_was_invoiced_and_all_is_proved(stack: RunningStack) -> None:
     for by in ("source", "product", "subscription", "customer"):
         rows = told(stack, "invoices", "revenue", "--by", by)

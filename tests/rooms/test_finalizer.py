@@ -253,6 +253,7 @@ def test_a_document_waits_for_the_approval_that_its_customer_asks_for() -> None:
     (draft,) = archive.drafts
     (issue,) = draft.issues
     assert (issue["code"], issue["severity"]) == ("approval_needed", "critical")
+    assert issue["created_at"] == issue["updated_at"] == "2026-02-01T00:00:00Z"
 
     archive.decide((FactKind.APPROVAL, draft.id, {"document": draft.id}))
     assert prepared_of(finalizer, archive) == ["light", "careful"]
