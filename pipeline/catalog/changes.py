@@ -212,6 +212,8 @@ def _plan_fact(plan: Plan) -> NewFact:
         body["effective"] = instant_text(plan.effective)
     if plan.trial is not None:
         body["trial"] = plan.trial.text
+    if plan.thresholds is not None:
+        body["thresholds"] = plan.thresholds.body()
     if plan.phases:
         body["phases"] = [phase_body(phase) for phase in plan.phases]
     return NewFact(FactKind.PLAN, plan.id, body)

@@ -1,4 +1,4 @@
-"""Corrections: what people decide about issued documents: void, credit, debit, dispute.
+"""Corrections: what is decided about documents: void, credit, debit, what is billed early.
 
 Owns: the record of a decision, how its fact tells it, which decisions cause a cut.
 Does not own: what may be decided (workers/correcting.py), the notes (invoice).
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import cast
 
+from pipeline.catalog.early import EarlyUsage, PeriodKey, early_usage
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.calendar import Instant, instant_text, parse_instant
 from pipeline.core.identity import Json
@@ -20,7 +21,9 @@ from pipeline.core.quantity import exact, quantity_text
 
 CORRECTING = frozenset((FactKind.VOID, FactKind.CREDIT_NOTE, FactKind.DEBIT_NOTE))
 """What makes a note of one document."""
-CUTTING = CORRECTING | {FactKind.CORRECTION}
+EARLY = frozenset((FactKind.BILL_NOW, FactKind.THRESHOLD_REACHED))
+"""What has usage of running periods billed."""
+CUTTING = CORRECTING | EARLY | {FactKind.CORRECTION}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Decision:
     reference: str | None = None
     reissue: bool = False
     refund: bool = False
+    early: EarlyUsage | None = None
     fact: str = ""
     """The id of its fact; empty before it is written."""
     serial: int = 0
@@ -71,6 +75,8 @@ class Decision:
             "currency": self.currency,
             "at": instant_text(self.at),
         }
+        if self.early is not None:
+            return NewFact(self.kind, self.early.subject, {**body, **self.early.body()})
         if self.kind is FactKind.CORRECTION:
             return NewFact(self.kind, self.payer, body)
         body |= {
@@ -101,6 +107,7 @@ def decision(fact: Fact) -> Decision:
         cast("str | None", body.get("reference")),
         body.get("reissue") is True,
         body.get("refund") is True,
+        early_usage(body) if fact.kind in EARLY else None,
         fact.id,
         fact.serial,
     )
@@ -118,20 +125,28 @@ class Decisions:
 
     known: Sequence[Decision] = ()
     by_serial: Mapping[int, Decision] = field(default_factory=dict)
+    reached: Mapping[PeriodKey, int] = field(default_factory=dict)
+    """The last threshold that each period came to."""
 
     def after(self, facts: Iterable[Fact]) -> "Decisions":
         """Return them after more facts of their kinds."""
         new = [decision(fact) for fact in facts]
         if not new:
             return self
-        return Decisions(
-            (*self.known, *new), {**self.by_serial, **{each.serial: each for each in new}}
-        )
+        reached = dict(self.reached)
+        for told in (each.early for each in new if each.early is not None and each.early.ordinal):
+            reached[told.period] = max(told.ordinal, reached.get(told.period, 0))
+        by_serial = {**self.by_serial, **{each.serial: each for each in new}}
+        return Decisions((*self.known, *new), by_serial, reached)
 
     def between(self, before: int, position: int) -> Sequence[Decision]:
         """Return those with before < serial <= position."""
         first = bisect_right(self.known, before, key=lambda each: each.serial)
         return self.known[first : bisect_right(self.known, position, key=lambda each: each.serial)]
+
+    def is_early(self, serial: int) -> bool:
+        """Whether the decision of a serial has usage billed early."""
+        return self.by_serial[serial].early is not None
 
     def about(self, document: str) -> list[Decision]:
         """Return those about one document, in their order."""

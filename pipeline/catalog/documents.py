@@ -11,6 +11,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import cast
 
+from pipeline.catalog.early import Thresholds, thresholds
 from pipeline.catalog.rate_cards import Body, PlanPrice, card_body, plan_price
 from pipeline.catalog.tax_terms import (
     CustomerTax,
@@ -118,6 +119,7 @@ class Plan:
     trial: Duration | None = None
     phases: tuple[Phase, ...] = ()
     earlier: "Plan | None" = field(default=None, compare=False, repr=False)
+    thresholds: Thresholds | None = None
     priced_in: str = ""
     """What its amounts are in, where that is not `currency`."""
 
@@ -271,6 +273,7 @@ def plan(body: Body) -> Plan:
         effective=moment_in(body, "effective"),
         trial=None if (trial := body.get("trial")) is None else Duration.parse(cast(str, trial)),
         phases=tuple(_phase(entry) for entry in cast(list[Body], body.get("phases", []))),
+        thresholds=thresholds(cast("Body | None", body.get("thresholds"))),
     )
 
 

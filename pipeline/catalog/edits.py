@@ -251,7 +251,7 @@ def _billed_faults(
     if until is None:
         return
     keys = ("anchor", "trial_end", "prices", "quantities", "changes", "pauses", "add_ons", "end")
-    key = next(key for key in keys if getattr(before, key) != getattr(after, key))
+    key = next((key for key in keys if getattr(before, key) != getattr(after, key)), "thresholds")
     if _told(catalog, before, until) != _told(catalog, after, until):
         told = f"{before.id} was billed up to {instant_text(until)}, and this would change what was"
         yield key, f"{told}: leave all before that instant as it is in force"

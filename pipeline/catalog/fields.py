@@ -237,6 +237,17 @@ def parse_amount(text: str) -> Fraction:
     return amount
 
 
+def parse_spending(text: str) -> Fraction:
+    """Return an amount above 0, at which something spent is billed."""
+    try:
+        amount = Fraction(parse_decimal(text))
+    except ValueError:
+        amount = Fraction(0)
+    if amount <= 0:
+        raise ValueError(f"{shown(text)} is no threshold: write a decimal above 0")
+    return amount
+
+
 def parse_percent(text: str) -> Fraction:
     """Return the percent of a percentile: above 0, at most 100."""
     try:

@@ -122,6 +122,18 @@ PHASE = Shape(
     },
     ("id", "length"),
 )
+THRESHOLDS_MAX = 32
+THRESHOLDS = Shape(
+    {
+        "at": listed(
+            "Amounts of usage in a period, ascending: it is billed as soon as it comes to one.",
+            decimal("Above 0, in the plan's currency.", ""),
+            maxItems=THRESHOLDS_MAX,
+        ),
+        "every": decimal("And again whenever it grew by so much behind them.", ""),
+    },
+    (),
+)
 PLAN = Shape(
     {
         "id": ident("The plan."),
@@ -139,6 +151,7 @@ PLAN = Shape(
         "phases": listed(
             "What it begins with, one after another.", PHASE.schema(), maxItems=PHASES_MAX
         ),
+        "thresholds": THRESHOLDS.schema(),
         **TAX_TERMS,
     },
     ("id", "name", "issuer", "currency", "cycle"),
@@ -248,6 +261,7 @@ SUBSCRIPTION = Shape(
         "changes": listed("What is agreed anew, in order of time.", CHANGE.schema()),
         "pauses": listed("When nothing is served.", PAUSE.schema()),
         "add_ons": listed("What is bought besides.", ADD_ON.schema()),
+        "thresholds": THRESHOLDS.schema() | {"description": "Instead of its plan's."},
     },
     ("id", "customer", "plan", "start"),
 )

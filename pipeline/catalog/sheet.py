@@ -50,6 +50,7 @@ from pipeline.catalog.tax_entries import (
     read_tax_terms,
 )
 from pipeline.catalog.tax_terms import CustomerTax, TaxTerms
+from pipeline.catalog.threshold_entries import read_thresholds
 from pipeline.catalog.yaml import (
     Entry,
     Problem,
@@ -227,6 +228,7 @@ def _plan(entry: Entry, name: str, meters: Mapping[str, Meter]) -> Plan:
         prices=read_list(entry, "prices", card),
         trial=entry.optional("trial", parse_cycle, None),
         phases=phases,
+        thresholds=read_thresholds(entry),
     )
 
 

@@ -22,6 +22,7 @@ from pipeline.catalog.fields import (
 )
 from pipeline.catalog.rate_cards import PlanPrice
 from pipeline.catalog.subscriptions import AddOn, Change, Pause, Quantities, Subscription
+from pipeline.catalog.threshold_entries import read_thresholds
 from pipeline.catalog.yaml import Entry
 from pipeline.core.calendar import EARLIEST, Duration, Instant
 
@@ -55,6 +56,7 @@ def read_subscription(entry: Entry, name: str) -> Subscription:
         pauses=_pauses(entry, start),
         add_ons=read_list(entry, "add_ons", partial(_add_on, start=start)),
         currency=entry.optional("currency", parse_currency, None),
+        thresholds=read_thresholds(entry),
     )
 
 

@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import TypeAlias, cast
 
 from pipeline.catalog.documents import moment_in
+from pipeline.catalog.early import Thresholds, thresholds
 from pipeline.catalog.rate_cards import Body, PlanPrice, card_body, plan_price
 from pipeline.core.calendar import Instant, instant_text, parse_instant
 from pipeline.core.identity import Json
@@ -77,6 +78,8 @@ class Subscription:
     add_ons: tuple[AddOn, ...] = ()
     currency: str | None = None
     """What it is billed in, whatever its customer and plans say."""
+    thresholds: Thresholds | None = None
+    """Of what its own plans bill, instead of theirs."""
 
     @property
     def agreed(self) -> Iterator[Change]:
@@ -126,6 +129,7 @@ def subscription(body: Body) -> Subscription:
             for each in _list(body, "add_ons")
         ),
         currency=cast("str | None", body.get("currency")),
+        thresholds=thresholds(cast("Body | None", body.get("thresholds"))),
     )
 
 
@@ -161,6 +165,8 @@ def subscription_body(sold: Subscription) -> dict[str, Json]:
             {"id": a.id, "plan": a.plan, "start": instant_text(a.start), "end": _text(a.end)}
             for a in sold.add_ons
         ]
+    if sold.thresholds is not None:
+        body["thresholds"] = sold.thresholds.body()
     return body
 
 

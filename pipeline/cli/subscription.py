@@ -10,22 +10,24 @@ from rich.table import Table
 
 from pipeline.catalog.agreeing import changed, ended, paused, period_end, resumed
 from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.facts import NewFact
 from pipeline.catalog.fields import parse_amount, parse_item
 from pipeline.catalog.legs import Leg, legs
 from pipeline.catalog.sheet import Sheet, parse_sheet
 from pipeline.catalog.subscriptions import Subscription, subscription_body
 from pipeline.cli.catalog import apply_made, refused
-from pipeline.cli.deciding import in_force, moment, tell
+from pipeline.cli.deciding import decided, in_force, moment, tell
 from pipeline.cli.options import Actor, AsJson, Reason
 from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
+from pipeline.invoice.asking import billing_now
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.postgres.facts import Author
 
-app = typer.Typer(help="Change, pause, resume, cancel, show.", no_args_is_help=True)
+app = typer.Typer(help="Change, pause, resume, cancel, bill now, show.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="SUBSCRIPTION", help="Which.")]
 At = Annotated[str | None, typer.Option(help="From when on; now if left out.")]
@@ -89,6 +91,16 @@ def cancel(
         return ended(sold, period_end(catalog, sold, since) if at_period_end else since)
 
     _agree(name, edit, Author(actor, reason), json)
+
+
+@app.command("bill-now")
+def bill_at_once(name: Name, actor: Actor, reason: Reason, json: AsJson = False) -> None:
+    """Bill what was used so far, before its period ends; the rest is billed then."""
+
+    def decide(catalog: Catalog) -> list[NewFact]:
+        return [billing_now(catalog, name, wall_clock()).told()]
+
+    tell(decided(decide, Author(actor, reason)), json=json)
 
 
 @app.command("show")

@@ -10,8 +10,10 @@ from dataclasses import replace
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.corrections import Decision
+from pipeline.catalog.early import EarlyUsage
 from pipeline.catalog.facts import FactKind
 from pipeline.catalog.legs import FOR_EVER
+from pipeline.catalog.offers import billed_in
 from pipeline.catalog.periods import Sold, closings, currency_of
 from pipeline.core.calendar import Instant
 from pipeline.invoice.correcting import decided_note, is_void
@@ -34,6 +36,9 @@ def asked(catalog: Catalog, history: History, wanted: Decision, number: str) -> 
     notes = notes_to_come(catalog, history, paper)
     if is_void(notes):
         raise ValueError(f"{number} is void: whatever is billed again is on another invoice")
+    if wanted.reissue and paper.is_early:
+        told = f"{number} bills a period that ran on, and its last document bills the rest"
+        raise ValueError(f"{told}: void it without --reissue, or credit it")
     _known_lines(paper, wanted, number)
     try:
         change = Left(paper.content, notes).change(wanted)
@@ -41,7 +46,7 @@ def asked(catalog: Catalog, history: History, wanted: Decision, number: str) -> 
         raise ValueError(f"{refused}: ask for no more (`talea invoices show {number}`)") from None
     if not change.is_money:
         raise ValueError(f"nothing is left of {number}: its notes took it all off")
-    return replace(wanted, at=_own_instant(catalog, wanted, paper.instant + 1))
+    return replace(wanted, at=own_instant(catalog, wanted, paper.instant + 1))
 
 
 def notes_to_come(catalog: Catalog, history: History, paper: Paper) -> list[Record]:
@@ -83,7 +88,7 @@ def _known_lines(paper: Paper, wanted: Decision, number: str) -> None:
         seen.add(part.line)
 
 
-def _own_instant(catalog: Catalog, wanted: Decision, least: Instant) -> Instant:
+def own_instant(catalog: Catalog, wanted: Decision, least: Instant) -> Instant:
     """Return an instant from `least` on that no other cut of a decision's payer has."""
     taken = [each.at for each in catalog.deals.decisions.known if each.payer == wanted.payer]
     at = max(wanted.at, least, *(each + 1 for each in taken))
@@ -115,7 +120,25 @@ def correction(
 def correcting(catalog: Catalog, payer: str, currency: str, now: Instant) -> Decision:
     """Return the decision to correct a payer's documents now."""
     wanted = Decision(FactKind.CORRECTION, payer, currency, now)
-    return replace(wanted, at=_own_instant(catalog, wanted, now))
+    return replace(wanted, at=own_instant(catalog, wanted, now))
+
+
+def billing_now(catalog: Catalog, subscription: str, now: Instant) -> Decision:
+    """Return the decision to bill what was used so far.
+
+    Raises:
+        ValueError: it may not be taken: one line that says why, and what to do.
+
+    """
+    sold = catalog.subscriptions.get(subscription)
+    if sold is None:
+        told = f"no subscription {subscription}"
+        raise ValueError(f"{told}: `talea catalog show subscription` lists all")
+    if now < sold.start or (sold.end is not None and sold.end <= now):
+        raise ValueError(f"{subscription} is not served now: what it owes is billed by itself")
+    early, currency = EarlyUsage(subscription, now), billed_in(catalog, sold)
+    wanted = Decision(FactKind.BILL_NOW, sold.customer, currency, now, early=early)
+    return replace(wanted, at=own_instant(catalog, wanted, now))
 
 
 def _sold(catalog: Catalog, payer: str) -> Sequence[Sold]:

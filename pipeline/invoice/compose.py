@@ -25,7 +25,7 @@ from pipeline.invoice.taxed import taxed
 from pipeline.invoice.totals import Totals
 from pipeline.invoice.usage import Usage
 from pipeline.invoice.worked import Period, Unrated, meter_of, worked
-from pipeline.rate import ZERO, Fault, RatingInput, rate
+from pipeline.rate import ZERO, Fault, Position, RatingInput, rate
 
 FORMAT = "talea.invoice.1"
 
@@ -60,7 +60,8 @@ def compose(
 ) -> list[Composed]:
     """Return the documents of a cut, one an issuer; `usage` answers the lines' requests.
 
-    `cause` is the id of the fact that caused the cut, where that is no period's end.
+    `cause` is the id of the fact that caused the cut, where that is no period's end. What is billed
+    early is no document where it is nothing.
     """
     documents = []
     for ordinal, issuer in enumerate(sorted({line.served.plan.issuer for line in lines})):
@@ -68,6 +69,8 @@ def compose(
         cut = instant_text(instant)
         name = document_id_of(payer, currency, cause or cut, issuer)
         built, credited, issues = _built(catalog, name, own, currency, usage)
+        if all(line.runs for line in own) and not built and not issues:
+            continue
         told = _taxed(catalog, name, issuer, payer, built, credited, issues)
         totals = Totals.sum(line_totals for _, line_totals in built)
         content: dict[str, Json] = {
@@ -179,10 +182,21 @@ def _lines(
     if line.opens or source not in periods:
         periods[source] = Period()
     for group, left in worked(catalog, line, currency, usage, periods[source]).items():
-        key, quantities = replace(line.key, group=group), (left.quantity, left.before)
+        if line.runs and left.is_nothing:
+            continue
+        key = replace(line.key, group=group)
         made.append(
             usage_line(
-                document_id, key, served, card, meter, quantities, left.details, left.foreign
+                document_id,
+                key,
+                served,
+                card,
+                meter,
+                (left.quantity, left.before),
+                left.details,
+                left.foreign,
+                _position(line),
+                line.early[0] if line.is_credit else None,
             )
         )
     return made
@@ -202,6 +216,13 @@ def _priced_by_hand(
     quantities = (hand.quantity, ZERO)
     built, totals = usage_line(document_id, line.key, line.served, card, meter, quantities, details)
     return told_by_hand(hand, built), totals
+
+
+def _position(line: PlannedLine) -> Position | None:
+    """Return where a line stands, where its period has lines on several documents."""
+    if line.runs:
+        return Position.MID if line.early else Position.FIRST
+    return Position.LAST if line.early and not line.is_credit else None
 
 
 def _service_period(lines: Sequence[PlannedLine]) -> dict[str, Json]:

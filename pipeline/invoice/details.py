@@ -11,11 +11,13 @@ from fractions import Fraction
 from typing import TypeAlias, cast
 
 from pipeline.catalog.rate_cards import PlanPrice
+from pipeline.core.calendar import Instant, instant_text, parse_instant
 from pipeline.core.identity import Json, canonical
 from pipeline.core.money import allocate
-from pipeline.core.quantity import quantity_text
+from pipeline.core.quantity import exact, quantity_text
 from pipeline.invoice.totals import Totals
-from pipeline.rate import Component, Kind, Rated, RatedLine, Reduction
+from pipeline.meter.scope import Pairs
+from pipeline.rate import Component, Kind, Rated, RatedLine, Reduction, UnitPrice
 
 Record: TypeAlias = Mapping[str, Json]
 
@@ -31,9 +33,9 @@ class Detail:
     discounts: tuple[Record, ...] = ()
 
     @property
-    def key(self) -> tuple[Component, Fraction]:
-        """What it is matched by (rule 14)."""
-        return self.component, self.unit_amount
+    def key(self) -> tuple[Component, str]:
+        """What it is matched by (rule 14): as it is printed, for so documents tell it."""
+        return self.component, quantity_text(self.unit_amount)
 
     @property
     def discount_minor(self) -> int:
@@ -44,6 +46,12 @@ class Detail:
     def net_minor(self) -> int:
         """Its amount less its discounts; of a minimum's top-up nothing (rule 30)."""
         return 0 if self.tops_up else self.amount_minor - self.discount_minor
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether it bills nothing of nothing, as it is printed."""
+        bills = self.amount_minor or self.discounts
+        return not bills and quantity_text(self.quantity) == "0"
 
     @property
     def tops_up(self) -> bool:
@@ -64,6 +72,119 @@ class Detail:
             quantity=self.quantity + sign * other.quantity,
             amount_minor=self.amount_minor + sign * other.amount_minor,
             discounts=summed(self.discounts, other.discounts, sign),
+        )
+
+    def json(self) -> dict[str, Json]:
+        """Return it as it is kept."""
+        return {
+            "component": self.component.text,
+            "quantity": quantity_text(self.quantity),
+            "unit_amount": quantity_text(self.unit_amount),
+            "amount_minor": self.amount_minor,
+            "discounts": [dict(each) for each in self.discounts],
+        }
+
+    @classmethod
+    def of_json(cls, kept: Record) -> "Detail":
+        """Return a detail that was kept."""
+        return cls(
+            Component.of_text(str(kept["component"])),
+            exact(str(kept["quantity"])),
+            exact(str(kept["unit_amount"])),
+            cast(int, kept["amount_minor"]),
+            tuple(cast(list[Record], kept["discounts"])),
+        )
+
+    @classmethod
+    def of_child(cls, child: Record) -> "Detail":
+        """Return what a child of a line bills; the end of its name is its component."""
+        return cls(
+            Component.of_text(str(child["name"]).rpartition(": ")[2]),
+            exact(str(child["quantity"])),
+            exact(str(child["unit_amount"])),
+            cast(int, child["subtotal_minor"]),
+            tuple(cast(list[Record], child["discounts"])),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Early:
+    """What early documents billed of one stretch of a running period, of one group of its usage.
+
+    `card` is that of the line. `foreign_minor` is the amount in the currency its price is from,
+    where that is another.
+    """
+
+    start: Instant
+    end: Instant
+    group: Pairs
+    name: str
+    card: Record
+    quantity: Fraction
+    details: tuple[Detail, ...]
+    foreign_minor: int | None = None
+
+    @property
+    def price(self) -> PlanPrice:
+        """Return what of its rate card a credit asks for; what was billed is not read anew."""
+        return PlanPrice(
+            str(self.card["id"]),
+            self.name,
+            str(self.card["meter"]),
+            UnitPrice(Fraction(0)),
+            cast(Record, self.card["price"]),
+        )
+
+    def plus(self, other: "Early") -> "Early":
+        """Return what both billed."""
+        foreign = [each.foreign_minor for each in (self, other) if each.foreign_minor is not None]
+        return replace(
+            other,
+            quantity=self.quantity + other.quantity,
+            details=tuple(merged([*self.details, *other.details]).values()),
+            foreign_minor=sum(foreign) if foreign else None,
+        )
+
+    def json(self) -> dict[str, Json]:
+        """Return it as it is kept."""
+        return {
+            "start": instant_text(self.start),
+            "end": instant_text(self.end),
+            "group": dict(self.group),
+            "name": self.name,
+            "card": dict(self.card),
+            "quantity": quantity_text(self.quantity),
+            "details": [each.json() for each in self.details],
+            "foreign_minor": self.foreign_minor,
+        }
+
+    @classmethod
+    def of_json(cls, kept: Record) -> "Early":
+        """Return what was kept."""
+        return cls(
+            parse_instant(kept["start"]),
+            parse_instant(kept["end"]),
+            tuple(sorted(cast(dict[str, str], kept["group"]).items())),
+            str(kept["name"]),
+            cast(Record, kept["card"]),
+            exact(str(kept["quantity"])),
+            tuple(map(Detail.of_json, cast(list[Record], kept["details"]))),
+            cast("int | None", kept["foreign_minor"]),
+        )
+
+    @classmethod
+    def of_line(cls, line: Record) -> "Early":
+        """Return what a line of an early document bills."""
+        card, fx = cast(Record, line["rate_card"]), cast("Record | None", line["fx"])
+        return cls(
+            parse_instant(line["period_start"]),
+            parse_instant(line["period_end"]),
+            tuple(sorted(cast(dict[str, str], card.get("group", {})).items())),
+            str(line["name"]),
+            card,
+            exact(str(line["quantity"])),
+            tuple(map(Detail.of_child, cast(list[Record], line["children"]))),
+            None if fx is None else cast(int, fx["from_amount_minor"]),
         )
 
 
@@ -105,16 +226,16 @@ def less(details: Iterable[Detail], before: Iterable[Detail]) -> list[Detail]:
     for each in details:
         past = billed.pop(each.key, None)
         rest = each if past is None else each.plus(past, -1)
-        if past is None or rest.quantity or rest.amount_minor or rest.discounts:
+        if past is None or not rest.is_nothing:
             left.append(rest)
     for gone in billed.values():
         left.append(Detail(gone.component, Fraction(0), gone.unit_amount, 0).plus(gone, -1))
     return sorted(left, key=lambda each: _place(each.component))
 
 
-def merged(details: Iterable[Detail]) -> dict[tuple[Component, Fraction], Detail]:
+def merged(details: Iterable[Detail]) -> dict[tuple[Component, str], Detail]:
     """Return the sum of details by what they are matched by."""
-    found: dict[tuple[Component, Fraction], Detail] = {}
+    found: dict[tuple[Component, str], Detail] = {}
     for each in details:
         known = found.get(each.key)
         found[each.key] = each if known is None else known.plus(each)

@@ -23,7 +23,7 @@ from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json, canonical
 from pipeline.core.money import minor_digits
 from pipeline.core.quantity import exact, quantity_text
-from pipeline.invoice.details import Record, summed
+from pipeline.invoice.details import Early, Record, summed
 from pipeline.rate import (
     Discount,
     Fault,
@@ -158,17 +158,23 @@ class Reach:
     """How far a price of a subscription was billed: all before `until`, and fees ahead of it.
 
     `opened`: where the last period began that was billed in advance; 0 where nothing is ahead.
+    `early`: what was billed of the running period before its end.
     """
 
     until: Instant = 0
     opened: Instant = 0
     ahead: tuple[Fee, ...] = ()
+    early: tuple[Early, ...] = ()
 
     def json(self) -> Json:
-        """Return the fees ahead as they are kept; null where there are none."""
-        if not self.ahead:
+        """Return the fees ahead, and what was billed early, as they are kept; null: neither."""
+        if not self.ahead and not self.early:
             return None
-        return {"opened": instant_text(self.opened), "fees": [fee.json() for fee in self.ahead]}
+        return {
+            "opened": instant_text(self.opened),
+            "fees": [fee.json() for fee in self.ahead],
+            **({"early": [each.json() for each in self.early]} if self.early else {}),
+        }
 
     @classmethod
     def of_json(cls, until: Instant, kept: Json) -> "Reach":
@@ -176,8 +182,13 @@ class Reach:
         if kept is None:
             return cls(until)
         told = cast(Record, kept)
-        fees = cast(list[Record], told["fees"])
-        return cls(until, parse_instant(told["opened"]), tuple(map(Fee.of_json, fees)))
+        fees, early = cast(list[Record], told["fees"]), cast(list[Record], told.get("early", []))
+        return cls(
+            until,
+            parse_instant(told["opened"]),
+            tuple(map(Fee.of_json, fees)),
+            tuple(map(Early.of_json, early)),
+        )
 
     @property
     def end(self) -> Instant:
@@ -188,7 +199,19 @@ class Reach:
         """Return it once all up to `end` is billed in arrears."""
         until = max(self.until, end)
         ahead = tuple(fee for fee in self.ahead if fee.end > until)
-        return Reach(until, self.opened if ahead else 0, ahead)
+        early = tuple(each for each in self.early if each.start >= until)
+        return Reach(until, self.opened if ahead else 0, ahead, early)
+
+    def billed_early(self, more: Early) -> "Reach":
+        """Return it once an early document bills more of the running period."""
+        known = {(each.start, each.group): each for each in self.early}
+        place = (more.start, more.group)
+        known[place] = known[place].plus(more) if place in known else more
+        return replace(self, early=tuple(each for _, each in sorted(known.items())))
+
+    def given_back(self, start: Instant) -> "Reach":
+        """Return it once what was billed early from `start` on is given back."""
+        return replace(self, early=tuple(each for each in self.early if each.start != start))
 
     def billed(self, fees: Iterable[tuple[Reason | None, Fee]]) -> "Reach":
         """Return it once the lines of one document bill fees ahead, and give some back."""
@@ -213,7 +236,7 @@ class Reach:
             until, opened = max(until, opened), begun
         ahead |= {fee.start: fee for fee in new}
         kept = sorted((fee for fee in ahead.values() if fee.end > until), key=lambda f: f.start)
-        return Reach(until, opened if kept else 0, tuple(kept))
+        return replace(self, until=until, opened=opened if kept else 0, ahead=tuple(kept))
 
 
 NOWHERE = Reach()

@@ -13,13 +13,20 @@ from functools import cached_property
 from typing import cast
 
 from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.early import EarlyUsage
 from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
 from pipeline.invoice.compose import Composed, compose
 from pipeline.invoice.notes import Record, is_note
 from pipeline.invoice.parts import PlannedLine
-from pipeline.invoice.planned import Carried, carried_by_all, planned_lines, requests_of
+from pipeline.invoice.planned import (
+    Carried,
+    carried_by_all,
+    is_early,
+    planned_lines,
+    requests_of,
+)
 from pipeline.invoice.usage import Usage, UsageRequest
 
 CatalogAtCut = Callable[[int], Catalog]
@@ -58,7 +65,12 @@ class Paper:
 
     def holds(self, window_start: Instant) -> bool:
         """Whether usage from a window on may make a difference to it."""
-        return window_start < parse_instant(self.content["period_end"])
+        return not self.is_early and window_start < parse_instant(self.content["period_end"])
+
+    @property
+    def is_early(self) -> bool:
+        """Whether it bills usage of periods that run on: the last document bills the rest."""
+        return not self.is_note and is_early(self.content)
 
     @property
     def replaces(self) -> str | None:
@@ -135,7 +147,12 @@ class History:
             changed = replace(known, profile=now.profile, tax=now.tax)
             catalog = replace(catalog, customers={**catalog.customers, self.payer: changed})
         lines = planned_lines(
-            catalog, self.payer, paper.currency, first.instant, self.carried_before(first)
+            catalog,
+            self.payer,
+            paper.currency,
+            first.instant,
+            self.carried_before(first),
+            early_of(catalog, cause) if paper.is_early else None,
         )
         issuer = cast(str, paper.content["issuer"])
         own = [line for line in lines if line.served.plan.issuer == issuer]
@@ -149,6 +166,12 @@ class History:
                 raise BrokenInvariant(f"{paper.id} was issued in place of none that is known")
             paper = before
         return paper
+
+
+def early_of(catalog: Catalog, cause: str | None) -> EarlyUsage | None:
+    """Return what a fact has billed early."""
+    known = (each for each in catalog.deals.decisions.known if each.fact == cause)
+    return next((each.early for each in known), None)
 
 
 @dataclass(frozen=True, slots=True)

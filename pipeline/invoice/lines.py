@@ -18,12 +18,12 @@ from pipeline.core.calendar import Instant, instant_text, parse_instant
 from pipeline.core.identity import Json, canonical, derived_id
 from pipeline.core.money import minor_digits
 from pipeline.core.quantity import exact, quantity_text
-from pipeline.invoice.details import Detail
+from pipeline.invoice.details import Detail, Early
 from pipeline.invoice.fees import Fee, Reason
 from pipeline.invoice.totals import Totals
 from pipeline.meter.meters import Meter
 from pipeline.meter.scope import Pairs
-from pipeline.rate import PercentagePrice
+from pipeline.rate import PercentagePrice, Position
 
 Line = dict[str, Json]
 
@@ -218,15 +218,24 @@ def usage_line(
     quantities: tuple[Fraction, Fraction],
     details: Sequence[Detail],
     before_minor: int | None = None,
+    position: Position | None = None,
+    gone: Early | None = None,
 ) -> tuple[Line, Totals]:
     """Return the line of a usage-based price: the parent, its detailed lines as children.
 
     `quantities`: what it bills, and what earlier lines of its period did. `before_minor`: what it
-    comes to in the currency that the price is from.
+    comes to in the currency that the price is from. `position` is where it stands among those of
+    its period, where other documents have some; `gone` what it gives back of early ones.
     """
     used, before = quantities
     used_text, name, currency = quantity_text(used), _named(card, key), served.plan.currency
     source = _source_fields(key, served, card)
+    if gone is not None:
+        source |= {
+            "type": "credit",
+            "reason_code": Reason.UNUSED.value,
+            "rate_card": dict(gone.card),
+        }
     children: list[Json] = []
     for text, component, each in _named_apart(details):
         children.append(
@@ -258,6 +267,8 @@ def usage_line(
         fx=_fx(card, before_minor, totals),
         children=children,
     )
+    if position is not None:  # only then: what is not split has the bytes it always had
+        line |= {"status": "split", "line_position": position.value}
     return line, totals
 
 

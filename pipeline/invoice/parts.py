@@ -18,8 +18,9 @@ from pipeline.catalog.legs import DatedCard
 from pipeline.catalog.periods import ServicePeriod
 from pipeline.catalog.rate_cards import PlanPrice
 from pipeline.catalog.redeeming import promoted
-from pipeline.core.calendar import Instant, snap_up
-from pipeline.invoice.fees import Fee, Reason, due_fee
+from pipeline.core.calendar import Instant, Period, snap_up
+from pipeline.invoice.details import Early
+from pipeline.invoice.fees import NOWHERE, Fee, Reach, Reason, due_fee
 from pipeline.invoice.lines import LineKey, card_told
 from pipeline.invoice.usage import UsageRequest
 from pipeline.rate import Fault, FaultCode, Position, Reduction, looks_at_events
@@ -51,6 +52,10 @@ class PlannedLine:
     """The lines of the period's earlier parts, where an earlier document has them."""
     hand: HandLine | None = None
     """The decision, where it is a line by hand."""
+    runs: bool = False
+    """Whether its period goes on behind the document: that bills what was used so far."""
+    early: tuple[Early, ...] = ()
+    """What early documents billed of it: it bills the rest."""
 
     @property
     def fee_ahead(self) -> Fee | None:
@@ -79,12 +84,13 @@ def lines_of_price(
     served: ServicePeriod,
     price: str,
     cards: Sequence[DatedCard],
-    until: Instant = 0,
+    reach: Reach = NOWHERE,
 ) -> list[PlannedLine]:
     """Return the lines of a price for a period: one for each of its cards in force there.
 
-    What ends by `until` was billed.
+    What `reach` says is billed.
     """
+    until = reach.until
     parts = _parts(served, cards)
     if not parts:
         return []
@@ -106,7 +112,38 @@ def lines_of_price(
             found.append(_rest(maker.line(part, card, place, closes=closes), billed, until))
     if earlier and found:
         found[0] = replace(found[0], earlier=tuple(earlier))
-    return found
+    return _after_early(found, served.period, reach.early) if reach.early else found
+
+
+def _after_early(
+    lines: list[PlannedLine], period: Period, early: Sequence[Early]
+) -> list[PlannedLine]:
+    """Return the lines of a period, each with what early documents billed of it.
+
+    What was billed of a part that is none any more is the first's.
+    """
+    usage = [place for place, line in enumerate(lines) if line.request is not None]
+    own: dict[int, list[Early]] = {}
+    for each in early:
+        if usage and period.start <= each.start < period.end:
+            begun = [place for place in usage if lines[place].key.start <= each.start]
+            own.setdefault(max(begun, default=usage[0]), []).append(each)
+    return [
+        replace(line, early=tuple(own[place])) if place in own else line
+        for place, line in enumerate(lines)
+    ]
+
+
+def so_far(lines: Sequence[PlannedLine]) -> list[PlannedLine]:
+    """Return the lines of a period that has usage billed while it runs: no minimum is due yet."""
+    return [
+        replace(line, runs=True, position=_RUNNING.get(line.position, line.position))
+        for line in lines
+        if line.request is not None
+    ]
+
+
+_RUNNING = {Position.SINGLE: Position.FIRST, Position.LAST: Position.MID}
 
 
 def _rest(whole: PlannedLine, billed: PlannedLine, until: Instant) -> PlannedLine:

@@ -12,16 +12,19 @@ from typing import cast
 
 from pipeline.catalog.by_hand import HandLine
 from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.early import EarlyUsage
 from pipeline.catalog.legs import FOR_EVER, Leg, legs
 from pipeline.catalog.offers import offered
 from pipeline.catalog.orders import Order
 from pipeline.catalog.periods import ServicePeriod, leg_periods, ordered
+from pipeline.catalog.subscriptions import Subscription
 from pipeline.core.calendar import Instant, Period, parse_instant
 from pipeline.core.identity import Json
 from pipeline.invoice.by_hand import card_by_hand, hand_lines, key_of, served_by_hand
+from pipeline.invoice.details import Early
 from pipeline.invoice.fees import NOWHERE, Fee, Reach, Reason, differences, due_fee
 from pipeline.invoice.lines import Line, LineKey, card_told
-from pipeline.invoice.parts import PlannedLine, lines_of_price
+from pipeline.invoice.parts import PlannedLine, lines_of_price, so_far
 from pipeline.invoice.usage import UsageRequest
 from pipeline.rate import PaymentTerm
 
@@ -35,15 +38,20 @@ def planned_lines(
     currency: str,
     instant: Instant,
     carried: Carried | None = None,
+    early: EarlyUsage | None = None,
 ) -> list[PlannedLine]:
     """Return the lines of a payer that fall due at or before `instant` and nobody carries.
 
-    Where an end was moved after its period was billed, the rest of the period is a line.
+    Where an end was moved after its period was billed, the rest of the period is a line. Or they
+    are what is billed `early`, whatever falls due.
     """
     found: list[PlannedLine] = []
+    if early is not None:
+        return sorted(_of_early(catalog, early, currency, carried or {}), key=_in_order)
     for subscription in catalog.subscriptions_of(payer):
         own = [leg for leg in legs(catalog, subscription) if leg.plan.currency == currency]
         found += _of_subscription(catalog, own, instant, carried or {})
+        found += _given_back(catalog, subscription, own, instant, carried or {})
     for order in catalog.orders.of(payer):
         if order.at > instant:
             break
@@ -52,7 +60,28 @@ def planned_lines(
     for hand in hand_lines(catalog, payer, currency, instant):
         if ("", hand.id) not in (carried or {}):
             found.append(_by_hand(catalog, hand))
-    return sorted(found, key=lambda line: (line.served.plan.issuer, line.key, not line.is_credit))
+    return sorted(found, key=_in_order)
+
+
+def _in_order(line: PlannedLine) -> tuple[str, LineKey, bool]:
+    return line.served.plan.issuer, line.key, not line.is_credit
+
+
+def _of_early(
+    catalog: Catalog, early: EarlyUsage, currency: str, carried: Carried
+) -> Iterator[PlannedLine]:
+    """Yield the lines of the periods that run when usage is billed early."""
+    for leg in legs(catalog, catalog.subscriptions[early.subscription]):
+        if leg.free or leg.plan.currency != currency or early.add_on not in (None, leg.add_on):
+            continue
+        for price in leg.prices:
+            reach = carried.get((leg.subscription.id, leg.item(price)), NOWHERE)
+            for served in leg_periods(
+                leg, max(early.running_at, reach.until), early.running_at + 1
+            ):
+                yield from so_far(
+                    lines_of_price(catalog, served, price, [*leg.cards(price)], reach)
+                )
 
 
 def _of_order(catalog: Catalog, order: Order, carried: Carried) -> Iterator[PlannedLine]:
@@ -85,7 +114,7 @@ def _of_subscription(
             for served in leg_periods(leg, reach.until, instant + 1):
                 if served.due > instant and not begun:
                     break
-                for line in lines_of_price(catalog, served, price, cards, reach.until):
+                for line in lines_of_price(catalog, served, price, cards, reach):
                     if line.fee_ahead is not None:
                         ahead.setdefault(item, []).append(line)
                     elif line.served.due <= instant:
@@ -124,6 +153,44 @@ def _ahead(
         yield replace(line, key=key, served=served, fee=fee, reason=reason)
 
 
+def _given_back(
+    catalog: Catalog, sold: Subscription, own: Sequence[Leg], instant: Instant, carried: Carried
+) -> Iterator[PlannedLine]:
+    """Yield credits for what was billed early of stretches that are not sold any more."""
+    for (name, item), reach in carried.items():
+        for each in reach.early if name == sold.id else ():
+            if each.start >= instant or any(_bills(leg, item, each.start) for leg in own):
+                continue
+            plan = offered(catalog, cast(str, each.card["plan"]), sold)
+            leg = Leg(
+                sold,
+                catalog.customers[sold.customer],
+                plan,
+                each.start,
+                each.end,
+                each.start,
+                each.start,
+            )
+            period = Period(each.start, each.end)
+            served = ServicePeriod(leg, period, period, min(each.end, instant), 0)
+            key = LineKey(name, item, each.start, each.group)
+            yield PlannedLine(key, served, each.price, None, reason=Reason.UNUSED, early=(each,))
+
+
+def _bills(leg: Leg, item: str, start: Instant) -> bool:
+    """Whether a leg bills usage of an item in the period that holds an instant."""
+    if leg.free:
+        return False
+    cards = [card for price in leg.prices if leg.item(price) == item for card in leg.cards(price)]
+    return any(
+        card.meter is not None
+        and since < served.period.end
+        and (until is None or served.period.start < until)
+        for served in leg_periods(leg, start, start + 1)
+        for since, until, card in cards
+    )
+
+
 def requests_of(lines: Iterable[PlannedLine]) -> list[UsageRequest]:
     """Return the usage that lines ask for."""
     return [request for line in lines for request in line.requests()]
@@ -144,7 +211,9 @@ def _with(carried: Carried, lines: Iterable[Billed]) -> Carried:
     ahead: dict[tuple[str, str], list[tuple[Reason | None, Fee]]] = {}
     for key, end, reason, fee in lines:
         source = (key.subscription, key.price)
-        if fee is None:
+        if fee is None and reason is Reason.UNUSED:
+            reached[source] = reached.get(source, NOWHERE).given_back(key.start)
+        elif fee is None:
             reached[source] = reached.get(source, NOWHERE).served(end)
         else:
             ahead.setdefault(source, []).append((reason, fee))
@@ -160,14 +229,34 @@ def carried_by_all(contents: Iterable[Mapping[str, Json]]) -> Carried:
     """
     carried: Carried = {}
     for _, cut in groupby(contents, key=lambda content: content["cut_instant"]):
-        lines = (line for content in cut for line in cast(list[Line], content["lines"]))
-        carried = _with(carried, map(_billed, lines))
+        carried = with_documents(carried, cut)
     return carried
+
+
+def with_documents(carried: Carried, contents: Iterable[Mapping[str, Json]]) -> Carried:
+    """Return what is carried once the documents of one cut are made."""
+    known = list(contents)
+    lines = [line for content in known for line in cast(list[Line], content["lines"])]
+    if not any(map(is_early, known)):
+        return _with(carried, map(_billed, lines))
+    reached = dict(carried)
+    for line in lines:
+        key = LineKey.of_line(line)
+        source = (key.subscription, key.price)
+        reached[source] = reached.get(source, NOWHERE).billed_early(Early.of_line(line))
+    return reached
+
+
+def is_early(content: Mapping[str, Json]) -> bool:
+    """Whether a document bills usage of periods that run on: a fact caused it, and none before."""
+    told = content.get("cause") is not None and content.get("replaces") is None
+    return told and "corrects" not in content
 
 
 def _billed(line: Line) -> Billed:
     key, end = LineKey.of_line(line), parse_instant(line["period_end"])
+    told = line["reason_code"]
+    reason = None if told is None else Reason(told)
     if line["payment_term"] != PaymentTerm.IN_ADVANCE.value:
-        return key, end, None, None
-    reason = line["reason_code"]
-    return key, end, None if reason is None else Reason(reason), Fee.of_line(line)
+        return key, end, reason, None
+    return key, end, reason, Fee.of_line(line)

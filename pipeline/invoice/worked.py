@@ -13,7 +13,7 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.rate_cards import Exchange
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.money import allocate, minor_digits
-from pipeline.core.quantity import round_half_away
+from pipeline.core.quantity import quantity_text, round_half_away
 from pipeline.invoice.details import Detail, details_of, less, taken_off
 from pipeline.invoice.parts import PlannedLine
 from pipeline.invoice.usage import Usage, events_for, groups, quantity
@@ -69,15 +69,25 @@ class Worked:
     foreign: int | None = None
 
     @property
+    def is_nothing(self) -> bool:
+        """Whether it bills nothing of nothing, as it is printed."""
+        return quantity_text(self.quantity) == "0" and all(e.is_nothing for e in self.details)
+
+    @property
     def net_minor(self) -> int:
         """What bounds look at."""
         return sum(detail.net_minor for detail in self.details)
 
     def less(self, past: "Worked") -> "Worked":
         """Return what is left of it once a part of it is billed."""
-        foreign = None if self.foreign is None else self.foreign - (past.foreign or 0)
+        known = self.foreign is not None or past.foreign is not None
+        foreign = (self.foreign or 0) - (past.foreign or 0) if known else None
         used, before = self.quantity - past.quantity, past.before + past.quantity
         return Worked(used, before, less(self.details, past.details), foreign)
+
+
+NOTHING = Worked(ZERO, ZERO, ())
+"""What a line comes to for a group that has no usage any more."""
 
 
 def meter_of(catalog: Catalog, line: PlannedLine) -> Meter:
@@ -87,7 +97,7 @@ def meter_of(catalog: Catalog, line: PlannedLine) -> Meter:
         BrokenInvariant: it bills none, nor a fee.
 
     """
-    if line.request is None or line.card.meter is None:
+    if line.card.meter is None or (line.request is None and not line.early):
         raise BrokenInvariant(f"{line.key} bills neither a fee nor usage")
     return catalog.meters[line.card.meter]
 
@@ -117,7 +127,10 @@ def worked(
     if topped and line.position.closes:
         (only,) = found  # what has groups has no minimum
         found[only] = replace(found[only], details=less(found[only].details, topped))
-    return found
+    for each in line.early:
+        past = Worked(each.quantity, ZERO, each.details, each.foreign_minor)
+        found[each.group] = found.get(each.group, NOTHING).less(past)
+    return dict(sorted(found.items()))
 
 
 def _whole(

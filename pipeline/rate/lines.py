@@ -41,6 +41,12 @@ class Component:
         """The component in words: `usage`, `tier 2 flat`."""
         return self.kind.value if self.tier is None else f"tier {self.tier} {self.kind.value}"
 
+    @classmethod
+    def of_text(cls, text: str) -> "Component":
+        """Return the component that a text tells."""
+        *tier, kind = text.split(" ")
+        return cls(Kind(kind), int(tier[1]) if tier else None)
+
 
 USAGE = Component(Kind.USAGE)
 FLAT = Component(Kind.FLAT)

@@ -14,7 +14,7 @@ from pipeline.catalog.credits import Grant
 from pipeline.core.identity import Json
 from pipeline.invoice.compose import Composed, compose
 from pipeline.invoice.correcting import decided_note, usage_note
-from pipeline.invoice.history import History, Paper
+from pipeline.invoice.history import History, Paper, early_of
 from pipeline.invoice.planned import planned_lines, requests_of
 from pipeline.invoice.settling import Spent, added, settle
 from pipeline.invoice.usage import Usage, UsageRequest
@@ -72,9 +72,15 @@ def _invoice(
     paper: Paper, catalog: Catalog, history: History, fold: Fold
 ) -> tuple[Composed, Windows] | str:
     payer, instant, carried = history.payer, paper.instant, history.carried_before(paper)
-    lines = planned_lines(catalog, payer, paper.currency, instant, carried)
+    cause = early = None
+    if paper.is_early:
+        cause = cast(str, paper.content["cause"])
+        early = early_of(catalog, cause)
+        if early is None:
+            return "no fact in force at its cut has it made"
+    lines = planned_lines(catalog, payer, paper.currency, instant, carried, early)
     usage, windows = fold.usage(requests_of(lines), paper.cut_serial)
-    for document in compose(catalog, payer, paper.currency, instant, lines, usage):
+    for document in compose(catalog, payer, paper.currency, instant, lines, usage, cause):
         if (document.kind, document.ordinal) == (paper.kind, paper.ordinal):
             return document, windows
     return f"{fold.source} makes no such document"

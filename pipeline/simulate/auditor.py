@@ -19,12 +19,13 @@ from pipeline.collect.letters import DeadLetter
 from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.errors import Code
 from pipeline.core.identity import Json
-from pipeline.simulate.billing import Billing, ExpectedLine, due, minor
+from pipeline.simulate.billing import Billing, Cut, ExpectedLine, due
 from pipeline.simulate.database import Tables
 from pipeline.simulate.decisions import Body
 from pipeline.simulate.log import Kept
 from pipeline.simulate.quantities import point_of, width_us
 from pipeline.simulate.returns import Returns
+from pipeline.simulate.sold import minor
 from pipeline.simulate.witness import Counted, Name, Witness, name_of
 from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.drafts import Draft
@@ -153,10 +154,14 @@ class Auditor:
     def _cuts(self) -> Iterator[Fault]:
         kept = {place: row.serial for place, row in self.tables.cuts.items()}
         yield from _differences("cut", kept, self.billing.cuts)
+        told = Counter((f.kind, f.subject) for f in self.tables.facts.values())
+        for (kind, subject), times in told.items():
+            if kind is FactKind.THRESHOLD_REACHED and times > 1:
+                yield "once", f"{subject} is told {times} times"
 
     def _documents(self) -> Iterator[Fault]:
         """Every document that is due was issued once, and says what it must."""
-        kept: dict[tuple[str, str, Instant], Mapping[str, Json]] = {}
+        kept: dict[Cut, Mapping[str, Json]] = {}
         for document in self.tables.documents.values():
             if document.kind != "invoice":
                 continue
@@ -262,7 +267,7 @@ class Auditor:
         sent, places = self.witness.sent[message], range(int(first), int(last or first) + 1)
         return [name_of(sent.keys[at], sent.events[at]) for at in places]
 
-    def _standing(self) -> dict[tuple[str, str, Instant], int]:
+    def _standing(self) -> dict[Cut, int]:
         """Return the drafts there must be at the end of the log."""
         found = {}
         for partition, (cursor, _) in self.tables.cursors.items():
@@ -295,7 +300,7 @@ class Auditor:
 
 def _content_faults(
     law: str,
-    place: tuple[str, str, Instant],
+    place: Cut,
     content: Mapping[str, Json],
     must: Sequence[ExpectedLine],
 ) -> Iterator[Fault]:
@@ -348,8 +353,8 @@ def _text(quantity: Fraction) -> str:
 
 def _differences(
     law: str,
-    kept: Mapping[tuple[str, str, Instant], int],
-    must: Mapping[tuple[str, str, Instant], int],
+    kept: Mapping[Cut, int],
+    must: Mapping[Cut, int],
 ) -> Iterable[Fault]:
     for place in sorted(kept.keys() | must.keys()):
         if kept.get(place) != must.get(place):

@@ -5,11 +5,10 @@ Does not own: which events count (witness.py), quantities (quantities.py), compa
 Law: it shares no step with the pipeline.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import cache, partial
+from functools import partial
 from typing import cast
 
 from pipeline.catalog.facts import Fact, FactKind
@@ -17,21 +16,24 @@ from pipeline.core.calendar import SECOND, Instant, instant_text, parse_instant
 from pipeline.simulate.decisions import Body
 from pipeline.simulate.quantities import Stretch, quantity
 from pipeline.simulate.returns import Taken
+from pipeline.simulate.sold import (
+    Book,
+    Revision,
+    cards,
+    ends,
+    minor,
+    parts,
+    periods,
+    printed,
+    revised,
+    subscriptions,
+    usage_total,
+)
 from pipeline.simulate.witness import Counted, Witness
 
-Revision = tuple[Instant, Body]
-"""From when on a plan's prices are these."""
 Closing = tuple[str, Instant]
 """(currency, instant)."""
 DIGITS = {"EUR": 2, "JPY": 0}
-
-
-@dataclass(frozen=True, slots=True)
-class Book:
-    """What is in force: the latest body of every (kind, subject), each plan's revisions."""
-
-    latest: Mapping[tuple[str, str], Body]
-    plans: Mapping[str, Sequence[Revision]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,31 @@ class ExpectedLine:
 
 Inside = Callable[[int, int], bool]
 """Whether what stands at an offset of a partition is billed."""
-Carried = dict[tuple[str, str], Instant]
-"""Up to where a price of a subscription was billed."""
+Cut = tuple[str, str, Instant]
+"""(payer, currency, instant)."""
+
+
+@dataclass(slots=True)
+class Carried:
+    """Up to where a price of a subscription was billed, and what of the period behind it early.
+
+    That is (end, quantity, total) by where a part of the period starts.
+    """
+
+    until: dict[tuple[str, str], Instant] = field(default_factory=dict)
+    early: dict[tuple[str, str], dict[Instant, tuple[Instant, Fraction, int]]] = field(
+        default_factory=dict
+    )
+
+    def copy(self) -> "Carried":
+        """Return the same, to be changed by itself."""
+        return Carried(dict(self.until), {key: dict(told) for key, told in self.early.items()})
+
+    def billed(self, source: tuple[str, str], end: Instant) -> None:
+        """Note that all up to `end` is billed."""
+        self.until[source] = max(end, self.until.get(source, -1))
+        early = self.early.get(source, {})
+        self.early[source] = {start: told for start, told in early.items() if start >= end}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +95,10 @@ class Billing:
     _used: dict[tuple[str, str], list[Counted]] = field(default_factory=dict)
     _gone: dict[tuple[str, str], list[Taken]] = field(default_factory=dict)
     _issued: dict[tuple[str, str, int, int | None], Issued] = field(default_factory=dict)
-    cuts: dict[tuple[str, str, Instant], int] = field(default_factory=dict)
-    """The serial that closed a payer's periods, by (payer, currency, instant)."""
+    cuts: dict[Cut, int] = field(default_factory=dict)
+    """The serial that closed a payer's periods, or had them billed early."""
+    early: dict[Cut, Body] = field(default_factory=dict)
+    """What had a cut made early, as its fact tells it."""
 
     def __post_init__(self) -> None:
         """Sort usage, find every cut."""
@@ -83,8 +110,18 @@ class Billing:
         for serial, tick in sorted(self.witness.ticks.items()):
             book = self.book(tick.fact_position)
             grace = cast(int, book.latest["rules", "rules"]["grace_s"]) * SECOND
-            for payer, currency, end in _ends(book, tick.time - grace):
+            for payer, currency, end in ends(book, tick.time - grace):
                 self.cuts.setdefault((payer, currency, end), serial)
+            before = self.witness.ticks.get(serial - 1)
+            if before is not None:
+                self._cut_early(self.facts[before.fact_position : tick.fact_position], serial)
+
+    def _cut_early(self, news: Sequence[Fact], serial: int) -> None:
+        for fact in news:
+            if fact.kind in (FactKind.BILL_NOW, FactKind.THRESHOLD_REACHED):
+                told = fact.body
+                place = str(told["customer"]), str(told["currency"]), parse_instant(told["at"])
+                self.cuts[place], self.early[place] = serial, told
 
     def book(self, position: int) -> Book:
         """Return what is in force at a fact position."""
@@ -93,7 +130,7 @@ class Billing:
             plans: dict[str, list[Revision]] = {}
             for fact in until:
                 if fact.kind is FactKind.PLAN:
-                    plans[fact.subject] = _revised(plans.get(fact.subject, []), fact.body)
+                    plans[fact.subject] = revised(plans.get(fact.subject, []), fact.body)
             latest = {(str(f.kind.value), f.subject): f.body for f in until}
             self._books[position] = Book(latest, plans)
         return self._books[position]
@@ -110,12 +147,16 @@ class Billing:
         )
         known = self._issued.get((payer, currency, len(own), seen))
         if known is None:
-            known = Issued({}, {})
+            known = Issued({}, Carried())
             for serial, instant in own:
                 book = self.book(self.witness.ticks[serial].fact_position)
                 inside = partial(self._before_tick, seen or serial)
-                closing = (currency, instant)
-                lines = self.lines(book, payer, closing, known.carried, inside)
+                closing, early = (currency, instant), self.early.get((payer, currency, instant))
+                if early:  # it is never corrected: its period's last document is
+                    inside = partial(self._before_tick, serial)
+                    lines = self._early_lines(book, early, currency, known.carried, inside)
+                else:
+                    lines = self.lines(book, payer, closing, known.carried, inside)
                 if lines:
                     known.lines[instant] = lines
             self._issued[payer, currency, len(own), seen] = known
@@ -130,15 +171,15 @@ class Billing:
         cut = {k[1:] for k, serial in self.cuts.items() if k[0] == payer and serial <= until}
         ahead = {
             (currency, end)
-            for _, currency, end in _ends(book, 1 << 62, began=log_time, payer=payer)
+            for _, currency, end in ends(book, 1 << 62, began=log_time, payer=payer)
             if (currency, end) not in cut
         }
         carried: dict[str, Carried] = {}
         found = {}
         for currency, instant in sorted(ahead, key=lambda closing: closing[1]):
             if currency not in carried:
-                carried[currency] = dict(self.issued(payer, currency, until).carried)
-            found[currency, instant] = dict(carried[currency])
+                carried[currency] = self.issued(payer, currency, until).carried.copy()
+            found[currency, instant] = carried[currency].copy()
             due(book, payer, (currency, instant), carried[currency])
         return found
 
@@ -151,10 +192,37 @@ class Billing:
         inside: Inside,
     ) -> list[ExpectedLine]:
         """Return the lines that fall due at a closing and nobody carries; carry them."""
-        found = [
-            self._line(name, payer, body, closing[0], spans, inside)
-            for name, body, spans in due(book, payer, closing, carried)
-        ]
+        found = []
+        for each in due(book, payer, closing, carried):
+            if isinstance(each, ExpectedLine):
+                found.append(each)
+            else:
+                whole = self._line(each.name, payer, each.card, closing[0], each.spans, inside)
+                found.append(_without_early(whole, each.spans, each.early))
+        return sorted(found, key=lambda line: (line.source, line.start, line.total_minor))
+
+    def _early_lines(
+        self, book: Book, told: Body, currency: str, carried: Carried, inside: Inside
+    ) -> list[ExpectedLine]:
+        """Return what a fact has billed of the periods that run; carry it."""
+        name, at = str(told["subscription"]), parse_instant(told["running_at"])
+        subscription, found = book.latest["subscription", name], []
+        for card, cycle, end in _billed_periods(book, subscription, at):
+            if not (cycle[0] <= at < end and carried.until.get((name, card), -1) < end):
+                continue
+            early = carried.early.setdefault((name, card), {})
+            for body, spans in _left(book, subscription, card, (cycle, end), carried):
+                if body["meter"] is None:
+                    continue
+                payer = str(subscription["customer"])
+                whole = self._line(name, payer, body, currency, spans, inside)
+                line = _without_early(whole, spans, early)
+                if not (printed(line.quantity or Fraction(0)) or line.total_minor):
+                    continue
+                found.append(line)
+                _, used, total = early.get(spans.left[0], (end, Fraction(0), 0))
+                more = printed(line.quantity or Fraction(0))
+                early[spans.left[0]] = (spans.left[1], used + more, total + line.total_minor)
         return sorted(found, key=lambda line: (line.source, line.start))
 
     def _line(
@@ -179,10 +247,10 @@ class Billing:
             meter = str(card["meter"])
             counted = self._standing(payer, meter, inside)
             used = quantity(meter, counted, spans.whole)
-            total = _usage_total(price, used, digits)
+            total = usage_total(price, used, digits)
             if spans.whole[0] != start:  # tiers carry over from the part that is billed already
                 before = quantity(meter, counted, (spans.whole[0], start))
-                total -= _usage_total(price, before, digits)
+                total -= usage_total(price, before, digits)
                 used -= before
         source = f"{subscription}/{card['id']}"
         return ExpectedLine(source, instant_text(start), instant_text(end), used, total)
@@ -199,133 +267,92 @@ class Billing:
 class _Spans:
     """The cycle a line is of, the stretch whose usage its tiers count, and what it bills.
 
-    `left` is what of its part no document has: the end may have been moved since the last.
+    `left` is what of its part no document has: the end may have been moved since the last. What
+    was billed early from `own` on is of it.
     """
 
     cycle: Stretch
     whole: Stretch
     part: Stretch
     left: Stretch
+    own: Stretch
 
 
-Due = tuple[str, Body, _Spans]
-"""(subscription, rate card, when) of a line."""
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A line that falls due: whose, by which card, when, and what was billed of it early."""
+
+    name: str
+    card: Body
+    spans: _Spans
+    early: Mapping[Instant, tuple[Instant, Fraction, int]]
 
 
-def due(book: Book, payer: str, closing: Closing, carried: Carried) -> list[Due]:
-    """Return what falls due at a closing and nobody carries; carry it."""
+def due(book: Book, payer: str, closing: Closing, carried: Carried) -> list[Due | ExpectedLine]:
+    """Return what falls due at a closing and nobody carries, credits as they are; carry it."""
     currency, instant = closing
-    found: list[Due] = []
-    for name, subscription in _subscriptions(book, payer):
-        plan = str(subscription["plan"])
-        if book.latest["plan", plan]["currency"] != currency:
+    found: list[Due | ExpectedLine] = []
+    for name, subscription in subscriptions(book, payer):
+        if book.latest["plan", str(subscription["plan"])]["currency"] != currency:
             continue
-        revisions = book.plans[plan]
-        periods = list(_periods(book, subscription, instant))
-        for card in sorted({str(card["id"]) for _, body in revisions for card in _cards(body)}):
-            until = carried.get((name, card), -1)
-            for cycle, end in periods:
-                if cycle[0] >= instant or end > instant or end <= until:
-                    continue
-                parts = _parts(revisions, card, (cycle[0], end))
-                for part, body in parts:
-                    if part[1] <= until:
-                        continue
-                    whole, left = (parts[0][0][0], part[1]), (max(part[0], until), part[1])
-                    found.append((name, body, _Spans(cycle, whole, part, left)))
-                    carried[name, card] = part[1]
+        found += _given_back(book, name, subscription, carried, instant)
+        for card, cycle, end in _billed_periods(book, subscription, instant):
+            if cycle[0] < instant and carried.until.get((name, card), -1) < end <= instant:
+                early = carried.early.get((name, card), {})
+                for body, spans in _left(book, subscription, card, (cycle, end), carried):
+                    found.append(Due(name, body, spans, early))
+                carried.billed((name, card), end)
     return found
 
 
-def _revised(before: Sequence[Revision], body: Body) -> list[Revision]:
-    """Return a plan's revisions after one more: with a date it replaces what was to come then."""
-    if not before or "effective" not in body:
-        return [(_EVER, body)]
-    since = parse_instant(body["effective"])
-    return [before[0], *(each for each in before[1:] if each[0] < since), (since, body)]
-
-
-def _cards(plan: Body) -> Sequence[Body]:
-    return cast(Sequence[Body], plan["prices"])
-
-
-def _parts(revisions: Sequence[Revision], card: str, served: Stretch) -> list[tuple[Stretch, Body]]:
-    """Return the parts of a period in which a card says the same, and what it says there."""
-    found: list[tuple[Stretch, Body]] = []
-    ends = [since for since, _ in revisions[1:]] + [served[1]]
-    for (since, plan), until in zip(revisions, ends, strict=True):
-        start, end = max(since, served[0]), min(until, served[1])
-        for body in _cards(plan):
-            if body["id"] != card or start >= end:
-                continue
-            if found and found[-1][1] == body and found[-1][0][1] == start:
-                start = found.pop()[0][0]
-            found.append(((start, end), body))
+def _given_back(
+    book: Book, name: str, subscription: Body, carried: Carried, instant: Instant
+) -> list[ExpectedLine]:
+    """Return credits for what was billed early of periods that no price bills any more."""
+    found = []
+    for (of, card), early in carried.early.items():
+        for start, (end, used, total) in list(early.items()) if of == name else ():
+            known = _billed_periods(book, subscription, start, card)
+            if start < instant and not any(c[0] <= start < until for _, c, until in known):
+                del early[start]
+                span = instant_text(start), instant_text(end)
+                found.append(ExpectedLine(f"{name}/{card}", *span, -used, -total))
     return found
 
 
-_EVER: Instant = -1
+def _billed_periods(
+    book: Book, subscription: Body, until: Instant, only: str = ""
+) -> Iterator[tuple[str, Stretch, Instant]]:
+    """Yield (card, cycle, end) of every period that begins by `until` and has the card."""
+    revisions = book.plans[str(subscription["plan"])]
+    known = list(periods(book, subscription, until))
+    for card in sorted({str(card["id"]) for _, body in revisions for card in cards(body)}):
+        if only in ("", card):
+            for cycle, end in known:
+                if parts(revisions, card, (cycle[0], end)):
+                    yield card, cycle, end
 
 
-def minor(amount: Fraction, digits: int) -> int:
-    """Return minor units, half away from zero."""
-    return int(abs(amount) * 10**digits + Fraction(1, 2)) * (1 if amount >= 0 else -1)
+def _left(
+    book: Book, subscription: Body, card: str, period: tuple[Stretch, Instant], carried: Carried
+) -> Iterator[tuple[Body, _Spans]]:
+    """Yield what of a period's parts no document has, each with its card."""
+    (cycle, end), revisions = period, book.plans[str(subscription["plan"])]
+    until = carried.until.get((str(subscription["id"]), card), -1)
+    sold = parts(revisions, card, (cycle[0], end))
+    left = [(part, body, max(part[0], until)) for part, body in sold if part[1] > until]
+    stops = [start for _, _, start in left[1:]] + [end]
+    for place, ((part, body, start), stop) in enumerate(zip(left, stops, strict=True)):
+        own = (start if place else cycle[0], stop)
+        yield body, _Spans(cycle, (sold[0][0][0], part[1]), part, (start, part[1]), own)
 
 
-def _usage_total(price: Body, used: Fraction, digits: int) -> int:
-    if price["type"] == "unit":
-        return minor(max(used, Fraction(0)) * Fraction(str(price["unit_amount"])), digits)
-    total, below, used = 0, Fraction(0), max(used, Fraction(0))
-    for place, tier in enumerate(cast(Sequence[Body], price["tiers"])):
-        top = tier["up_to"]
-        end = used if top is None else min(used, Fraction(str(top)))
-        if place and end <= below:
-            break
-        total += minor((end - below) * Fraction(str(tier["unit_amount"])), digits)
-        total += minor(Fraction(str(tier["flat_amount"])), digits)
-        below = end
-    return total
-
-
-def _subscriptions(book: Book, payer: str) -> Iterator[tuple[str, Body]]:
-    for (kind, name), body in sorted(book.latest.items(), key=lambda entry: entry[0]):
-        if kind == "subscription" and body["customer"] == payer:
-            yield name, body
-
-
-def _periods(
-    book: Book, subscription: Body, until: Instant
-) -> Iterator[tuple[tuple[Instant, Instant], Instant]]:
-    """Yield each cycle that begins by `until`, and where it is cut off."""
-    plan = book.latest["plan", str(subscription["plan"])]
-    width = _seconds(str(plan["cycle"])) * SECOND
-    start = parse_instant(subscription["start"])
-    stop = subscription["end"]
-    last = None if stop is None else parse_instant(stop)
-    while start <= until and (last is None or start < last):
-        end = start + width
-        yield (start, end), end if last is None else min(end, last)
-        start = end
-
-
-def _ends(
-    book: Book, until: Instant, began: Instant | None = None, payer: str | None = None
-) -> set[tuple[str, str, Instant]]:
-    """Return (payer, currency, end) of periods that end by `until` and began by `began`.
-
-    Of one payer, or of all.
-    """
-    found = set()
-    for (kind, _), body in book.latest.items():
-        if kind == "subscription" and payer in (None, body["customer"]):
-            plan = book.latest["plan", str(body["plan"])]
-            for cycle, end in _periods(book, body, until if began is None else began):
-                if end <= until and (began is None or cycle[0] <= began):
-                    found.add((str(body["customer"]), str(plan["currency"]), end))
-    return found
-
-
-@cache
-def _seconds(cycle: str) -> int:
-    minutes, seconds = re.fullmatch(r"PT(?:(\d+)M)?(?:(\d+)S)?", cycle).groups()  # type: ignore[union-attr]
-    return 60 * int(minutes or 0) + int(seconds or 0)
+def _without_early(
+    line: ExpectedLine, spans: _Spans, early: Mapping[Instant, tuple[Instant, Fraction, int]] | None
+) -> ExpectedLine:
+    """Return a line of usage less what was billed of it before its period ended."""
+    if line.quantity is None or not early:
+        return line
+    told = [each for start, each in early.items() if spans.own[0] <= start < spans.own[1]]
+    used = line.quantity - sum(each[1] for each in told)
+    return replace(line, quantity=used, total_minor=line.total_minor - sum(e[2] for e in told))

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import cast
 
+from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.changes import first_facts
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.calendar import SECOND, Instant, instant_text
 from pipeline.core.identity import Json
+from pipeline.invoice.asking import billing_now
 from pipeline.simulate.world import BEGIN, Streams
 
 CUSTOMERS = ("acme", "globex", "hooli", "initech", "stark", "umbrella")
@@ -39,6 +41,7 @@ METERS: Mapping[str, Body] = {
 }
 """Every meter that a seed may have, as its fact tells it."""
 DIMENSIONS: Mapping[str, Sequence[str]] = {"region": "ab", "user": "xyz"}
+THRESHOLDS: Mapping[str, Json] = {"thresholds": {"at": ["40", "900"], "every": "4000"}}
 HORIZON_S, TOLERANCE_S = 60, 5
 UNHEARD_OF = "unheard-of"
 """The meter that is used before it is in force, if it ever is."""
@@ -67,6 +70,7 @@ KINDS: Mapping[str, float] = {
     "rules": 60,
     "plans": 60,
     "meters": 90,
+    "bills": 20,
 }
 """What is decided, and about how many seconds go by before the next such decision."""
 
@@ -79,9 +83,12 @@ class Decisions:
     partitions: int
     names: Names
     meters: list[str] = field(init=False)
+    early: bool = field(init=False)
+    """Whether running periods are billed early, at will and at thresholds."""
 
     def __post_init__(self) -> None:
         """Draw what is metered."""
+        self.early = self.streams.of("early").random() < 0.3
         random = self.streams.of("metered")
         others = sorted(METERS.keys() - {"calls", "gigabytes", UNHEARD_OF})
         few = random.sample(others, random.randint(1, _OTHER_METERS_MAX))
@@ -124,6 +131,8 @@ class Decisions:
                 plan = self._plan(random, self.names.new("plan"))
                 name = random.choice(CUSTOMERS[:4])
                 return [plan, self._subscription(random, name, now, plan.subject)]
+            case "bills":
+                return _billed_early(random, known, now) if self.early else []
             case _:
                 return self._meters(latest)
 
@@ -156,6 +165,7 @@ class Decisions:
             cycle=random.choice(["PT30S", "PT45S", "PT1M"]),
             payment_days=14,
             prices=random.sample(prices, random.randint(2, len(prices))),
+            **(THRESHOLDS if self.early else {}),
         )
 
     def _repriced(self, random: Random, before: Body, now: Instant) -> NewFact:
@@ -211,6 +221,15 @@ def _tiers(random: Random) -> list[Json]:
         {"up_to": "20", "unit_amount": _amount(random), "flat_amount": "0"},
         {"up_to": None, "unit_amount": _amount(random), "flat_amount": _amount(random)},
     ]
+
+
+def _billed_early(random: Random, known: Sequence[Fact], now: Instant) -> list[NewFact]:
+    """Have a subscription's usage billed, where it is served."""
+    catalog = extend(Catalog(), known)
+    try:
+        return [billing_now(catalog, random.choice(sorted(catalog.subscriptions)), now).told()]
+    except ValueError:
+        return []
 
 
 def _meter(name: str) -> NewFact:

@@ -77,6 +77,9 @@ class WorkerSession(PublishingSession):
         for one in made:
             cut = one.cut
             where = (cut.payer, cut.currency, cut.instant)
+            row = self.tables.unprepared[where]
+            if row.fact:
+                self.tables.dirty.setdefault(cut.payer, row.partition)
             if not one.documents:
                 self._drop_draft(where)
             for each in one.documents:
@@ -116,6 +119,14 @@ class WorkerSession(PublishingSession):
             if payer in payers and not row.fact:
                 position = self.tables.ticks[row.serial][0].fact_position
                 found.setdefault((payer, currency), []).append((instant, position))
+        return found
+
+    def decided_to_come(self, payers: Sequence[str]) -> dict[str, set[int]]:
+        """Return the decisions whose cuts are booked and not prepared, by payer."""
+        found: dict[str, set[int]] = {}
+        for (payer, _, _), row in self.tables.unprepared.items():
+            if payer in payers and row.fact:
+                found.setdefault(payer, set()).add(row.fact)
         return found
 
     def cuts_before(self, payers: Sequence[str], serial: int) -> dict[str, int]:

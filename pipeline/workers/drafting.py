@@ -4,7 +4,7 @@ Owns: load -> compose -> store, in bites.  Does not own: composing (invoice), ra
 Law: everything a draft rests on is read in one snapshot, so its position is exact.
 """
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
@@ -13,6 +13,7 @@ import structlog
 
 from pipeline.book.booking import Cursor
 from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.corrections import Decision
 from pipeline.catalog.cuts import horizon_at
 from pipeline.core.calendar import Instant
 from pipeline.invoice.compose import Composed, compose
@@ -21,6 +22,7 @@ from pipeline.invoice.parts import PlannedLine
 from pipeline.invoice.planned import Carried, planned_lines, requests_of, with_lines
 from pipeline.invoice.published import DraftPosition
 from pipeline.invoice.retold import Retelling
+from pipeline.invoice.thresholds import thresholds_reached
 from pipeline.invoice.usage import Usage, UsageRequest, Used
 from pipeline.stores.postgres.books import Anchor
 from pipeline.stores.postgres.connection import Overtaken
@@ -28,6 +30,7 @@ from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.usage import NO_CUT
 from pipeline.workers.catchup import CursorSource
 from pipeline.workers.knowledge import Knowledge
+from pipeline.workers.telling import Reached, Teller
 
 _log = structlog.get_logger()
 T = TypeVar("T")
@@ -63,6 +66,8 @@ class OpenBooks(UsageSource, Protocol):
         self, payers: Sequence[str]
     ) -> Mapping[tuple[str, str], Sequence[tuple[Instant, int]]]: ...
 
+    def decided_to_come(self, payers: Sequence[str]) -> Mapping[str, Collection[int]]: ...
+
 
 class DraftStore(CursorSource, OpenBooks, Protocol):
     """Drafts, and the marks of payers to rate anew."""
@@ -95,25 +100,44 @@ class _Plan:
 
 
 def rate_dirty(
-    store: DraftStore, known: Knowledge, partitions: Sequence[int], planner: "Planner"
+    store: DraftStore,
+    known: Knowledge,
+    partitions: Sequence[int],
+    planner: "Planner",
+    teller: Teller,
 ) -> int:
     """Rate a bite of dirty payers; return how many there were."""
     while True:
         try:
-            return _rate_bite(store, known, partitions, planner)
+            return _rate_bite(store, known, partitions, planner, teller)
         except Overtaken:
             _log.info("the finalizer took a draft that was being rated: rating anew")
+        except Reached as reached:
+            teller.tell(reached.reached)
 
 
 def _rate_bite(
-    store: DraftStore, known: Knowledge, partitions: Sequence[int], planner: "Planner"
+    store: DraftStore,
+    known: Knowledge,
+    partitions: Sequence[int],
+    planner: "Planner",
+    teller: Teller,
 ) -> int:
+    """Rate the payers whose marks have waited longest.
+
+    What a draft reaches is told before it is kept: whoever dies between finds the mark again. A
+    payer whose early document is not made yet keeps its drafts, and is marked when it is.
+    """
     with store.snapshot():
         dirty = store.take_dirty(partitions, BITE)
         if not dirty:
             return 0
-        drafts = [*would_be(store, known.catalog, _payers(store, known, dirty), planner)]
-        store.drop_drafts([payer for payer, _ in dirty], drafts)
+        drafts: list[Draft] = []
+        for plan, made in _rated(store, known.catalog, _payers(store, known, dirty), planner):
+            teller.look(_reached(plan, made))
+            drafts += made
+        rated = [payer for payer, _ in dirty if payer not in planner.left_out]
+        store.drop_drafts(rated, drafts)
         store.store_drafts(drafts)
         return len(dirty)
 
@@ -125,10 +149,29 @@ def would_be(
     planner: "Planner",
 ) -> Iterator[Draft]:
     """Yield the documents of payers whose cut is still ahead; call it within a snapshot."""
+    for _, drafts in _rated(books, catalog_at, payers, planner):
+        yield from drafts
+
+
+def _rated(
+    books: OpenBooks,
+    catalog_at: Callable[[int], Catalog],
+    payers: Sequence[Payer],
+    planner: "Planner",
+) -> Iterator[tuple[_Plan, Sequence[Draft]]]:
     plans = planner.plans(books, catalog_at, payers)
     usage = books.read_usage(requests_of(line for plan in plans for line in plan.lines))
     for plan in plans:
-        yield from _drafts(plan, usage)
+        yield plan, _drafts(plan, usage)
+
+
+def _reached(plan: _Plan, drafts: Sequence[Draft]) -> Sequence[Decision]:
+    """Return the thresholds that a period which still runs came to."""
+    (currency, instant), payer = plan.closing, plan.payer
+    if instant <= payer.cursor.log_time:
+        return ()
+    contents = (draft.content for draft in drafts)
+    return thresholds_reached(plan.lines, contents, currency, payer.catalog.deals.decisions.reached)
 
 
 def _payers(store: DraftStore, known: Knowledge, dirty: Iterable[tuple[str, int]]) -> list[Payer]:
@@ -154,11 +197,14 @@ class Planner:
         """Start with nothing remembered."""
         self._known: dict[str, _Known] = {}
         self._weight = 0
+        self.left_out: frozenset[str] = frozenset()
+        """Of the last call: payers with an early document to come, on which drafts will rest."""
 
     def plans(
         self, books: OpenBooks, catalog_at: Callable[[int], Catalog], payers: Sequence[Payer]
     ) -> list[_Plan]:
         """Return the open closings of payers with the lines that each would carry."""
+        self.left_out = frozenset()
         if not payers:
             return []
         names = [payer.name for payer in payers]
@@ -168,8 +214,16 @@ class Planner:
         if self._weight > _REMEMBERED_MAX:
             self._known.clear()
             self._weight = 0
+        to_come = books.decided_to_come(names)
+        self.left_out = frozenset(
+            payer.name
+            for payer in payers
+            if any(map(payer.catalog.deals.decisions.is_early, to_come.get(payer.name, ())))
+        )
         plans = []
         for payer in payers:
+            if payer.name in self.left_out:
+                continue
             name = payer.name
             moment = _Moment(
                 payer.catalog.touched.at(name),

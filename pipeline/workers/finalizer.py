@@ -24,7 +24,14 @@ from pipeline.dedupe.sequences import SequenceState
 from pipeline.invoice.compose import Composed, compose
 from pipeline.invoice.issues import Severity, held_up
 from pipeline.invoice.parts import PlannedLine
-from pipeline.invoice.planned import Carried, planned_lines, requests_of, with_lines
+from pipeline.invoice.planned import (
+    Carried,
+    is_early,
+    planned_lines,
+    requests_of,
+    with_documents,
+    with_lines,
+)
 from pipeline.invoice.published import DraftPosition
 from pipeline.invoice.taxed import awaited_in
 from pipeline.invoice.usage import Usage, UsageRequest
@@ -109,12 +116,21 @@ class _Due:
     def documents(self, catalog: Catalog, usage: Usage) -> list[Composed]:
         """Return what it comes to by a catalog."""
         cut = self.cut
-        return compose(catalog, cut.payer, cut.currency, cut.instant, self.lines, usage)
+        decision = catalog.deals.decisions.by_serial.get(cut.fact)
+        cause = decision.fact if decision else None
+        return compose(catalog, cut.payer, cut.currency, cut.instant, self.lines, usage, cause)
 
-    @property
-    def reached(self) -> Carried:
-        """How far its documents bill, where no earlier one did."""
-        reached = with_lines(self.carried, self.lines)
+    def reached(self, made: Sequence[Correction]) -> Carried:
+        """Return how far its documents bill, where no earlier one did.
+
+        Early ones carry what they come to.
+        """
+        contents = (each.document.content for each in made)
+        early = [content for content in contents if is_early(content)]
+        if early:
+            reached = with_documents(self.carried, early)
+        else:
+            reached = with_lines(self.carried, [line for line in self.lines if not line.runs])
         return {key: reach for key, reach in reached.items() if self.carried.get(key) != reach}
 
 
@@ -279,7 +295,7 @@ class Finalizer:
                     _prepared(due, each.document, evidence_json([stretch], next(digests)))
                     for each in made
                 ],
-                due.reached,
+                due.reached(made),
             )
             for (due, made), stretch in zip(rated, stretches, strict=True)
         ]
@@ -331,10 +347,12 @@ def _prepared(due: _Due, document: Composed, evidence: Mapping[str, Json]) -> Pr
 
 
 def _lines(catalog: Catalog, cut: Cut, carried: Carried) -> list[PlannedLine]:
-    """Return what a cut bills: what fell due, where a period ended."""
-    if cut.fact:
-        return []
-    return planned_lines(catalog, cut.payer, cut.currency, cut.instant, carried)
+    """Return what a cut bills: what fell due, where a period ended, or what is billed early."""
+    closing = cut.payer, cut.currency, cut.instant
+    if not cut.fact:
+        return planned_lines(catalog, *closing, carried)
+    early = catalog.deals.decisions.by_serial[cut.fact].early
+    return [] if early is None else planned_lines(catalog, *closing, carried, early)
 
 
 def _named_at(by_hand: ByHand, document: Composed) -> int:

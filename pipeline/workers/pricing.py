@@ -32,8 +32,9 @@ from pipeline.workers.drafting import DraftStore, Planner, rate_dirty
 from pipeline.workers.healing import GapKeeper, mend_by_itself
 from pipeline.workers.knowledge import FactSource, Knowledge
 from pipeline.workers.quarantine import Quarantine
-from pipeline.workers.seams import Log, Writer
+from pipeline.workers.seams import FactWriter, Log, Writer
 from pipeline.workers.surroundings import Surroundings, partitions_of
+from pipeline.workers.telling import Teller
 
 
 class BookStore(DraftStore, Protocol):
@@ -52,6 +53,10 @@ class BookStore(DraftStore, Protocol):
     def reversed_already(self, partition: int, keys: Iterable[bytes]) -> Mapping[Reversed, str]: ...
 
 
+class FactLog(FactSource, FactWriter, Protocol):
+    """Facts and ticks, read, and what drafts reach, written."""
+
+
 class BookKeeper(Protocol):
     """Saves flushes, each all or nothing, only from where the cursor stands."""
 
@@ -68,7 +73,7 @@ class PricingWorker:
         log: Log,
         books: BookKeeper,
         store: BookStore,
-        facts: FactSource,
+        facts: FactLog,
         clock: Callable[[], Instant],
         writer: Callable[[], Writer],
         monotonic: Callable[[], float] = time.monotonic,
@@ -86,6 +91,7 @@ class PricingWorker:
         self._payers_wait, self._rests_until_s = False, 0.0
         self._gaps = gaps or GapKeeper()
         self._facts, self._known, self._planner = facts, Knowledge(facts), Planner()
+        self._teller = Teller(facts, clock)
         self._quarantine = Quarantine(around, log, self._known, writer)
         self._topic_id = log.topic_id(usage_log(around.stack))
         loaded = store.load_cursors()
@@ -155,7 +161,7 @@ class PricingWorker:
         behind = self._is_behind()
         if behind and started < self._rests_until_s:
             return
-        while rate_dirty(self._store, self._known, self._numbers, self._planner):
+        while rate_dirty(self._store, self._known, self._numbers, self._planner, self._teller):
             now = self._monotonic()
             if behind:
                 self._rests_until_s = now + _BEHIND_REST * (now - started)

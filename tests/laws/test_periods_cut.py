@@ -1,7 +1,7 @@
 """Laws of a period that several documents bill: they come to what one document would bill."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import assume, given, settings
@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from builders import instant
 from laws.test_terms import cards, catalog, told
 from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.early import EarlyUsage
 from pipeline.catalog.rate_cards import PlanPrice
 from pipeline.core.calendar import DAY, Instant
 from pipeline.core.identity import canonical
 from pipeline.invoice.compose import compose
-from pipeline.invoice.planned import Carried, planned_lines, requests_of, with_lines
+from pipeline.invoice.fees import Reach
+from pipeline.invoice.planned import Carried, carried_by_all, planned_lines, requests_of
 from pipeline.meter.points import UsagePoint
 
 JAN, FEB = instant("2026-01-01T00:00:00Z"), instant("2026-02-01T00:00:00Z")
@@ -27,22 +29,37 @@ def ended(card: PlanPrice, end: Instant | None) -> Catalog:
     return replace(books, subscriptions={"s": sold}, _owned={"acme": (sold,)})
 
 
-def documents(
-    known: Sequence[tuple[Instant, Catalog]], used: Sequence[UsagePoint]
-) -> list[list[dict[str, Any]]]:
-    """The lines of a document at each instant, by what is known then."""
+@dataclass(frozen=True)
+class Cut:
+    """When, by what is known then, how much of the usage is booked; whether it is early."""
+
+    at: Instant
+    books: Catalog
+    booked: int | None = None
+    is_early: bool = False
+
+
+def documents(cuts: Sequence[Cut], used: Sequence[UsagePoint]) -> list[list[dict[str, Any]]]:
+    """The lines of the document of each cut."""
     carried: Carried = {}
+    contents: list[Any] = []
     found: list[list[dict[str, Any]]] = []
-    for until, books in known:
-        lines = planned_lines(books, "acme", "EUR", until, carried)
+    for cut in cuts:
+        early = EarlyUsage("s", cut.at) if cut.is_early else None
+        lines = planned_lines(cut.books, "acme", "EUR", cut.at, carried, early)
         usage = {
-            asked: [point for point in used if asked.start <= point.time < asked.end]
+            asked: [point for point in used[: cut.booked] if asked.start <= point.time < asked.end]
             for asked in requests_of(lines)
         }
-        made = compose(books, "acme", "EUR", until, lines, usage)
-        carried = with_lines(carried, lines)
-        contents: list[Any] = [document.content for document in made]
-        found.append([line for content in contents for line in content["lines"]])
+        made = compose(
+            cut.books, "acme", "EUR", cut.at, lines, usage, f"fact {cut.at}" if early else None
+        )
+        contents += [document.content for document in made]
+        carried = carried_by_all(contents)
+        for reach in carried.values():
+            assert Reach.of_json(reach.until, reach.json()) == reach
+        told: list[Any] = [document.content for document in made]
+        found.append([line for content in told for line in content["lines"]])
     return found
 
 
@@ -79,7 +96,7 @@ def test_an_end_moved_later_costs_what_it_would_have_cost_at_once(
     card: PlanPrice, used: list[UsagePoint], ends: list[Instant]
 ) -> None:
     assume(not card.in_advance)
-    known = [(end, ended(card, end)) for end in sorted(ends)]
+    known = [Cut(end, ended(card, end)) for end in sorted(ends)]
     lines = [line for each in documents(known, used) for line in each]
     (at_once,) = documents(known[-1:], used)
 
@@ -101,8 +118,51 @@ def test_a_price_that_changed_where_a_document_ended_goes_on_in_its_tiers(
     plan = ended(card, None).plans["pro"]
     second = replace(card, name="Second" if named else card.name)
     dated = replace(plan, prices=(second,), effective=end, earlier=plan)
-    known = [(until, replace(ended(card, until), plans={"pro": dated})) for until in (end, FEB)]
+    known = [Cut(until, replace(ended(card, until), plans={"pro": dated})) for until in (end, FEB)]
     lines = [line for each in documents(known, used) for line in each]
     (at_once,) = documents(known[-1:], used)
 
     assert sums(lines) == sums(at_once)
+
+
+@st.composite
+def early_cuts(draw: st.DrawFn) -> list[tuple[Instant, int]]:
+    """When usage is billed early, and how much of it is booked then."""
+    times = sorted(draw(st.lists(days.filter(lambda at: at < FEB), min_size=1, max_size=4)))
+    counts = sorted(draw(st.lists(st.integers(0, 8), min_size=len(times), max_size=len(times))))
+    return list(zip(times, counts, strict=True))
+
+
+@few
+@given(cards(), spread, early_cuts())
+def test_usage_billed_early_in_any_cuts_comes_to_one_line(
+    card: PlanPrice, used: list[UsagePoint], early: list[tuple[Instant, int]]
+) -> None:
+    books = ended(card, None)
+    cuts = [Cut(at, books, booked, is_early=True) for at, booked in early]
+    *firsts, last = documents([*cuts, Cut(FEB, books)], used)
+    (at_once,) = documents([Cut(FEB, books)], used)
+
+    lines = [line for each in [*firsts, last] for line in each]
+    assert sums(lines) == sums(at_once)
+    if any(firsts):
+        told = [line["line_position"] for each in firsts for line in each]
+        assert told[0] == "first"
+        assert {line["line_position"] for line in last if "line_position" in line} == {"last"}
+
+
+@few
+@given(cards(), cards(), spread, early_cuts())
+def test_a_price_that_changes_for_all_of_a_period_leaves_what_it_comes_to(
+    before: PlanPrice, after: PlanPrice, used: list[UsagePoint], early: list[tuple[Instant, int]]
+) -> None:
+    """What was billed early by another price is taken off, whatever it was."""
+    assume(before.meter is not None and after.meter is not None)
+    old, new = ended(before, None), ended(after, None)
+    cuts = [Cut(at, old, booked, is_early=True) for at, booked in early]
+    lines = [line for each in documents([*cuts, Cut(FEB, new)], used) for line in each]
+    (at_once,) = documents([Cut(FEB, new)], used)
+
+    assert sum(line["total_minor"] for line in lines) == sum(
+        line["total_minor"] for line in at_once
+    )

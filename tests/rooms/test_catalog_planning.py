@@ -115,6 +115,9 @@ class Books:
     def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]:
         return {}
 
+    def decided_to_come(self, payers: Sequence[str]) -> Mapping[str, set[int]]:
+        return {}
+
     def unprepared_cuts(
         self, payers: Sequence[str]
     ) -> Mapping[tuple[str, str], Sequence[tuple[Instant, int]]]:

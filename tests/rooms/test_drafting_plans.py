@@ -62,6 +62,9 @@ class Stand:
     def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]:
         return self.carried
 
+    def decided_to_come(self, payers: Sequence[str]) -> Mapping[str, set[int]]:
+        return {}
+
     def unprepared_cuts(
         self, payers: Sequence[str]
     ) -> Mapping[tuple[str, str], Sequence[tuple[Instant, int]]]:

@@ -77,9 +77,13 @@ def take_cuts(
 def save_prepared(connection: Connection, made: Sequence[PreparedCut]) -> None:
     """Keep what was composed at cuts that are locked by this transaction.
 
-    A draft goes with its document; where there is none to come it goes here.
+    A draft goes with its document; where there is none to come it goes here. What is billed early
+    leaves less on the drafts of the periods that run on: they are rated anew.
     """
     drop_cut_drafts(connection, [each.cut for each in made if not each.documents])
+    decided = [each.cut.fact for each in made if each.cut.fact]
+    if decided:
+        connection.execute(_MARK_DIRTY, [decided])
     copy_rows(
         connection,
         "COPY prepared (payer, currency, instant_us, kind, ordinal, issuer, cut_serial, content,"
@@ -119,6 +123,13 @@ def save_prepared(connection: Connection, made: Sequence[PreparedCut]) -> None:
         " WHERE (cut.payer, cut.currency, cut.instant_us) = (w.payer, w.currency, w.instant_us)",
         _places(each.cut for each in made),
     )
+
+
+_MARK_DIRTY: LiteralString = (
+    "INSERT INTO dirty (payer, partition_no, version)"
+    " SELECT DISTINCT payer, partition_no, 0 FROM cut WHERE fact = ANY(%s)"
+    " ON CONFLICT (payer) DO UPDATE SET version = excluded.version"
+)
 
 
 _PLACES: LiteralString = (
@@ -190,6 +201,18 @@ def unprepared_cuts(
     found: dict[tuple[str, str], list[tuple[Instant, int]]] = {}
     for payer, currency, instant, position in rows:
         found.setdefault((payer, currency), []).append((instant, position))
+    return found
+
+
+def decided_to_come(connection: Connection, payers: Sequence[str]) -> dict[str, set[int]]:
+    """Return the decisions whose cuts are booked and not prepared, by payer."""
+    rows = connection.execute(
+        "SELECT payer, fact FROM cut WHERE payer = ANY(%s) AND NOT prepared AND fact <> 0",
+        [list(payers)],
+    )
+    found: dict[str, set[int]] = {}
+    for payer, fact in rows:
+        found.setdefault(payer, set()).add(fact)
     return found
 
 

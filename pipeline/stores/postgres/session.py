@@ -101,6 +101,7 @@ class Session(psycopg.Connection[TupleRow]):
     carried_by = preparing.carried_by
     closings_cut = preparing.closings_cut
     cuts_before = preparing.cuts_before
+    decided_to_come = preparing.decided_to_come
     issuers_waiting = preparing.issuers_waiting
     read_prepared = preparing.read_prepared
     save_prepared = preparing.save_prepared
