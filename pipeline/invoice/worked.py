@@ -70,8 +70,9 @@ class Worked:
 
     @property
     def is_nothing(self) -> bool:
-        """Whether it bills nothing of nothing, as it is printed."""
-        return quantity_text(self.quantity) == "0" and all(e.is_nothing for e in self.details)
+        """Whether it bills no money and no usage, as it is printed."""
+        money = any(each.amount_minor or each.discounts for each in self.details)
+        return not money and quantity_text(self.quantity) == "0"
 
     @property
     def net_minor(self) -> int:

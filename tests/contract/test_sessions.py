@@ -729,6 +729,25 @@ def test_usage_of_closed_periods_is_told_to_the_next_cut_alone(side: Side) -> No
     assert session.cuts_of_facts([7, 8]) == {7}
 
 
+def test_a_decision_s_cut_marks_its_payer_once_it_is_prepared(side: Side) -> None:
+    """What it bills early is no longer left on drafts of the periods that run on."""
+    session, books = side.with_facts(), side.books()
+    session.write_tick(T0, 1)
+    cut = Cut("acme", "EUR", T0, 1, 3)
+    books.save([Flush(Cursor(0), Cursor(0, 0, 0), ANCHOR, Booked(cuts=[cut]))])
+    with session.transaction():
+        assert session.take_dirty([0], 9) == []
+    assert session.decided_to_come(["acme", "globex"]) == {"acme": {3}}
+    with session.transaction():
+        found = session.take_cut([])
+        assert found == (cut, 0)
+        session.save_prepared(cut, [], {})
+
+    assert session.decided_to_come(["acme"]) == {}
+    with session.transaction():
+        assert session.take_dirty([0], 9) == [("acme", 0)]
+
+
 def test_a_cut_whose_preparing_failed_is_taken_again(side: Side) -> None:
     session = cuts_saved(side)
     with suppress(LookupError), session.transaction():
