@@ -739,9 +739,8 @@ def test_a_decision_s_cut_marks_its_payer_once_it_is_prepared(side: Side) -> Non
         assert session.take_dirty([0], 9) == []
     assert session.decided_to_come(["acme", "globex"]) == {"acme": {3}}
     with session.transaction():
-        found = session.take_cut([])
-        assert found == (cut, 0)
-        session.save_prepared(cut, [], {})
+        assert session.take_cuts([], 9) == [(cut, 0)]
+        session.save_prepared([PreparedCut(cut, [], {})])
 
     assert session.decided_to_come(["acme"]) == {}
     with session.transaction():
