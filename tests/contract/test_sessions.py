@@ -52,6 +52,7 @@ from pipeline.meter.ticks import NO_TICK, Tick
 from pipeline.simulate.database import MemoryDatabase
 from pipeline.simulate.papers_session import WorkerSession
 from pipeline.simulate.world import Chances, World
+from pipeline.stores.postgres import preparing
 from pipeline.stores.postgres.books import Anchor, Flush
 from pipeline.stores.postgres.books import Books as PostgresBooks
 from pipeline.stores.postgres.connection import Overtaken
@@ -576,6 +577,28 @@ def draft(offset: int, *, instant: Instant = T0, name: str = "d1") -> Draft:
     """A draft at a position."""
     position = DraftPosition(0, offset, T0)
     return Draft.of("acme", "EUR", instant, position, {"id": name, "at": offset, "lines": []})
+
+
+def test_who_issues_waits_for_who_rates_and_they_never_wait_in_a_ring(servers: Servers) -> None:
+    """One took drafts in the order of cuts, the other in that of ids: a deadlock ended either."""
+    with ExitStack() as held:
+        real = held.enter_context(_postgres(servers))
+        rating = held.enter_context(real.session("contract rating"))
+        watcher = held.enter_context(real.session("contract watcher", owner=True))
+        issuing = held.enter_context(real.session("contract"))
+        pool = held.enter_context(ThreadPoolExecutor(1))
+        later, sooner = draft(1, instant=T0 + 1, name="d1"), draft(1, name="d2")
+        rating.store_drafts([later, sooner])
+        cuts = [Cut("acme", "EUR", each.instant, 1) for each in (sooner, later)]
+
+        with rating.snapshot():
+            rating.drop_drafts(["acme"], [later, sooner])
+            issued = pool.submit(preparing.drop_cut_drafts, issuing, cuts)
+            _await_held_up(watcher, 1)
+            rating.store_drafts([draft(2, instant=T0 + 1, name="d1"), draft(2, name="d2")])
+        issued.result(20)
+
+        assert _drafts(rating) == []
 
 
 def test_an_older_draft_never_takes_the_place_of_a_newer_one(side: Side) -> None:

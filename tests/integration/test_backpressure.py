@@ -18,6 +18,7 @@ from integration.running import (
     COLLECTOR,
     FINALIZER,
     METERING,
+    PATIENCE_S,
     PRICING,
     PUBLISHER,
     RunningStack,
@@ -126,6 +127,7 @@ def test_a_slow_database_slows_the_source_down_and_no_worker_grows(make_stack: S
         behind = [end - at for end, at in zip(stack.ends(), stack.offsets(), strict=True)]
     said = stack.said(METERING) + stack.said(PRICING)
     raw.await_collected(stack)
+    stack.await_booked(PATIENCE_S + FLOOD_S)  # what came in meanwhile is much
     stack.await_drained()
 
     assert min(behind) > 2 * LEAD, "the flood was none"

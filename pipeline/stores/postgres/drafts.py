@@ -110,11 +110,14 @@ _UPSERT: LiteralString = (
 
 
 def drop_drafts(connection: Connection, payers: Sequence[str], keep: Sequence[Draft]) -> None:
-    """Delete the drafts of payers that are not among those kept.
+    """Delete the drafts of payers that are not among those kept; lock the others.
 
-    What was cut and is not prepared yet stays as it is: the finalizer takes it, or says what is
-    wrong with it.
+    By id, as the finalizer does: neither ever waits for the other in a ring. What was cut and is
+    not prepared yet stays as it is: the finalizer takes it, or says what is wrong with it.
     """
+    connection.execute(
+        "SELECT FROM draft WHERE payer = ANY(%s) ORDER BY id FOR UPDATE", [list(payers)]
+    )
     connection.execute(
         "DELETE FROM draft WHERE payer = ANY(%s) AND NOT id = ANY(%s) AND NOT EXISTS (SELECT"
         " FROM cut WHERE NOT prepared AND cut.payer = draft.payer"

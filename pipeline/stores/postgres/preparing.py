@@ -143,10 +143,14 @@ def _places(of: Iterable[Cut | Prepared]) -> list[list[object]]:
 
 
 def drop_cut_drafts(connection: Connection, of: Sequence[Cut | Prepared]) -> None:
-    """Delete the drafts of cuts: a document stands in their place, or there is none to come."""
+    """Delete the drafts of cuts: a document stands in their place, or there is none to come.
+
+    They are locked by id, as whoever rates them does: neither ever waits for the other in a ring.
+    """
     connection.execute(
-        f"DELETE FROM draft USING {_PLACES} WHERE (draft.payer, draft.currency, draft.instant_us)"
-        " = (w.payer, w.currency, w.instant_us)",
+        f"DELETE FROM draft WHERE id IN (SELECT id FROM draft, {_PLACES}"
+        " WHERE (draft.payer, draft.currency, draft.instant_us)"
+        " = (w.payer, w.currency, w.instant_us) ORDER BY id FOR UPDATE OF draft)",
         _places(of),
     )
 
