@@ -175,6 +175,10 @@ def _issuer_fact(issuer: Issuer) -> NewFact:
         body["approval"] = True
     if issuer.completeness is not None:
         body["completeness"] = issuer.completeness.value
+    if issuer.notes_from:
+        body["notes_from"] = quantity_text(issuer.notes_from)
+    if issuer.note_prefix is not None:
+        body["note_prefix"] = issuer.note_prefix
     return NewFact(FactKind.ISSUER, issuer.id, body)
 
 

@@ -68,6 +68,10 @@ class Issuer:
     """Whether somebody must approve each document."""
     completeness: Completeness | None = None
     """What becomes of documents while producers miss events; None: nobody asks."""
+    notes_from: Fraction = Fraction(0)
+    """The least that usage after a cut makes a note of; what comes to less is carried."""
+    note_prefix: str | None = None
+    """Stands before the numbers of notes, where they have numbers of their own."""
 
     def after(self, before: "Issuer | None") -> "Issuer":
         """Return it on top of what was in force: taxes that have a day leave those before it."""
@@ -241,6 +245,8 @@ def issuer(body: Body) -> Issuer:
         issuer_tax(body.get("tax")),
         body.get("approval") is True,
         None if (policy := body.get("completeness")) is None else Completeness(cast(str, policy)),
+        exact(cast(str, body.get("notes_from", "0"))),
+        cast("str | None", body.get("note_prefix")),
     )
 
 

@@ -93,6 +93,8 @@ ISSUER = Shape(
             "description": "While producers miss events: hold documents, or say so on them.",
             "enum": ["hold", "flag"],
         },
+        "notes_from": decimal("The least that late usage makes a note of; less waits.", ""),
+        "note_prefix": text("Stands before numbers of notes.", PREFIX_PATTERN, PREFIX_CHARS_MAX),
     },
     ("id", "name", "number_prefix"),
 )

@@ -7,6 +7,7 @@ Law: a sheet, or every problem with it at once; no number is ever a float.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import partial
 
 from pipeline.catalog import shape
@@ -19,6 +20,7 @@ from pipeline.catalog.entries import read_list
 from pipeline.catalog.fields import (
     DEFAULT_PAYMENT_DAYS,
     parse_aggregation,
+    parse_amount,
     parse_completeness,
     parse_currency,
     parse_cycle,
@@ -170,6 +172,8 @@ def _issuer(entry: Entry, name: str) -> Issuer:
         read_issuer_tax(entry),
         entry.optional("approval", parse_flag, False),
         entry.optional("completeness", parse_completeness, None),
+        entry.optional("notes_from", parse_amount, Fraction(0)),
+        entry.optional("note_prefix", parse_prefix, None),
     )
 
 

@@ -41,11 +41,17 @@ def is_void(notes: Sequence[Record]) -> bool:
 
 
 def usage_note(
-    history: History, document: str, anew: Anew, usage: Usage, instant: Instant
+    history: History,
+    document: str,
+    anew: Anew,
+    usage: Usage,
+    instant: Instant,
+    least_minor: int = 0,
 ) -> Composed | None:
     """Return the note that usage makes of a document; None where there is nothing to correct.
 
-    With issues where the document cannot be rated any more.
+    What comes to less than `least_minor` is left for a later cut. With issues where the document
+    cannot be rated any more.
     """
     paper = history.find(document)
     if paper is None:
@@ -63,7 +69,7 @@ def usage_note(
     change = difference(wanted.content, booked(paper.content, by_usage))
     if len(by_usage) < len(notes):
         change = _bounded(paper.content, notes, change)
-    if not change.is_money:
+    if not change.is_money or abs(change.totals.total) < least_minor:
         return None
     return _composed(note(paper.content, change, cause))
 

@@ -150,14 +150,16 @@ class WorkerSession(PublishingSession):
         """Return the documents of a payer that wait for their numbers."""
         return [each for each in self.tables.prepared.values() if each.payer == payer]
 
-    def late_usage(self, payer: str, currency: str, below: int) -> list[tuple[int, Instant]]:
+    def late_usage(
+        self, payer: str, currency: str, below: int, *, carried: bool = False
+    ) -> list[tuple[int, Instant]]:
         """Return (cut, first window) of usage of closed periods since the cut before `below`."""
         own = [row.serial for k, row in self.tables.cuts.items() if k[:2] == (payer, currency)]
         since = max((each for each in own if each < below), default=0)
         return [
             (cut, late.window_start)
             for (who, cut), late in sorted(self.tables.late.items())
-            if who == payer and since <= cut < below
+            if who == payer and (carried or since <= cut) and cut < below
         ]
 
     def late_uncorrected(self, met_before: Instant) -> list[tuple[str, str]]:

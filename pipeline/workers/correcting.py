@@ -10,6 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Protocol
 
 import structlog
@@ -20,6 +21,7 @@ from pipeline.catalog.corrections import CORRECTING, Decision
 from pipeline.catalog.cuts import horizon_at
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.calendar import Instant
+from pipeline.core.money import Money
 from pipeline.invoice.asking import correction
 from pipeline.invoice.compose import Composed
 from pipeline.invoice.correcting import decided_note, usage_note
@@ -42,7 +44,9 @@ class Papers(UsageSource, Protocol):
 
     def read_prepared(self, payer: str) -> list[Prepared]: ...
 
-    def late_usage(self, payer: str, currency: str, below: int) -> list[tuple[int, Instant]]: ...
+    def late_usage(
+        self, payer: str, currency: str, below: int, *, carried: bool = False
+    ) -> list[tuple[int, Instant]]: ...
 
     def fact_position(self, tick_serial: int) -> int: ...
 
@@ -77,29 +81,41 @@ class Corrector:
 
     def at(self, cut: Cut, catalog: Catalog) -> list[Correction]:
         """Return what corrects documents at a cut; `catalog` is the one at its tick."""
-        late = self.store.late_usage(cut.payer, cut.currency, cut.serial)
+        least = {name: each.notes_from for name, each in catalog.issuers.items()}
+        late = self.store.late_usage(
+            cut.payer, cut.currency, cut.serial, carried=any(least.values())
+        )
         decision = catalog.deals.decisions.by_serial.get(cut.fact)
         if not late and decision is None:
             return []
         history = history_of(self.store, self.catalog_at, cut.payer)
         history = history.before(cut.serial, cut.instant)
-        made = [*self._of_usage(history, cut, late)]
+        made = [*self._of_usage(history, cut, late, least)]
         if decision is not None and decision.kind in CORRECTING:
             made += self._decided(history, cut, decision, made)
         return _numbered(made)
 
     def _of_usage(
-        self, history: History, cut: Cut, late: Sequence[tuple[int, Instant]]
+        self,
+        history: History,
+        cut: Cut,
+        late: Sequence[tuple[int, Instant]],
+        least: Mapping[str, Fraction],
     ) -> Iterator[Correction]:
-        """Yield the notes of documents whose usage changed since they were cut."""
-        anew = {
-            paper.id: history.anew(paper)
+        """Yield the notes of documents whose usage changed since they were cut.
+
+        `least` is what a note of each issuer comes to at least.
+        """
+        anew = [
+            (paper, history.anew(paper))
             for paper in history.invoices(cut.currency)
             if any(paper.cut_serial <= under and paper.holds(window) for under, window in late)
-        }
-        usage = self._used(anew.values(), cut)
-        for document, each in anew.items():
-            found = usage_note(history, document, each, usage, cut.instant)
+        ]
+        usage = self._used((each for _, each in anew), cut)
+        for document, each in anew:
+            issuer = str(document.content["issuer"])
+            minor = Money.rounded(least.get(issuer, Fraction(0)), cut.currency).minor
+            found = usage_note(history, document.id, each, usage, cut.instant, minor)
             if found is not None:
                 yield Correction(found, each.requests)
 

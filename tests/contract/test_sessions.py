@@ -744,6 +744,7 @@ def test_usage_of_closed_periods_is_told_to_the_next_cut_alone(side: Side) -> No
     assert session.late_usage("acme", "EUR", 2) == []
     assert session.late_usage("acme", "EUR", 4) == [(2, T0 + 4)]
     assert session.late_usage("acme", "EUR", 9) == []  # cut 4 corrected it
+    assert session.late_usage("acme", "EUR", 9, carried=True) == [(2, T0 + 4)]
     assert session.late_usage("acme", "USD", 9) == [(2, T0 + 4)]
     assert decided in session.load_cuts(0)
     assert session.unprepared_cuts(["acme"]).keys() == {("acme", "EUR"), ("acme", "USD")}

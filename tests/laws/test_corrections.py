@@ -117,14 +117,16 @@ class Ledger:
     def read_prepared(self, payer: str) -> list[Prepared]:
         return [each for each in self.prepared if each.payer == payer]
 
-    def late_usage(self, payer: str, currency: str, below: int) -> list[tuple[int, Instant]]:
+    def late_usage(
+        self, payer: str, currency: str, below: int, *, carried: bool = False
+    ) -> list[tuple[int, Instant]]:
         serials = [cut.serial for cut in self.books.cuts if cut.payer == payer]
         since = max((serial for serial in serials if serial < below), default=0)
         return [
             (cut, late.window_start)
             for flush in self.books.booked
             for (who, cut), late in flush.late.items()
-            if who == payer and since <= cut < below
+            if who == payer and (carried or since <= cut) and cut < below
         ]
 
     def fact_position(self, tick_serial: int) -> int:

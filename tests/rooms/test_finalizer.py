@@ -96,7 +96,9 @@ class Archive:
     def read_prepared(self, payer: str) -> list[Prepared]:
         return []
 
-    def late_usage(self, payer: str, currency: str, below: int) -> list[tuple[int, Instant]]:
+    def late_usage(
+        self, payer: str, currency: str, below: int, *, carried: bool = False
+    ) -> list[tuple[int, Instant]]:
         return []
 
     def late_payers(self, payers: Sequence[str], below: int) -> set[str]:

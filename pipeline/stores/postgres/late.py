@@ -27,17 +27,18 @@ def write_late(connection: Connection, booked: Booked) -> None:
 
 
 def late_usage(
-    connection: Connection, payer: str, currency: str, below: int
+    connection: Connection, payer: str, currency: str, below: int, *, carried: bool = False
 ) -> list[tuple[int, Instant]]:
-    """Return (cut, first window) of a payer's usage of closed periods below a cut, from when on.
+    """Return (cut, first window) of a payer's usage of closed periods below a cut.
 
-    From the cut before in the same currency on: what was late then is corrected.
+    From the cut before in the same currency on, for what was late then is corrected; from the
+    first on where something may have been `carried`.
     """
     rows = connection.execute(
-        "SELECT cut, window_us FROM late_usage WHERE payer = %s AND cut < %s AND cut >= coalesce("
-        "(SELECT max(serial) FROM cut WHERE payer = %s AND currency = %s AND serial < %s), 0)"
-        " ORDER BY cut",
-        [payer, below, payer, currency, below],
+        "SELECT cut, window_us FROM late_usage WHERE payer = %s AND cut < %s AND (%s OR cut >="
+        " coalesce((SELECT max(serial) FROM cut WHERE payer = %s AND currency = %s"
+        " AND serial < %s), 0)) ORDER BY cut",
+        [payer, below, carried, payer, currency, below],
     )
     return [(cut, window) for cut, window in rows]
 
