@@ -70,7 +70,7 @@ def settle(content: Record, grants: Iterable[Grant], spent: Spent) -> Settlement
     """Return what the customer's credits pay of a document, after what they paid before."""
     total = cast(int, cast(Record, content["totals"])["total_minor"])
     if content.get("corrects") is not None:
-        return Settlement(total)  # credits paid the document as it was issued: never rerun
+        return Settlement(total)  # what credits paid of its document is never worked out anew
     lines = [*_open_lines(content)]
     owner = (content["issuer"], content["currency"])
     paid, room = list[tuple[str, int]](), total
@@ -88,6 +88,21 @@ def settle(content: Record, grants: Iterable[Grant], spent: Spent) -> Settlement
             paid.append((grant.id, taken))
             room -= taken
     return Settlement(total, tuple(paid))
+
+
+def given_back(note: Record, settled: Record | None) -> Settlement:
+    """Return what a note that voids a document gives back to the credits that paid it.
+
+    The last that paid gets back first; what people took off before is not given back twice.
+    """
+    total = cast(int, cast(Record, note["totals"])["total_minor"])
+    room, back = max(0, -total), list[tuple[str, int]]()
+    for credit, amount in reversed(taken_by(settled)):
+        share = min(amount, room)
+        if share:
+            back.append((credit, -share))
+            room -= share
+    return Settlement(total, tuple(back))
 
 
 def _open_lines(content: Record) -> Iterable[_Open]:

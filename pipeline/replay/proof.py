@@ -16,7 +16,7 @@ from pipeline.invoice.compose import Composed, compose
 from pipeline.invoice.correcting import decided_note, usage_note
 from pipeline.invoice.history import History, Paper, early_of
 from pipeline.invoice.planned import planned_lines, requests_of
-from pipeline.invoice.settling import Spent, added, settle
+from pipeline.invoice.settling import Spent, added, given_back, settle
 from pipeline.invoice.usage import Usage, UsageRequest
 from pipeline.ledger.seal import Sealed, content_bytes, windows_digest
 
@@ -144,10 +144,15 @@ def settlement_fault(
     `before` are the documents of the payer that its issuer sealed before this one.
     """
     spent: Spent = {}
-    for other in before:
+    known = [*before]
+    for other in known:
         spent = added(spent, _settlement(other))
     content = cast(dict[str, Json], json.loads(sealed.content))
-    if settle(content, grants, spent).json() != _settlement(sealed):
+    must = settle(content, grants, spent)
+    if content.get("voids") is True:
+        voided = (o for o in known if json.loads(o.content)["id"] == content["corrects"])
+        must = given_back(content, next(map(_settlement, voided), None))
+    if must.json() != _settlement(sealed):
         return "its settlement is not what the credits come to"
     return None
 

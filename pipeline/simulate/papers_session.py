@@ -203,6 +203,11 @@ class WorkerSession(PublishingSession):
                 found.setdefault((each.payer, each.currency), []).insert(0, total)
         return {owner: totals[:count_max] for owner, totals in found.items()}
 
+    def settlement_of(self, document: str) -> Mapping[str, Json] | None:
+        """Return what credits paid of an issued document."""
+        (found,) = (each for each in self.read_documents() if each.id == document)
+        return cast("Mapping[str, Json] | None", found.record["settlement"])
+
     def issuers_waiting(self) -> list[str]:
         """Return the issuers with prepared documents."""
         self.effect("read prepared")

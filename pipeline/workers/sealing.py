@@ -15,7 +15,7 @@ from pipeline.catalog.fields import DEFAULT_PAYMENT_DAYS
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
-from pipeline.invoice.settling import added, settle
+from pipeline.invoice.settling import added, given_back, settle
 from pipeline.invoice.taxed import answers_in
 from pipeline.ledger.seal import Issue, Sealed, issue_record, seal_of
 from pipeline.stores.postgres.preparing import Prepared
@@ -28,6 +28,8 @@ class Chain(Protocol):
     def credits_used(self, payers: Sequence[str]) -> Mapping[str, Mapping[str, int]]: ...
 
     def fact_position(self, tick_serial: int) -> int: ...
+
+    def settlement_of(self, document: str) -> Mapping[str, Json] | None: ...
 
 
 @dataclass(slots=True)
@@ -66,7 +68,7 @@ class Sealer:
                 tzdata_version=catalog.rules_in_force.tzdata_version,
                 evidence=each.evidence,
                 previous_seal=previous,
-                settlement=_settlement(catalog, each.payer, content, used),
+                settlement=self._settlement(catalog, each.payer, content, used),
             )
             record = issue_record(each.content, issue)
             seal = seal_of(record)
@@ -83,24 +85,27 @@ class Sealer:
         known = catalog.deals.tax_answers.of(payer)
         return max(cut, *(known[digest].position for digest in needed))
 
+    def _settlement(
+        self,
+        catalog: Catalog,
+        payer: str,
+        content: Mapping[str, Json],
+        used: dict[str, Mapping[str, int]],
+    ) -> Mapping[str, Json] | None:
+        """Return what prepaid credits pay, by the facts at the cut; add it to what is used of them.
 
-def _settlement(
-    catalog: Catalog,
-    payer: str,
-    content: Mapping[str, Json],
-    used: dict[str, Mapping[str, int]],
-) -> Mapping[str, Json] | None:
-    """Return what prepaid credits pay, by the facts at the cut; add it to what is used of them.
-
-    A credit is one issuer's, and an issuer's documents are registered one after the other.
-    """
-    grants = catalog.deals.credits.get(payer)
-    if not grants:
-        return None
-    spent = used.get(payer, {})
-    settlement = settle(content, grants.values(), spent).json()
-    used[payer] = added(spent, settlement)
-    return settlement
+        A credit is one issuer's, and an issuer's documents are registered one after the other.
+        """
+        grants = catalog.deals.credits.get(payer)
+        if not grants:
+            return None
+        spent = used.get(payer, {})
+        settled = settle(content, grants.values(), spent)
+        if content.get("voids") is True:  # a decision about what is issued: it has its record
+            paid = self.store.settlement_of(str(content["corrects"]))
+            settled = given_back(content, paid)
+        used[payer] = added(spent, settled.json())
+        return settled.json()
 
 
 def _payment_days(catalog: Catalog, content: Mapping[str, Json]) -> int:

@@ -24,7 +24,7 @@ from pipeline.catalog.credits import Grant
 from pipeline.catalog.granting import amount_minor, granting, voiding
 from pipeline.core.calendar import instant_text, parse_instant
 from pipeline.core.identity import Json
-from pipeline.invoice.settling import balances, settle
+from pipeline.invoice.settling import Settlement, added, balances, given_back, settle
 
 END = parse_instant("2026-04-01T00:00:00Z")
 BASE: list[Decision] = [
@@ -251,3 +251,28 @@ def test_a_balance_tells_what_became_of_a_credit(
     (found,) = balances([grant], {"c1": spent}, [document(line(300))], T0)
     assert (found.state, found.left_minor, found.used_minor) == (state, left, spent)
     assert found.json()["left_minor"] == left
+
+
+@pytest.mark.parametrize(
+    ("void_minor", "back", "due"),
+    [
+        (-1000, [("c2", -300), ("c1", -500)], -200),  # 10.00, of which 8.00 were paid beforehand
+        (-600, [("c2", -300), ("c1", -300)], 0),  # 4.00 went back in money before
+        (-100, [("c2", -100)], 0),
+        (0, [], 0),
+    ],
+)
+def test_a_void_gives_back_what_credits_paid(
+    void_minor: int, back: list[tuple[str, int]], due: int
+) -> None:
+    paid = Settlement(1000, (("c1", 500), ("c2", 300)))
+    void: dict[str, Json] = {"totals": {"total_minor": void_minor}, "corrects": "inv_1"}
+
+    given = given_back(void, paid.json())
+    assert (list(given.credits), given.due_minor) == (back, due)
+    assert added(added({}, paid.json()), given.json())["c2"] == 300 + dict(back).get("c2", 0)
+
+
+def test_no_other_note_is_settled() -> None:
+    note = {**document(line(500)), "corrects": "inv_1"}
+    assert settle(note, [GRANT], {}).json() is None

@@ -303,12 +303,13 @@ BROKEN = r"""
   line 33: subscriptions[0].customer: 'a/b' is no id: use 1 to 128 of A-Z a-z 0-9 . _ : -
 * time_zone: Europe/Berlin => <<: {time_zone: UTC}
   line 29: customers[0].<<: nobody reads this key: remove it, or use id, time_zone,
-      currency, profile, tax
+      currency, profile, tax, approval
 *     time_zone: Europe/Berlin =>     time_zone: Europe/Berlin\n    time_zone: UTC
   line 30: customers[0].time_zone: this key stands on line 29 already: remove one
 * Talea Cloud Ltd => &a Talea, number_prefix: *a, extra: 1
   line 3: issuers[0].number_prefix: this key stands on line 3 already: remove one
-  line 3: issuers[0].extra: nobody reads this key: remove it, or use id, name, number_prefix, tax
+  line 3: issuers[0].extra: nobody reads this key: remove it, or use id, name, number_prefix, tax,
+      approval, notes_from, note_prefix
 * 2026-11-01T00:00:00Z => 2100-01-01T00:00:00Z
   line 35: subscriptions[0].start: '2100-01-01T00:00:00Z' is outside the years 2000 to 2099:
       choose another

@@ -215,6 +215,12 @@ def find_document(connection: Connection, number: str) -> Document | None:
     return _document(row) if row else None
 
 
+def settlement_of(connection: Connection, document_id: str) -> Mapping[str, Json] | None:
+    """Return what credits paid of an issued document."""
+    (record,) = one(connection, "SELECT record FROM document WHERE id = %s", document_id)
+    return cast("Mapping[str, Json] | None", json.loads(bytes(record))["settlement"])
+
+
 def documents_count(connection: Connection) -> int:
     """Return how many documents are issued."""
     (count,) = one(connection, "SELECT count(*) FROM document")
