@@ -32,6 +32,7 @@ def refused_edits(sheet: Sheet, catalog: Catalog, passed: Instant = 0) -> Iterat
 
     Every period that ended by `passed` was cut.
     """
+    yield from _issuer_problems(sheet, catalog)
     yield from _meter_problems(sheet, catalog)
     yield from _plan_problems(sheet, catalog)
     yield from _book_problems(sheet, catalog)
@@ -39,6 +40,16 @@ def refused_edits(sheet: Sheet, catalog: Catalog, passed: Instant = 0) -> Iterat
     yield from _subscription_problems(sheet, catalog, passed)
     yield from _rate_problems(sheet, catalog)
     yield from _order_problems(sheet, catalog, passed)
+
+
+def _issuer_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
+    """Yield the issuers whose notes would be numbered otherwise from one note to the next."""
+    for issuer in sheet.issuers:
+        before = catalog.issuers.get(issuer.id)
+        if before is not None and before.note_prefix != issuer.note_prefix:
+            told = "whether notes have numbers of their own, and which, never changes"
+            path = f"{sheet.places['issuers'][issuer.id]}.note_prefix"
+            yield sheet.problem(path, f"{told}: make a new issuer")
 
 
 def _meter_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:

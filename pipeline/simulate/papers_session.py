@@ -203,6 +203,11 @@ class WorkerSession(PublishingSession):
                 found.setdefault((each.payer, each.currency), []).insert(0, total)
         return {owner: totals[:count_max] for owner, totals in found.items()}
 
+    def notes_issued(self, issuer: str) -> int:
+        """Return how many notes an issuer issued."""
+        own = [each for each in self.read_documents() if each.issuer == issuer]
+        return sum(each.kind != "invoice" for each in own)
+
     def settlement_of(self, document: str) -> Mapping[str, Json] | None:
         """Return what credits paid of an issued document."""
         (found,) = (each for each in self.read_documents() if each.id == document)

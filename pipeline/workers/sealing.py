@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.documents import Issuer
 from pipeline.catalog.fields import DEFAULT_PAYMENT_DAYS
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
+from pipeline.invoice.notes import NOTE_KINDS
 from pipeline.invoice.settling import added, given_back, settle
 from pipeline.invoice.taxed import answers_in
 from pipeline.ledger.seal import Issue, Sealed, issue_record, seal_of
@@ -28,6 +30,8 @@ class Chain(Protocol):
     def credits_used(self, payers: Sequence[str]) -> Mapping[str, Mapping[str, int]]: ...
 
     def fact_position(self, tick_serial: int) -> int: ...
+
+    def notes_issued(self, issuer: str) -> int: ...
 
     def settlement_of(self, document: str) -> Mapping[str, Json] | None: ...
 
@@ -44,6 +48,7 @@ class Sealer:
         """Seal documents of an issuer, in order, behind the last one."""
         serials = sorted({each.cut_serial for each in prepared})
         positions = {serial: self.store.fact_position(serial) for serial in serials}
+        notes = self.store.notes_issued(prepared[0].issuer) if prepared else 0
         used = dict(self.store.credits_used(sorted({each.payer for each in prepared})))
         found = []
         for each in prepared:
@@ -54,7 +59,7 @@ class Sealer:
             if issuer is None:
                 raise BrokenInvariant(f"issuer {each.issuer} is unknown at fact {position}")
             content = cast(dict[str, Json], json.loads(each.content))
-            number = f"{issuer.number_prefix}{place:06d}"
+            number, notes = _number(issuer, each.kind, place, notes)
             issue = Issue(
                 number=number,
                 issuer=each.issuer,
@@ -106,6 +111,20 @@ class Sealer:
             settled = given_back(content, paid)
         used[payer] = added(spent, settled.json())
         return settled.json()
+
+
+def _number(issuer: Issuer, kind: str, place: int, notes: int) -> tuple[str, int]:
+    """Return the number of the document at a place of its issuer's chain, behind so many notes.
+
+    And how many notes there are then. They may have numbers of their own: each series is without
+    gaps.
+    """
+    is_note = kind in NOTE_KINDS
+    if issuer.note_prefix is None:
+        return f"{issuer.number_prefix}{place:06d}", notes + is_note
+    if is_note:
+        return f"{issuer.note_prefix}{notes + 1:06d}", notes + 1
+    return f"{issuer.number_prefix}{place - notes:06d}", notes
 
 
 def _payment_days(catalog: Catalog, content: Mapping[str, Json]) -> int:

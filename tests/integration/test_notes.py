@@ -41,8 +41,9 @@ def stack(make_shared_stack: StackMaker, now: Instant) -> RunningStack:
     """A shop that issued the invoices of 20 days: ann stays, bob's subscription ended with them."""
     stack = make_shared_stack()
     stack.start()
-    stack.apply(shop.catalog(["ann"], now - 22 * DAY, None, "P20D"))
-    stack.apply(shop.catalog(["bob"], now - 22 * DAY, now - 2 * DAY, "P20D"))
+    for customer, end in (("ann", None), ("bob", now - 2 * DAY)):
+        catalog = shop.catalog([customer], now - 22 * DAY, end, "P20D")
+        stack.apply(catalog.replace("number_prefix: S-", "number_prefix: S-, note_prefix: CN-"))
     stack.await_documents(2)
     return stack
 
@@ -179,6 +180,14 @@ def test_every_note_is_proved_from_the_log(stack: RunningStack) -> None:
 
     assert (verified.checked, dict(verified.faults)) == (9, {})
     assert stack.invoiced() == {"ann": 1255, "bob": 1128}
+
+
+def test_invoices_and_notes_each_have_numbers_without_gaps(stack: RunningStack) -> None:
+    numbers = [each.sealed.number for each in stack.documents()]
+
+    invoices = [number for number in numbers if number.startswith("S-")]
+    assert invoices == [f"S-{n:06d}" for n in range(1, 4)]
+    assert [n for n in numbers if n not in invoices] == [f"CN-{n:06d}" for n in range(1, 7)]
 
 
 def test_corrections_and_disputes_are_counted(stack: RunningStack) -> None:

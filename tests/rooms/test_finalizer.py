@@ -132,6 +132,9 @@ class Archive:
     def tick_passed(self, partition: int, serial: int) -> TickPassed:
         return TickPassed(Tick(serial, FEB, len(FACTS)), serial, Counts())
 
+    def notes_issued(self, issuer: str) -> int:
+        return 0
+
     def settlement_of(self, document: str) -> Mapping[str, Json] | None:
         return None
 

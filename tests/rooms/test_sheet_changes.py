@@ -239,6 +239,11 @@ NEW_PLAN = "make a new plan"
 NEW_SUBSCRIPTION = "end it and make a new one"
 REFUSED = [
     (
+        [("number_prefix: TC-", "number_prefix: TC-, note_prefix: CN-")],
+        "line 3: issuers[0].note_prefix: whether notes have numbers of their own, and which, never"
+        " changes: make a new issuer",
+    ),
+    (
         [("aggregation: sum", "aggregation: max")],
         "line 5: meters[0]: cpu is in force with another definition, and a meter never changes:"
         " make a new meter",

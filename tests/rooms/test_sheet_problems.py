@@ -309,7 +309,7 @@ BROKEN = r"""
 * Talea Cloud Ltd => &a Talea, number_prefix: *a, extra: 1
   line 3: issuers[0].number_prefix: this key stands on line 3 already: remove one
   line 3: issuers[0].extra: nobody reads this key: remove it, or use id, name, number_prefix, tax,
-      approval, notes_from, note_prefix
+      approval, completeness, notes_from, note_prefix
 * 2026-11-01T00:00:00Z => 2100-01-01T00:00:00Z
   line 35: subscriptions[0].start: '2100-01-01T00:00:00Z' is outside the years 2000 to 2099:
       choose another

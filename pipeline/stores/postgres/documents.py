@@ -215,6 +215,14 @@ def find_document(connection: Connection, number: str) -> Document | None:
     return _document(row) if row else None
 
 
+def notes_issued(connection: Connection, issuer: str) -> int:
+    """Return how many notes an issuer issued."""
+    (count,) = one(
+        connection, "SELECT count(*) FROM document WHERE issuer = %s AND kind <> 'invoice'", issuer
+    )
+    return cast(int, count)
+
+
 def settlement_of(connection: Connection, document_id: str) -> Mapping[str, Json] | None:
     """Return what credits paid of an issued document."""
     (record,) = one(connection, "SELECT record FROM document WHERE id = %s", document_id)

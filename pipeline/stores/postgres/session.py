@@ -97,6 +97,7 @@ class Session(psycopg.Connection[TupleRow]):
     find_line = documents.find_line
     read_documents = documents.read_documents
     register = documents.register
+    notes_issued = documents.notes_issued
     settlement_of = documents.settlement_of
 
     carried_by = preparing.carried_by
