@@ -20,6 +20,7 @@ from builders import (
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.facts import Fact
 from pipeline.core.calendar import Instant
+from pipeline.core.identity import Json
 from pipeline.invoice.compose import compose
 from pipeline.invoice.fees import Reach
 from pipeline.invoice.planned import planned_lines, with_lines
@@ -55,6 +56,12 @@ class Issued:
 
     def credits_used(self, payers: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
         return self.used
+
+    def notes_issued(self, issuer: str) -> int:
+        return 0
+
+    def settlement_of(self, document: str) -> Mapping[str, Json] | None:
+        return None
 
     def fact_position(self, tick_serial: int) -> int:
         return len(FACTS)
