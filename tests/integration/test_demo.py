@@ -50,6 +50,7 @@ def test_the_demo_bills_itself_and_leaves_a_home_to_look_at(tmp_path: Path) -> N
     assert totals[-1] > 0
     assert set(told["invoices"][0]) == {
         "number",
+        "kind",
         "state",
         "customer",
         "currency",
