@@ -19,14 +19,15 @@ from pipeline.simulate.returns import Taken
 from pipeline.simulate.sold import (
     Book,
     Revision,
+    agreed,
     cards,
     ends,
     minor,
+    named,
     parts,
     periods,
     printed,
     revised,
-    subscriptions,
     usage_total,
 )
 from pipeline.simulate.witness import Counted, Witness
@@ -237,12 +238,7 @@ class Billing:
         price, digits = cast(Body, card["price"]), DIGITS[currency]
         (start, end), used = spans.left, None
         if card["meter"] is None:
-            length, amount = spans.cycle[1] - spans.cycle[0], Fraction(str(price["amount"]))
-            total, billed = (
-                minor(amount * Fraction(until - spans.part[0], length), digits)
-                for until in (end, start)
-            )
-            total -= billed
+            total = _fee_total(card, spans, digits)
         else:
             meter = str(card["meter"])
             counted = self._standing(payer, meter, inside)
@@ -292,7 +288,7 @@ def due(book: Book, payer: str, closing: Closing, carried: Carried) -> list[Due 
     """Return what falls due at a closing and nobody carries, credits as they are; carry it."""
     currency, instant = closing
     found: list[Due | ExpectedLine] = []
-    for name, subscription in subscriptions(book, payer):
+    for name, subscription in named(book, "subscription", payer):
         if book.latest["plan", str(subscription["plan"])]["currency"] != currency:
             continue
         found += _given_back(book, name, subscription, carried, instant)
@@ -302,7 +298,26 @@ def due(book: Book, payer: str, closing: Closing, carried: Carried) -> list[Due 
                 for body, spans in _left(book, subscription, card, (cycle, end), carried):
                     found.append(Due(name, body, spans, early))
                 carried.billed((name, card), end)
+    for name, order in named(book, "order", payer):
+        at = parse_instant(order["at"])
+        for line in cast(Sequence[Body], order["lines"]) if order["currency"] == currency else ():
+            source, moment = (name, str(line["id"])), (at, at)
+            if at <= instant and source not in carried.until:
+                found.append(Due(name, line, _Spans(moment, moment, moment, moment, moment), {}))
+                carried.billed(source, at)
     return found
+
+
+def _fee_total(card: Body, spans: _Spans, digits: int) -> int:
+    """Return a fee for the share of its cycle, less what was billed of it; an order's as it is."""
+    price = Fraction(str(cast(Body, card["price"])["amount"]))
+    amount, length = price * Fraction(str(card.get("quantity", 1))), spans.cycle[1] - spans.cycle[0]
+    if not length:
+        return minor(amount, digits)
+    billed, total = (
+        minor(amount * Fraction(until - spans.part[0], length), digits) for until in spans.left
+    )
+    return total - billed
 
 
 def _given_back(
@@ -324,7 +339,7 @@ def _billed_periods(
     book: Book, subscription: Body, until: Instant, only: str = ""
 ) -> Iterator[tuple[str, Stretch, Instant]]:
     """Yield (card, cycle, end) of every period that begins by `until` and has the card."""
-    revisions = book.plans[str(subscription["plan"])]
+    revisions = agreed(book, subscription)
     known = list(periods(book, subscription, until))
     for card in sorted({str(card["id"]) for _, body in revisions for card in cards(body)}):
         if only in ("", card):
@@ -337,7 +352,7 @@ def _left(
     book: Book, subscription: Body, card: str, period: tuple[Stretch, Instant], carried: Carried
 ) -> Iterator[tuple[Body, _Spans]]:
     """Yield what of a period's parts no document has, each with its card."""
-    (cycle, end), revisions = period, book.plans[str(subscription["plan"])]
+    (cycle, end), revisions = period, agreed(book, subscription)
     until = carried.until.get((str(subscription["id"]), card), -1)
     sold = parts(revisions, card, (cycle[0], end))
     left = [(part, body, max(part[0], until)) for part, body in sold if part[1] > until]

@@ -1,7 +1,7 @@
 """Decisions: what people decide in the story of one seed.
 
 Owns: meters of every kind, plans whose prices keep changing, at once or from a date on, half-minute
-cycles, customers and subscriptions that come and end.
+cycles, customers and subscriptions that come and end, seats that change, orders.
 Does not own: usage (story.py), when anybody decides (play.py).
 """
 
@@ -71,6 +71,8 @@ KINDS: Mapping[str, float] = {
     "plans": 60,
     "meters": 90,
     "bills": 20,
+    "orders": 40,
+    "seats": 40,
 }
 """What is decided, and about how many seconds go by before the next such decision."""
 
@@ -133,6 +135,10 @@ class Decisions:
                 return [plan, self._subscription(random, name, now, plan.subject)]
             case "bills":
                 return _billed_early(random, known, now) if self.early else []
+            case "orders":
+                return [self._order(random, latest, now)]
+            case "seats":
+                return [_reseated(random, latest, now)]
             case _:
                 return self._meters(latest)
 
@@ -143,6 +149,27 @@ class Decisions:
         if UNHEARD_OF not in self.meters:
             self.meters.append(UNHEARD_OF)
         return []
+
+    def _order(self, random: Random, latest: Latest, now: Instant) -> NewFact:
+        """Return what somebody buys once, now and then told once more."""
+        told = [body for (kind, _), body in latest.items() if kind is FactKind.ORDER]
+        if told and random.random() < 0.2:
+            return _fact(FactKind.ORDER, **random.choice(told))
+        lines: list[Json] = [
+            {**_price(name, None, type="flat", amount=_amount(random)), "quantity": quantity}
+            for name in ("set-up", "hours")[: random.randint(1, 2)]
+            for quantity in [random.choice(["1", "2.5", "3"])]
+        ]
+        return _fact(
+            FactKind.ORDER,
+            id=self.names.new("order"),
+            customer=random.choice(sorted(n for kind, n in latest if kind is FactKind.CUSTOMER)),
+            issuer="talea",
+            currency=random.choice(["EUR", "EUR", "JPY"]),
+            at=instant_text(now + random.randint(-30 * SECOND, 30 * SECOND)),
+            payment_days=14,
+            lines=lines,
+        )
 
     def _plan(self, random: Random, name: str) -> NewFact:
         prices: list[Json] = [
@@ -209,6 +236,18 @@ def _ended(random: Random, latest: Latest, now: Instant) -> NewFact:
     end = instant_text(now + random.randint(-40, 60) * SECOND)
     on = random.random() < 0.2 or end <= cast(str, body["start"])
     return NewFact(FactKind.SUBSCRIPTION, str(body["id"]), {**body, "end": None if on else end})
+
+
+def _reseated(random: Random, latest: Latest, now: Instant) -> NewFact:
+    """Return a subscription to whose fee another quantity is agreed, from some instant ahead on."""
+    subscribed = [body for (kind, _), body in latest.items() if kind is FactKind.SUBSCRIPTION]
+    body = dict(random.choice(subscribed))
+    at = instant_text(now + random.randint(5 * SECOND, 40 * SECOND))
+    before = [each for each in cast(list[Body], body.get("changes", [])) if each["at"] < at]  # type: ignore[operator]
+    change: Json = {"at": at, "quantities": {"base": random.choice(["0", "2", "3.5", "12"])}}
+    if at > cast(str, body["start"]):
+        body["changes"] = [*map(dict, before), change]
+    return NewFact(FactKind.SUBSCRIPTION, str(body["id"]), body)
 
 
 def _amount(random: Random) -> str:

@@ -12,6 +12,7 @@ from functools import cache
 from typing import cast
 
 from pipeline.core.calendar import SECOND, Instant, parse_instant
+from pipeline.core.identity import Json
 from pipeline.simulate.decisions import Body
 from pipeline.simulate.quantities import Stretch
 
@@ -88,10 +89,30 @@ def usage_total(price: Body, used: Fraction, digits: int) -> int:
     return total
 
 
-def subscriptions(book: Book, payer: str) -> Iterator[tuple[str, Body]]:
-    """Yield a payer's subscriptions, by name."""
+def agreed(book: Book, subscription: Body) -> list[Revision]:
+    """Return a plan's revisions with the quantities that were agreed with a customer."""
+    revisions = book.plans[str(subscription["plan"])]
+    told = [(_EVER, cast(Body, subscription.get("quantities", {})))]
+    told += [
+        (parse_instant(change["at"]), cast(Body, change["quantities"]))
+        for change in cast(Sequence[Body], subscription.get("changes", ()))
+    ]
+    found: list[Revision] = []
+    for edge in sorted({since for since, _ in [*revisions, *told]}):
+        plan = [body for since, body in revisions if since <= edge][-1]
+        known = {of: many for since, own in told if since <= edge for of, many in own.items()}
+        prices: list[Json] = [
+            {**card, **({"quantity": known[of]} if (of := str(card["id"])) in known else {})}
+            for card in cards(plan)
+        ]
+        found.append((edge, {**plan, "prices": prices}))
+    return found
+
+
+def named(book: Book, wanted: str, payer: str) -> Iterator[tuple[str, Body]]:
+    """Yield a payer's subscriptions, or orders, by name."""
     for (kind, name), body in sorted(book.latest.items(), key=lambda entry: entry[0]):
-        if kind == "subscription" and body["customer"] == payer:
+        if kind == wanted and body["customer"] == payer:
             yield name, body
 
 
@@ -124,6 +145,10 @@ def ends(
             for cycle, end in periods(book, body, until if began is None else began):
                 if end <= until and (began is None or cycle[0] <= began):
                     found.add((str(body["customer"]), str(plan["currency"]), end))
+        elif kind == "order" and payer in (None, body["customer"]):
+            at = parse_instant(body["at"])
+            if at <= until and (began is None or at <= began):
+                found.add((str(body["customer"]), str(body["currency"]), at))
     return found
 
 

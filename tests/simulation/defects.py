@@ -17,6 +17,7 @@ from pipeline.collect.letters import Refusal
 from pipeline.core.calendar import Instant
 from pipeline.dedupe.claims import Behind, Claim, Delivery, Judged, Verdict
 from pipeline.dedupe.standing import Outcome
+from pipeline.invoice.fees import Reach
 from pipeline.invoice.usage import UsagePart, UsageRequest, Used
 from pipeline.meter.slices import Counts, Rows, Slice
 from pipeline.simulate.claims import MemoryClaims, MemoryRedis
@@ -263,6 +264,33 @@ class AtOnce(WorkerSession):
         return [replace(f, body=body) for f, body in zip(found, undated, strict=True)]
 
 
+class SeatsAtOnce(WorkerSession):
+    """Takes a quantity that is agreed from some instant on for agreed from the start."""
+
+    def read_facts(self, after: int, until: int | None = None) -> list[Fact]:
+        return [_from_the_start(fact) for fact in super().read_facts(after, until)]
+
+
+def _from_the_start(fact: Fact) -> Fact:
+    changes: Any = fact.body.get("changes")
+    if fact.kind is not FactKind.SUBSCRIPTION or not changes:
+        return fact
+    return replace(fact, body={**fact.body, "quantities": changes[-1]["quantities"], "changes": []})
+
+
+class SellsAgain(WorkerSession):
+    """Does not remember which orders were billed."""
+
+    def carried_by(
+        self, payers: Sequence[str]
+    ) -> dict[tuple[str, str], dict[tuple[str, str], Reach]]:
+        found = super().carried_by(payers)
+        return {
+            place: {source: reach for source, reach in own.items() if source[0]}
+            for place, own in found.items()
+        }
+
+
 class SendsBlindly(Readmission):
     """Sends rejected events again without reading the log for their keys."""
 
@@ -360,6 +388,8 @@ DEFECTS = {
     "a level that forgets what held before": (Parts(session=ForgetsLevels), 12),
     "one point of each instant": (Parts(session=OnePointATime), 4),
     "a dated price in force at once": (Parts(session=AtOnce), 8),
+    "seats in force before they are agreed": (Parts(session=SeatsAtOnce), 8),
+    "an order that is billed on every document": (Parts(session=SellsAgain), 8),
     "rejected usage sent again unread": (Parts(readmission=SendsBlindly), 8),
     "a redrive told before it is sent": (Parts(readmission=WritesBeforeItSends), 30),
     "a reversal matched by its key alone": (Parts(matcher=MatchesByKey), 4),
