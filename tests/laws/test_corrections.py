@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, cast
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -319,8 +320,9 @@ def in_time(sent: Sequence[Sent]) -> World:
     return live([Sent(event, 0, None, None) for events in kept for event in events])
 
 
+@pytest.mark.timeout(600)
 @settings(
-    max_examples=int(os.environ.get("EXAMPLES", "300")),
+    max_examples=int(os.environ.get("EXAMPLES", "200")),
     deadline=None,
 )
 @given(events())
