@@ -31,6 +31,8 @@ class Settings(BaseSettings):
     registry: str | None = None
     """URL of a schema registry: what outsiders wrote under its ids can then be read. One log, one
     registry: every worker and `talea verify` must name the same."""
+    signing_key: Path | None = None
+    """A file with the Ed25519 key (PEM) that signs checkpoints, instead of the home's own."""
     tax_engine: str | None = None
     """URL of an outside tax engine, for issuers whose catalog leaves taxes to one."""
     tax_engine_s: float = Field(5.0, gt=0)
@@ -83,6 +85,11 @@ class Settings(BaseSettings):
     def stack(self) -> Stack:
         """The tenant's names."""
         return Stack(self.prefix, self.tenant_schema)
+
+    @property
+    def own_key(self) -> Path:
+        """Where the home keeps a key of its own."""
+        return self.home / "signing.key"
 
 
 def read_settings() -> Settings:

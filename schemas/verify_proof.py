@@ -5,19 +5,21 @@ One file, the standard library, nothing of Talea: whoever was billed runs it. It
 and what does not, and exits 1 where anything does not.
 
 What it checks: the content is the one that the issue record names; the seal is that of the record;
-every record behind it in the chain holds the seal before it, up to the head; the seven totals of
+every record behind it in the chain holds the seal before it, up to the head; the head is the one
+that a checkpoint signs, where there is one; the seven totals of
 children sum to their lines, those of lines to the document, in the document and in its notes; the
 quantities of lines are what the usage told beside them comes to; with windows in the file, that
 the sealed digest is theirs.
 
-What it cannot check: that the chain it was given is the one that was published. Compare the head
-that it prints with `billing.invoices`, or with what somebody else was given.
+What it cannot check: that the chain it was given is the one that was published. Compare the key
+that it prints with the one that the issuer is known by, and the head with `billing.invoices`, or
+with what somebody else was given.
 """
 
 import json
 import sys
 from fractions import Fraction
-from hashlib import sha256
+from hashlib import sha256, sha512
 
 FORMAT = "talea.proof.1"
 TOTALS = (
@@ -78,6 +80,80 @@ def check_chain(proof, faults):
         f"the chain ends with {number} at place {place}, the head is told as"
         f" {head['number']} at place {head['place']}",
     )
+
+
+def check_checkpoint(proof, faults):
+    """Check that the head is signed; return by which key."""
+    checkpoint, head = proof.get("checkpoint"), proof["head"]
+    if checkpoint is None:
+        return "which nobody signed"
+    text, told = checkpoint["statement"], json.loads(checkpoint["statement"])
+    faults.unless(
+        (told["issuer"], told["place"], told["seal"])
+        == (proof["issuer"], head["place"], head["seal"]),
+        f"the checkpoint signs place {told['place']} of {told['issuer']}, not the head",
+    )
+    key, signature = (bytes.fromhex(checkpoint[name]) for name in ("key", "signature"))
+    faults.unless(
+        is_signed(text.encode(), key, signature), "the signature of the checkpoint does not hold"
+    )
+    return f"signed {told['at']} with the key {checkpoint['key']}"
+
+
+# Ed25519 (RFC 8032): points of the curve -x2 + y2 = 1 + D x2 y2, as (X, Y, Z, T) with x = X/Z,
+# y = Y/Z, xy = T/Z. Slow and not secret, which is all that checking wants.
+PRIME = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, -1, PRIME) % PRIME
+
+
+def add(one, other):
+    """Return the sum of two points."""
+    x, y, z, t = one
+    u, v, w, s = other
+    a, b = (y - x) * (v - u), (y + x) * (v + u)
+    c, d = 2 * D * t * s, 2 * z * w
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return tuple(part % PRIME for part in (e * f, g * h, f * g, e * h))
+
+
+def times(count, point):
+    """Return a point added to itself so many times."""
+    total = (0, 1, 1, 0)
+    while count:
+        if count & 1:
+            total = add(total, point)
+        point, count = add(point, point), count >> 1
+    return total
+
+
+def point_of(text):
+    """Return the point that 32 bytes name: y, and in the last bit whether x is odd."""
+    number = int.from_bytes(text, "little")
+    y, odd = number % 2**255, number >> 255
+    square = (y * y - 1) * pow(D * y * y + 1, -1, PRIME) % PRIME
+    x = pow(square, (PRIME + 3) // 8, PRIME)
+    if (x * x - square) % PRIME:
+        x = x * pow(2, (PRIME - 1) // 4, PRIME) % PRIME
+    if len(text) != 32 or y >= PRIME or (x * x - square) % PRIME or (x == 0 and odd):
+        raise ValueError("these bytes name no point")
+    x = x if x % 2 == odd else PRIME - x
+    return x, y, 1, x * y % PRIME
+
+
+def is_signed(text, key, signature):
+    """Return whether a signature is that of a public key over a text."""
+    try:
+        start, public = point_of(signature[:32]), point_of(key)
+    except ValueError:
+        return False
+    scalar = int.from_bytes(signature[32:], "little")
+    hashed = int.from_bytes(sha512(signature[:32] + key + text).digest(), "little") % ORDER
+    base = point_of((4 * pow(5, -1, PRIME) % PRIME).to_bytes(32, "little"))
+    x, y, z, _ = times(scalar, base)
+    u, v, w, _ = add(start, times(hashed, public))
+    same = (x * w - u * z) % PRIME == 0 == (y * w - v * z) % PRIME
+    return same and scalar < ORDER and len(signature) == 64
 
 
 def totals_of(parts):
@@ -186,6 +262,7 @@ def check(proof):
     content, record = check_sealed(proof["number"], proof, faults)
     check_sums(proof["number"], content, faults)
     check_chain(proof, faults)
+    signed = check_checkpoint(proof, faults)
     left = check_notes(proof, content, faults)
     checked = check_usage(proof, content, record, faults)
     head = proof["head"]
@@ -194,7 +271,8 @@ def check(proof):
         f" after {len(proof['notes'])} notes; {len(content['lines'])} lines sum,"
         f" {checked} of {len(proof['usage'])} quantities recomputed from"
         f" {'usage' if proof['windows'] is None else 'windows'};"
-        f" {len(proof['following'])} seals up to {head['number']}, {head['seal']}"
+        f" {len(proof['following'])} seals up to {head['number']}, {head['seal']},"
+        f" {signed}"
     )
 
 

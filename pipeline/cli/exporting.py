@@ -11,7 +11,10 @@ from pipeline.catalog.catalog import FactLog
 from pipeline.cli.screen import out
 from pipeline.cli.stack import any_stack
 from pipeline.core.identity import canonical
+from pipeline.stores.clock import wall_clock
 from pipeline.stores.schemas import schema_folder
+from pipeline.stores.signing import signing_key
+from pipeline.workers.checkpointing import Signing
 from pipeline.workers.proving import proof_for
 
 VERIFIER = "verify_proof.py"
@@ -38,7 +41,8 @@ def export(
     with any_stack() as around, around.database.session("proof") as connection:
         facts = FactLog()
         facts.append(connection.read_facts(0))
-        proof = proof_for(connection, facts.at, number, with_windows=windows)
+        signing = Signing(signing_key(around.settings), wall_clock)
+        proof = proof_for(connection, facts.at, number, signing, with_windows=windows)
     path = to / f"{number}.proof.json"
     path.write_bytes(canonical(proof) + b"\n")
     copyfile(schema_folder() / VERIFIER, to / VERIFIER)

@@ -58,6 +58,7 @@ def verify(
                 "mismatched": mismatched,
                 "depth": verified.depth.value,
                 "faults": dict(verified.faults),
+                "checkpoints": dict(verified.keys),
             }
         )
     else:
@@ -65,5 +66,7 @@ def verify(
             out.print(f"{name}: {verified.faults[name]}", markup=False, soft_wrap=True)
         matched = verified.checked - len(mismatched)
         out.print(f"{matched} of {verified.checked} invoices match {_TOLD[depth]}")
+        for key, count in verified.keys.items():
+            out.print(f"{count} checkpoints hold under the key {key}", soft_wrap=True)
     if mismatched:
         raise CheckFailed(f"{len(mismatched)} of {verified.checked} invoices do not match")

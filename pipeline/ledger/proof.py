@@ -11,6 +11,7 @@ from typing import cast
 
 from pipeline.core.calendar import parse_instant, snap_up
 from pipeline.core.identity import Json
+from pipeline.ledger.checkpoint import Checkpoint
 from pipeline.ledger.seal import Sealed
 from pipeline.meter.meters import Aggregation, Meter
 
@@ -26,6 +27,7 @@ Window = Sequence[Json]
 def proof_of(
     document: Sealed,
     following: Sequence[Sealed],
+    checkpoint: Checkpoint | None,
     notes: Sequence[tuple[Sealed, Record]],
     content: Record,
     usage: Sequence[Json],
@@ -33,8 +35,9 @@ def proof_of(
 ) -> dict[str, Json]:
     """Return the proof of a document.
 
-    `following` are the documents behind it in its chain; `notes` those that correct it, with their
-    contents; `windows` all that it rests on, or None to leave them out.
+    `following` are the documents behind it in its chain, up to the one that `checkpoint` signs, or
+    to the head where none does; `notes` those that correct it, with their contents; `windows` all
+    that it rests on, or None to leave them out.
     """
     head = following[-1] if following else document
     record = _record(document)
@@ -45,6 +48,7 @@ def proof_of(
         **_sealed(document),
         "following": [each.record.decode() for each in following],
         "head": {"place": head.place, "number": head.number, "seal": head.seal.hex()},
+        "checkpoint": None if checkpoint is None else checkpoint.json(),
         "notes": [_sealed(note) for note, _ in notes],
         "left_minor": sum(map(_total, [content, *(told for _, told in notes)])),
         "usage": list(usage),

@@ -14,6 +14,7 @@ from pipeline.core.identity import Json
 from pipeline.dedupe.sequences import SequenceState
 from pipeline.invoice.fees import Reach
 from pipeline.invoice.settling import added
+from pipeline.ledger.checkpoint import Checkpoint
 from pipeline.ledger.seal import FIRST_SEAL, Sealed
 from pipeline.simulate.books_session import insert
 from pipeline.simulate.publishing_session import PublishingSession
@@ -256,6 +257,11 @@ class WorkerSession(PublishingSession):
         for name, draft in list(self.tables.drafts.items()):
             if (draft.payer, draft.currency, draft.instant) == place:
                 self._delete_draft(name)
+
+    def read_checkpoints(self, issuer: str | None = None) -> list[Checkpoint]:
+        """Return nothing: no simulated stack has a key."""
+        del issuer
+        return []
 
     def read_documents(self, payer: str | None = None) -> list[Document]:
         """Return the documents of one payer, or all, by issuer and place."""

@@ -46,6 +46,7 @@ from pipeline.meter.slices import Counts
 from pipeline.replay.completeness import incomplete
 from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.preparing import Prepared, PreparedCut, Registrar
+from pipeline.workers.checkpointing import run_checkpoints
 from pipeline.workers.conserving import watch_conservation
 from pipeline.workers.correcting import Correction, Corrector, Papers, correct_late
 from pipeline.workers.drafting import draft_of
@@ -377,6 +378,7 @@ def run_finalizer(around: Surroundings, clock: Callable[[], Instant], stop: Even
         ("audit", watch_conservation),
         ("matching", run_matching),
         ("taxing", run_taxing),
+        ("checkpoints", run_checkpoints),
     ):
         Thread(target=beside, args=(around, stop), name=name, daemon=True).start()
     idle = 0

@@ -13,18 +13,16 @@ from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
 from pipeline.invoice.usage import UsageRequest
 from pipeline.ledger.proof import Record, Window, line_usage, proof_of
-from pipeline.ledger.seal import Sealed
 from pipeline.meter.meters import Meter
 from pipeline.stores.postgres.documents import Document
+from pipeline.workers.checkpointing import Chains, Signing, checkpoint_behind
 from pipeline.workers.correcting import Papers, history_of
 
 
-class Proofs(Papers, Protocol):
-    """What is issued, and the usage it rests on."""
+class Proofs(Papers, Chains, Protocol):
+    """What is issued, its chain, and the usage it rests on."""
 
     def find_document(self, number: str) -> Document | None: ...
-
-    def chain_after(self, issuer: str, place: int) -> list[Sealed]: ...
 
     def evidence_of_usage(
         self, asked: Sequence[Iterable[UsageRequest]], below_cut: int
@@ -32,7 +30,12 @@ class Proofs(Papers, Protocol):
 
 
 def proof_for(
-    store: Proofs, catalog_at: Callable[[int], Catalog], number: str, *, with_windows: bool
+    store: Proofs,
+    catalog_at: Callable[[int], Catalog],
+    number: str,
+    signing: Signing,
+    *,
+    with_windows: bool,
 ) -> dict[str, Json]:
     """Return the proof of the document of a number.
 
@@ -50,9 +53,12 @@ def proof_for(
         if other.content.get("corrects") == document.id
     ]
     usage, windows = _usage(store, catalog_at, document)
-    following = store.chain_after(document.issuer, document.sealed.place)
+    place = document.sealed.place
+    checkpoint = checkpoint_behind(store, document.issuer, place, signing)
+    until = None if checkpoint is None else checkpoint.head.place
+    following = store.chain_after(document.issuer, place, until)
     told: list[Json] | None = [*windows] if with_windows else None
-    return proof_of(document.sealed, following, notes, content, usage, told)
+    return proof_of(document.sealed, following, checkpoint, notes, content, usage, told)
 
 
 def _usage(

@@ -4,7 +4,7 @@ Owns: how deep to look, where to start reading, which documents rest on which pa
 Does not own: refolding and comparing (replay), the chain (ledger).
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,6 +18,7 @@ from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json, partition_of
 from pipeline.invoice.history import History, Paper
 from pipeline.invoice.usage import Usage, UsageRequest
+from pipeline.ledger.checkpoint import Checkpoint, checkpoint_fault
 from pipeline.ledger.seal import chain_faults
 from pipeline.meter.meters import Grain
 from pipeline.meter.place import Place, digest_of
@@ -28,6 +29,7 @@ from pipeline.stores.kafka import usage_log
 from pipeline.stores.postgres.documents import Document
 from pipeline.stores.records import open_at
 from pipeline.stores.registry import COMMAND_TRIES, message_decoder
+from pipeline.stores.signing import signature_holds
 from pipeline.workers.catchup import BookSource
 from pipeline.workers.drafting import UsageSource
 from pipeline.workers.knowledge import Knowledge
@@ -47,6 +49,8 @@ class Verified:
     checked: int
     faults: Mapping[str, str]
     depth: "Depth"
+    keys: Mapping[str, int]
+    """How many checkpoints hold under each public key, in hex."""
 
 
 class Depth(StrEnum):
@@ -70,6 +74,8 @@ class Archive(BookSource, UsageSource, Protocol):
     """What is issued, the usage it rests on, and where its ticks stand."""
 
     def read_documents(self, payer: str | None = None) -> list[Document]: ...
+
+    def read_checkpoints(self) -> list[Checkpoint]: ...
 
     def last_tick_offset(self, partition: int, serial: int) -> int: ...
 
@@ -144,10 +150,14 @@ class Verifier:
         look = self._against_log if depth is Depth.LOG else self._against_books
         for number, fault in look(readable, progress):
             faults.setdefault(number, fault)
+        checkpoints = self._archive.read_checkpoints()
+        keys = Counter(each.key.hex() for each in checkpoints if signature_holds(each))
+        for number, fault in self._checkpoint_faults(checkpoints):
+            faults.setdefault(number, fault)
         if numbers is not None:
             wanted_numbers = {document.sealed.number for document in wanted}
             faults = {n: f for n, f in faults.items() if n in wanted_numbers}
-        return Verified(len(wanted), faults, depth)
+        return Verified(len(wanted), faults, depth, keys)
 
     def _against_books(
         self, documents: Sequence[Document], progress: Progress
@@ -177,6 +187,18 @@ class Verifier:
         for chain in by_issuer.values():
             faults |= chain_faults(chain)
         return faults
+
+    def _checkpoint_faults(self, checkpoints: Iterable[Checkpoint]) -> Iterator[tuple[str, str]]:
+        """Yield what is not as it was signed; an end of a chain that was cut off is not there."""
+        at_place = {(each.issuer, each.sealed.place): each.sealed for each in self._documents}
+        for checkpoint in checkpoints:
+            where = checkpoint.head.issuer, checkpoint.head.place
+            document = at_place.get(where)
+            fault = checkpoint_fault(checkpoint, document)
+            if not signature_holds(checkpoint):
+                fault = "the signature of its checkpoint does not hold"
+            if fault:
+                yield document.number if document else "place {1} of {0}".format(*where), fault
 
     def _stretches(self, documents: Sequence[Document]) -> list[_Stretch]:
         by_partition = defaultdict(list)

@@ -20,6 +20,8 @@ from integration.traffic import Traffic, check_books
 from oracle import Oracle
 from pipeline.core.calendar import SECOND, instant_text
 from pipeline.stores.clock import wall_clock
+from pipeline.stores.signing import signing_key
+from pipeline.workers.checkpointing import Signing, checkpoint_behind
 from pipeline.workers.verifying import Depth
 
 pytestmark = pytest.mark.servers
@@ -35,6 +37,7 @@ customers: [{id: ann, profile: {name: Ms ann}}]
 def stack(make_shared_stack: StackMaker) -> RunningStack:
     """A stack that issued five invoices: S-000001 to S-000005; a credit pays one of them.
 
+    A checkpoint signs the last.
     Usage and credit come before the plan.
     """
     stack = make_shared_stack()
@@ -54,12 +57,15 @@ def stack(make_shared_stack: StackMaker) -> RunningStack:
     stack.await_documents(len(CUSTOMERS))
     stack.close_the_books()
     check_books(stack, traffic.oracle)
+    signing = Signing(signing_key(stack.around.settings), wall_clock)
+    with stack.around.database.session("checkpoint") as connection:
+        assert checkpoint_behind(connection, "shop", 1, signing) is not None
     stack.stop()
     return stack
 
 
 @pytest.mark.parametrize("owner", [False, True], ids=["the application", "the owner"])
-@pytest.mark.parametrize("table", ["document", "invoice_event", "fact", "credit_use"])
+@pytest.mark.parametrize("table", ["document", "invoice_event", "fact", "credit_use", "checkpoint"])
 @pytest.mark.parametrize(
     "change",
     ["UPDATE {t} SET {c} = {c}", "DELETE FROM {t}", "TRUNCATE {t} CASCADE"],
@@ -73,6 +79,7 @@ def test_no_role_changes_what_is_issued(
         "invoice_event": "reason",
         "fact": "actor",
         "credit_use": "credit",
+        "checkpoint": "issuer",
     }[table]
     with (
         stack.around.database.session("vandal", owner=owner) as connection,
@@ -219,9 +226,11 @@ SWAPPED: tuple[LiteralString, ...] = (
     "UPDATE document SET place = 3 WHERE place = 4",
     "UPDATE document SET place = 4 WHERE place = 60",
 )
-INVENTED = (
-    "INSERT INTO document SELECT issuer, 6, 'S-000006', 'inv_x', kind, payer, currency,"
-    " instant_us, 9, cut_serial, content, record, seal FROM document WHERE place = 5"
+INVENTED: tuple[LiteralString, ...] = (
+    "UPDATE document SET place = place + 60 WHERE place >= 3",
+    "INSERT INTO document SELECT issuer, 3, 'S-000006', 'inv_x', kind, payer, currency,"
+    " instant_us, 9, cut_serial, content, record, seal FROM document WHERE place = 65",
+    "UPDATE document SET place = place - 59 WHERE place > 60",
 )
 
 
@@ -238,7 +247,7 @@ INVENTED = (
             "S-000004: it does not follow S-000002",
         ),
         (SWAPPED, "S-000004: it does not follow S-000002"),
-        ((INVENTED,), "S-000005: it does not follow S-000005"),
+        (INVENTED, "S-000005: it does not follow S-000002"),
     ],
     ids=["nothing", "edited", "deleted", "reordered", "inserted"],
 )
@@ -277,3 +286,21 @@ def test_a_line_is_explained_down_to_its_events(stack: RunningStack) -> None:
     assert counted == {"events": {"billed": 1}}
     refused = talea(stack, "explain", "line_nobody_has")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+
+
+def test_a_chain_cut_off_is_found_by_the_checkpoint_that_a_proof_carries(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    exported = talea(stack, "invoices", "export", "S-000004", "--to", str(tmp_path))
+    assert exported.returncode == 0, exported.stderr
+    proof = json.loads((tmp_path / "S-000004.proof.json").read_text())
+
+    with tampered(stack, "DELETE FROM document WHERE place = 5"):
+        cut_off = dict(stack.verify(Depth.BOOKS).faults)
+    told = stack.verify(Depth.BOOKS)
+
+    (fault,) = cut_off.items()
+    assert fault[0] == "place 5 of shop"
+    assert fault[1].startswith("it is not there any more; a checkpoint of")
+    assert (dict(told.faults), dict(told.keys)) == ({}, {proof["checkpoint"]["key"]: 1})
+    assert proof["head"]["place"] == 5

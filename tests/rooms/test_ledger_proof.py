@@ -5,12 +5,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.core.identity import Json
 from pipeline.invoice.totals import Totals
+from pipeline.ledger.checkpoint import Head
 from pipeline.ledger.proof import line_usage, proof_of
 from pipeline.ledger.seal import (
     FIRST_SEAL,
@@ -24,10 +29,12 @@ from pipeline.ledger.seal import (
 )
 from pipeline.meter.meters import Aggregation, Meter
 from pipeline.stores.schemas import schema_folder
+from pipeline.stores.signing import signed
 
 T0 = 1_772_323_200_000_000
 MINUTE_US = 60_000_000
 VERIFIER = schema_folder() / "verify_proof.py"
+KEY, OTHER_KEY = (Ed25519PrivateKey.from_private_bytes(bytes([n] * 32)) for n in (1, 2))
 CALLS = Meter("calls", Aggregation.SUM, "call", MINUTE_US, ("region",))
 MARCH: dict[str, Json] = {
     "period_start": "2026-03-01T00:00:00Z",
@@ -88,7 +95,9 @@ def proof(with_windows: bool = False) -> Any:
     third = sealed(3, content("i3", line("l", 1)), second)
     usage = line_usage(BILLED, CALLS, "acme", USED)
     told: Any = USED if with_windows else None
-    found = proof_of(first, [second, third], [(second, NOTE)], INVOICE, [usage], told)
+    signed_head = signed(Head("talea", 3, third.seal, T0), KEY)
+    notes = [(second, NOTE)]
+    found = proof_of(first, [second, third], signed_head, notes, INVOICE, [usage], told)
     return json.loads(json.dumps(found))
 
 
@@ -110,6 +119,35 @@ def test_a_proof_holds(with_windows: bool, tmp_path: Path) -> None:
     assert code == 0, told
     assert told.startswith("T-1 of acme: 37 minor units EUR after 1 notes; 2 lines sum, 1 of 1")
     assert "2 seals up to T-3" in told
+    public = KEY.public_key().public_bytes_raw().hex()
+    assert told.endswith(f", signed 2026-03-01T00:00:00Z with the key {public}\n")
+
+
+def test_a_head_that_nobody_signed_is_said_to_be_so(tmp_path: Path) -> None:
+    told = proof()
+    told["checkpoint"] = None
+
+    code, said = check(told, tmp_path)
+
+    assert (code, said.endswith(", which nobody signed\n")) == (0, True)
+
+
+@given(text=st.binary(max_size=200), seed=st.binary(min_size=32, max_size=32), flip=st.data())
+@settings(max_examples=25, deadline=None)
+def test_the_program_knows_signatures_as_the_library_does(
+    text: bytes, seed: bytes, flip: st.DataObject
+) -> None:
+    is_signed = run_path(str(VERIFIER))["is_signed"]
+    key = Ed25519PrivateKey.from_private_bytes(seed)
+    public, signature = key.public_key().public_bytes_raw(), key.sign(text)
+    at = flip.draw(st.integers(0, 8 * 64 - 1))
+    wrong = bytearray(signature)
+    wrong[at // 8] ^= 1 << at % 8
+
+    assert is_signed(text, public, signature)
+    assert not is_signed(text, public, bytes(wrong))
+    assert not is_signed(text + b"0", public, signature)
+    assert not is_signed(text, public, signature + b"0")
 
 
 def edited(text: str, old: str, new: str) -> str:
@@ -137,6 +175,27 @@ TAMPERED: dict[str, tuple[Tamper, str]] = {
     "the tail deleted": (
         lambda p: p["following"].pop(),
         "the chain ends with T-2 at place 2, the head is told as T-3 at place 3",
+    ),
+    "the chain cut behind the document": (
+        lambda p: (p["following"].clear(), p.update(head=dict(p["head"], place=1, number="T-1"))),
+        "the chain ends with T-1 at place 1",
+    ),
+    "the head of another chain": (
+        lambda p: (
+            p["following"].pop(),
+            p.update(head={"place": 2, "number": "T-2", "seal": p["notes"][0]["seal"]}),
+        ),
+        "the checkpoint signs place 3 of talea, not the head",
+    ),
+    "the checkpoint edited": (
+        lambda p: p["checkpoint"].update(
+            statement=edited(p["checkpoint"]["statement"], "2026-03", "2026-02")
+        ),
+        "the signature of the checkpoint does not hold",
+    ),
+    "the checkpoint by another key": (
+        lambda p: p["checkpoint"].update(key=OTHER_KEY.public_key().public_bytes_raw().hex()),
+        "the signature of the checkpoint does not hold",
     ),
     "a note edited": (
         lambda p: p["notes"][0].update(content=edited(p["notes"][0]["content"], "-5", "-4")),
@@ -177,7 +236,7 @@ def test_windows_that_were_not_sealed_are_named(tmp_path: Path) -> None:
 
 def test_children_that_do_not_sum_are_named_though_sealed(tmp_path: Path) -> None:
     wrong = content("i1", line("l1", 30, line("c1", 10), line("c2", 19)))
-    told: Any = proof_of(sealed(1, wrong, None), [], [], wrong, [], None)
+    told: Any = proof_of(sealed(1, wrong, None), [], None, [], wrong, [], None)
 
     assert check(told, tmp_path) == (1, "T-1: the children of line l1 do not sum to it\n")
 

@@ -201,10 +201,14 @@ def find_line(connection: Connection, line_id: str) -> Document | None:
     return _document(row) if row else None
 
 
-def chain_after(connection: Connection, issuer: str, place: int) -> list[Sealed]:
-    """Return what an issuer sealed behind a place, in order."""
+def chain_after(
+    connection: Connection, issuer: str, place: int, until: int | None = None
+) -> list[Sealed]:
+    """Return what an issuer sealed behind a place, in order, up to and with `until` (None: all)."""
     rows = connection.execute(
-        _COLUMNS + " WHERE issuer = %s AND place > %s ORDER BY place", [issuer, place]
+        _COLUMNS + " WHERE issuer = %s AND place > %s AND place <= coalesce(%s, place)"
+        " ORDER BY place",
+        [issuer, place, until],
     )
     return [_document(row).sealed for row in rows]
 

@@ -12,6 +12,7 @@ from psycopg.rows import TupleRow
 
 from pipeline.stores.postgres import (
     books,
+    checkpoints,
     documents,
     drafts,
     facts,
@@ -90,6 +91,10 @@ class Session(psycopg.Connection[TupleRow]):
     late_usage = late.late_usage
 
     earlier_totals = validation.earlier_totals
+
+    read_checkpoints = checkpoints.read_checkpoints
+    write_checkpoint = checkpoints.write_checkpoint
+    issuers_sealed = checkpoints.issuers_sealed
 
     credits_used = documents.credits_used
     chain_after = documents.chain_after
