@@ -5,14 +5,16 @@ Owns: load -> seek -> stream.  Does not own: which events those are (replay/expl
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 from pipeline.catalog.catalog import FactLog
+from pipeline.catalog.facts import Fact, Skips
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json, partition_of
 from pipeline.ledger.proof import Record
 from pipeline.meter.place import digest_of
 from pipeline.meter.scope import Pairs
+from pipeline.meter.ticks import Tick
 from pipeline.replay.explain import Explaining, MetEvent, Wanted, place_from
 from pipeline.stores.kafka import usage_log
 from pipeline.stores.postgres.documents import Document
@@ -24,6 +26,18 @@ from pipeline.workers.seams import Log
 from pipeline.workers.surroundings import Surroundings
 
 _TICKS_AHEAD = 2_000
+
+
+class Walked(Protocol):
+    """Facts and ticks, as a walk over the log wants them."""
+
+    def read_facts(self, after: int) -> list[Fact]: ...
+
+    def tick_before(self, partition: int, offset: int) -> tuple[Tick, int]: ...
+
+    def ticks_from(self, serial: int, count_max: int) -> list[Tick]: ...
+
+    def read_skips(self) -> Skips: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +94,7 @@ def explained(around: Surroundings, session: Session, line_id: str) -> Explained
 
 
 def events_of(
-    around: Surroundings, log: Log, session: Session, told: Explained
+    around: Surroundings, log: Log, session: Walked, told: Explained
 ) -> Iterator[MetEvent]:
     """Yield the events of a line as the log is read, the first at once."""
     usage = told.usage

@@ -28,6 +28,10 @@ class Proofs(Papers, Chains, Protocol):
         self, asked: Sequence[Iterable[UsageRequest]], below_cut: int
     ) -> list[list[list[Json]]]: ...
 
+    def windows_of_usage(
+        self, asked: Sequence[Sequence[UsageRequest]], below_cut: int
+    ) -> list[list[list[Json]]]: ...
+
 
 def proof_for(
     store: Proofs,
@@ -65,11 +69,7 @@ def _usage(
     store: Proofs, catalog_at: Callable[[int], Catalog], document: Document
 ) -> tuple[list[Json], list[Json]]:
     """Return what each line's usage comes to, and all windows and points; none of a note."""
-    history = history_of(store, catalog_at, document.payer)
-    paper = history.find(document.id)
-    if paper is None or paper.is_note:
-        return [], []
-    requests = history.anew(paper).requests
+    requests = _requests(store, catalog_at, document)
     (windows,) = store.evidence_of_usage([requests], document.cut_serial)
     catalog = catalog_at(store.fact_position(document.cut_serial))
     customers = {request.meter: request.customer for request in requests}
@@ -85,10 +85,26 @@ def _usage(
 def line_proof(
     store: Proofs, catalog_at: Callable[[int], Catalog], document: Document, line: Record
 ) -> Record | None:
-    """Return what the usage of one line comes to; None of a line without any."""
-    usage, _ = _usage(store, catalog_at, document)
-    found = (cast(Record, each) for each in usage)
-    return next((each for each in found if each["line"] == line["id"]), None)
+    """Return what the usage of one line comes to; None of a line without any.
+
+    It reads the windows of the line's meter alone: others may have millions, and points as many.
+    """
+    all_requests = _requests(store, catalog_at, document)
+    requests = [each for each in all_requests if each.meter == line["meter"]]
+    if not requests:
+        return None
+    (windows,) = store.windows_of_usage([requests], document.cut_serial)
+    meter = catalog_at(store.fact_position(document.cut_serial)).meters[requests[0].meter]
+    return line_usage(line, meter, requests[0].customer, _windows_of(line, meter, windows))
+
+
+def _requests(
+    store: Proofs, catalog_at: Callable[[int], Catalog], document: Document
+) -> Sequence[UsageRequest]:
+    """Return the usage that a document asks for; a note's rests on that of others."""
+    history = history_of(store, catalog_at, document.payer)
+    paper = history.find(document.id)
+    return [] if paper is None or paper.is_note else [*history.anew(paper).requests]
 
 
 def _windows_of(line: Record, meter: Meter, windows: Iterable[Window]) -> Iterable[Window]:
@@ -99,13 +115,15 @@ def _windows_of(line: Record, meter: Meter, windows: Iterable[Window]) -> Iterab
     wanted = cast(dict[str, list[str]], card.get("filter", {}))
     names = cast(list[str], card.get("group_by", []))
     group = cast(dict[str, str], card.get("group", {}))
+    bills: dict[str, bool] = {}
     for window in windows:
         if window[0] == "point" or window[1] != meter.id:
             continue
-        known: dict[str, str] = json.loads(str(window[3]))
-        if (
-            start <= cast(int, window[4]) < end
-            and all(known.get(name) in values for name, values in wanted.items())
-            and all(known.get(name) == group.get(name) for name in names)
-        ):
+        dimensions = str(window[3])
+        if dimensions not in bills:  # few series have many windows
+            known: dict[str, str] = json.loads(dimensions)
+            bills[dimensions] = all(
+                known.get(name) in values for name, values in wanted.items()
+            ) and all(known.get(name) == group.get(name) for name in names)
+        if bills[dimensions] and start <= cast(int, window[4]) < end:
             yield window

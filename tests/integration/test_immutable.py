@@ -20,6 +20,7 @@ from integration.traffic import Traffic, check_books
 from oracle import Oracle
 from pipeline.core.calendar import SECOND, instant_text
 from pipeline.stores.clock import wall_clock
+from pipeline.stores.postgres.documents import FIND_LINE
 from pipeline.stores.signing import signing_key
 from pipeline.workers.checkpointing import Signing, checkpoint_behind
 from pipeline.workers.verifying import Depth
@@ -284,6 +285,10 @@ def test_a_line_is_explained_down_to_its_events(stack: RunningStack) -> None:
     assert told["log"]["from"] <= event["offset"] <= told["log"]["to"]
     assert (event["value"], event["outcome"], event["kind"]) == ("2.5", "billed", "usage")
     assert counted == {"events": {"billed": 1}}
+    with stack.around.database.session("plan") as connection:
+        connection.execute("SET enable_seqscan = off")  # five documents are sooner read than sought
+        plan = connection.execute("EXPLAIN " + FIND_LINE, [[line["id"]]]).fetchall()
+    assert "document_by_line" in str(plan)
     refused = talea(stack, "explain", "line_nobody_has")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
 

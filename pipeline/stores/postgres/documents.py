@@ -177,6 +177,9 @@ _COLUMNS = (
 )
 
 
+FIND_LINE = _COLUMNS + " WHERE lines_in(content) @> %s::text[] LIMIT 1"
+
+
 def _document(row: Sequence[Any]) -> Document:
     issuer, document_id, kind, payer, currency, instant, ordinal, serial = row[:8]
     place, number, content, record, seal = row[8:]
@@ -194,10 +197,7 @@ def read_documents(connection: Connection, payer: str | None = None) -> list[Doc
 
 def find_line(connection: Connection, line_id: str) -> Document | None:
     """Return the document that has a line, or a child of one, of an id."""
-    row = connection.execute(
-        _COLUMNS + " WHERE position(convert_to(%s, 'UTF8') IN content) > 0 LIMIT 1",
-        [f'"id":"{line_id}"'],
-    ).fetchone()
+    row = connection.execute(FIND_LINE, [[line_id]]).fetchone()
     return _document(row) if row else None
 
 

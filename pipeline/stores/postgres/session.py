@@ -84,6 +84,7 @@ class Session(psycopg.Connection[TupleRow]):
     evidence_of_usage = usage.evidence_of_usage
     digests_of_usage = usage.digests_of_usage
     read_usage = usage.read_usage
+    windows_of_usage = usage.windows_of_usage
 
     cuts_of_facts = late.cuts_of_facts
     late_payers = late.late_payers

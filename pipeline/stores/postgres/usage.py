@@ -86,18 +86,7 @@ def evidence_of_usage(
 ) -> list[list[list[Json]]]:
     """Return every window and point, as evidence tells them, that each document rests on."""
     requests = [sorted(set(of)) for of in asked]
-    stretches = [(n, each) for n, of in enumerate(requests) for each in disjoint(of)]
-    rows = connection.execute(
-        "SELECT r.place, s.customer, s.meter, s.scale, s.dimensions, u.window_us,"
-        " sum(u.count)::bigint, sum(u.sum), min(u.minimum), max(u.maximum)"
-        + _REQUESTED
-        + " GROUP BY r.place, s.customer, s.meter, s.scale, s.dimensions, u.window_us",
-        [*_columns([each for _, each in stretches]), below_cut],
-    )
-    found: list[list[list[Json]]] = [[] for _ in requests]
-    for place, customer, meter, scale, dimensions, start, count, *figures in rows:
-        window: list[Json] = [customer, meter, scale, dimensions, start, count]
-        found[stretches[place - 1][0]].append([*window, *map(int, figures)])
+    found = windows_of_usage(connection, requests, below_cut)
     points = read_points(connection, sorted({each for of in requests for each in of}), below_cut)
     told = defaultdict[UsageRequest, list[tuple[tuple[object, ...], list[Json]]]](list)
     for request, series, point in points:
@@ -107,6 +96,25 @@ def evidence_of_usage(
         [*windows, *dict(p for each in of for p in told.get(each, ())).values()]
         for windows, of in zip(found, requests, strict=True)
     ]
+
+
+def windows_of_usage(
+    connection: Connection, asked: Sequence[Sequence[UsageRequest]], below_cut: int
+) -> list[list[list[Json]]]:
+    """Return every window, as evidence tells it, that each document rests on; no points."""
+    stretches = [(n, each) for n, of in enumerate(asked) for each in disjoint(of)]
+    rows = connection.execute(
+        "SELECT r.place, s.customer, s.meter, s.scale, s.dimensions, u.window_us,"
+        " sum(u.count)::bigint, sum(u.sum), min(u.minimum), max(u.maximum)"
+        + _REQUESTED
+        + " GROUP BY r.place, s.customer, s.meter, s.scale, s.dimensions, u.window_us",
+        [*_columns([each for _, each in stretches]), below_cut],
+    )
+    found: list[list[list[Json]]] = [[] for _ in asked]
+    for place, customer, meter, scale, dimensions, start, count, *figures in rows:
+        window: list[Json] = [customer, meter, scale, dimensions, start, count]
+        found[stretches[place - 1][0]].append([*window, *map(int, figures)])
+    return found
 
 
 def booked_counts(connection: Connection, partitions: int) -> dict[int, int]:
