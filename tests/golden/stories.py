@@ -5,7 +5,7 @@ usage rows -> document. The figures in the comments were worked out by hand.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from builders import (
     Books,
@@ -33,13 +33,16 @@ from builders import (
     taxed_in,
     usage,
 )
-from pipeline.catalog.catalog import FactLog
+from pipeline.book.booking import Cut
+from pipeline.catalog.catalog import Catalog, FactLog
+from pipeline.catalog.corrections import Decision as Told
+from pipeline.catalog.early import EarlyUsage
 from pipeline.catalog.facts import FactKind
 from pipeline.collect.event import UsageEvent
 from pipeline.core.calendar import SECOND
 from pipeline.core.identity import Json
 from pipeline.invoice.compose import compose
-from pipeline.invoice.planned import Carried, planned_lines, requests_of, with_lines
+from pipeline.invoice.planned import Carried, planned_lines, requests_of, with_documents
 from pipeline.meter.ticks import Tick
 
 HALF_A_DAY = 12 * 3600 * SECOND
@@ -78,17 +81,23 @@ class Story:
         carried: Carried = {}
         for each in before:
             catalog = facts.at(ticks[each.serial - 1].fact_position)
-            lines = planned_lines(catalog, each.payer, each.currency, each.instant, carried)
-            carried = with_lines(carried, lines)
-        catalog = facts.at(facts.head)
-        lines = planned_lines(catalog, cut.payer, cut.currency, cut.instant, carried)
-        used = books.used(requests_of(lines), cut.serial)
-        (document,) = compose(catalog, cut.payer, cut.currency, cut.instant, lines, used)
-        return document.content
+            carried = with_documents(carried, _documents(catalog, each, books, carried))
+        (content,) = _documents(facts.at(facts.head), cut, books, carried)
+        return content
 
     def _position(self, facts: FactLog, time: int) -> int:
         """Return the facts known at a tick."""
         return facts.head - sum(instant(told) > time for told, _ in self.later)
+
+
+def _documents(catalog: Catalog, cut: Cut, books: Books, carried: Carried) -> list[dict[str, Json]]:
+    """What a cut makes: of what fell due, or of what is billed early."""
+    told = catalog.deals.decisions.by_serial.get(cut.fact)
+    early, cause = (told.early, told.fact) if told else (None, None)
+    closing = cut.payer, cut.currency, cut.instant
+    lines = planned_lines(catalog, *closing, carried, early)
+    used = books.used(requests_of(lines), cut.serial)
+    return [each.content for each in compose(catalog, *closing, lines, used, cause)]
 
 
 def at(day: str, clock: str = "12:00:00") -> int:
@@ -692,3 +701,44 @@ BY_HAND = Story(
 # 1200 calls as listed: 1000 x 0.01 = 10.00, 200 x 0.005 = 1.00, entering it 2.50: 13.50
 # usage of its own: 300 x 0.01 = 3.00; platform fee 49.90
 # 270.00 - 5.00 + 13.50 + 3.00 + 49.90 = 331.40
+
+REACHED = Told(
+    FactKind.THRESHOLD_REACHED,
+    "acme",
+    "USD",
+    at("15", "00:00:00"),
+    early=EarlyUsage("sub-acme", at("01", "00:00:00"), "", 1, "12"),
+).told()
+
+THRESHOLD = Story(
+    facts=[
+        meter_of("api-calls", unit="calls"),
+        plan_of(
+            "starter",
+            price_of(
+                "api-calls", graduated(("1000", "0.01", "0"), (None, "0.005", "0")), "api-calls"
+            ),
+            price_of("platform-fee", flat("20")),
+            currency="USD",
+        ),
+        customer_of("acme"),
+        subscription_of("sub-acme", "acme", "starter", "2026-03-01T00:00:00Z"),
+    ],
+    events=[
+        usage(value="800", meter="api-calls", id="e1", time=at("02")),
+        usage(value="700", meter="api-calls", id="e2", time=at("14")),
+        usage(value="500", meter="api-calls", id="e3", time=at("20")),
+    ],
+    closed_at="2026-03-15T00:00:00Z",
+    later=[("2026-03-15T00:00:00Z", (REACHED.kind, REACHED.subject, REACHED.body))],
+)
+# the 15th: 800 + 700 = 1500 came to the threshold of 12; the fee waits for the period's end
+# tier 1: 1000 x 0.01                                         -> 10.00
+# tier 2:  500 x 0.005                                        ->  2.50
+# total                                                          12.50 USD
+
+THRESHOLD_REST = replace(THRESHOLD, closed_at="2026-04-01T00:00:00Z")
+# the rest of March: 500 more, all in tier 2
+# tier 2:  500 x 0.005                                        ->  2.50
+# platform fee: one whole month                               -> 20.00
+# total                                                          22.50 USD

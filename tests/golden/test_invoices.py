@@ -44,6 +44,8 @@ STORIES = [
     ("exempt", stories.EXEMPT, 15000),
     ("moved", stories.MOVED, -1736),
     ("by_hand", stories.BY_HAND, 33140),
+    ("threshold", stories.THRESHOLD, 1250),
+    ("threshold_rest", stories.THRESHOLD_REST, 2250),
 ]
 
 
