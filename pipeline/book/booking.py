@@ -15,7 +15,7 @@ from pipeline.book.conflicts import SequenceConflict
 from pipeline.book.reversing import Reversals, Settled
 from pipeline.book.series import SeriesIndex, names_of
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.cuts import CutSchedule, Due
+from pipeline.catalog.cuts import Closed, CutSchedule, Due, instant_of
 from pipeline.catalog.matches import EventPlace
 from pipeline.collect.columns import Indexes, Longs
 from pipeline.collect.limits import BATCH_EVENTS_MAX
@@ -177,7 +177,7 @@ class Partition:
         self._series = SeriesIndex()
         self._cut_serials: dict[str, int] = {}
         self._cut_of_series: Longs = _NO_SERIALS
-        self._known: set[tuple[str, str, Instant]] = set()
+        self._known: dict[Closed, int] = {}
         self._closed: dict[str, Instant] = {}
         self._last_closed: Instant = EARLIEST
         for cut in cuts:
@@ -187,7 +187,7 @@ class Partition:
             self._schedule = CutSchedule(cursor.partition, catalog, cursor.tick)
 
     def _remember(self, cut: Cut) -> None:
-        self._known.add((cut.payer, cut.currency, cut.instant))
+        self._known[cut.payer, cut.currency, cut.instant] = cut.serial
         self._cut_serials[cut.payer] = max(self._cut_serials.get(cut.payer, 0), cut.serial)
         if not cut.fact:
             self._closed[cut.payer] = max(self._closed.get(cut.payer, EARLIEST), cut.instant)
@@ -338,9 +338,10 @@ class Partition:
         into.dirty.update(self._schedule.started())
 
     def _cut(self, due: Due, tick: Tick, into: Booked) -> None:
-        if (due.payer, due.currency, due.instant) in self._known:
+        instant = instant_of(due, self._known, tick.serial)
+        if instant is None:
             return
-        cut = Cut(due.payer, due.currency, due.instant, tick.serial, due.fact)
+        cut = Cut(due.payer, due.currency, instant, tick.serial, due.fact)
         self._remember(cut)
         into.cuts.append(cut)
         into.dirty.add(due.payer)

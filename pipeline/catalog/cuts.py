@@ -3,12 +3,13 @@
 Owns: when a period is due.  Does not own: booking (book), composing (invoice).
 Law: a cut is the first tick with time >= period end + grace that also names the facts making
 the period. It depends on two neighbouring ticks and their facts: any worker that starts
-anywhere finds the same cuts.
+anywhere finds the same cuts. Nothing is left unbilled: what is over as soon as it is known, or is
+not sold any more, is cut once more where no cut of its own would follow.
 """
 
 import heapq
 from collections.abc import Container, Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from pipeline.catalog.catalog import Catalog
@@ -25,13 +26,33 @@ from pipeline.meter.ticks import Tick
 class Due:
     """A cut instant that a tick passed: whose, and in which currency.
 
-    `fact` is the serial of the decision that caused it; 0: a period ended.
+    `fact` is the serial of the decision that caused it; 0: a period ended. `over`: it is the last
+    of something sold, and what that owes is on no other document.
     """
 
     instant: Instant
     payer: str
     currency: str
     fact: int = 0
+    over: bool = False
+
+
+Closed = tuple[str, str, Instant]
+"""(payer, currency, instant) of a cut."""
+
+
+def instant_of(due: Due, cut: Mapping[Closed, int], serial: int) -> Instant | None:
+    """Return the instant that the tick `serial` cuts; None where `cut` has it, by tick, already.
+
+    No instant is cut twice: what is over and comes too late for its own has the next one free,
+    unless the same tick cuts its own, for all that is due is billed there.
+    """
+    instant = due.instant
+    while (known := cut.get((due.payer, due.currency, instant))) is not None:
+        if not due.over or known == serial:
+            return None
+        instant += 1
+    return instant
 
 
 def horizon_at(catalog: Catalog, tick: Tick) -> Instant:
@@ -114,6 +135,11 @@ class CutSchedule:
             )
             owed = {self._due(catalog, sold, each) for each in _closed(catalog, sold, now)}
             due |= owed.difference(known)
+            last = _last_owed(catalog, sold, now, _is_ahead(old, before, passed))
+            if last is not None:
+                plain = self._due(catalog, sold, last)
+                due.discard(plain)
+                due.add(replace(plain, over=True))
         self._touched.update(
             customer
             for customer, position in catalog.by_hand.of_customers.items()
@@ -218,6 +244,27 @@ def _rhythm_of(leg: Leg) -> tuple[Hashable, ...]:
     plan, customer = leg.plan, leg.customer
     whose = customer.id, customer.time_zone, plan.currency
     return leg.start, leg.end, leg.anchor, plan.cycle, leg.in_advance, *whose
+
+
+def _last_owed(catalog: Catalog, sold: Sold, now: Instant, ran: bool | None) -> Instant | None:
+    """Return the last cut instant of a subscription that is over; None where others follow.
+
+    `ran`: whether cuts were ahead of it as it was known before, None: it is new. One that was taken
+    back as a whole may have been billed ahead, or early, from its start on.
+    """
+    if isinstance(sold, Order) or ran is False or _is_ahead(catalog, sold, now):
+        return None
+    last = max(_closed(catalog, sold, now), default=None)
+    if last is None and ran and sold.start <= now:
+        return sold.start
+    return last
+
+
+def _is_ahead(catalog: Catalog, sold: Sold | None, after: Instant) -> bool | None:
+    """Whether something sold has a cut after an instant; None where it is not sold."""
+    if sold is None:
+        return None
+    return next(iter(closings(catalog, sold, after, FOR_EVER)), None) is not None
 
 
 def _closed(catalog: Catalog, sold: Sold, until: Instant) -> Iterable[Instant]:

@@ -13,7 +13,7 @@ from pipeline.catalog.book_entries import book_faults
 from pipeline.catalog.cards import meter_faults
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.documents import Customer, Phase, Plan
-from pipeline.catalog.legs import FOR_EVER, legs
+from pipeline.catalog.legs import legs
 from pipeline.catalog.orders import Order
 from pipeline.catalog.periods import Sold, closings, currency_of, last_closing
 from pipeline.catalog.rate_cards import PlanPrice
@@ -266,23 +266,6 @@ def _billed_faults(
     if _told(catalog, before, until) != _told(catalog, after, until):
         told = f"{before.id} was billed up to {instant_text(until)}, and this would change what was"
         yield key, f"{told}: leave all before that instant as it is in force"
-    elif _paid_ahead(catalog, before, until) and not _closes_after(catalog, after, until):
-        told = (
-            f"{before.id} was billed ahead at {instant_text(until)}, and no document would follow"
-        )
-        yield key, f"{told} to give it back: choose an instant after that"
-
-
-def _paid_ahead(catalog: Catalog, subscription: Subscription, instant: Instant) -> bool:
-    return any(
-        leg.in_advance and leg.start <= instant < (leg.end or FOR_EVER)
-        for leg in legs(catalog, subscription)
-    )
-
-
-def _closes_after(catalog: Catalog, subscription: Subscription, instant: Instant) -> bool:
-    later = closings(catalog, subscription, instant, FOR_EVER)
-    return next((True for each in later if each > instant), False)
 
 
 def _told(catalog: Catalog, subscription: Subscription, until: Instant) -> list[object]:

@@ -50,7 +50,7 @@ def planned_lines(
         return sorted(_of_early(catalog, early, currency, carried or {}), key=_in_order)
     for subscription in catalog.subscriptions_of(payer):
         own = [leg for leg in legs(catalog, subscription) if leg.plan.currency == currency]
-        found += _of_subscription(catalog, own, instant, carried or {})
+        found += _of_subscription(catalog, subscription, own, instant, carried or {})
         found += _given_back(catalog, subscription, own, instant, carried or {})
     for order in catalog.orders.of(payer):
         if order.at > instant:
@@ -103,7 +103,7 @@ def _by_hand(catalog: Catalog, hand: HandLine) -> PlannedLine:
 
 
 def _of_subscription(
-    catalog: Catalog, own: Sequence[Leg], instant: Instant, carried: Carried
+    catalog: Catalog, sold: Subscription, own: Sequence[Leg], instant: Instant, carried: Carried
 ) -> Iterator[PlannedLine]:
     ahead: dict[str, list[PlannedLine]] = {}
     for leg in own:
@@ -119,16 +119,15 @@ def _of_subscription(
                         ahead.setdefault(item, []).append(line)
                     elif line.served.due <= instant:
                         yield line
-    if own:
-        sold = own[0].subscription.id
-        given = {item for subscription, item in carried if subscription == sold}
-        for item in sorted(given | ahead.keys()):
-            reach = carried.get((sold, item), NOWHERE)
-            yield from _ahead(catalog, own, item, reach, ahead.get(item, ()), instant)
+    given = {item for subscription, item in carried if subscription == sold.id}
+    for item in sorted(given | ahead.keys()):
+        reach = carried.get((sold.id, item), NOWHERE)
+        yield from _ahead(catalog, sold, own, item, reach, ahead.get(item, ()), instant)
 
 
 def _ahead(
     catalog: Catalog,
+    sold: Subscription,
     own: Sequence[Leg],
     item: str,
     reach: Reach,
@@ -137,13 +136,11 @@ def _ahead(
 ) -> Iterator[PlannedLine]:
     """Yield the lines of one fee in advance: what is due less what was billed."""
     due = [line.fee_ahead for line in lines if line.fee_ahead is not None]
-    over = all(leg.end is not None and leg.end <= instant for leg in own)
-    for reason, fee in differences(reach, due, FOR_EVER if over else instant):
-        key, period = LineKey(own[0].subscription.id, item, fee.start), Period(fee.start, fee.end)
+    until = FOR_EVER if _is_over(own, instant) else instant
+    for reason, fee in differences(reach, due, until):
+        key, period = LineKey(sold.id, item, fee.start), Period(fee.start, fee.end)
         if reason is Reason.UNUSED:
-            leg = replace(
-                own[0], plan=offered(catalog, cast(str, fee.card["plan"]), own[0].subscription)
-            )
+            leg = _once_sold(catalog, sold, cast(str, fee.card["plan"]), period)
             served = ServicePeriod(leg, period, period, min(fee.start, instant), 0)
             yield PlannedLine(key, served, fee.price, None, fee=fee, reason=reason)
             continue
@@ -153,25 +150,29 @@ def _ahead(
         yield replace(line, key=key, served=served, fee=fee, reason=reason)
 
 
+def _is_over(own: Sequence[Leg], instant: Instant) -> bool:
+    """Whether nothing of a subscription is served from an instant on, or nothing at all."""
+    return all(leg.end is not None and leg.end <= instant for leg in own)
+
+
+def _once_sold(catalog: Catalog, sold: Subscription, plan: str, period: Period) -> Leg:
+    """Return a stretch that was billed and may not be sold any more."""
+    start, end = period.start, period.end
+    customer, listed = catalog.customers[sold.customer], offered(catalog, plan, sold)
+    return Leg(sold, customer, listed, start, end, start, start)
+
+
 def _given_back(
     catalog: Catalog, sold: Subscription, own: Sequence[Leg], instant: Instant, carried: Carried
 ) -> Iterator[PlannedLine]:
     """Yield credits for what was billed early of stretches that are not sold any more."""
+    until = FOR_EVER if _is_over(own, instant) else instant
     for (name, item), reach in carried.items():
         for each in reach.early if name == sold.id else ():
-            if each.start >= instant or any(_bills(leg, item, each.start) for leg in own):
+            if each.start >= until or any(_bills(leg, item, each.start) for leg in own):
                 continue
-            plan = offered(catalog, cast(str, each.card["plan"]), sold)
-            leg = Leg(
-                sold,
-                catalog.customers[sold.customer],
-                plan,
-                each.start,
-                each.end,
-                each.start,
-                each.start,
-            )
             period = Period(each.start, each.end)
+            leg = _once_sold(catalog, sold, cast(str, each.card["plan"]), period)
             served = ServicePeriod(leg, period, period, min(each.end, instant), 0)
             key = LineKey(name, item, each.start, each.group)
             yield PlannedLine(key, served, each.price, None, reason=Reason.UNUSED, early=(each,))

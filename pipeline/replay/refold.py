@@ -12,7 +12,7 @@ from itertools import chain
 from pipeline.book.booking import Booked, BookedRows, Cursor, Cut, Partition, TickPassed
 from pipeline.book.series import SeriesKey
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.cuts import CutSchedule
+from pipeline.catalog.cuts import Closed, CutSchedule, instant_of
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json, canonical
@@ -56,7 +56,8 @@ def cuts_before(
 ) -> list[Cut]:
     """Return the cuts of a partition's payers at ticks up to `until`, from facts alone."""
     schedule: CutSchedule | None = None
-    found: dict[tuple[str, str, Instant], Cut] = {}
+    found: list[Cut] = []
+    known: dict[Closed, int] = {}
     for tick in ticks:
         if tick.serial > until.serial:
             break
@@ -64,10 +65,11 @@ def cuts_before(
         if schedule is None:
             schedule = CutSchedule(partition, catalog, NO_TICK)
         for due in schedule.pass_tick(tick, catalog):
-            key = (due.payer, due.currency, due.instant)
-            cut = Cut(due.payer, due.currency, due.instant, tick.serial, due.fact)
-            found.setdefault(key, cut)
-    return list(found.values())
+            instant = instant_of(due, known, tick.serial)
+            if instant is not None:
+                known[due.payer, due.currency, instant] = tick.serial
+                found.append(Cut(due.payer, due.currency, instant, tick.serial, due.fact))
+    return found
 
 
 @dataclass(slots=True)

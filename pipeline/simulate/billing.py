@@ -325,10 +325,14 @@ def _given_back(
 ) -> list[ExpectedLine]:
     """Return credits for what was billed early of periods that no price bills any more."""
     found = []
+    stop = subscription["end"]
+    over = stop is not None and parse_instant(stop) <= instant
     for (of, card), early in carried.early.items():
         for start, (end, used, total) in list(early.items()) if of == name else ():
             known = _billed_periods(book, subscription, start, card)
-            if start < instant and not any(c[0] <= start < until for _, c, until in known):
+            if (over or start < instant) and not any(
+                c[0] <= start < until for _, c, until in known
+            ):
                 del early[start]
                 span = instant_text(start), instant_text(end)
                 found.append(ExpectedLine(f"{name}/{card}", *span, -used, -total))

@@ -730,7 +730,7 @@ THRESHOLD = Story(
         usage(value="500", meter="api-calls", id="e3", time=at("20")),
     ],
     closed_at="2026-03-15T00:00:00Z",
-    later=[("2026-03-15T00:00:00Z", (REACHED.kind, REACHED.subject, REACHED.body))],
+    later=[("2026-03-15T00:00:00Z", (REACHED.kind, REACHED.subject, {**REACHED.body}))],
 )
 # the 15th: 800 + 700 = 1500 came to the threshold of 12; the fee waits for the period's end
 # tier 1: 1000 x 0.01                                         -> 10.00

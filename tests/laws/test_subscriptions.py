@@ -132,6 +132,8 @@ class Till:
     contents: list[Any] = field(default_factory=list)
     carried: Carried = field(default_factory=dict)
     _cut: set[Instant] = field(default_factory=set)
+    _known: Catalog | None = None
+    """What was in force as periods were cut last."""
 
     def run(self) -> None:
         self.agreed = self.world.told[0][1]
@@ -140,7 +142,7 @@ class Till:
             if self._lets_in(agreed, time):
                 self.agreed = agreed
             if until > time or time == END:
-                self._cut_up_to(until)
+                self._cut_up_to(until, time)
 
     def _lets_in(self, agreed: Mapping[str, Json], passed: Instant) -> bool:
         sold = self.world.catalog(agreed).subscriptions["s"]
@@ -148,10 +150,16 @@ class Till:
         sheet = Sheet(None, (), (), (), (), (sold,), empty(1), places)
         return not [*refused_edits(sheet, self.world.catalog(self.agreed), passed)]
 
-    def _cut_up_to(self, until: Instant) -> None:
+    def _cut_up_to(self, until: Instant, passed: Instant) -> None:
         catalog = self.world.catalog(self.agreed)
         known = closings(catalog, catalog.subscriptions["s"], 0, until + 1)
         due = {each for each in known if each <= until}
+        if self._known and ahead(self._known, passed) and not ahead(catalog, passed):
+            last = max((each for each in due if each <= passed), default=START)
+            while last in self._cut:
+                last += 1
+            due.add(last)
+        self._known = catalog
         for each in sorted(due - self._cut):
             lines = planned_lines(catalog, "acme", "EUR", each, self.carried)
             made = compose(catalog, "acme", "EUR", each, lines, {})
@@ -171,6 +179,11 @@ class Till:
             if line["meter"] is None:
                 found[line["source_id"]] += line["total_minor"]
         return found
+
+
+def ahead(catalog: Catalog, passed: Instant) -> bool:
+    """Whether periods are still to be cut."""
+    return any(closings(catalog, catalog.subscriptions["s"], passed, END))
 
 
 def moment(told: Any, otherwise: Instant = END) -> Instant:
@@ -283,8 +296,27 @@ def test_a_change_and_its_undoing_cost_nothing(world: World, passing: Mapping[st
     undone = Till(World(world.due, [*world.told, *thought_over]))
     undone.run()
 
-    assume(undone.agreed == once.agreed)  # else no document would follow: it is refused
+    assume(undone.agreed == once.agreed)  # else it would change what was cut: it is refused
     assert undone.contents == once.contents
+
+
+@few
+@given(agreements(), st.sets(st.integers(1, 119), min_size=2, max_size=2), st.booleans())
+def test_what_is_taken_back_as_a_whole_is_given_back(
+    agreed: Mapping[str, Json], hours: set[int], in_two_steps: bool
+) -> None:
+    """Within its first period, perhaps once more is free than the period, so that none is ahead."""
+    first, second = (START + hour * HOUR for hour in sorted(hours))
+    whole = {**agreed, "end": instant_text(END)}
+    free = {**whole, "trial_end": instant_text(START + 12 * DAY)}
+    void = {**(free if in_two_steps else whole), "end": instant_text(START)}
+    told = [(START, whole), *([(first, free)] if in_two_steps else []), (second, void)]
+    till = Till(World(dict.fromkeys(PRICES, "in_advance"), told))
+    till.run()
+
+    assume(till.agreed == void)  # else a period ended before, and stays as it was cut
+    assert set(till.fees().values()) == {0}
+    assert not any(reach.ahead for reach in till.carried.values())
 
 
 @given(agreements())

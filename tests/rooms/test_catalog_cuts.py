@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import pytest
 
 from builders import (
+    Books,
     Decision,
+    Line,
     customer_of,
     fact_log,
     flat,
@@ -23,6 +25,7 @@ from pipeline.catalog.facts import FactKind
 from pipeline.core.calendar import instant_text
 from pipeline.core.identity import Json, partition_of
 from pipeline.meter.ticks import NO_TICK, Tick
+from pipeline.replay.refold import cuts_before
 
 BASE: list[Decision] = [
     log_of(),
@@ -74,6 +77,49 @@ def walked(*steps: Step) -> list[tuple[list[str], list[str]]]:
 
 def told(due: Due) -> str:
     return f"{due.payer} {due.currency} {instant_text(due.instant)[:10]}"
+
+
+LATE = "2026-03-15T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("known", "late", "cut"),
+    [
+        # its last period ended as another's did: it has the next instant that is free
+        ([], [monthly("b", JAN, MAR)], ["2026-03-01T00:00:00.000001Z"]),
+        ([], [monthly("b", JAN, MAR), monthly("c", FEB, MAR)], ["2026-03-01T00:00:00.000001Z"]),
+        ([], [monthly("b", JAN, FEB)], ["2026-02-01T00:00:00.000001Z"]),
+        # it has an instant of its own, or others to come
+        ([], [monthly("b", JAN, "2026-02-07T00:00:00Z")], ["2026-02-07T00:00:00Z"]),
+        ([], [monthly("b", JAN)], []),
+        ([], [monthly("b", JAN, "2026-05-01T00:00:00Z")], []),
+        ([], [monthly("b", JAN, JAN)], []),
+        # it ended: what was billed ahead of then, or early, is given back
+        ([monthly("b", JAN)], [monthly("b", JAN, MAR)], ["2026-03-01T00:00:00.000001Z"]),
+        ([monthly("b", JAN, MAR)], [monthly("b", JAN, FEB)], []),
+        ([monthly("b", MAR)], [monthly("b", MAR, MAR)], ["2026-03-01T00:00:00.000001Z"]),
+        ([monthly("b", LATE)], [monthly("b", LATE, LATE)], []),
+    ],
+)
+def test_what_is_over_once_it_is_known_is_cut_once_more(
+    known: Sequence[Decision], late: Sequence[Decision], cut: Sequence[str]
+) -> None:
+    decided = [*BASE, monthly("a", JAN), *known, *late]
+    log, head = fact_log(*decided), len(decided)
+    ticks = [
+        Tick(1, instant(JAN), head - len(late)),
+        Tick(2, instant("2026-03-14T00:00:00Z"), head - len(late)),
+        Tick(3, instant("2026-03-14T00:00:01Z"), head),
+        Tick(4, instant("2026-03-31T00:00:00Z"), head),
+    ]
+    found = cuts_before(0, ticks, ticks[-1], log.at)
+    line, books = Line(log), Books(log)
+    for tick in ticks:
+        line.tick(tick)
+    books.book(line.slices)
+
+    assert [instant_text(each.instant) for each in found if each.serial > 2] == cut
+    assert books.cuts == found
 
 
 def test_a_period_is_cut_by_the_first_tick_after_its_grace() -> None:

@@ -208,3 +208,19 @@ def test_thresholds_that_are_none(thresholds: str, message: str) -> None:
 
     assert isinstance(found, list)
     assert [problem.message for problem in found if message in problem.message], found
+
+
+def test_what_was_billed_early_comes_back_with_a_subscription_that_is_taken_back() -> None:
+    known, early = decisions(), EarlyUsage("s", instant(JAN))
+    catalog = catalog_of(*known)
+    lines = planned_lines(catalog, "acme", "EUR", instant(MID), {}, early)
+    usage = {asked: [UsagePart(0, 1, 60, 0, 0)] for asked in requests_of(lines)}
+    (first,) = compose(catalog, "acme", "EUR", instant(MID), lines, usage, "fact")
+    carried = carried_by_all([first.content])
+    void = catalog_of(*known, subscription_of("s", "acme", "p", JAN, JAN))
+    back = planned_lines(void, "acme", "EUR", instant(JAN), carried)
+    (second,) = compose(void, "acme", "EUR", instant(JAN), back, {})
+    contents: Any = [first.content, second.content]
+
+    assert [content["totals"]["total_minor"] for content in contents] == [6000, -6000]
+    assert not any(reach.early for reach in carried_by_all(contents).values())
