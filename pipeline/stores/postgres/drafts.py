@@ -147,7 +147,7 @@ def faulty_drafts(connection: Connection) -> list[tuple[Draft, bool]]:
         f"{_DRAFTS} WHERE issues <> '[]' ORDER BY payer, currency, instant_us, id"
     )
     drafts = [_draft(*row) for row in rows]
-    cut = connection.execute("SELECT id, payer, currency, instant_us FROM cut WHERE NOT prepared")
+    cut = connection.execute("SELECT payer, currency, instant_us FROM cut WHERE NOT prepared")
     waiting = set(cut)
     return [(each, (each.payer, each.currency, each.instant) in waiting) for each in drafts]
 
