@@ -57,7 +57,7 @@ simulate: setup ## Play the workers in memory under every fault (ARGS="--seeds 1
 	@$(BIN)/talea simulate $(ARGS)
 
 corrections: setup ## Try 10,000 worlds of late, amended and voided usage: invoice + notes, 0 off
-	EXAMPLES=10000 $(BIN)/pytest -q --timeout=0 tests/laws/test_corrections.py
+	EXAMPLES=10000 $(BIN)/pytest -q tests/laws/test_corrections.py
 
 lock: setup ## Pin every dependency anew in requirements.lock (ARGS=--upgrade for the newest)
 	@test -x .venv/lock/bin/uv || { $(BIN)/python -m venv .venv/lock && .venv/lock/bin/pip install --quiet $(UV); }

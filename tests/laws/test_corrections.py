@@ -61,6 +61,7 @@ from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.preparing import Prepared
 from pipeline.workers.correcting import Corrector
 
+EXAMPLES = int(os.environ.get("EXAMPLES", "200"))
 STEP = 6 * HOUR
 DAYS = 3
 STEPS = (DAYS + 2) * 4
@@ -320,11 +321,8 @@ def in_time(sent: Sequence[Sent]) -> World:
     return live([Sent(event, 0, None, None) for events in kept for event in events])
 
 
-@pytest.mark.timeout(600)
-@settings(
-    max_examples=int(os.environ.get("EXAMPLES", "200")),
-    deadline=None,
-)
+@pytest.mark.timeout(3 * EXAMPLES)  # worlds are work, not waiting
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(events())
 def test_an_invoice_and_its_notes_are_what_all_usage_in_time_had_made(sent: list[Sent]) -> None:
     assert live(sent).stands() == in_time(sent).stands()
