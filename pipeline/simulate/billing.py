@@ -360,6 +360,8 @@ def _left(
     until = carried.until.get((str(subscription["id"]), card), -1)
     sold = parts(revisions, card, (cycle[0], end))
     left = [(part, body, max(part[0], until)) for part, body in sold if part[1] > until]
+    if not left:  # the price ended within the period, and was billed up to there
+        return
     stops = [start for _, _, start in left[1:]] + [end]
     for place, ((part, body, start), stop) in enumerate(zip(left, stops, strict=True)):
         own = (start if place else cycle[0], stop)
