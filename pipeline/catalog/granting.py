@@ -11,7 +11,7 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.credits import Grant
 from pipeline.catalog.facts import FactKind, NewFact
 from pipeline.core.identity import Json
-from pipeline.core.money import minor_digits
+from pipeline.core.money import whole_minor
 
 
 def amount_minor(amount: Fraction, currency: str) -> int:
@@ -21,14 +21,9 @@ def amount_minor(amount: Fraction, currency: str) -> int:
         ValueError: not above zero, or finer than the currency.
 
     """
-    digits = minor_digits(currency)
-    scale: int = 10**digits
-    minor = amount * scale
-    if minor <= 0:
+    if amount <= 0:
         raise ValueError("a credit is above zero: use `talea credit void` to take one back")
-    if minor.denominator != 1:
-        raise ValueError(f"{currency} has {digits} decimals: write no more")
-    return minor.numerator
+    return whole_minor(amount, currency)
 
 
 def granting(catalog: Catalog, wanted: Grant) -> list[NewFact]:

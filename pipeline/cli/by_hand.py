@@ -4,7 +4,6 @@ Each is a fact with author and reason; the finalizer obeys it, also after the cu
 """
 
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from typing import Annotated, TypeVar, cast
 
 import typer
@@ -24,11 +23,9 @@ from pipeline.catalog.hand_rules import (
     waiving,
 )
 from pipeline.cli.deciding import decided, decided_with, tell
-from pipeline.cli.options import Actor, AsJson, Reason
+from pipeline.cli.options import Actor, AsJson, Reason, minor_of, number_of
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
-from pipeline.core.money import minor_digits
-from pipeline.core.quantity import parse_decimal
 from pipeline.invoice.workflow import INCOMPLETE
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.postgres.drafts import Draft, faulty_drafts, find_draft, read_drafts
@@ -131,13 +128,13 @@ def add_line(
         raise BadInput("what does it cost? say --unit-amount or --price PLAN/PRICE")
     if price is None and name is None:
         raise BadInput("what is it? say --name")
-    many = _number("--quantity", quantity)
+    many = number_of("--quantity", quantity)
 
     def decide(connection: Session, known: Catalog) -> Sequence[NewFact]:
         draft, document = _onto(connection, known, target, currency, issuer)
         own = parse_id(line_id or f"line-{known.position + 1}")
         if price is None:
-            label, unit = parse_text(name or ""), _number("--unit-amount", unit_amount or "")
+            label, unit = parse_text(name or ""), number_of("--unit-amount", unit_amount or "")
             card = own_price(own, label, unit, many)
         else:
             card = listed_price(known, price, draft.currency, many)
@@ -211,8 +208,8 @@ def edit(
             line=line,
             name=_of(parse_text, name),
             description=_of(parse_text, description),
-            quantity=_of(lambda text: _number("--quantity", text), quantity),
-            unit_amount=_of(lambda text: _number("--unit-amount", text), unit_amount),
+            quantity=_of(lambda text: number_of("--quantity", text), quantity),
+            unit_amount=_of(lambda text: number_of("--unit-amount", text), unit_amount),
             amount_minor=_of(lambda text: _minor(text, of.currency), amount),
             external_reference=_of(parse_text, reference),
         )
@@ -237,20 +234,8 @@ def _of(parse: Callable[[str], T], text: str | None) -> T | None:
     return None if text is None else parse(text)
 
 
-def _number(option: str, text: str) -> Fraction:
-    try:
-        return Fraction(parse_decimal(text))
-    except ValueError as error:
-        raise BadInput(f"{option}: {error}") from None
-
-
 def _minor(text: str, currency: str) -> int:
-    digits = minor_digits(currency)
-    scale: int = 10**digits
-    minor = _number("--amount", text) * scale
-    if minor.denominator != 1:
-        raise BadInput(f"--amount: {currency} has {digits} decimals: write no more")
-    return minor.numerator
+    return minor_of("--amount", number_of("--amount", text), currency)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

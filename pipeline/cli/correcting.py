@@ -6,6 +6,7 @@ Each is a fact with author and reason; the finalizer makes the note, at the firs
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from time import monotonic, sleep
 from typing import Annotated, cast
 
@@ -14,13 +15,12 @@ import typer
 from pipeline.catalog.catalog import FactLog
 from pipeline.catalog.corrections import CUTTING, Decision, Part
 from pipeline.catalog.facts import Fact, FactKind, NewFact
-from pipeline.cli.options import Actor, AsJson, Reason
+from pipeline.cli.options import Actor, AsJson, Reason, minor_of, number_of
 from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
-from pipeline.core.money import Money, minor_digits
-from pipeline.core.quantity import parse_decimal
+from pipeline.core.money import Money
 from pipeline.invoice.asking import asked, correcting, decided_already
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.postgres.documents import Document, find_document
@@ -82,12 +82,9 @@ def credit(
 
     A service level credit: --code sla --incident INC-7.
     """
-
-    def wanted(of: Document) -> Decision:
-        plain = about(of, FactKind.CREDIT_NOTE, code, incident)
-        return of_parts(plain, line, quantity, amount)
-
-    _correct(number, wanted, Author(actor, reason), json=json)
+    what = partial(about, kind=FactKind.CREDIT_NOTE, code=code, reference=incident)
+    parts = partial(of_parts, lines=line, quantity=quantity, amount=amount)
+    _correct(number, lambda of: parts(what(of)), Author(actor, reason), json=json)
 
 
 def debit(
@@ -102,12 +99,9 @@ def debit(
     json: AsJson = False,
 ) -> None:
     """Add an amount to an invoice or a line; without one, put back what was credited."""
-
-    def wanted(of: Document) -> Decision:
-        plain = about(of, FactKind.DEBIT_NOTE, code, reference)
-        return of_parts(plain, line, quantity, amount)
-
-    _correct(number, wanted, Author(actor, reason), json=json)
+    what = partial(about, kind=FactKind.DEBIT_NOTE, code=code, reference=reference)
+    parts = partial(of_parts, lines=line, quantity=quantity, amount=amount)
+    _correct(number, lambda of: parts(what(of)), Author(actor, reason), json=json)
 
 
 def refund(
@@ -274,27 +268,17 @@ def of_parts(
         raise BadInput("--quantity is of one line: name it with --line ID")
     if amount is not None and len(named) > 1:
         raise BadInput("--amount is of one line, or of all: name one --line, or none")
-    minor = None if amount is None else _minor(amount, decision.currency)
+    minor = None
+    if amount is not None:
+        minor = minor_of("--amount", _positive("--amount", amount), decision.currency)
     if not named:
         return replace(decision, amount_minor=minor)
     counted = None if quantity is None else _positive("--quantity", quantity)
     return replace(decision, parts=tuple(Part(line, counted, minor) for line in named))
 
 
-def _minor(text: str, currency: str) -> int:
-    digits = minor_digits(currency)
-    scale: int = 10**digits
-    minor = _positive("--amount", text) * scale
-    if minor.denominator != 1:
-        raise BadInput(f"--amount: {currency} has {digits} decimals: write no more")
-    return minor.numerator
-
-
 def _positive(option: str, text: str) -> Fraction:
-    try:
-        value = Fraction(parse_decimal(text))
-    except ValueError as error:
-        raise BadInput(f"{option}: {error}") from None
+    value = number_of(option, text)
     if value <= 0:
         raise BadInput(f"{option} is above zero: a debit note is what adds")
     return value

@@ -71,9 +71,10 @@ def dispute(
             history = history_of(session, log.at, document.payer)
             return _decided(log, known, history, document, wanted, ruling)
 
-        written = write(connection, decide, author)
-        event = _event(ruling, author, written[0].id)
-        record_event(connection, document.id, document.before_issue, event)
+        with connection.transaction():
+            written = write(connection, decide, author)
+            event = _event(ruling, author, written[0].id)
+            record_event(connection, document.id, document.before_issue, event)
         await_named(around, written[-1].serial)
         notes = [fact for fact in written if fact.kind is FactKind.CREDIT_NOTE]
         made = await_documents(connection, document.payer, notes)

@@ -1,9 +1,40 @@
-"""Options that several commands have: who decides, why, and how to print."""
+"""Options that several commands have: who decides, why, how to print; figures of options."""
 
+from fractions import Fraction
 from typing import Annotated
 
 import typer
 
+from pipeline.core.errors import BadInput
+from pipeline.core.money import whole_minor
+from pipeline.core.quantity import parse_decimal
+
 Actor = Annotated[str, typer.Option(help="Who decides.")]
 Reason = Annotated[str, typer.Option(help="Why.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def number_of(option: str, text: str) -> Fraction:
+    """Return the number of an option.
+
+    Raises:
+        BadInput: it is none.
+
+    """
+    try:
+        return Fraction(parse_decimal(text))
+    except ValueError as error:
+        raise BadInput(f"{option}: {error}") from None
+
+
+def minor_of(option: str, amount: Fraction, currency: str) -> int:
+    """Return the amount of an option in minor units.
+
+    Raises:
+        BadInput: it is finer than the currency.
+
+    """
+    try:
+        return whole_minor(amount, currency)
+    except ValueError as error:
+        raise BadInput(f"{option}: {error}") from None

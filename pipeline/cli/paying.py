@@ -5,7 +5,6 @@ once. No card data has a place in it.
 """
 
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from typing import Annotated
 
 import typer
@@ -16,13 +15,11 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.catalog.fields import parse_id
 from pipeline.cli.deciding import decided_with, tell
-from pipeline.cli.options import Actor, AsJson, Reason
+from pipeline.cli.options import Actor, AsJson, Reason, minor_of, number_of
 from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
-from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
-from pipeline.core.money import Money, minor_digits
-from pipeline.core.quantity import parse_decimal
+from pipeline.core.money import Money
 from pipeline.invoice.lifecycle import EventKind, InvoiceEvent, State, stands, told_twice
 from pipeline.invoice.revenue import By, revenue
 from pipeline.stores.clock import wall_clock
@@ -45,8 +42,8 @@ def pay(
     json: AsJson = False,
 ) -> None:
     """Record a payment of an invoice: all that is left of it, or a part."""
-    told = _recorded(number, amount, reference, (FactKind.PAYMENT, EventKind.PAID))
-    tell(told(Author(actor, reason)), json=json)
+    kinds = FactKind.PAYMENT, EventKind.PAID
+    tell(_record(number, amount, reference, kinds, Author(actor, reason)), json=json)
 
 
 def pay_back(
@@ -58,8 +55,8 @@ def pay_back(
     json: AsJson = False,
 ) -> None:
     """Record that money of an invoice went back: no more than was paid."""
-    told = _recorded(number, amount, reference, (FactKind.PAID_BACK, EventKind.REFUNDED))
-    tell(told(Author(actor, reason)), json=json)
+    kinds = FactKind.PAID_BACK, EventKind.REFUNDED
+    tell(_record(number, amount, reference, kinds, Author(actor, reason)), json=json)
 
 
 def write_off(number: Number, actor: Actor, reason: Reason, json: AsJson = False) -> None:
@@ -84,42 +81,38 @@ def write_off(number: Number, actor: Actor, reason: Reason, json: AsJson = False
     tell(decided_with(decide, author, then), json=json)
 
 
-def _recorded(
-    number: str, amount: str, reference: str, kinds: tuple[FactKind, EventKind]
-) -> Callable[[Author], list[Fact]]:
-    """Return what writes a fact and its event at once."""
+def _record(
+    number: str, amount: str, reference: str, kinds: tuple[FactKind, EventKind], author: Author
+) -> list[Fact]:
+    """Write a fact and its event at once."""
     kind, happened = kinds
 
-    def record(author: Author) -> list[Fact]:
-        def event(document: Document) -> InvoiceEvent:
-            minor, known_by = _minor(amount, document.currency), parse_id(reference)
-            return InvoiceEvent(
-                happened, author.actor, author.reason, wall_clock(), minor, known_by
-            )
+    def event(document: Document) -> InvoiceEvent:
+        minor = minor_of("--amount", number_of("--amount", amount), document.currency)
+        known_by = parse_id(reference)
+        return InvoiceEvent(happened, author.actor, author.reason, wall_clock(), minor, known_by)
 
-        def decide(connection: Session, known: Catalog) -> Sequence[NewFact]:
+    def decide(connection: Session, known: Catalog) -> Sequence[NewFact]:
+        document = _found(connection, number)
+        new, events = event(document), read_events(connection, document.id)
+        if any(told_twice(each, new) for each in events):
+            return []
+        stands(document.before_issue, events).after(new)
+        body: dict[str, Json] = {
+            "document": document.id,
+            "number": number,
+            "currency": document.currency,
+            "amount_minor": new.amount_minor,
+            "reference": reference,
+        }
+        return [NewFact(kind, f"{document.id}/{reference}", body)]
+
+    def then(connection: Session, written: Sequence[Fact]) -> None:
+        if written:
             document = _found(connection, number)
-            new, events = event(document), read_events(connection, document.id)
-            if any(told_twice(each, new) for each in events):
-                return []
-            stands(document.before_issue, events).after(new)
-            body: dict[str, Json] = {
-                "document": document.id,
-                "number": number,
-                "currency": document.currency,
-                "amount_minor": new.amount_minor,
-                "reference": reference,
-            }
-            return [NewFact(kind, f"{document.id}/{reference}", body)]
+            record_event(connection, document.id, document.before_issue, event(document))
 
-        def then(connection: Session, written: Sequence[Fact]) -> None:
-            if written:
-                document = _found(connection, number)
-                record_event(connection, document.id, document.before_issue, event(document))
-
-        return decided_with(decide, author, then)
-
-    return record
+    return decided_with(decide, author, then)
 
 
 def _found(connection: Session, number: str) -> Document:
@@ -129,18 +122,6 @@ def _found(connection: Session, number: str) -> Document:
     if document.kind != "invoice":
         raise ValueError(f"{number} is a note: record what is paid against its invoice")
     return document
-
-
-def _minor(text: str, currency: str) -> int:
-    digits = minor_digits(currency)
-    scale: int = 10**digits
-    try:
-        minor = Fraction(parse_decimal(text)) * scale
-    except ValueError as error:
-        raise BadInput(f"--amount: {error}") from None
-    if minor.denominator != 1:
-        raise BadInput(f"--amount: {currency} has {digits} decimals: write no more")
-    return minor.numerator
 
 
 def show_revenue(

@@ -42,6 +42,21 @@ def is_currency(text: str) -> bool:
     return True
 
 
+def whole_minor(amount: Fraction, currency: str) -> int:
+    """Return an amount that somebody wrote in minor units; it is never rounded.
+
+    Raises:
+        ValueError: finer than the currency, or no such currency.
+
+    """
+    digits = minor_digits(currency)
+    scale: int = 10**digits
+    minor = amount * scale
+    if minor.denominator != 1:
+        raise ValueError(f"{currency} has {digits} decimals: write no more")
+    return minor.numerator
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Money:
     """An amount in whole minor units of one currency."""
