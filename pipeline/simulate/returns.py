@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from pipeline.catalog.facts import Fact, FactKind
-from pipeline.simulate.witness import Counted, Witness
+from pipeline.simulate.witness import Counted, Witness, first_generation
 
 Place = tuple[int, int, int]
 """Partition, offset, number in the message."""
@@ -51,7 +51,8 @@ class Returns:
                 for reversal, original, sign in _told(fact):
                     self._match(fact, reversal, original, same=sign == "=")
         for each in self._waiting.values():
-            if (each.partition, each.key) in self._of_key:
+            usage = self._of_key.get((each.partition, each.key), ())
+            if any(_looked_for(each, one) for one in usage):
                 self.faults.append(f"{each} never met its original")
 
     def _match(self, fact: Fact, at: Place, of: Place, *, same: bool) -> None:
@@ -79,6 +80,14 @@ class Returns:
             self.taken.append(Taken(usage, offset))
         else:
             self.conflicts[usage.partition] += 1
+
+
+def _looked_for(reversal: Counted, usage: Counted) -> bool:
+    """Return whether usage of its key came when a reversal's original may have come.
+
+    One that tells another time than its original may be looked for too late, and wait for ever.
+    """
+    return usage.generation >= first_generation(reversal.event)
 
 
 def _place(counted: Counted) -> Place:

@@ -27,7 +27,7 @@ _HORIZON, _TOLERANCE = HORIZON_S * SECOND, TOLERANCE_S * SECOND
 class Counted:
     """An event that counts, where it stands, and what tells it from others of its time.
 
-    `place` is its number in the message.
+    `place` is its number in the message, `generation` that of the log time it came at.
     """
 
     partition: int
@@ -35,6 +35,7 @@ class Counted:
     place: int
     event: UsageEvent
     key: bytes
+    generation: int
 
     @property
     def payload(self) -> "Payload":
@@ -168,7 +169,8 @@ class _Walk:
             if outcome in ("conflict", "late", "rejected"):
                 refused[outcome] += 1
             if outcome == "fresh":
-                counted = Counted(self.partition, offset, at, event, sent.keys[at])
+                came = generation_of(self.log_time)
+                counted = Counted(self.partition, offset, at, event, sent.keys[at], came)
                 if event.reversed_at is None:
                     self.witness.counted.append(counted)
                     self._twice(counted)
@@ -203,7 +205,7 @@ class _Walk:
         payload = _payload(event)
         if event.reversed_at is not None:
             return self._by_original(key, payload)
-        generation = self.log_time // (_HORIZON + _TOLERANCE)
+        generation = generation_of(self.log_time)
         own, before = self.keys[generation], self.keys[generation - 1]
         new = key not in own and key not in before
         first = before.get(key, own.setdefault(key, payload))
@@ -236,6 +238,16 @@ class _Walk:
         if name in self.payloads_counted:
             self.witness.faults.append(f"{counted.event} counts twice")
         self.payloads_counted.add(name)
+
+
+def generation_of(log_time: Instant) -> int:
+    """Return in which of the spans that keys are remembered for a log time lies."""
+    return log_time // (_HORIZON + _TOLERANCE)
+
+
+def first_generation(event: UsageEvent) -> int:
+    """Return the first generation that an event may be let into: it is never far ahead."""
+    return generation_of(event.time - _TOLERANCE)
 
 
 Payload = tuple[str, Instant, Decimal, tuple[tuple[str, str], ...]]
