@@ -32,8 +32,9 @@ GRACE_S = 60
 
 def surroundings(settings: Settings, kafka: str, redis: str, postgres: str) -> Surroundings:
     """Return what workers are given."""
-    database = Database(postgres, settings.tenant_schema)
-    return Surroundings(kafka, redis, database, settings.stack, settings.partitions, settings)
+    stack = settings.stack
+    database = Database(postgres, stack.schema)
+    return Surroundings(kafka, redis, database, stack, settings.partitions, settings)
 
 
 def set_up(around: Surroundings) -> Surroundings:
@@ -42,12 +43,14 @@ def set_up(around: Surroundings) -> Surroundings:
     Twice is once. A log that is there keeps its partition count, which settings may not deny.
 
     Raises:
-        BadInput: the log has another partition count than settings say.
+        BadInput: the log has another partition count than settings say, or it is a shadow's.
         ServerFailed: a server does not answer.
 
     """
-    around.database.migrate()
     settings = around.settings
+    if around.is_shadow:  # a log begun here would have its first tick sent to the live one
+        raise BadInput(f"TALEA_REPLAY={settings.replay} is for a replay's own workers: unset it")
+    around.database.migrate()
 
     def first(known: Sequence[Fact]) -> Sequence[NewFact]:
         if known:

@@ -43,6 +43,8 @@ class Settings(BaseSettings):
     """Before every topic, group and key: one tenant."""
     tenant_schema: str = "talea"
     """Postgres schema of the tenant."""
+    replay: str = ""
+    """Name of a replay, for its workers: they work on the shadow of the tenant, not on it."""
     replication: int = 1
     """Replication factor of topics that we create."""
 
@@ -83,8 +85,9 @@ class Settings(BaseSettings):
 
     @property
     def stack(self) -> Stack:
-        """The tenant's names."""
-        return Stack(self.prefix, self.tenant_schema)
+        """The tenant's names, or those of its shadow."""
+        tenant = Stack(self.prefix, self.tenant_schema)
+        return tenant.shadow(self.replay) if self.replay else tenant
 
     @property
     def own_key(self) -> Path:

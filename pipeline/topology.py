@@ -115,17 +115,37 @@ TOPICS = (
     BILLING_INVOICES,
 )
 
+SHADOW_TOPICS = (USAGE_METERED, USAGE_REJECTED)
+"""What a replay writes; it reads the usage log of whom it shadows."""
+
+_SHADOW = "_replay_"
+
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """One tenant's names: a prefix for topics, groups and Redis keys, a Postgres schema."""
+    """One tenant's names: a prefix for topics, groups and Redis keys, a Postgres schema.
+
+    `log_prefix`: the prefix of the usage log, where it is another's.
+    """
 
     prefix: str = ""
     schema: str = "talea"
+    log_prefix: str | None = None
 
     def topic(self, topic: Topic) -> str:
         """Return the topic's name on the broker."""
+        if topic is USAGE_EVENTS and self.log_prefix is not None:
+            return f"{self.log_prefix}{topic.name}"
         return f"{self.prefix}{topic.name}"
+
+    def shadow(self, name: str) -> "Stack":
+        """Return the names of a replay: the usage log is ours, all else its own."""
+        return Stack(f"{self.prefix}replay.{name}.", f"{self.shadows}{name}", self.prefix)
+
+    @property
+    def shadows(self) -> str:
+        """What the schemas of all replays begin with."""
+        return f"{self.schema}{_SHADOW}"
 
     @property
     def metering_group(self) -> str:

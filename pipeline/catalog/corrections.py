@@ -19,7 +19,9 @@ from pipeline.core.calendar import Instant, instant_text, parse_instant
 from pipeline.core.identity import Json
 from pipeline.core.quantity import exact, quantity_text
 
-CORRECTING = frozenset((FactKind.VOID, FactKind.CREDIT_NOTE, FactKind.DEBIT_NOTE))
+CORRECTING = frozenset(
+    (FactKind.VOID, FactKind.CREDIT_NOTE, FactKind.DEBIT_NOTE, FactKind.REPRICING)
+)
 """What makes a note of one document."""
 EARLY = frozenset((FactKind.BILL_NOW, FactKind.THRESHOLD_REACHED))
 """What has usage of running periods billed."""
@@ -64,6 +66,8 @@ class Decision:
     reissue: bool = False
     refund: bool = False
     early: EarlyUsage | None = None
+    change: Mapping[str, Json] | None = None
+    """Of a document that is repriced: its note's lines and taxes."""
     fact: str = ""
     """The id of its fact; empty before it is written."""
     serial: int = 0
@@ -87,6 +91,7 @@ class Decision:
             "reference": self.reference,
             "reissue": self.reissue,
             "refund": self.refund,
+            **({} if self.change is None else {"change": dict(self.change)}),
         }
         return NewFact(self.kind, self.document, body)
 
@@ -108,6 +113,7 @@ def decision(fact: Fact) -> Decision:
         body.get("reissue") is True,
         body.get("refund") is True,
         early_usage(body) if fact.kind in EARLY else None,
+        cast("Mapping[str, Json] | None", body.get("change")),
         fact.id,
         fact.serial,
     )

@@ -60,6 +60,8 @@ class FactKind(StrEnum):
     """Something is taken off an issued document."""
     DEBIT_NOTE = "debit_note"
     """Something is added to an issued document."""
+    REPRICING = "repricing"
+    """A document is brought to what a replay made of it: the differences, line by line."""
     CORRECTION = "correction"
     """Usage of closed periods changed of a payer that has no next cut: notes are made now."""
     DISPUTE = "dispute"

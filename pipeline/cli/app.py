@@ -60,6 +60,9 @@ _COMMANDS = {
     "rewind": _Command(
         "pipeline.cli.rewind", "rewind", "Read the log from an earlier place again; no total moves."
     ),
+    "replay": _Command(
+        "pipeline.cli.replay", "app", "Fold the log once more beside the stack, and compare."
+    ),
     "doctor": _Command("pipeline.cli.doctor", "doctor", "Say what claims take in Redis."),
     "bench": _Command("pipeline.cli.bench", "bench", "Measure events per second, totals checked."),
     "simulate": _Command(

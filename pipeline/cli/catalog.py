@@ -111,6 +111,16 @@ def apply_made(
     return written
 
 
+def changed_by(connection: Connection, facts: Sequence[Fact], sheet: Sheet, name: str) -> Changes:
+    """Return what a sheet would change, without writing it.
+
+    Raises:
+        BadInput: the sheet contradicts what is in force.
+
+    """
+    return _accepted(name, _changes(connection, extend(Catalog(), facts), sheet))
+
+
 def _accepted(name: str, found: Changes | list[Problem]) -> Changes:
     if isinstance(found, list):
         raise refused(name, found)
@@ -225,7 +235,7 @@ def plan(
     sheet = read_sheet(file)
     with any_stack() as around, around.database.session("catalog plan") as session:
         facts = session.read_facts(0)
-        found = _accepted(str(file), _changes(session, extend(Catalog(), facts), sheet))
+        found = changed_by(session, facts, sheet, str(file))
         planned = Outlook(session, facts, sheet, found)
     if json:
         print_json({"file": str(file), **planned.json()})

@@ -3,6 +3,8 @@
 import ctypes
 import os
 import signal
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +13,7 @@ from pipeline.core.errors import BadInput
 from pipeline.settings import read_settings
 
 _PR_SET_PDEATHSIG = 1
+_NICE = 5
 
 
 def worker(
@@ -30,6 +33,8 @@ def worker(
 
     die_with_parent()
     settings = read_settings()
+    if settings.replay:
+        give_way()
     if not (settings.kafka and settings.redis and settings.postgres):
         raise BadInput("a worker needs TALEA_KAFKA, TALEA_REDIS and TALEA_POSTGRES")
     log_to_stderr(f"{name}-{number}")
@@ -44,3 +49,10 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def give_way() -> None:
+    """Let whoever works live go first, also where the kernel shares time out by session."""
+    os.nice(_NICE)
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(_NICE), "ascii")

@@ -62,6 +62,8 @@ class Left:
                 return self._debit(asked)
             case FactKind.VOID | FactKind.CREDIT_NOTE:
                 return self._credit(stands, asked)
+            case FactKind.REPRICING if asked.change is not None:
+                return Change.of_json(asked.change)
             case _:
                 raise BrokenInvariant(f"a {asked.kind} makes no note of one document")
 

@@ -53,6 +53,15 @@ class Change:
     lines: Sequence[Line]
     taxes: Sequence[Line]
 
+    @classmethod
+    def of_json(cls, told: Mapping[str, Json]) -> "Change":
+        """Return a change that a fact tells."""
+        return cls(cast(list[Line], told["lines"]), cast(list[Line], told["taxes"]))
+
+    def json(self) -> dict[str, Json]:
+        """Return it as a fact tells it."""
+        return {"lines": [*self.lines], "taxes": [*self.taxes]}
+
     @property
     def totals(self) -> Totals:
         """What it comes to."""

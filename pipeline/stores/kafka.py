@@ -31,6 +31,7 @@ from pipeline.topology import (
     TOPICS,
     USAGE_EVENTS,
     Stack,
+    Topic,
 )
 
 _ANSWER_S = 20.0
@@ -55,7 +56,13 @@ def admin(bootstrap: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
 
 
-def create_topics(bootstrap: str, stack: Stack, partitions: int, replication: int = 1) -> None:
+def create_topics(
+    bootstrap: str,
+    stack: Stack,
+    partitions: int,
+    replication: int = 1,
+    topics: Sequence[Topic] = TOPICS,
+) -> None:
     """Create the topics that are missing; refuse a usage log with another partition count.
 
     Raises:
@@ -65,8 +72,8 @@ def create_topics(bootstrap: str, stack: Stack, partitions: int, replication: in
     """
     client = admin(bootstrap)
     present = partition_counts(client)
-    missing = [topic for topic in TOPICS if stack.topic(topic) not in present]
-    for topic in TOPICS:
+    missing = [topic for topic in topics if stack.topic(topic) not in present]
+    for topic in topics:
         count = present.get(stack.topic(topic))
         if topic.per_log and count is not None and count != partitions:
             raise BadInput(

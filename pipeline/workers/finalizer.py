@@ -369,17 +369,21 @@ def _between(before: Counts, now: Counts) -> dict[str, int]:
     }
 
 
+_BESIDE = (
+    ("audit", watch_conservation),
+    ("matching", run_matching),
+    ("taxing", run_taxing),
+    ("checkpoints", run_checkpoints),
+)
+"""What goes on beside finalizing. It decides and signs; a shadow finds what was decided."""
+
+
 def run_finalizer(around: Surroundings, clock: Callable[[], Instant], stop: Event) -> None:
     """Prepare and register until stopped."""
     connection = around.database.connect(name="finalizer", autocommit=True)
     facts = around.database.connect(name="finalizer facts", autocommit=True)
     finalizer = Finalizer(connection, Knowledge(facts), clock)
-    for name, beside in (
-        ("audit", watch_conservation),
-        ("matching", run_matching),
-        ("taxing", run_taxing),
-        ("checkpoints", run_checkpoints),
-    ):
+    for name, beside in () if around.is_shadow else _BESIDE:
         Thread(target=beside, args=(around, stop), name=name, daemon=True).start()
     idle = 0
     while not stop.is_set():
@@ -388,7 +392,7 @@ def run_finalizer(around: Surroundings, clock: Callable[[], Instant], stop: Even
         if finalizer.register() or stop.wait(_IDLE_S):
             continue
         idle += 1
-        if idle % _LATE_EVERY == 0:
+        if idle % _LATE_EVERY == 0 and not around.is_shadow:
             correct_late(facts, finalizer.known.catalog, clock())
     connection.close()
     facts.close()

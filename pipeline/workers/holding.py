@@ -18,7 +18,7 @@ from pipeline.meter.limit import RejectWindow
 from pipeline.meter.slices import Counts
 from pipeline.settings import Settings
 from pipeline.stores.postgres.connection import Unreachable
-from pipeline.stores.postgres.pauses import REJECTS, Pause
+from pipeline.stores.postgres.pauses import ENDS, REJECTS, Pause
 from pipeline.workers.failing import PASSING
 from pipeline.workers.pausing import remedy
 
@@ -64,7 +64,7 @@ class Stops:
         """
         found = {pause.partition: pause for pause in self.store.read_pauses()}
         for partition, pause in found.items():
-            if self._pauses.get(partition) != pause:
+            if self._pauses.get(partition) != pause and pause.reason != ENDS:
                 _tell(pause)
         gone = self._held - found.keys()
         self._pauses = found

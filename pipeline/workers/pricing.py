@@ -149,7 +149,8 @@ class PricingWorker:
         if records:
             self._book(records)
         self._gaps.look()
-        self._draft()
+        if not self._around.is_shadow:  # a replay is held against documents: drafts have no reader
+            self._draft()
         return len(records)
 
     def _draft(self) -> None:

@@ -18,6 +18,11 @@ class Surroundings:
     partitions: int
     settings: Settings
 
+    @property
+    def is_shadow(self) -> bool:
+        """Whether this is the shadow of a stack: nothing is decided here, nor published."""
+        return bool(self.settings.replay)
+
 
 def partitions_of(worker: int, workers: int, partitions: int) -> list[int]:
     """Return the partitions of one of several workers that share them for good."""

@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from psycopg import sql
+
 from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
@@ -225,6 +227,23 @@ def notes_issued(connection: Connection, issuer: str) -> int:
         connection, "SELECT count(*) FROM document WHERE issuer = %s AND kind <> 'invoice'", issuer
     )
     return cast(int, count)
+
+
+def notes_by_document(connection: Connection, ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return the ids of the notes that correct these documents, issued or about to be."""
+    found: dict[str, list[str]] = {}
+    for table in ("document", "prepared"):
+        rows = connection.execute(sql.SQL(_NOTES_OF).format(sql.Identifier(table)), [list(ids)])
+        for corrected, note in rows:
+            found.setdefault(corrected, []).append(note)
+    return found
+
+
+_NOTES_OF = (
+    "SELECT told ->> 'corrects', told ->> 'id' FROM"
+    " (SELECT convert_from(content, 'UTF8')::jsonb AS told FROM {} WHERE kind <> 'invoice')"
+    " AS notes WHERE told ->> 'corrects' = ANY(%s)"
+)
 
 
 def settlement_of(connection: Connection, document_id: str) -> Mapping[str, Json] | None:

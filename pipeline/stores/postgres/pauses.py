@@ -13,6 +13,8 @@ from pipeline.stores.postgres.connection import Connection, one
 DEATHS_MAX = 3
 """After so many deaths at one offset its partition pauses."""
 POISON, REJECTS = "poison", "rejects"
+ENDS = "replay"
+"""Not for a person to mend: what is replayed ends there."""
 USAGE, RAW = "usage", "raw"
 """Of which topic a partition is paused: the usage log, or that of single events."""
 

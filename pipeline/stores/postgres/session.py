@@ -22,6 +22,7 @@ from pipeline.stores.postgres import (
     publishing,
     reversals,
     sequences,
+    shadows,
     standstill,
     usage,
     validation,
@@ -73,6 +74,14 @@ class Session(psycopg.Connection[TupleRow]):
     awaited_taxes = drafts.awaited_taxes
     take_dirty = drafts.take_dirty
 
+    ask_to_stop = shadows.ask_to_stop
+    documents_beside = shadows.documents_beside
+    is_asked_to_stop = shadows.is_asked_to_stop
+    lead_replay = shadows.lead_replay
+    moved_usage = shadows.moved_usage
+    note_worked = shadows.note_worked
+    read_shadow = shadows.read_shadow
+
     hold_metering = standstill.hold_metering
     metering_held = standstill.metering_held
 
@@ -103,6 +112,7 @@ class Session(psycopg.Connection[TupleRow]):
     find_line = documents.find_line
     read_documents = documents.read_documents
     register = documents.register
+    notes_by_document = documents.notes_by_document
     notes_issued = documents.notes_issued
     settlement_of = documents.settlement_of
 

@@ -1,0 +1,341 @@
+"""`talea replay`: fold the log once more beside the stack, compare, price otherwise."""
+
+import csv
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from pipeline.catalog.facts import Fact
+from pipeline.cli.catalog import changed_by, read_sheet
+from pipeline.cli.deciding import moment
+from pipeline.cli.options import Actor, AsJson, Reason
+from pipeline.cli.screen import out, print_json, steps
+from pipeline.cli.stack import any_stack
+from pipeline.core.calendar import Instant, instant_text
+from pipeline.core.errors import BadInput, CheckFailed
+from pipeline.core.identity import digest
+from pipeline.core.money import Money
+from pipeline.replay.applying import total_minor
+from pipeline.replay.diff import Diff, Selection
+from pipeline.replay.revising import Bodies, as_known, priced_by
+from pipeline.replay.what_if import Change
+from pipeline.stores.postgres.facts import Author
+from pipeline.workers.applying import apply_diff
+from pipeline.workers.replaying import (
+    Asked,
+    Outcome,
+    Pace,
+    diff_replay,
+    drop_replay,
+    list_replays,
+    run_replay,
+    stop_replay,
+    what_if_replay,
+)
+from pipeline.workers.surroundings import Surroundings
+
+app = typer.Typer(
+    help="Fold the log once more beside the stack, and compare.", no_args_is_help=True
+)
+
+Name = Annotated[str, typer.Argument(help="What the replay is called.")]
+
+
+@app.command("run")
+def run(
+    name: Name,
+    workers: Annotated[int, typer.Option(min=1, help="Metering and pricing workers.")] = 1,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Only documents cut at this instant or later.")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="Only documents cut before this instant.")
+    ] = None,
+    customers: Annotated[
+        list[str] | None, typer.Option(help="Only this customer's documents; repeat it.")
+    ] = None,
+    meters: Annotated[
+        list[str] | None, typer.Option(help="Only lines of this meter; repeat it.")
+    ] = None,
+    catalog: Annotated[
+        Path | None, typer.Option(help="Price by this catalog, as if it had always held.")
+    ] = None,
+    known: Annotated[
+        str | None, typer.Option("--as-known", help="Price by no later prices than known then.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Replay all that is booked in a shadow of the stack, or go on with that; compare documents."""
+    selection = Selection(
+        frozenset(customers) if customers else None,
+        frozenset(meters) if meters else None,
+        moment("--from", start),
+        moment("--to", end),
+    )
+    with any_stack() as around:
+        asked = _asked(around, selection, catalog, moment("--as-known", known))
+        with _paced(f"replay {name}") as tell:
+            outcome = run_replay(around, name, asked, workers, tell)
+    if json:
+        print_json(
+            {
+                "name": name,
+                "events": outcome.events,
+                "seconds": round(outcome.seconds, 3),
+                "events_per_s": round(outcome.events_per_s, 1),
+                "identical": outcome.identical,
+                "documents": outcome.documents,
+                "differing": list(outcome.differing),
+            }
+        )
+    else:
+        _tell(outcome)
+    if outcome.identical is False:
+        raise CheckFailed(
+            f"{len(outcome.differing)} of {outcome.documents} documents differ:"
+            f" `talea replay diff {name}` tells how"
+        )
+
+
+def _asked(
+    around: Surroundings, selection: Selection, catalog: Path | None, known: Instant | None
+) -> Asked:
+    """Return what is asked of a replay.
+
+    Raises:
+        BadInput: the catalog is none, or changes more than prices.
+
+    """
+    if catalog is not None and known is not None:
+        raise BadInput("say --catalog or --as-known, not both")
+    told = selection.json()
+    if known is not None:
+        told["as_known"] = instant_text(known)
+        return Asked(told, lambda facts: as_known(facts, known))
+    if catalog is None:
+        return Asked(told)
+    sheet = read_sheet(catalog)
+    told["catalog"] = digest(catalog.read_bytes())
+    with around.database.session("replay catalog") as session:
+        found = changed_by(session, session.read_facts(0), sheet, str(catalog))
+
+    def revise(facts: Sequence[Fact]) -> Bodies:
+        try:
+            return priced_by(facts, found.facts)
+        except ValueError as error:
+            raise BadInput(f"{catalog}: {error}") from None
+
+    return Asked(told, revise)
+
+
+@contextmanager
+def _paced(title: str) -> Iterator[Callable[[Pace], None]]:
+    """Show how far a replay is, how fast it is, and how long it will take."""
+    with steps(title) as tell:
+
+        def told(pace: Pace) -> None:
+            share = pace.done / pace.records if pace.records else 1.0
+            left = "" if not share else f", {pace.seconds * (1 - share) / share:.0f} s left"
+            rate = f"{pace.events:,} events, {pace.events_per_s:,.0f} a second"
+            tell(f"{title}: {rate}{left}", share)
+
+        yield told
+
+
+def _tell(outcome: Outcome) -> None:
+    rate = f"{outcome.events_per_s:,.0f} a second"
+    out.print(f"{outcome.events:,} events in {outcome.seconds:.1f} s, {rate}")
+    same = outcome.documents - len(outcome.differing)
+    out.print(f"{same:,} of {outcome.documents:,} documents have the same content, byte for byte")
+    for number in outcome.differing if outcome.identical is False else ():
+        out.print(f"{number} differs", markup=False)
+
+
+@app.command("list")
+def list_all(json: AsJson = False) -> None:
+    """List the replays that there are."""
+    with any_stack() as around:
+        found = list_replays(around)
+    if json:
+        print_json(
+            [
+                {
+                    "name": each.name,
+                    "began": instant_text(each.shadow.began),
+                    "running": each.running,
+                    "records_done": each.done,
+                    "records": each.records,
+                    "seconds": each.shadow.worked_ms / 1000,
+                    "asked": dict(each.shadow.asked),
+                    "outcome": each.shadow.outcome,
+                }
+                for each in found
+            ]
+        )
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("name", "began", "done", "of", "stands"):
+        table.add_column(title, justify="right" if title in ("done", "of") else "left")
+    for each in found:
+        stands = "runs" if each.running else "through" if each.shadow.outcome else "stopped"
+        began = instant_text(each.shadow.began)
+        table.add_row(each.name, began, f"{each.done:,}", f"{each.records:,}", stands)
+    out.print(table)
+
+
+@app.command("stop")
+def stop(name: Name) -> None:
+    """Stop a replay; running it again goes on where it was."""
+    with any_stack() as around:
+        ran = stop_replay(around, name)
+    out.print(f"replay {name} {'stopped' if ran else 'does not run'}")
+
+
+@app.command("drop")
+def drop(name: Name) -> None:
+    """Take a replay off the servers, with all that it made."""
+    with any_stack() as around:
+        drop_replay(around, name)
+    out.print(f"replay {name} dropped")
+
+
+@app.command("diff")
+def tell_diff(
+    name: Name,
+    json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print lines as CSV.")] = False,
+) -> None:
+    """Tell how what was issued differs from a replay: document, line, cause."""
+    if json and as_csv:
+        raise BadInput("say --json or --csv, not both")
+    with any_stack() as around:
+        found = diff_replay(around, name)
+    if json:
+        print_json(found.json())
+    elif as_csv:
+        csv.writer(sys.stdout).writerows([_COLUMNS, *_rows(found)])
+    else:
+        _tell_diff(found)
+
+
+_COLUMNS = (
+    "number",
+    "customer",
+    "line",
+    "name",
+    "currency",
+    "before_minor",
+    "after_minor",
+    "difference_minor",
+    "cause",
+    "of_cause_minor",
+)
+
+
+def _rows(found: Diff) -> Iterator[tuple[object, ...]]:
+    """Yield a row for each cause of each line."""
+    for each in found.documents:
+        for line in each.lines:
+            figures = line.before_minor, line.after_minor, line.difference_minor
+            told = each.pair.number, each.pair.customer, line.line["id"], line.line["name"]
+            causes = [(cause.value, minor) for cause, minor in line.causes.items()]
+            for cause in causes or [("", 0)]:
+                yield *told, each.currency, *figures, *cause
+
+
+def _tell_diff(found: Diff) -> None:
+    table = Table(box=None, pad_edge=False)
+    for title in ("number", "customer", "before", "after", "difference", "causes"):
+        right = title in ("before", "after", "difference")
+        table.add_column(title, justify="right" if right else "left")
+    for each in found.documents:
+        figures = (each.before_minor, each.after_minor, each.difference_minor)
+        amounts = [Money(minor, each.currency).text for minor in figures]
+        causes = ", ".join(
+            f"{cause.value} {Money(minor, each.currency).text}"
+            for cause, minor in each.causes.items()
+        )
+        number = each.pair.number or str(each.told["id"])
+        table.add_row(number, each.pair.customer, *amounts, causes)
+    told = found.json()
+    if found.documents:
+        out.print(table)
+    out.print(
+        f"{len(found.documents)} documents of {told['customers_touched']} customers differ"
+        f" ({told['diff_id']})"
+    )
+    for currency, minor in found.totals.items():
+        out.print(f"in all {Money(minor, currency).text} {currency}")
+    for cause, of in found.by_cause.items():
+        out.print(f"  {cause.value}: {_amounts(of)}")
+
+
+@app.command("apply")
+def apply(
+    name: Name,
+    shown: Annotated[str, typer.Option("--diff", help="The id of the diff that you looked at.")],
+    actor: Actor,
+    reason: Reason,
+    json: AsJson = False,
+) -> None:
+    """Have the notes issued that a diff shows, once; refused where anything moved since."""
+    with any_stack() as around:
+        applied = apply_diff(around, name, shown, Author(actor, reason))
+    total = total_minor(fact.body for fact in applied.facts)
+    if json:
+        print_json(
+            {
+                "diff_id": shown,
+                "already": applied.already,
+                "documents": [fact.subject for fact in applied.facts],
+                "total_minor": total,
+            }
+        )
+    elif applied.already:
+        out.print(f"applied already: {len(applied.facts)} documents, {_amounts(total)}")
+    elif applied.facts:
+        out.print(f"{len(applied.facts)} documents are corrected by {_amounts(total)}")
+        out.print("their notes are issued by the finalizer: `talea invoices list` shows them")
+    else:
+        out.print("nothing to correct: the diff moves no money")
+
+
+@app.command("what-if")
+def tell_what_if(name: Name, json: AsJson = False) -> None:
+    """Tell what a replay by other prices would have come to, for us and for each customer."""
+    with any_stack() as around:
+        found = what_if_replay(around, name)
+    if json:
+        print_json(found.json())
+        return
+    for each in found.revenue:
+        out.print(f"revenue {_change(each)} {each.currency}")
+    table = Table(box=None, pad_edge=False)
+    for title in ("", "name", "before", "after", "difference", "percent"):
+        table.add_column(title, justify="left" if title in ("", "name") else "right")
+    for kind, changes in (("plan", found.plans), ("shock", found.shocks)):
+        for each in changes:
+            figures = (each.before_minor, each.after_minor, each.difference_minor)
+            amounts = [Money(minor, each.currency).text for minor in figures]
+            table.add_row(kind, each.name or "-", *amounts, each.percent_text or "-")
+    out.print(table)
+    more, less, same = found.counts
+    out.print(f"{more} customers pay more, {less} less, {same} the same")
+    for start, end, count in found.distribution:
+        if count:
+            least = "" if start is None else f"from {start} % "
+            out.print(f"  {least}to {f'{end} %' if end is not None else 'any'}: {count}")
+
+
+def _change(each: Change) -> str:
+    before, after = (Money(e, each.currency).text for e in (each.before_minor, each.after_minor))
+    return f"{before} -> {after} ({each.percent_text or '-'} %)"
+
+
+def _amounts(of: Mapping[str, int]) -> str:
+    return ", ".join(f"{Money(minor, currency).text} {currency}" for currency, minor in of.items())

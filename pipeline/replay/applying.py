@@ -1,0 +1,125 @@
+"""Applying: the notes that bring issued documents to what a replay made of them.
+
+Owns: which document gets which note, and why one gets none.
+Does not own: the diff (diff.py), the note itself (invoice/notes.py), writing decisions (workers).
+Law: the notes sum to the diff; an invoice with all its notes then is the replay's with its own.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from pipeline.catalog.corrections import Decision
+from pipeline.catalog.facts import FactKind
+from pipeline.core.calendar import Instant
+from pipeline.invoice.notes import (
+    Change,
+    Record,
+    booked,
+    difference,
+    emptied,
+    part_of_change,
+)
+from pipeline.replay.diff import Pair, Selection
+
+CODE = "repriced"
+"""The reason code of such notes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """An issued invoice with all its notes, on both sides; `before` begins with the invoice."""
+
+    customer: str
+    instant: Instant
+    before: Sequence[Record]
+    after: Sequence[Record]
+
+    @property
+    def document(self) -> str:
+        """The id of the invoice."""
+        return cast(str, self.before[0]["id"])
+
+    def change(self, selection: Selection) -> Change:
+        """Return what brings the one side to the other, in the lines that are selected."""
+        invoice, *notes = self.before
+        stands = booked(invoice, notes)
+        wanted = booked(self.after[0], self.after[1:]) if self.after else emptied(stands)
+        change = difference(wanted, stands)
+        if selection.meters is None:
+            return change
+        kept = [line for line in change.lines if line["meter"] in selection.meters]
+        return part_of_change(invoice, kept)
+
+
+def families(pairs: Iterable[Pair], selection: Selection) -> list[Family]:
+    """Return the invoices that differ, or whose notes do; each pair is given with its content.
+
+    Raises:
+        ValueError: something is only in the replay, of an invoice that was never issued.
+
+    """
+    by_invoice: dict[str, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        told = cast(Record, pair.before if pair.before is not None else pair.after)
+        by_invoice[str(told.get("corrects", told["id"]))].append(pair)
+    found = []
+    for document, own in by_invoice.items():
+        if not any(not pair.same and selection.holds(pair) for pair in own):
+            continue
+        own.sort(key=lambda pair: (pair.cut_serial, pair.instant))
+        before = [pair.before for pair in own if pair.before is not None]
+        after = [pair.after for pair in own if pair.after is not None]
+        if not before or before[0]["id"] != document or (after and after[0]["id"] != document):
+            raise ValueError(f"{document} was never issued: there is nothing that a note corrects")
+        found.append(Family(own[0].customer, own[0].instant, before, after))
+    return found
+
+
+def repricings(
+    found: Iterable[Family], selection: Selection, diff_id: str, at: Instant
+) -> list[Decision]:
+    """Return the decisions that make the notes; none where no money moves."""
+    made = []
+    for each in found:
+        change = each.change(selection)
+        if change.is_money:
+            made.append(
+                Decision(
+                    FactKind.REPRICING,
+                    each.customer,
+                    cast(str, each.before[0]["currency"]),
+                    max(at, each.instant + 1),
+                    each.document,
+                    code=CODE,
+                    reference=diff_id,
+                    change=change.json(),
+                )
+            )
+    return made
+
+
+def total_minor(bodies: Iterable[Record]) -> dict[str, int]:
+    """Return what the notes of applied decisions come to, by currency."""
+    found = Counter[str]()
+    for body in bodies:
+        change = Change.of_json(cast(Record, body["change"]))
+        found[cast(str, body["currency"])] += change.totals.total
+    return {currency: found[currency] for currency in sorted(found) if found[currency]}
+
+
+def moved_since(
+    found: Iterable[Family],
+    decided: Mapping[str, Sequence[Decision]],
+    issued: Mapping[str, Iterable[str]],
+) -> str | None:
+    """Return the first invoice that something happened to since a diff; None where nothing did.
+
+    `decided`: decisions since then, `issued`: the notes there are now, both by document.
+    """
+    for each in found:
+        known = {note["id"] for note in each.before}
+        if decided.get(each.document) or set(issued.get(each.document, ())) - known:
+            return each.document
+    return None

@@ -1,0 +1,209 @@
+"""Shadows: schemas that replays work in, beside the one that they shadow.
+
+Owns: planting and dropping a shadow, what is known of its runs, documents of both side by side.
+Does not own: what runs in it (workers/replaying.py), what a difference means (replay/diff.py).
+Law: a shadow never writes to whom it shadows, and decides nothing: in its own schema nobody may
+write a fact or a tick.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import LiteralString, cast
+
+from psycopg import sql
+
+from pipeline.catalog.facts import Fact
+from pipeline.core.calendar import Instant, from_datetime
+from pipeline.core.identity import Json, canonical
+from pipeline.replay.diff import Moved, Pair, UsedIn
+from pipeline.stores.postgres.connection import Connection, lead, one
+from pipeline.stores.postgres.facts import read_facts
+
+_LEADER_LOCK = "talea replay"
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """A replay as it stands: what was asked, how long it worked, what came of it."""
+
+    asked: Mapping[str, Json]
+    revised: int
+    """How many of its facts say something else."""
+    began: Instant
+    worked_ms: int
+    outcome: Mapping[str, Json] | None
+
+
+Revise = Callable[[Sequence[Fact]], Mapping[int, Mapping[str, Json]]]
+"""Called with all facts; returns the bodies that some have instead, by serial."""
+
+
+def plant(
+    connection: Connection, live: str, asked: Mapping[str, Json], revise: Revise | None
+) -> None:
+    """Copy the facts and ticks of a stack into an empty shadow, as they stand at one instant.
+
+    Each partition ends behind the last tick booked there: what comes behind it nobody has judged.
+    Call it as the owner of both schemas.
+    """
+    names = {"live": sql.Identifier(live)}
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        bodies = {} if revise is None else revise(_facts_of(connection, live))
+        texts = [canonical(dict(body)).decode() for body in bodies.values()]
+        connection.execute(sql.SQL(_COPY_FACTS).format(**names), [[*bodies], texts])
+        for statement in _PLANT:
+            connection.execute(sql.SQL(statement).format(**names))
+        told = canonical(dict(asked)).decode()
+        connection.execute(sql.SQL(_NOTE_SHADOW).format(**names), [told, len(bodies)])
+
+
+def _facts_of(connection: Connection, schema: str) -> list[Fact]:
+    """Return the facts of another schema; call it in a transaction."""
+    (own,) = one(connection, "SELECT current_schema()")
+    connection.execute(_LOOK_INTO, [schema])
+    facts = read_facts(connection, 0)
+    connection.execute(_LOOK_INTO, [own])
+    return facts
+
+
+_LOOK_INTO = "SELECT set_config('search_path', %s, true)"
+_COPY_FACTS: LiteralString = (
+    "INSERT INTO fact (serial, id, kind, subject, body, actor, reason, recorded_at)"
+    " SELECT serial, id, kind, subject, coalesce(revised.text, body), actor, reason, recorded_at"
+    " FROM {live}.fact LEFT JOIN unnest(%s::bigint[], %s::text[]) AS revised (serial, text)"
+    " USING (serial)"
+)
+_PLANT: tuple[LiteralString, ...] = (
+    "UPDATE fact_head SET serial = head.serial, mirrored = head.serial"
+    " FROM (SELECT serial FROM {live}.fact_head) AS head",
+    "INSERT INTO tick (serial, time_us, fact_position, partitions, acked)"
+    " SELECT serial, time_us, fact_position, partitions, true FROM {live}.tick",
+    "INSERT INTO pause (partition_no, source_offset, reason, cause, origin)"
+    " SELECT number, coalesce(max(source_offset) + 1, 0), 'replay',"
+    " 'what is replayed ends here', 'usage'"
+    " FROM generate_series(0, (SELECT (body::json ->> 'partitions')::integer - 1"
+    " FROM fact WHERE serial = 1)) AS number"
+    " LEFT JOIN {live}.partition_tick ON partition_no = number GROUP BY number",
+    "REVOKE INSERT ON fact FROM talea_app",
+    "REVOKE UPDATE ON fact_head FROM talea_app",
+    "REVOKE INSERT, UPDATE ON tick FROM talea_app",
+)
+_NOTE_SHADOW = (
+    "INSERT INTO shadow (asked, revised, issued)"
+    " SELECT %s, %s, coalesce(json_object_agg(issuer, place), '{{}}')"
+    " FROM (SELECT issuer, max(place) AS place FROM {live}.document GROUP BY issuer) AS heads"
+)
+
+
+def lead_replay(connection: Connection) -> bool:
+    """Return whether a shadow is this connection's to run or drop, from now on until it ends."""
+    return lead(connection, _LEADER_LOCK)
+
+
+def shadows_with(connection: Connection, prefix: str) -> list[str]:
+    """Return the names of the shadows whose schemas begin with a prefix."""
+    rows = connection.execute(
+        "SELECT nspname FROM pg_namespace WHERE starts_with(nspname, %s)"
+        " AND to_regclass(quote_ident(nspname) || '.shadow') IS NOT NULL ORDER BY nspname",
+        [prefix],
+    )
+    return [str(name).removeprefix(prefix) for (name,) in rows]
+
+
+def read_shadow(connection: Connection) -> Shadow | None:
+    """Return the replay whose schema this is; None where it was not planted to the end."""
+    row = connection.execute(
+        "SELECT asked, revised, began, worked_ms, outcome FROM shadow"
+    ).fetchone()
+    if row is None:
+        return None
+    asked, revised, began, worked_ms, outcome = row
+    told = None if outcome is None else json.loads(outcome)
+    return Shadow(json.loads(asked), revised, from_datetime(began), worked_ms, told)
+
+
+def ask_to_stop(connection: Connection, *, stop: bool) -> None:
+    """Ask whoever runs a replay to stop, or take that back."""
+    connection.execute("UPDATE shadow SET stopping = %s", [stop])
+
+
+def is_asked_to_stop(connection: Connection) -> bool:
+    """Return whether whoever runs a replay is to stop."""
+    (stopping,) = one(connection, "SELECT stopping FROM shadow")
+    return bool(stopping)
+
+
+def note_worked(
+    connection: Connection, worked_ms: int, outcome: Mapping[str, Json] | None = None
+) -> None:
+    """Note how long a run took, and what came of it where it is through."""
+    told = None if outcome is None else canonical(dict(outcome)).decode()
+    connection.execute(
+        "UPDATE shadow SET worked_ms = worked_ms + %s, outcome = coalesce(%s, outcome)",
+        [worked_ms, told],
+    )
+
+
+def documents_beside(connection: Connection, live: str, *, whole: bool = False) -> list[Pair]:
+    """Return what was issued when the shadow was planted, beside the same documents here.
+
+    And what is issued here of cuts that are done with there, and have no such document. `whole`:
+    with content where it is the same, too.
+    """
+    names = {"live": sql.Identifier(live)}
+    rows = connection.execute(sql.SQL(_BESIDE).format(**names), [whole, whole]).fetchall()
+    rows += connection.execute(sql.SQL(_ONLY_HERE).format(**names)).fetchall()
+    return [
+        Pair(number, payer, instant, serial, same, _told(before), _told(after))
+        for number, payer, instant, serial, same, before, after in rows
+    ]
+
+
+_BESIDE = (
+    "SELECT number, payer, instant_us, cut_serial, same,"
+    " CASE WHEN %s OR NOT same THEN before END, CASE WHEN %s OR NOT same THEN after END"
+    " FROM (SELECT theirs.number, theirs.payer, theirs.instant_us, theirs.cut_serial,"
+    " theirs.issuer, theirs.place, theirs.content AS before,"
+    " ours.content AS after, ours.content IS NOT DISTINCT FROM theirs.content AS same"
+    " FROM shadow, json_each_text(shadow.issued::json) AS head (issuer, place)"
+    " JOIN {live}.document AS theirs"
+    " ON theirs.issuer = head.issuer AND theirs.place <= head.place::bigint"
+    " LEFT JOIN document AS ours ON ours.id = theirs.id) AS both_sides ORDER BY issuer, place"
+)
+_ONLY_HERE = (
+    "SELECT NULL, payer, instant_us, cut_serial, false, NULL, content FROM document AS ours"
+    " WHERE NOT EXISTS (SELECT FROM {live}.document AS theirs WHERE theirs.id = ours.id)"
+    " AND EXISTS (SELECT FROM {live}.cut AS done WHERE (done.payer, done.currency,"
+    " done.instant_us) = (ours.payer, ours.currency, ours.instant_us) AND done.prepared)"
+    " AND NOT EXISTS (SELECT FROM {live}.prepared AS waiting WHERE (waiting.payer,"
+    " waiting.currency, waiting.instant_us) = (ours.payer, ours.currency, ours.instant_us))"
+    " ORDER BY issuer, place"
+)
+
+
+def _told(content: bytes | None) -> Mapping[str, Json] | None:
+    return None if content is None else cast(Mapping[str, Json], json.loads(content))
+
+
+def moved_usage(connection: Connection, live: str, used: UsedIn) -> Moved:
+    """Return what the books here count of some usage beyond those of the live stack."""
+    counted = []
+    for schema in (sql.SQL(""), sql.SQL("{}.").format(sql.Identifier(live))):
+        row = connection.execute(sql.SQL(_COUNTED).format(schema=schema), used).fetchone()
+        counted.append(cast(tuple[int, int], row))
+    (ours, ours_reversed), (theirs, theirs_reversed) = counted
+    return Moved(ours - theirs, ours_reversed - theirs_reversed)
+
+
+_COUNTED = (
+    "SELECT coalesce(sum(count + 2 * reversed), 0)::bigint, coalesce(sum(reversed), 0)::bigint"
+    " FROM {schema}usage JOIN {schema}series ON series.id = series_id WHERE customer = %s"
+    " AND meter = %s AND window_us >= %s AND window_us < %s AND cut < %s"
+)
+
+
+def drop_schema(connection: Connection, schema: str) -> None:
+    """Drop a shadow's schema with all that is in it; call it as its owner."""
+    connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))

@@ -1,0 +1,85 @@
+"""Applying a diff: its notes are decided, once, if nothing moved since.
+
+Owns: load -> check -> write the facts.  Does not own: which notes (replay/applying.py), making them
+(workers/correcting.py), numbers and seals.
+Law: twice is once: the facts name the diff. Either all notes of a diff are decided or none.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pipeline.catalog.catalog import Catalog, extend
+from pipeline.catalog.facts import Fact, FactKind, NewFact
+from pipeline.core.errors import BadInput
+from pipeline.invoice.asking import own_instant
+from pipeline.replay.applying import families, moved_since, repricings
+from pipeline.replay.diff import diff
+from pipeline.stores.clock import wall_clock
+from pipeline.stores.postgres.facts import Author
+from pipeline.workers.announcing import await_named
+from pipeline.workers.replaying import moved_by, through
+from pipeline.workers.surroundings import Surroundings
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The facts of a diff, and whether they were there already."""
+
+    facts: Sequence[Fact]
+    already: bool
+
+
+def apply_diff(around: Surroundings, name: str, diff_id: str, author: Author) -> Applied:
+    """Decide the notes that a diff shows; return once their facts are in force.
+
+    Raises:
+        BadInput: the diff of that replay is another, or something happened to its documents since.
+
+    """
+    live = around.database.schema
+    with through(around, name) as (session, selection):
+        pairs = session.documents_beside(live, whole=True)
+        shown = diff(pairs, selection, moved_by(session, live))
+        (planted_at, _) = session.fact_head()
+    now = wall_clock()
+    with around.database.session("apply") as store:
+        known = store.read_facts(0)
+        before = [fact for fact in known if _of(fact, diff_id)]
+        if before:
+            return Applied(before, already=True)
+        if shown.id != diff_id:
+            raise BadInput(f"the diff of {name} is {shown.id} now: look at it before it is applied")
+        try:
+            found = families(pairs, selection)
+        except ValueError as error:
+            raise BadInput(str(error)) from None
+        wanted = repricings(found, selection, diff_id, now)
+
+        def decide(facts: Sequence[Fact]) -> Sequence[NewFact]:
+            catalog = extend(Catalog(), facts)
+            decided = defaultdict(list)
+            for each in catalog.deals.decisions.known:
+                if each.serial > planted_at:
+                    decided[each.document].append(each)
+            issued = store.notes_by_document([each.document for each in found])
+            moved = moved_since(found, decided, issued)
+            if moved is not None:
+                raise BadInput(
+                    f"{moved} was corrected since: replay it again, and look at the diff"
+                )
+            least, made = now, []
+            for each in wanted:
+                least = own_instant(catalog, replace(each, at=max(each.at, least)), least)
+                made.append(replace(each, at=least).told())
+                least += 1
+            return made
+
+        written = store.append_facts(decide, author, now)
+    if written:
+        await_named(around, written[-1].serial)
+    return Applied(written, already=False)
+
+
+def _of(fact: Fact, diff_id: str) -> bool:
+    return fact.kind is FactKind.REPRICING and fact.body["reference"] == diff_id

@@ -1,0 +1,383 @@
+"""Replaying: a shadow of the stack folds the usage log once more, beside it, and is compared.
+
+Owns: when a shadow is planted, run, through, dropped.
+Does not own: what its workers do (they are the stack's own), its names (topology), its tables
+(stores/postgres/shadows.py), what a difference means (replay/diff.py).
+Law: a replay changes nothing of whom it shadows, and may be stopped and gone on with anywhere: it
+is the same fold, and cursors say where it stands.
+"""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import partial
+from time import monotonic, sleep
+
+from pipeline.book.booking import Cursor
+from pipeline.core.errors import BadInput, CheckFailed, ServerFailed
+from pipeline.core.identity import Json
+from pipeline.replay.diff import Diff, MovedUsage, Pair, Selection, diff
+from pipeline.replay.what_if import WhatIf, what_if
+from pipeline.stores.clock import wall_clock
+from pipeline.stores.erasing import delete_group, delete_topics
+from pipeline.stores.kafka import create_topics, log_ends, usage_log
+from pipeline.stores.kept_claims import forget_claims
+from pipeline.stores.postgres.database import Database
+from pipeline.stores.postgres.pauses import ENDS
+from pipeline.stores.postgres.session import Session
+from pipeline.stores.postgres.shadows import (
+    Revise,
+    Shadow,
+    drop_schema,
+    plant,
+    shadows_with,
+)
+from pipeline.topology import SHADOW_TOPICS
+from pipeline.workers.finalizer import Finalizer
+from pipeline.workers.knowledge import Knowledge
+from pipeline.workers.supervisor import Supervisor, WorkerKind
+from pipeline.workers.surroundings import Surroundings
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
+_SCHEMA_CHARS_MAX = 63
+_POLL_S = 0.2
+_PATIENCE_S = 120.0
+_STOPS_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How far a replay is: records of the log, events in them, seconds of this run."""
+
+    done: int
+    records: int
+    events: int
+    begun_at: int
+    seconds: float
+
+    @property
+    def events_per_s(self) -> float:
+        """Events booked a second, in this run."""
+        return (self.events - self.begun_at) / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a replay is to be: as it is kept, and what its facts say instead of ours."""
+
+    told: Mapping[str, Json]
+    revise: Revise | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a replay: the documents compared, and the numbers of those that differ."""
+
+    name: str
+    events: int
+    seconds: float
+    documents: int
+    differing: Sequence[str]
+    revised: bool
+    """Whether it was priced by another catalog: then differences are what it is about."""
+
+    @property
+    def identical(self) -> bool | None:
+        """Whether every document compared has the same content; None by another catalog."""
+        return None if self.revised else not self.differing
+
+    @property
+    def events_per_s(self) -> float:
+        """Events a second, of all that was replayed."""
+        return self.events / self.seconds if self.seconds else 0.0
+
+    def json(self) -> dict[str, Json]:
+        """Return it as the shadow keeps it."""
+        return {
+            "events": self.events,
+            "documents": self.documents,
+            "differing": list(self.differing),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A replay in a list."""
+
+    name: str
+    shadow: Shadow
+    done: int
+    records: int
+    running: bool
+
+
+def shadow_of(around: Surroundings, name: str) -> Surroundings:
+    """Return the surroundings of a replay.
+
+    Raises:
+        BadInput: it cannot be called so.
+
+    """
+    if not _NAME.fullmatch(name):
+        raise BadInput(f"{name!r} is no name of a replay: a-z first, then up to 29 of a-z 0-9 _")
+    ours = around.settings
+    # How much was rejected is known: whoever saw it live let it go on.
+    tuning = {"replay": name, "home": ours.home / "replays" / name, "reject_share_max": Decimal(1)}
+    settings = ours.model_copy(update=tuning)
+    stack = settings.stack
+    if len(stack.schema) > _SCHEMA_CHARS_MAX:
+        raise BadInput(f"schema {stack.schema} is longer than {_SCHEMA_CHARS_MAX} characters")
+    database = Database(around.database.dsn, stack.schema)
+    return replace(around, stack=stack, database=database, settings=settings)
+
+
+def run_replay(
+    around: Surroundings,
+    name: str,
+    asked: Asked,
+    workers: int,
+    tell: Callable[[Pace], None],
+) -> Outcome:
+    """Replay what the books hold, or go on with that, and compare what was issued.
+
+    Raises:
+        BadInput: it runs already, or something else was asked of that name before.
+        CheckFailed: it was asked to stop.
+        ServerFailed: a server does not answer, or nothing is booked any more.
+
+    """
+    shadow, began = shadow_of(around, name), monotonic()
+    shadow.database.migrate()
+    with _leading(shadow) as session:
+        known = _planted(around, session, asked)
+        if asked.told and asked.told != known.asked:
+            raise BadInput(f"replay {name} was begun otherwise: `talea replay drop {name}` first")
+        session.ask_to_stop(stop=False)
+        create_topics(
+            shadow.kafka,
+            shadow.stack,
+            shadow.partitions,
+            shadow.settings.replication,
+            SHADOW_TOPICS,
+        )
+        try:
+            events = _fold(shadow, session, workers, tell)
+            _finalize(shadow)
+            selection = Selection.of_json(known.asked)
+            pairs, found = _compared(around, session, selection)
+        except BaseException:
+            session.note_worked(_ms_since(began))
+            raise
+        worked_ms = _ms_since(began)
+        seconds = (known.worked_ms + worked_ms) / 1000
+        documents = sum(map(selection.holds, pairs))
+        differing = [each.pair.number or str(each.told["id"]) for each in found.documents]
+        outcome = Outcome(name, events, seconds, documents, differing, known.revised > 0)
+        session.note_worked(worked_ms, outcome.json())
+    forget_claims(shadow.redis, shadow.stack, range(shadow.partitions))
+    return outcome
+
+
+def _planted(around: Surroundings, session: Session, asked: Asked) -> Shadow:
+    """Return what is known of a replay, planting it first where it is new.
+
+    Raises:
+        BadInput: the log has lost its beginning.
+
+    """
+    known = session.read_shadow()
+    if known is not None:
+        return known
+    log = usage_log(around.stack)
+    for partition, (first, _) in enumerate(log_ends(around.kafka, log, around.partitions)):
+        if first > 0:
+            raise BadInput(
+                f"{log}[{partition}] begins at {first}: what came before is gone, and a replay is"
+                " of the log from its beginning on"
+            )
+    plant(session, around.database.schema, asked.told, asked.revise)
+    return _planted(around, session, asked)
+
+
+def _compared(
+    around: Surroundings, session: Session, selection: Selection
+) -> tuple[list[Pair], Diff]:
+    live = around.database.schema
+    pairs = session.documents_beside(live)
+    return pairs, diff(pairs, selection, moved_by(session, live))
+
+
+def moved_by(session: Session, live: str) -> MovedUsage:
+    """Return what asks how usage moved between a shadow and whom it shadows."""
+    return partial(session.moved_usage, live)
+
+
+def diff_replay(around: Surroundings, name: str) -> Diff:
+    """Return how what was issued differs from a replay that is through.
+
+    Raises:
+        BadInput: there is none of that name, or it is not through.
+
+    """
+    with through(around, name) as (session, selection):
+        _, found = _compared(around, session, selection)
+    return found
+
+
+def what_if_replay(around: Surroundings, name: str) -> WhatIf:
+    """Return what customers and plans came to, and come to in a replay that is through.
+
+    Raises:
+        BadInput: there is none of that name, or it is not through.
+
+    """
+    with through(around, name) as (session, selection):
+        pairs = session.documents_beside(around.database.schema, whole=True)
+    return what_if(pairs, selection)
+
+
+@contextmanager
+def through(around: Surroundings, name: str) -> Iterator[tuple[Session, Selection]]:
+    """Look at a replay that is through, and at what it was asked to be about."""
+    shadow = _existing(around, name)
+    with shadow.database.session("replay diff", owner=True) as session:
+        known = session.read_shadow()
+        if known is None or known.outcome is None:
+            raise BadInput(f"replay {name} is not through: `talea replay run {name}` goes on")
+        yield session, Selection.of_json(known.asked)
+
+
+def _ms_since(began: float) -> int:
+    return int(1000 * (monotonic() - began))
+
+
+@contextmanager
+def _leading(shadow: Surroundings) -> Iterator[Session]:
+    """Have a replay for oneself, as the owner of its schema."""
+    with shadow.database.session("replay", owner=True) as session:
+        if not session.lead_replay():
+            name = shadow.settings.replay
+            raise BadInput(f"replay {name} runs already: `talea replay stop {name}` stops it")
+        yield session
+
+
+def _fold(
+    shadow: Surroundings, session: Session, workers: int, tell: Callable[[Pace], None]
+) -> int:
+    """Run the workers of a shadow until its books are at their end; return the events in them."""
+    several = range(workers)
+    kinds = [
+        *(WorkerKind("metering", number, workers) for number in several),
+        *(WorkerKind("pricing", number, workers) for number in several),
+        WorkerKind("finalizer"),
+    ]
+    ends, began = _ends(session), monotonic()
+    pace = moved = _pace(session, ends)
+    if pace.done == pace.records:
+        return pace.events
+    logs = shadow.settings.home / "logs"
+    supervisor = Supervisor(shadow, kinds, logs)
+    supervisor.start()
+    try:
+        while pace.done < pace.records:
+            if session.is_asked_to_stop():
+                raise CheckFailed(
+                    f"replay {shadow.settings.replay} was stopped: run it again to go on"
+                )
+            sleep(_POLL_S)
+            now = _pace(session, ends)
+            pace = replace(now, begun_at=moved.begun_at, seconds=monotonic() - began)
+            if pace.done > moved.done:
+                moved = pace
+            elif pace.seconds - moved.seconds > _PATIENCE_S:
+                raise ServerFailed(f"nothing was booked for {_PATIENCE_S:.0f} s: see {logs}")
+            tell(pace)
+    finally:
+        supervisor.stop()
+    return pace.events
+
+
+def _ends(session: Session) -> Mapping[int, int]:
+    """Return the offset that each partition of a replay ends before."""
+    return {each.partition: each.offset for each in session.read_pauses() if each.reason == ENDS}
+
+
+def _pace(session: Session, ends: Mapping[int, int]) -> Pace:
+    loaded = session.load_cursors()
+    cursors = [loaded[number][0] if number in loaded else Cursor(number) for number in ends]
+    done = sum(min(cursor.offset + 1, ends[cursor.partition]) for cursor in cursors)
+    events = sum(cursor.counts.offered for cursor in cursors)
+    return Pace(done, sum(ends.values()), events, events, 0.0)
+
+
+def _finalize(shadow: Surroundings) -> None:
+    """Make every document that can be made: what is left waits for what it waits for live."""
+    database = shadow.database
+    with database.session("replay finalizer") as store, database.session("replay facts") as facts:
+        finalizer = Finalizer(store, Knowledge(facts), wall_clock)
+        while finalizer.prepare() or finalizer.register():
+            pass
+
+
+def list_replays(around: Surroundings) -> list[Standing]:
+    """Return every replay of a stack."""
+    with around.database.session("replays", owner=True) as session:
+        names = shadows_with(session, around.stack.shadows)
+    found = []
+    for name in names:
+        shadow = shadow_of(around, name)
+        with shadow.database.session("replays", owner=True) as session:
+            known = session.read_shadow()
+            if known is not None:
+                pace = _pace(session, _ends(session))
+                running = not session.lead_replay()
+                found.append(Standing(name, known, pace.done, pace.records, running))
+    return found
+
+
+def stop_replay(around: Surroundings, name: str) -> bool:
+    """Stop a replay; return whether it ran.
+
+    Raises:
+        BadInput: there is none of that name.
+        ServerFailed: it does not stop.
+
+    """
+    shadow = _existing(around, name)
+    with shadow.database.session("replay stop", owner=True) as session:
+        if session.lead_replay():
+            return False
+        session.ask_to_stop(stop=True)
+        deadline = monotonic() + _STOPS_S
+        while not session.lead_replay():
+            if monotonic() > deadline:
+                raise ServerFailed(f"replay {name} does not stop within {_STOPS_S:.0f} s")
+            sleep(_POLL_S)
+    return True
+
+
+def drop_replay(around: Surroundings, name: str) -> None:
+    """Take a replay off the servers, with all that it made.
+
+    Raises:
+        BadInput: there is none of that name, or it runs.
+
+    """
+    shadow = _existing(around, name)
+    with _leading(shadow) as session:
+        forget_claims(shadow.redis, shadow.stack, range(shadow.partitions))
+        delete_group(shadow.kafka, shadow.stack.metering_group)
+        delete_topics(shadow.kafka, map(shadow.stack.topic, SHADOW_TOPICS))
+        drop_schema(session, shadow.database.schema)
+    shutil.rmtree(shadow.settings.home, ignore_errors=True)
+
+
+def _existing(around: Surroundings, name: str) -> Surroundings:
+    shadow = shadow_of(around, name)
+    with around.database.session("replays", owner=True) as session:
+        if name not in shadows_with(session, around.stack.shadows):
+            raise BadInput(f"there is no replay {name}: `talea replay list` shows all")
+    return shadow
