@@ -20,6 +20,8 @@ AFFINE_CUSTOMERS = 25
 """Customers of a batch, neighbours, as an agent that serves few of them sends it."""
 _SEQUENCED_EVENTS = 5_000_000
 """At a million a second less would measure how the last of them settle."""
+_AFFINE_EVENTS = 5_000_000
+"""Each of 100,000 drafts is rated once at least: with ten events a series that is all one sees."""
 _LATENCY_S = 10.0
 
 FLUSHES_S = (0.1, 0.3, 1.0, 3.0, 10.0)
@@ -65,7 +67,7 @@ class Family:
 
 def _series(count: int, batch_customers: int = 0) -> Plan:
     shape = replace(_SHAPE, series=count, batch_customers=batch_customers)
-    return replace(BASE, shape=shape)
+    return replace(BASE, shape=shape, events=_AFFINE_EVENTS if batch_customers else BASE.events)
 
 
 def _partitions(count: int) -> Plan:

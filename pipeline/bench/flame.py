@@ -48,8 +48,10 @@ def flames(pids: Mapping[str, int], folder: Path, program: Path = PY_SPY) -> Ite
 def _watch(program: Path, pid: int, drawing: Path) -> subprocess.Popen[bytes]:
     drawing.unlink(missing_ok=True)
     options = f"record --pid {pid} --format flamegraph --rate {_RATE_HZ} --nonblocking"
-    return subprocess.Popen(
-        [program, *options.split(), "--output", drawing],
+    return subprocess.Popen(  # a drawing is headed by the command line: it names no folder
+        ["py-spy", *options.split(), "--output", drawing.name],
+        executable=program.absolute(),
+        cwd=drawing.parent,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
