@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import TypeAlias, cast
 
 from pipeline.catalog.currencies import FxRate
-from pipeline.catalog.tax_terms import TaxTerms, tax_terms
+from pipeline.catalog.tax_terms import NO_TAX_TERMS, TaxTerms, tax_terms
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
 from pipeline.meter.scope import EVERYTHING, Scope
@@ -38,6 +38,8 @@ FX_AMOUNTS = ("from_amount_minor", "to_amount_minor")
 class PlanPrice:
     """One rate card of a plan. `meter` is None for a flat fee; `configured` is `price` as given.
 
+    Cards are equal that mean the same, however it was given.
+
     `scope` says which usage of the meter it bills: a line for each group of it. `currencies`: what
     it is in other currencies than the plan's. `currency`: what its amounts are in, where that is
     not what is billed; they are exchanged by `fx` once it is known when.
@@ -47,7 +49,7 @@ class PlanPrice:
     name: str
     meter: str | None
     price: Price
-    configured: Mapping[str, Json]
+    configured: Mapping[str, Json] = field(compare=False)
     scope: Scope = EVERYTHING
     terms: Terms = NO_TERMS
     currencies: Mapping[str, "PlanPrice"] = field(default_factory=dict)
@@ -61,6 +63,13 @@ class PlanPrice:
         if own == billed:
             return self
         return self.currencies.get(billed) or replace(self, currency=own)
+
+    def bills_like(self, other: "PlanPrice") -> bool:
+        """Whether the two bill the same, whatever they are in currencies that nobody asks for."""
+        one, two = (
+            replace(each, currencies={}, tax=each.tax or NO_TAX_TERMS) for each in (self, other)
+        )
+        return one == two
 
     def exchanged(self, rate: FxRate) -> "PlanPrice":
         """Return it in the currency that a rate leads to."""

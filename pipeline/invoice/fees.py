@@ -10,7 +10,7 @@ A fee that was billed to the end of its period is held against what is due of th
 the period after the next begins. Whatever changes later is a correction.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from fractions import Fraction
@@ -18,6 +18,7 @@ from typing import cast
 
 from pipeline.catalog.periods import ServicePeriod
 from pipeline.catalog.rate_cards import FX_AMOUNTS, Exchange, PlanPrice
+from pipeline.catalog.tax_terms import NO_TAX_TERMS, tax_terms
 from pipeline.core.calendar import Instant, instant_text, parse_instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json, canonical
@@ -35,6 +36,7 @@ from pipeline.rate import (
     Reduction,
     Terms,
     rate,
+    reductions_in,
 )
 
 
@@ -72,9 +74,16 @@ class Fee:
         return sum(cast(int, each["amount_minor"]) for each in self.discounts)
 
     @property
-    def kind(self) -> bytes:
-        """What two fees have in common that differ in time alone."""
-        return canonical(dict(self.card))
+    def kind(self) -> tuple[Hashable, ...]:
+        """What two fees have in common that differ in time alone, however their cards say it."""
+        rest = {key: told for key, told in self.card.items() if key not in _SAID_VARIOUSLY}
+        return (
+            canonical(rest),
+            exact(str(cast(Record, self.card["price"])["amount"])),
+            self.quantity,
+            reductions_in(self.card),
+            tax_terms(self.card.get("tax")) or NO_TAX_TERMS,
+        )
 
     @property
     def price(self) -> PlanPrice:
@@ -240,6 +249,9 @@ class Reach:
 
 
 NOWHERE = Reach()
+
+_SAID_VARIOUSLY = ("price", "quantity", "discounts", "tax")
+"""What of a card may be given in several ways, or not at all, and mean the same."""
 
 
 def due_fee(

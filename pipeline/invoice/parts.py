@@ -220,7 +220,7 @@ def _parts(
         start, end = max(period.start, since), min(period.end, until or period.end)
         if start >= end:
             continue
-        if found and found[-1][1] == card and found[-1][0].period.end == start:
+        if found and found[-1][0].period.end == start and card.bills_like(found[-1][1]):
             start = found.pop()[0].period.start
         found.append((served.part(start, end), card))
     return found

@@ -38,6 +38,7 @@ from pipeline.rate.terms import (
     Reduction,
     Terms,
     parse_terms,
+    reductions_in,
 )
 from pipeline.rate.tiers import BlockTier, Tier, UnitTier
 from pipeline.rate.unit import UnitPrice
@@ -94,4 +95,5 @@ __all__ = [
     "quantity_max",
     "rate",
     "rate_bare",
+    "reductions_in",
 ]

@@ -94,7 +94,10 @@ class Reduction:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What stands beside a price; `configured` is that as given, `discounts` in rule 26's order."""
+    """What stands beside a price; `configured` is that as given, `discounts` in rule 26's order.
+
+    Terms are equal that mean the same, however they were given: a quantity of 1 said or not.
+    """
 
     unit_conversion: UnitConversion | None = None
     usage_discount: Fraction = ZERO
@@ -103,7 +106,7 @@ class Terms:
     minimum: Fraction | None = None
     quantity: Fraction = ONE
     payment_term: PaymentTerm = PaymentTerm.IN_ARREARS
-    configured: Mapping[str, object] = field(default_factory=dict)
+    configured: Mapping[str, object] = field(default_factory=dict, compare=False)
 
     def reductions(self, cycle: int) -> tuple[Reduction, ...]:
         """Return the discounts of a cycle, in the order they are taken."""
@@ -170,6 +173,14 @@ def parse_terms(
         fields.note(FaultCode.MINIMUM_ABOVE_MAXIMUM, "minimum", "above the maximum")
     _note_unfit(fields, price)
     return tuple(faults) or terms
+
+
+def reductions_in(configured: Mapping[str, object]) -> tuple[Reduction, ...]:
+    """Return the discounts among terms that were configured before.
+
+    Promotions and phases make terms that no rate card could begin with: no fault is told.
+    """
+    return _read_reductions(Fields(configured, "", []))
 
 
 def _read_conversion(fields: Fields) -> UnitConversion | None:

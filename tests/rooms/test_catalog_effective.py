@@ -289,7 +289,10 @@ TIERS = st.tuples(
 def test_a_change_that_changes_nothing_costs_nothing(
     tiers: tuple[int, int, list[int]], used: list[tuple[int, int]], date: int
 ) -> None:
-    """Split anywhere = whole: the same price under another text sums to the line in one piece."""
+    """Split anywhere = whole: the same price under another name sums to the line in one piece.
+
+    Under another text it is that line.
+    """
     low, high, cents = tiers
     amounts = [f"{cent // 100}.{cent % 100:02}" for cent in cents]
     plain = graduated(
@@ -301,10 +304,13 @@ def test_a_change_that_changes_nothing_costs_nothing(
         (None, amounts[2], "2.00"),
     )
     told = [("calls", day(number), value) for number, value in used]
+    renamed = {**price_of("calls", plain, "calls"), "name": "Calls to anybody"}
 
     (whole,) = billed(books(calls(plain)), told)
-    parts = billed(books(calls(plain), calls(longer, day(date))), told)
+    (again,) = billed(books(calls(plain), calls(longer, day(date))), told)
+    parts = billed(books(calls(plain), plan_of("p", renamed, effective=day(date))), told)
 
+    assert again["total_minor"] == whole["total_minor"]
     assert len(parts) == 2
     assert sum(part["total_minor"] for part in parts) == whole["total_minor"]
     assert sum(Fraction(part["quantity"]) for part in parts) == Fraction(whole["quantity"])

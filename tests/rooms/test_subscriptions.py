@@ -226,6 +226,39 @@ def test_seats_in_arrears_are_split_where_they_change() -> None:
     ]
 
 
+OFF: dict[str, Json] = {"type": "percentage", "percent": "10"}
+
+
+@pytest.mark.parametrize("term", ["in_advance", "in_arrears"])
+@pytest.mark.parametrize(
+    ("said", "said_then"),
+    [
+        ({}, {"quantity": "1"}),
+        ({"quantity": "2"}, {"quantity": "2.0"}),
+        ({}, {"price": flat("0.050")}),
+        ({}, {"tax": {"code": "standard", "inclusive": False}}),
+        ({}, {"currencies": {"USD": {"price": flat("0.06")}}}),
+        ({"discounts": [OFF]}, {"discounts": [{**OFF, "percent": "10.0", "duration": "forever"}]}),
+        ({}, {"discounts": []}),
+    ],
+)
+def test_the_same_said_in_another_way_splits_no_line_and_gives_nothing_back(
+    said: dict[str, Json], said_then: dict[str, Json], term: str
+) -> None:
+    """Of 0.05 each half would be 0.03: a line that is split for nothing costs a cent."""
+    seat = price_of("seats", flat("0.05"), payment_term=term)
+    before = plan_of("late", {**seat, **said})
+    after = plan_of("late", {**seat, **said_then}, effective=april(16))
+    found = issued([(APR, books(before)), (MAY, books(after, before))])
+
+    quantity = str(said.get("quantity", "1"))
+    minor = {"1": 5, "2": 10}[quantity] - (1 if "discounts" in said else 0)
+    ends = [("04-01", "05-01"), ("05-01", "06-01")][: 2 if term == "in_advance" else 1]
+    assert told([line for lines in found for line in lines]) == [
+        ("seats", *period, quantity, minor) for period in ends
+    ]
+
+
 def test_a_fixed_discount_counts_once_a_period_however_often_it_is_split() -> None:
     off: Json = {"type": "fixed", "amount": "40"}
     plan = plan_of("late", price_of("seats", flat("30"), quantity="2", discounts=[off]))
