@@ -88,7 +88,7 @@ class CutSchedule:
         while self._ahead and self._ahead[0][0] <= now:
             instant, key = heapq.heappop(self._ahead)
             sold = _found(catalog, key)
-            due.add(self._due(catalog, sold, instant))
+            due.add(_due(catalog, sold, instant))
             self._push(sold, instant)
         self._tick = tick
         return sorted(due)
@@ -121,25 +121,14 @@ class CutSchedule:
         """Take in new facts; return what is newly sold or changed and owed from the past."""
         due, moved, old = set[Due](), dict[_Key, Sold](), self._catalog
         for sold in self._own(catalog, catalog.touched.since(old.position)):
-            before = _all_like(old, _key(sold)).get(sold.id)
+            before = _before(old, sold)
             if before == sold and _parties(catalog, sold) == _parties(old, before):
                 continue
             self._touched.add(sold.customer)
             if before and _rhythm(catalog, sold) == _rhythm(old, before):
                 continue
             moved[_key(sold)] = sold
-            known = (
-                {self._due(old, before, each) for each in _closed(old, before, passed)}
-                if before
-                else ()
-            )
-            owed = {self._due(catalog, sold, each) for each in _closed(catalog, sold, now)}
-            due |= owed.difference(known)
-            last = _last_owed(catalog, sold, now, _is_ahead(old, before, passed))
-            if last is not None:
-                plain = self._due(catalog, sold, last)
-                due.discard(plain)
-                due.add(replace(plain, over=True))
+            due |= _owed(old, catalog, sold, passed, now)
         self._touched.update(
             customer
             for customer, position in catalog.by_hand.of_customers.items()
@@ -183,9 +172,38 @@ class CutSchedule:
             heapq.heappush(self._starts, (instant, _key(sold)))
             return
 
-    @staticmethod
-    def _due(catalog: Catalog, sold: Sold, instant: Instant) -> Due:
-        return Due(instant, sold.customer, currency_of(catalog, sold))
+
+def owed_at_once(old: Catalog, catalog: Catalog, customer: str, tick: Tick) -> list[Due]:
+    """Return what the next tick cuts of a customer because facts make `catalog` of `old`."""
+    due, passed, now = set[Due](), horizon_at(old, tick), horizon_at(catalog, tick)
+    for sold in chain[Sold](catalog.subscriptions_of(customer), catalog.orders.of(customer)):
+        before = _before(old, sold)
+        if before is None or _rhythm(catalog, sold) != _rhythm(old, before):
+            due |= _owed(old, catalog, sold, passed, now)
+    return sorted(due)
+
+
+def _owed(old: Catalog, catalog: Catalog, sold: Sold, passed: Instant, now: Instant) -> set[Due]:
+    """Return what is owed from the past of something that is new, or has another rhythm."""
+    before = _before(old, sold)
+    due = {_due(catalog, sold, each) for each in _closed(catalog, sold, now)}
+    if before is not None:
+        due -= {_due(old, before, each) for each in _closed(old, before, passed)}
+    last = _last_owed(catalog, sold, now, _is_ahead(old, before, passed))
+    if last is not None:
+        plain = _due(catalog, sold, last)
+        due.discard(plain)
+        due.add(replace(plain, over=True))
+    return due
+
+
+def _due(catalog: Catalog, sold: Sold, instant: Instant) -> Due:
+    return Due(instant, sold.customer, currency_of(catalog, sold))
+
+
+def _before(old: Catalog, sold: Sold) -> Sold | None:
+    """Return what was sold under the same name before."""
+    return _all_like(old, _key(sold)).get(sold.id)
 
 
 _Key = tuple[bool, str]
@@ -247,15 +265,15 @@ def _rhythm_of(leg: Leg) -> tuple[Hashable, ...]:
 
 
 def _last_owed(catalog: Catalog, sold: Sold, now: Instant, ran: bool | None) -> Instant | None:
-    """Return the last cut instant of a subscription that is over; None where others follow.
+    """Return the last cut instant of something that is over; None where others follow.
 
-    `ran`: whether cuts were ahead of it as it was known before, None: it is new. One that was taken
-    back as a whole may have been billed ahead, or early, from its start on.
+    `ran`: whether cuts were ahead of it as it was known before, None: it is new. A subscription
+    that was taken back as a whole may have been billed ahead, or early, from its start on.
     """
-    if isinstance(sold, Order) or ran is False or _is_ahead(catalog, sold, now):
+    if ran is False or _is_ahead(catalog, sold, now):
         return None
     last = max(_closed(catalog, sold, now), default=None)
-    if last is None and ran and sold.start <= now:
+    if last is None and ran and not isinstance(sold, Order) and sold.start <= now:
         return sold.start
     return last
 

@@ -14,8 +14,7 @@ from pipeline.catalog.cards import meter_faults
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.documents import Customer, Phase, Plan
 from pipeline.catalog.legs import legs
-from pipeline.catalog.orders import Order
-from pipeline.catalog.periods import Sold, closings, currency_of, last_closing
+from pipeline.catalog.periods import last_closing
 from pipeline.catalog.rate_cards import PlanPrice
 from pipeline.catalog.rate_entries import lacking
 from pipeline.catalog.sheet import Sheet
@@ -185,32 +184,12 @@ def _rate_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
 
 
 def _order_problems(sheet: Sheet, catalog: Catalog, passed: Instant) -> Iterator[Problem]:
-    """Yield the orders that change once billed, and those at an instant that was cut already.
-
-    An instant is cut once, so no document might ever have them.
-    """
+    """Yield the orders that change once billed."""
     for order in sheet.orders:
         before, path = catalog.orders.by_id.get(order.id), sheet.places["orders"][order.id]
-        if before == order:
-            continue
-        if before is not None and before.at <= passed:
+        if before is not None and before != order and before.at <= passed:
             message = f"{order.id} was billed at {instant_text(before.at)} and never changes"
             yield sheet.problem(path, f"{message}: use another id")
-        elif order.at <= passed and _closed_at(catalog, order):
-            told = f"{order.customer} was billed in {order.currency} at {instant_text(order.at)}"
-            message = f"{told}, and no instant is billed twice: choose another"
-            yield sheet.problem(f"{path}.at", message)
-
-
-def _closed_at(catalog: Catalog, order: Order) -> bool:
-    """Whether anything else of an order's customer closes at its instant."""
-    others: list[Sold] = [*catalog.subscriptions_of(order.customer)]
-    others += (each for each in catalog.orders.of(order.customer) if each.id != order.id)
-    return any(
-        currency_of(catalog, sold) == order.currency
-        and order.at in closings(catalog, sold, order.at - 1, order.at + 1)
-        for sold in others
-    )
 
 
 def _subscription_problems(sheet: Sheet, catalog: Catalog, passed: Instant) -> Iterator[Problem]:

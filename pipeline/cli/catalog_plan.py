@@ -1,6 +1,7 @@
 """`talea catalog plan`: what a catalog would change, whom, and by how much money."""
 
 from collections.abc import Sequence
+from typing import cast
 
 from rich.table import Table
 from rich.text import Text
@@ -28,6 +29,16 @@ from pipeline.workers.drafting import OpenBooks
 from pipeline.workers.foreseeing import Foreseen, foresee
 
 _EFFECTS_SHOWN = 20
+_OF_LINES = (
+    "source_id",
+    "type",
+    "description",
+    "quantity",
+    "period_start",
+    "period_end",
+    "total_minor",
+)
+"""What is told of the lines of a document that would be issued at once."""
 
 
 class Outlook:
@@ -62,6 +73,7 @@ class Outlook:
             "subscriptions": [subscription.id for subscription in self._touched],
             "drafts": [effect.json() for effect in self._foreseen.effects],
             "totals": [*sums(self._foreseen.effects)],
+            "at_once": [_issued(one) for one in self._foreseen.at_once],
             "unrated": [
                 {
                     "customer": one.payer,
@@ -94,8 +106,42 @@ class Outlook:
                 for name in ("before", "after", "difference")
             )
             out.print(f"all of them: {before} -> {after} ({difference} {currency})", markup=False)
+        self._tell_at_once()
         for one in self._foreseen.unrated:
             out.print(f"cannot be rated then: {_why(one)}", markup=False, soft_wrap=True)
+
+    def _tell_at_once(self) -> None:
+        """Print who gets a document as soon as this is in force, and what is in it."""
+        at_once = self._foreseen.at_once
+        for one in map(_issued, at_once[:_EFFECTS_SHOWN]):
+            currency, lines = str(one["currency"]), cast(list[dict[str, Json]], one["lines"])
+            total = _money(cast(int, one["total_minor"]), currency)
+            when = "early, at a threshold" if one["cause"] else f"of {one['cut_instant']}"
+            told = f"at once: {one['customer']}, an invoice {when}: {total} {currency}"
+            out.print(told, markup=False, soft_wrap=True)
+            for line in lines:
+                start, end = line["period_start"], line["period_end"]
+                period = start if start == end else f"{start} to {end}"
+                amount = _money(cast(int, line["total_minor"]), currency)
+                told = f"  {line['description']}, {period}: {amount}"
+                out.print(told, markup=False, soft_wrap=True)
+        if len(at_once) > _EFFECTS_SHOWN:
+            out.print(f"and {len(at_once) - _EFFECTS_SHOWN} more at once: --json has all")
+
+
+def _issued(draft: Draft) -> dict[str, Json]:
+    """Return what is told of a document that would be issued at once."""
+    content = draft.content
+    lines = cast(list[dict[str, Json]], content["lines"])
+    return {
+        "customer": draft.payer,
+        "currency": draft.currency,
+        "cut_instant": content["cut_instant"],
+        "issuer": content["issuer"],
+        "cause": content.get("cause"),
+        "total_minor": cast(dict[str, Json], content["totals"])["total_minor"],
+        "lines": [{key: line[key] for key in _OF_LINES} for line in lines],
+    }
 
 
 def _why(draft: Draft) -> str:

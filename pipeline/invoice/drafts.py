@@ -5,7 +5,7 @@ Law: a draft is the document that would be issued if the log ended here and the 
 at the next tick (compose.py makes both).
 """
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.periods import Sold, closings, currency_of
@@ -16,13 +16,19 @@ Closing = tuple[str, Instant]
 
 
 def open_closings(
-    catalog: Catalog, payer: str, passed: Instant, log_time: Instant, cut: Container[Closing]
+    catalog: Catalog,
+    payer: str,
+    passed: Instant,
+    log_time: Instant,
+    cut: Container[Closing],
+    more: Iterable[Closing] = (),
 ) -> list[Closing]:
     """Return the closings of a payer that began by `log_time` and were not cut yet.
 
     Every period that ended by `passed` was cut (catalog/cuts.py); `cut` knows of those after it.
+    `more` are closings where no period may end.
     """
-    found = set()
+    found = set(more)
     everything: list[Sold] = [*catalog.subscriptions_of(payer), *catalog.orders.of(payer)]
     for sold in everything:
         currency = currency_of(catalog, sold)

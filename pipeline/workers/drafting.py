@@ -58,7 +58,7 @@ class OpenBooks(UsageSource, Protocol):
 
     def closings_cut(
         self, payers: Sequence[str], after: Instant
-    ) -> Mapping[str, Container[Closing]]: ...
+    ) -> Mapping[str, Collection[Closing]]: ...
 
     def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]: ...
 
@@ -83,12 +83,16 @@ class DraftStore(CursorSource, OpenBooks, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """Who is rated, where the books of their partition stand, up to when periods were cut."""
+    """Who is rated, where the books of their partition stand, up to when periods were cut.
+
+    `at_once`: closings that the next tick cuts, whether or not a period ends there.
+    """
 
     name: str
     cursor: Cursor
     catalog: Catalog
     passed: Instant
+    at_once: frozenset[Closing] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +151,14 @@ def would_be(
     catalog_at: Callable[[int], Catalog],
     payers: Sequence[Payer],
     planner: "Planner",
+    look: Callable[[Sequence[Decision]], object] = len,
 ) -> Iterator[Draft]:
-    """Yield the documents of payers whose cut is still ahead; call it within a snapshot."""
-    for _, drafts in _rated(books, catalog_at, payers, planner):
+    """Yield the documents of payers whose cut is still ahead; call it within a snapshot.
+
+    `look` is told the thresholds that they reach.
+    """
+    for plan, drafts in _rated(books, catalog_at, payers, planner):
+        look(_reached(plan, drafts))
         yield from drafts
 
 
@@ -235,7 +244,7 @@ class Planner:
             if known is not None and known.moment == moment:
                 still_open = known.grounds.open
             else:
-                still_open = open_closings(payer.catalog, name, *moment[1:])
+                still_open = open_closings(payer.catalog, name, *moment[1:], payer.at_once)
             grounds = _Grounds(
                 moment.touched,
                 still_open,

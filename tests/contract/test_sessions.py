@@ -783,7 +783,7 @@ def test_a_cut_whose_preparing_failed_is_taken_again(side: Side) -> None:
     head = len(FACTS_WRITTEN)
     assert session.unprepared_cuts(["acme"]) == {("acme", "EUR"): [(T0 + 1, head), (T0 + 2, head)]}
     closed = session.closings_cut(["acme", "globex"], T0 + 1)
-    assert {payer: set(own) for payer, own in closed.items()} == {"acme": {("EUR", T0 + 2)}}  # type: ignore[call-overload]
+    assert {payer: set(own) for payer, own in closed.items()} == {"acme": {("EUR", T0 + 2)}}
 
 
 def test_numbers_have_no_gap_and_a_draft_goes_with_its_document(side: Side) -> None:

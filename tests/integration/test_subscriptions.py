@@ -50,7 +50,7 @@ subscriptions:
 
 ORDER = """
 orders:
-  - id: checkout
+  - id: checkout-{name}
     customer: {customer}
     issuer: shop
     currency: EUR
@@ -83,14 +83,18 @@ class Life:
         self.changes.append(f"{{at: {instant_text(self.day(day))}, {what}}}")
         self.agree()
 
-    def document(self, day: int) -> Any:
-        """The content of the document cut at a day."""
-        found = [d for d in self.stack.documents(self.customer) if d.instant == self.day(day)]
+    def document(self, instant: Instant) -> Any:
+        """The content of the document cut at an instant."""
+        found = [d for d in self.stack.documents(self.customer) if d.instant == instant]
         return found[0].content if found else None
 
     def lines(self, day: int) -> list[tuple[str, str, int]]:
-        """What a document bills: of what, how many, for how much."""
-        lines = self.document(day)["lines"]
+        """What the document of a day bills: of what, how many, for how much."""
+        return self.lines_at(self.day(day))
+
+    def lines_at(self, instant: Instant) -> list[tuple[str, str, int]]:
+        """What a document bills."""
+        lines = self.document(instant)["lines"]
         return [(line["rate_card"]["id"], line["quantity"], line["total_minor"]) for line in lines]
 
 
@@ -140,15 +144,15 @@ def test_what_changes_in_mid_cycle_is_settled_and_proven(make_stack: StackMaker)
     life.changes[0] = life.changes[0].replace("seats: 3", "seats: 4")
     with pytest.raises(BadInput, match="was billed up to"):
         life.agree()
-    order = ORDER.format(customer=life.customer, at=instant_text(life.day(22)))
-    for _ in range(2):
-        stack.apply(order)
-    stack.await_documents(6)
+    for day in (22, 22, 20):  # the same twice, and one of an instant that was cut for a period
+        at = instant_text(life.day(day))
+        stack.apply(ORDER.format(name=day, customer=life.customer, at=at))
+    stack.await_documents(7)
 
-    assert life.lines(22) == [("setup", "2", 50000)]
+    assert life.lines(22) == life.lines_at(life.day(20) + 1) == [("setup", "2", 50000)]
     stack.await_drained()
     verified = stack.verify()
-    assert (verified.faults, verified.checked) == ({}, 6)
+    assert (verified.faults, verified.checked) == ({}, 7)
     assert not any(part.missing for part in stack.conservation().values())
     assert stack.defects() == []
 

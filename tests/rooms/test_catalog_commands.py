@@ -125,7 +125,7 @@ def test_a_plan_as_json_names_both_sides() -> None:
 
     assert told.keys() == {
         *("fact_position", "added", "changed", "unchanged", "customers", "subscriptions"),
-        *("drafts", "totals", "unrated"),
+        *("drafts", "totals", "at_once", "unrated"),
     }
     assert told["totals"] == [
         {"currency": "EUR", "before_minor": 1400, "after_minor": 1360, "difference_minor": -40}

@@ -56,6 +56,20 @@ def answered(customer: str) -> Decision:
     return FactKind.TAX_ANSWER, f"digest of {customer}", body
 
 
+def order(name: str, at: str, customer: str = "acme") -> Decision:
+    """What somebody buys at an instant."""
+    body: dict[str, Json] = {
+        "id": name,
+        "customer": customer,
+        "issuer": "talea",
+        "currency": "EUR",
+        "at": at,
+        "payment_days": 14,
+        "lines": [price_of("setup", flat("1"))],
+    }
+    return FactKind.ORDER, name, body
+
+
 Step = tuple[str, Sequence[Decision]]
 """The time of a tick, and what was decided before it."""
 
@@ -79,7 +93,7 @@ def told(due: Due) -> str:
     return f"{due.payer} {due.currency} {instant_text(due.instant)[:10]}"
 
 
-LATE = "2026-03-15T00:00:00Z"
+FREE, LATE = "2026-03-02T00:00:00Z", "2026-03-15T00:00:00Z"
 
 
 @pytest.mark.parametrize(
@@ -99,6 +113,13 @@ LATE = "2026-03-15T00:00:00Z"
         ([monthly("b", JAN, MAR)], [monthly("b", JAN, FEB)], []),
         ([monthly("b", MAR)], [monthly("b", MAR, MAR)], ["2026-03-01T00:00:00.000001Z"]),
         ([monthly("b", LATE)], [monthly("b", LATE, LATE)], []),
+        # what is bought at an instant that was cut, for a period or for another order
+        ([], [order("o", MAR)], ["2026-03-01T00:00:00.000001Z"]),
+        ([], [order("o", MAR), order("p", MAR)], ["2026-03-01T00:00:00.000001Z"]),
+        ([order("o", FREE)], [order("p", FREE)], ["2026-03-02T00:00:00.000001Z"]),
+        ([], [order("o", FREE), order("p", FREE)], [FREE]),
+        ([order("o", LATE)], [order("o", MAR)], ["2026-03-01T00:00:00.000001Z"]),
+        ([], [order("o", LATE)], [LATE]),
     ],
 )
 def test_what_is_over_once_it_is_known_is_cut_once_more(

@@ -1,7 +1,10 @@
 """What a sheet would change, whom it touches, and what their drafts would come to."""
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
+
+import pytest
 
 from builders import instant
 from pipeline.book.booking import Cursor
@@ -9,11 +12,12 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.changes import Changes
 from pipeline.catalog.facts import Fact
 from pipeline.catalog.planning import as_written, differences, touched, unchanged_count
+from pipeline.cli.catalog_plan import Outlook
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import partition_of
 from pipeline.invoice.drafts import Closing
 from pipeline.invoice.effect import Effect, effects, sums
-from pipeline.invoice.planned import Carried
+from pipeline.invoice.planned import Carried, planned_lines, with_lines
 from pipeline.invoice.usage import UsagePart, UsageRequest, Used
 from pipeline.meter.slices import Counts
 from pipeline.meter.ticks import Tick
@@ -109,7 +113,7 @@ class Books:
 
     def closings_cut(
         self, payers: Sequence[str], after: Instant
-    ) -> Mapping[str, Container[Closing]]:
+    ) -> Mapping[str, Collection[Closing]]:
         return {"acme": {closing for closing in self.cut if closing[1] > after}}
 
     def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]:
@@ -122,6 +126,23 @@ class Books:
         self, payers: Sequence[str]
     ) -> Mapping[tuple[str, str], Sequence[tuple[Instant, int]]]:
         return {}
+
+
+YESTERDAY = "2026-11-19T00:00:00Z"
+AHEAD = SHEET.replace(
+    'price: {type: flat, amount: "5.00"}',
+    'payment_term: in_advance, price: {type: flat, amount: "5.00"}',
+).replace("2026-11-01T00:00:00Z", YESTERDAY)
+
+
+class Billed(Books):
+    """The fee of acme was billed to the end of its period, which began yesterday."""
+
+    def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]:
+        found = Desk()
+        found.apply(AHEAD)
+        lines = planned_lines(found.catalog, "acme", "EUR", instant(YESTERDAY))
+        return {("acme", "EUR"): with_lines({}, lines)}
 
 
 def foreseen(text: str, books: Books, names: Sequence[str] = ("acme", "initech")) -> Foreseen:
@@ -192,6 +213,79 @@ def test_what_was_cut_is_no_draft() -> None:
     assert euros(foreseen(text, Books(used=0, cut=[END]), ["acme"])) == [
         ("acme", "2026-11-16", None, 250, 250)
     ]
+
+
+def at_once(found: Foreseen) -> list[tuple[str, str, int, list[tuple[str, int]]]]:
+    """Whose documents come at once: of when, for how much, with which lines."""
+    told = []
+    for one in found.at_once:
+        content: Any = one.content
+        lines = [(line["description"], line["total_minor"]) for line in content["lines"]]
+        told.append((one.payer, content["cut_instant"], content["totals"]["total_minor"], lines))
+    return told
+
+
+def test_what_a_new_subscription_owes_of_the_past_comes_at_once() -> None:
+    text = SHEET + "  - {id: acme-2, customer: acme, plan: standard, start: 2026-10-05T00:00:00Z}\n"
+
+    assert at_once(foreseen(text, Books(used=0), ["acme"])) == [
+        ("acme", "2026-11-05T01:00:00Z", 500, [("Base fee", 500), ("CPU time, 0 s", 0)])
+    ]
+    assert at_once(foreseen(edited(("0.005", "0.004")), Books(used=300))) == []
+
+
+def test_what_is_over_where_it_was_cut_already_comes_at_once_behind_it() -> None:
+    """The fee of a period that began yesterday was billed then; today it is taken back."""
+    found = Desk()
+    found.apply(AHEAD)
+    over = AHEAD.replace("end: null", f"end: {YESTERDAY}")
+    books = Billed(used=0, cut=[YESTERDAY])
+
+    after = as_written(found.catalog, asked(found, over).facts)
+    assert at_once(foresee(books, found.facts, after, ["acme"])) == [
+        ("acme", "2026-11-19T00:00:00.000001Z", -500, [("Base fee, unused", -500)])
+    ]
+
+
+def test_a_person_reads_what_comes_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    found = Desk()
+    found.apply(AHEAD)
+    text = AHEAD.replace("end: null", f"end: {YESTERDAY}")
+    books = Billed(used=0, cut=[YESTERDAY])
+
+    Outlook(books, found.written, sheet(text), asked(found, text)).tell()
+
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "at once: acme, an invoice of 2026-11-19T00:00:00.000001Z: -5.00 EUR",
+        "  Base fee, unused, 2026-11-19T00:00:00Z to 2026-12-19T00:00:00Z: -5.00",
+    ]
+
+
+def test_an_order_of_the_past_comes_at_once_where_its_instant_was_cut_too() -> None:
+    order = """
+orders:
+  - id: checkout
+    customer: acme
+    issuer: talea-cloud
+    currency: EUR
+    at: 2026-11-07T00:00:00Z
+    lines: [{id: setup, name: Set-up, price: {type: flat, amount: "250"}}]
+"""
+    for cut, instant_cut in (
+        ([], "2026-11-07T00:00:00Z"),
+        (["2026-11-07T00:00:00Z"], "2026-11-07T00:00:00.000001Z"),
+    ):
+        found = foreseen(SHEET + order, Books(used=0, cut=cut), ["acme"])
+        assert at_once(found) == [("acme", instant_cut, 25000, [("Set-up", 25000)])]
+
+
+def test_a_threshold_that_a_period_comes_to_has_it_billed_early() -> None:
+    text = edited(("cycle: P1M", 'cycle: P1M\n    thresholds: {at: ["2"]}'))
+
+    # 100 x 0.01 + 200 x 0.005
+    early = at_once(foreseen(text, Books(used=300), ["acme"]))
+    assert early == [("acme", NOW, 200, [("CPU time, 300 s", 200)])]
+    assert at_once(foreseen(text, Books(used=298), ["acme"])) == []
 
 
 def test_drafts_are_matched_by_document_and_summed_by_currency() -> None:
