@@ -84,19 +84,27 @@ def quantity_text(quantity: Fraction) -> str:
     numerator, denominator = quantity.numerator, quantity.denominator
     if denominator == 1:
         return str(numerator)
-    scale = _decimals(denominator)
+    scale, factor = _decimals(denominator)
+    if factor:
+        return decimal_text(numerator * factor, scale)
     return decimal_text(rounded_ratio(numerator * 10**scale, denominator), scale)
 
 
 @lru_cache(maxsize=1024)  # quantities differ, their denominators hardly do
-def _decimals(denominator: int) -> int:
-    """Return how many decimals a fraction is printed with."""
+def _decimals(denominator: int) -> tuple[int, int]:
+    """Return how many decimals a fraction is printed with, and what its numerator is times.
+
+    0 where it has no finite decimal form.
+    """
     rest, twos, fives = denominator, 0, 0
     while rest % 2 == 0:
         rest, twos = rest // 2, twos + 1
     while rest % 5 == 0:
         rest, fives = rest // 5, fives + 1
-    return max(twos, fives) if rest == 1 else REPEATING_DIGITS
+    if rest != 1:
+        return REPEATING_DIGITS, 0
+    scale = max(twos, fives)
+    return scale, 10**scale // denominator
 
 
 def decimal_text(mantissa: int, scale: int, *, keep_zeros: bool = False) -> str:

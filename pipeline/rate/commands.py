@@ -4,6 +4,8 @@ Owns: the shape of the answers. Does not own: stdin, blank lines, exit status (c
 Law: every line gets one answer and nothing raises; equal lines get equal answers.
 """
 
+from functools import cache
+
 from pipeline.core.money import Money, allocate, minor_digits
 from pipeline.core.quantity import decimal_text, quantity_text
 from pipeline.rate.explain import explanation
@@ -40,8 +42,7 @@ def answer_rate(line: str | bytes) -> str:
 
 def _rated_text(identity: str, rated: Rated) -> str:
     """Return an answer; only digits, points and words of ours need no escaping."""
-    digits = minor_digits(rated.currency)
-    nothing = decimal_text(0, digits, keep_zeros=True)
+    digits, nothing = minor_digits(rated.currency), _nothing(rated.currency)
     lines, whole = [], nothing
     for line in rated.lines:
         amount = whole = decimal_text(line.amount_minor, digits, keep_zeros=True)
@@ -57,6 +58,12 @@ def _rated_text(identity: str, rated: Rated) -> str:
     if len(lines) > 1:
         whole = decimal_text(rated.amount_minor, digits, keep_zeros=True)
     return f'{{"id":{identity},"amount":"{whole}","lines":[{",".join(lines)}]}}'
+
+
+@cache
+def _nothing(currency: str) -> str:
+    """Return zero as an amount of a currency: most discounts are."""
+    return Money(0, currency).text
 
 
 def answer_allocate(line: str | bytes) -> str:
