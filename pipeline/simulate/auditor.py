@@ -19,9 +19,9 @@ from pipeline.collect.letters import DeadLetter
 from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.errors import Code
 from pipeline.core.identity import Json
+from pipeline.simulate.agreements import Body
 from pipeline.simulate.billing import Billing, Cut, ExpectedLine, due
 from pipeline.simulate.database import Tables
-from pipeline.simulate.decisions import Body
 from pipeline.simulate.log import Kept
 from pipeline.simulate.quantities import point_of, width_us
 from pipeline.simulate.returns import Returns

@@ -13,7 +13,7 @@ from typing import cast
 
 from pipeline.catalog.facts import Fact, FactKind
 from pipeline.core.calendar import SECOND, Instant, instant_text, parse_instant
-from pipeline.simulate.decisions import Body
+from pipeline.simulate.agreements import Body
 from pipeline.simulate.quantities import Stretch, quantity
 from pipeline.simulate.returns import Taken
 from pipeline.simulate.sold import (
@@ -21,15 +21,14 @@ from pipeline.simulate.sold import (
     Revision,
     agreed,
     cards,
-    ends,
     minor,
     named,
     parts,
-    periods,
     printed,
     revised,
     usage_total,
 )
+from pipeline.simulate.stays import Period, billed_in, ends, over, periods, runs_on
 from pipeline.simulate.witness import Counted, Witness
 
 Closing = tuple[str, Instant]
@@ -111,11 +110,22 @@ class Billing:
         for serial, tick in sorted(self.witness.ticks.items()):
             book = self.book(tick.fact_position)
             grace = cast(int, book.latest["rules", "rules"]["grace_s"]) * SECOND
-            for payer, currency, end in ends(book, tick.time - grace):
-                self.cuts.setdefault((payer, currency, end), serial)
+            horizon = tick.time - grace
+            for end in ends(book, horizon):
+                self.cuts.setdefault(end, serial)
             before = self.witness.ticks.get(serial - 1)
-            if before is not None:
+            if before is not None and before.fact_position < tick.fact_position:
+                known = self.book(before.fact_position)
+                grace = cast(int, known.latest["rules", "rules"]["grace_s"]) * SECOND
+                for end in over(known, book, before.time - grace, horizon):
+                    self._cut_again(end, serial)
                 self._cut_early(self.facts[before.fact_position : tick.fact_position], serial)
+
+    def _cut_again(self, end: Cut, serial: int) -> None:
+        """Cut what is over once more, at the next instant, where its last end was cut before."""
+        while end in self.cuts and self.cuts[end] != serial:
+            end = (*end[:2], end[2] + 1)
+        self.cuts[end] = serial
 
     def _cut_early(self, news: Sequence[Fact], serial: int) -> None:
         for fact in news:
@@ -208,11 +218,14 @@ class Billing:
         """Return what a fact has billed of the periods that run; carry it."""
         name, at = str(told["subscription"]), parse_instant(told["running_at"])
         subscription, found = book.latest["subscription", name], []
-        for card, cycle, end in _billed_periods(book, subscription, at):
-            if not (cycle[0] <= at < end and carried.until.get((name, card), -1) < end):
+        for item, period in _billed_periods(book, subscription, at):
+            (start, end), stay = period.served, period.stay
+            if not (start <= at < end and carried.until.get((name, item), -1) < end):
                 continue
-            early = carried.early.setdefault((name, card), {})
-            for body, spans in _left(book, subscription, card, (cycle, end), carried):
+            if told["add_on"] not in (None, stay.add_on):
+                continue
+            early = carried.early.setdefault((name, item), {})
+            for body, spans in _left(book, item, period, carried):
                 if body["meter"] is None:
                     continue
                 payer = str(subscription["customer"])
@@ -289,15 +302,15 @@ def due(book: Book, payer: str, closing: Closing, carried: Carried) -> list[Due 
     currency, instant = closing
     found: list[Due | ExpectedLine] = []
     for name, subscription in named(book, "subscription", payer):
-        if book.latest["plan", str(subscription["plan"])]["currency"] != currency:
+        if billed_in(book, subscription) != currency:
             continue
         found += _given_back(book, name, subscription, carried, instant)
-        for card, cycle, end in _billed_periods(book, subscription, instant):
-            if cycle[0] < instant and carried.until.get((name, card), -1) < end <= instant:
-                early = carried.early.get((name, card), {})
-                for body, spans in _left(book, subscription, card, (cycle, end), carried):
+        for item, period in _billed_periods(book, subscription, instant):
+            if carried.until.get((name, item), -1) < period.served[1] <= instant:
+                early = carried.early.get((name, item), {})
+                for body, spans in _left(book, item, period, carried):
                     found.append(Due(name, body, spans, early))
-                carried.billed((name, card), end)
+                carried.billed((name, item), period.served[1])
     for name, order in named(book, "order", payer):
         at = parse_instant(order["at"])
         for line in cast(Sequence[Body], order["lines"]) if order["currency"] == currency else ():
@@ -325,47 +338,41 @@ def _given_back(
 ) -> list[ExpectedLine]:
     """Return credits for what was billed early of periods that no price bills any more."""
     found = []
-    stop = subscription["end"]
-    over = stop is not None and parse_instant(stop) <= instant
-    for (of, card), early in carried.early.items():
+    is_over = not runs_on(book, subscription, instant)
+    for (of, item), early in carried.early.items():
         for start, (end, used, total) in list(early.items()) if of == name else ():
-            known = _billed_periods(book, subscription, start, card)
-            if (over or start < instant) and not any(
-                c[0] <= start < until for _, c, until in known
-            ):
+            known = [each.served for _, each in _billed_periods(book, subscription, start, item)]
+            if (is_over or start < instant) and not any(s <= start < e for s, e in known):
                 del early[start]
                 span = instant_text(start), instant_text(end)
-                found.append(ExpectedLine(f"{name}/{card}", *span, -used, -total))
+                found.append(ExpectedLine(f"{name}/{item}", *span, -used, -total))
     return found
 
 
 def _billed_periods(
     book: Book, subscription: Body, until: Instant, only: str = ""
-) -> Iterator[tuple[str, Stretch, Instant]]:
-    """Yield (card, cycle, end) of every period that begins by `until` and has the card."""
-    revisions = agreed(book, subscription)
-    known = list(periods(book, subscription, until))
-    for card in sorted({str(card["id"]) for _, body in revisions for card in cards(body)}):
-        if only in ("", card):
-            for cycle, end in known:
-                if parts(revisions, card, (cycle[0], end)):
-                    yield card, cycle, end
+) -> Iterator[tuple[str, Period]]:
+    """Yield (item, period) of every period that begins by `until` and has a card of the item."""
+    known = [(each, agreed(book, each.stay)) for each in periods(book, subscription, until)]
+    told = (body for _, revisions in known for _, body in revisions)
+    for item in sorted({str(card["id"]) for body in told for card in cards(body)}):
+        if only in ("", item):
+            for period, revisions in known:
+                if parts(revisions, item, period.served):
+                    yield item, period
 
 
-def _left(
-    book: Book, subscription: Body, card: str, period: tuple[Stretch, Instant], carried: Carried
-) -> Iterator[tuple[Body, _Spans]]:
+def _left(book: Book, item: str, period: Period, carried: Carried) -> Iterator[tuple[Body, _Spans]]:
     """Yield what of a period's parts no document has, each with its card."""
-    (cycle, end), revisions = period, agreed(book, subscription)
-    until = carried.until.get((str(subscription["id"]), card), -1)
-    sold = parts(revisions, card, (cycle[0], end))
+    until = carried.until.get((period.stay.subscription, item), -1)
+    sold = parts(agreed(book, period.stay), item, period.served)
     left = [(part, body, max(part[0], until)) for part, body in sold if part[1] > until]
     if not left:  # the price ended within the period, and was billed up to there
         return
-    stops = [start for _, _, start in left[1:]] + [end]
+    stops = [start for _, _, start in left[1:]] + [period.served[1]]
     for place, ((part, body, start), stop) in enumerate(zip(left, stops, strict=True)):
-        own = (start if place else cycle[0], stop)
-        yield body, _Spans(cycle, (sold[0][0][0], part[1]), part, (start, part[1]), own)
+        own = (start if place else period.served[0], stop)
+        yield body, _Spans(period.cycle, (sold[0][0][0], part[1]), part, (start, part[1]), own)
 
 
 def _without_early(

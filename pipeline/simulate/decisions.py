@@ -1,8 +1,8 @@
 """Decisions: what people decide in the story of one seed.
 
 Owns: meters of every kind, plans whose prices keep changing, at once or from a date on, half-minute
-cycles, customers and subscriptions that come and end, seats that change, orders.
-Does not own: usage (story.py), when anybody decides (play.py).
+cycles, customers and subscriptions that come, orders; which kinds of decisions a seed has.
+Does not own: usage (story.py), what is agreed anew (agreements.py), when anybody decides (play.py).
 """
 
 from collections import Counter
@@ -17,10 +17,10 @@ from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.calendar import SECOND, Instant, instant_text
 from pipeline.core.identity import Json
 from pipeline.invoice.asking import billing_now
+from pipeline.simulate.agreements import AGREED, CYCLES, SELDOM, Body, Latest, agreed
 from pipeline.simulate.world import BEGIN, Streams
 
 CUSTOMERS = ("acme", "globex", "hooli", "initech", "stark", "umbrella")
-Body = Mapping[str, Json]
 METERS: Mapping[str, Body] = {
     "calls": {"aggregation": "count", "window_s": 10},
     "gigabytes": {"aggregation": "sum", "window_s": 15, "dimensions": ["region"]},
@@ -46,6 +46,7 @@ HORIZON_S, TOLERANCE_S = 60, 5
 UNHEARD_OF = "unheard-of"
 """The meter that is used before it is in force, if it ever is."""
 _OTHER_METERS_MAX = 3
+_SELDOM = 0.3
 
 
 @dataclass(slots=True)
@@ -60,19 +61,15 @@ class Names:
         return f"{stem}-{self.given[stem]}"
 
 
-Latest = Mapping[tuple[FactKind, str], Body]
-"""The latest body of each (kind, subject)."""
-
 KINDS: Mapping[str, float] = {
     "subscriptions": 60,
-    "ends": 30,
     "prices": 30,
     "rules": 60,
     "plans": 60,
     "meters": 90,
     "bills": 20,
     "orders": 40,
-    "seats": 40,
+    **AGREED,
 }
 """What is decided, and about how many seconds go by before the next such decision."""
 
@@ -87,10 +84,14 @@ class Decisions:
     meters: list[str] = field(init=False)
     early: bool = field(init=False)
     """Whether running periods are billed early, at will and at thresholds."""
+    kinds: Mapping[str, float] = field(init=False)
+    """What is decided in this seed."""
 
     def __post_init__(self) -> None:
-        """Draw what is metered."""
+        """Draw what is metered, and what is played at all."""
         self.early = self.streams.of("early").random() < 0.3
+        left_out = {kind for kind in SELDOM if self.streams.of(f"any {kind}").random() > _SELDOM}
+        self.kinds = {kind: each_s for kind, each_s in KINDS.items() if kind not in left_out}
         random = self.streams.of("metered")
         others = sorted(METERS.keys() - {"calls", "gigabytes", UNHEARD_OF})
         few = random.sample(others, random.randint(1, _OTHER_METERS_MAX))
@@ -121,8 +122,6 @@ class Decisions:
                 back = now + random.randint(-50, 20) * SECOND
                 sold = self._subscription(random, name, back)
                 return [*([] if there else [self._customer(name)]), sold]
-            case "ends":
-                return [_ended(random, latest, now)]
             case "prices":
                 plans = sorted(name for kind, name in latest if kind is FactKind.PLAN)
                 return [self._repriced(random, latest[FactKind.PLAN, random.choice(plans)], now)]
@@ -137,8 +136,8 @@ class Decisions:
                 return _billed_early(random, known, now) if self.early else []
             case "orders":
                 return [self._order(random, latest, now)]
-            case "seats":
-                return [_reseated(random, latest, now)]
+            case kind if kind in AGREED:
+                return agreed(kind, random, latest, now)
             case _:
                 return self._meters(latest)
 
@@ -189,7 +188,7 @@ class Decisions:
             name=name.title(),
             issuer="talea",
             currency=random.choice(["EUR", "EUR", "JPY"]),
-            cycle=random.choice(["PT30S", "PT45S", "PT1M"]),
+            cycle=random.choice([*CYCLES]),
             payment_days=14,
             prices=random.sample(prices, random.randint(2, len(prices))),
             **(THRESHOLDS if self.early else {}),
@@ -227,27 +226,6 @@ class Decisions:
             start=instant_text(start + random.randint(-9_000_000, 9_000_000)),
             end=None,
         )
-
-
-def _ended(random: Random, latest: Latest, now: Instant) -> NewFact:
-    """Return a subscription that ends some time, or not any more."""
-    subscribed = [body for (kind, _), body in latest.items() if kind is FactKind.SUBSCRIPTION]
-    body = dict(random.choice(subscribed))
-    end = instant_text(now + random.randint(-40, 60) * SECOND)
-    on = random.random() < 0.2 or end <= cast(str, body["start"])
-    return NewFact(FactKind.SUBSCRIPTION, str(body["id"]), {**body, "end": None if on else end})
-
-
-def _reseated(random: Random, latest: Latest, now: Instant) -> NewFact:
-    """Return a subscription to whose fee another quantity is agreed, from some instant ahead on."""
-    subscribed = [body for (kind, _), body in latest.items() if kind is FactKind.SUBSCRIPTION]
-    body = dict(random.choice(subscribed))
-    at = instant_text(now + random.randint(5 * SECOND, 40 * SECOND))
-    before = [each for each in cast(list[Body], body.get("changes", [])) if each["at"] < at]  # type: ignore[operator]
-    change: Json = {"at": at, "quantities": {"base": random.choice(["0", "2", "3.5", "12"])}}
-    if at > cast(str, body["start"]):
-        body["changes"] = [*map(dict, before), change]
-    return NewFact(FactKind.SUBSCRIPTION, str(body["id"]), body)
 
 
 def _amount(random: Random) -> str:

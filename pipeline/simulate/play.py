@@ -21,7 +21,7 @@ from pipeline.simulate import roles
 from pipeline.simulate.auditor import Auditor, Violation
 from pipeline.simulate.billing import Billing
 from pipeline.simulate.database import MemoryDatabase
-from pipeline.simulate.decisions import HORIZON_S, KINDS, TOLERANCE_S
+from pipeline.simulate.decisions import HORIZON_S, TOLERANCE_S
 from pipeline.simulate.group import Group, Member
 from pipeline.simulate.log import Kept, MemoryTopics
 from pipeline.simulate.operators import ADA, Operators
@@ -169,7 +169,7 @@ class _Play:
         world.run_until(world.now + 3 * SECOND)
         world.chances = self.chances
         self._repeat("usage", 1.0 / self.scale.usage, self._send)
-        for kind, each_s in KINDS.items():
+        for kind, each_s in self.story.decisions.kinds.items():
             self._repeat(kind, each_s / self.scale.decisions, partial(self._decide, kind))
         for name, each_s, fault in (
             ("redis", self.chances.redis_s, self._harm_redis),

@@ -13,7 +13,8 @@ from typing import cast
 
 from pipeline.collect.event import UsageEvent
 from pipeline.core.calendar import SECOND, Instant
-from pipeline.simulate.decisions import METERS, Body
+from pipeline.simulate.agreements import Body
+from pipeline.simulate.decisions import METERS
 from pipeline.simulate.witness import Counted
 
 Stretch = tuple[Instant, Instant]

@@ -1,23 +1,40 @@
-"""Sold: what facts say is sold, as the auditor reads them: periods, parts of them, what they cost.
+"""Sold: what facts say is sold, as the auditor reads them: prices, from when on, what they come to.
 
-Owns: the book at a fact position.  Does not own: documents (billing.py).
+Owns: the book at a fact position.  Does not own: periods (stays.py), documents (billing.py).
 Law: it shares no step with the pipeline.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cache
 from typing import cast
 
-from pipeline.core.calendar import SECOND, Instant, parse_instant
+from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.identity import Json
-from pipeline.simulate.decisions import Body
+from pipeline.simulate.agreements import Body
 from pipeline.simulate.quantities import Stretch
 
 Revision = tuple[Instant, Body]
 """From when on a plan's prices are these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """A stretch of a subscription on one plan, up to `end` (None: until further notice).
+
+    Cycles are counted from `anchor`. `add_on` is empty for the subscription's own plan.
+    """
+
+    subscription: str
+    plan: str
+    start: Instant
+    end: Instant | None
+    anchor: Instant
+    add_on: str = ""
+
+    def item(self, card: str) -> str:
+        """Return what a card of its plan is billed as."""
+        return f"{self.add_on}/{card}" if self.add_on else card
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +43,10 @@ class Book:
 
     latest: Mapping[tuple[str, str], Body]
     plans: Mapping[str, Sequence[Revision]]
+    stays: dict[str, list[Stay]] = field(default_factory=dict)
+    """Of each subscription that was asked for."""
+    agreed: dict[Stay, list[Revision]] = field(default_factory=dict)
+    """By each stay that was asked for."""
 
 
 def revised(before: Sequence[Revision], body: Body) -> list[Revision]:
@@ -89,22 +110,30 @@ def usage_total(price: Body, used: Fraction, digits: int) -> int:
     return total
 
 
-def agreed(book: Book, subscription: Body) -> list[Revision]:
-    """Return a plan's revisions with the quantities that were agreed with a customer."""
-    revisions = book.plans[str(subscription["plan"])]
+def agreed(book: Book, stay: Stay) -> list[Revision]:
+    """Return a plan's revisions with what was agreed with a customer; cards have their items."""
+    known = book.agreed.get(stay)
+    if known is None:
+        known = book.agreed[stay] = _agreed(book, stay)
+    return known
+
+
+def _agreed(book: Book, stay: Stay) -> list[Revision]:
+    subscription, revisions = book.latest["subscription", stay.subscription], book.plans[stay.plan]
     told = [(_EVER, cast(Body, subscription.get("quantities", {})))]
     told += [
-        (parse_instant(change["at"]), cast(Body, change["quantities"]))
+        (parse_instant(change["at"]), cast(Body, change.get("quantities", {})))
         for change in cast(Sequence[Body], subscription.get("changes", ()))
     ]
     found: list[Revision] = []
     for edge in sorted({since for since, _ in [*revisions, *told]}):
         plan = [body for since, body in revisions if since <= edge][-1]
         known = {of: many for since, own in told if since <= edge for of, many in own.items()}
-        prices: list[Json] = [
-            {**card, **({"quantity": known[of]} if (of := str(card["id"])) in known else {})}
-            for card in cards(plan)
-        ]
+        prices: list[Json] = []
+        for card in cards(plan):
+            item = stay.item(str(card["id"]))
+            seats = {"quantity": known[item]} if item in known else {}
+            prices.append({**card, "id": item, **seats})
         found.append((edge, {**plan, "prices": prices}))
     return found
 
@@ -114,45 +143,3 @@ def named(book: Book, wanted: str, payer: str) -> Iterator[tuple[str, Body]]:
     for (kind, name), body in sorted(book.latest.items(), key=lambda entry: entry[0]):
         if kind == wanted and body["customer"] == payer:
             yield name, body
-
-
-def periods(
-    book: Book, subscription: Body, until: Instant
-) -> Iterator[tuple[tuple[Instant, Instant], Instant]]:
-    """Yield each cycle that begins by `until`, and where it is cut off."""
-    plan = book.latest["plan", str(subscription["plan"])]
-    width = _seconds(str(plan["cycle"])) * SECOND
-    start = parse_instant(subscription["start"])
-    stop = subscription["end"]
-    last = None if stop is None else parse_instant(stop)
-    while start <= until and (last is None or start < last):
-        end = start + width
-        yield (start, end), end if last is None else min(end, last)
-        start = end
-
-
-def ends(
-    book: Book, until: Instant, began: Instant | None = None, payer: str | None = None
-) -> set[tuple[str, str, Instant]]:
-    """Return (payer, currency, end) of periods that end by `until` and began by `began`.
-
-    Of one payer, or of all.
-    """
-    found = set()
-    for (kind, _), body in book.latest.items():
-        if kind == "subscription" and payer in (None, body["customer"]):
-            plan = book.latest["plan", str(body["plan"])]
-            for cycle, end in periods(book, body, until if began is None else began):
-                if end <= until and (began is None or cycle[0] <= began):
-                    found.add((str(body["customer"]), str(plan["currency"]), end))
-        elif kind == "order" and payer in (None, body["customer"]):
-            at = parse_instant(body["at"])
-            if at <= until and (began is None or at <= began):
-                found.add((str(body["customer"]), str(body["currency"]), at))
-    return found
-
-
-@cache
-def _seconds(cycle: str) -> int:
-    minutes, seconds = re.fullmatch(r"PT(?:(\d+)M)?(?:(\d+)S)?", cycle).groups()  # type: ignore[union-attr]
-    return 60 * int(minutes or 0) + int(seconds or 0)

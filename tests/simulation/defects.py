@@ -272,10 +272,45 @@ class SeatsAtOnce(WorkerSession):
 
 
 def _from_the_start(fact: Fact) -> Fact:
-    changes: Any = fact.body.get("changes")
-    if fact.kind is not FactKind.SUBSCRIPTION or not changes:
+    changes: Any = fact.body.get("changes", [])
+    seats = [each["quantities"] for each in changes if "quantities" in each]
+    if fact.kind is not FactKind.SUBSCRIPTION or not seats:
         return fact
-    return replace(fact, body={**fact.body, "quantities": changes[-1]["quantities"], "changes": []})
+    rest: list[Any] = [each for each in changes if "quantities" not in each]
+    return replace(fact, body={**fact.body, "quantities": seats[-1], "changes": rest})
+
+
+class MovesAtOnce(WorkerSession):
+    """Takes the plan that a subscription goes over to for its plan from the start."""
+
+    def read_facts(self, after: int, until: int | None = None) -> list[Fact]:
+        return [_on_the_last_plan(fact) for fact in super().read_facts(after, until)]
+
+
+def _on_the_last_plan(fact: Fact) -> Fact:
+    changes: Any = fact.body.get("changes", [])
+    plans = [each["plan"] for each in changes if "plan" in each]
+    if fact.kind is not FactKind.SUBSCRIPTION or not plans:
+        return fact
+    rest: list[Any] = [{k: v for k, v in each.items() if k != "plan"} for each in changes]
+    return replace(fact, body={**fact.body, "plan": plans[-1], "changes": rest})
+
+
+class BillsPauses(WorkerSession):
+    """Does not know that a subscription pauses."""
+
+    left_out = "pauses"
+
+    def read_facts(self, after: int, until: int | None = None) -> list[Fact]:
+        found = super().read_facts(after, until)
+        known = [{k: v for k, v in f.body.items() if k != self.left_out} for f in found]
+        return [replace(f, body=body) for f, body in zip(found, known, strict=True)]
+
+
+class ForgetsAddOns(BillsPauses):
+    """Does not know add-ons."""
+
+    left_out = "add_ons"
 
 
 class SellsAgain(WorkerSession):
@@ -389,10 +424,13 @@ DEFECTS = {
     "one point of each instant": (Parts(session=OnePointATime), 4),
     "a dated price in force at once": (Parts(session=AtOnce), 8),
     "seats in force before they are agreed": (Parts(session=SeatsAtOnce), 8),
+    "a plan in force before the change to it": (Parts(session=MovesAtOnce), 4),
+    "a pause that is billed": (Parts(session=BillsPauses), 4),
+    "an add-on that nobody bills": (Parts(session=ForgetsAddOns), 8),
     "an order that is billed on every document": (Parts(session=SellsAgain), 8),
     "rejected usage sent again unread": (Parts(readmission=SendsBlindly), 40),
     "a redrive told before it is sent": (Parts(readmission=WritesBeforeItSends), 30),
-    "a reversal matched by its key alone": (Parts(matcher=MatchesByKey), 4),
+    "a reversal matched by its key alone": (Parts(matcher=MatchesByKey), 12),
     "line items that nobody takes off": (Parts(session=ForgetsLines), 4),
     "a publisher that was overtaken and writes": (Parts(outlet=Unfenced), 20),
     "a skip that nobody obeys": (Parts(session=DisobeysSkips), 4),
