@@ -7,7 +7,7 @@ READY := .venv/.ready
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test chaos loss flood claims finalize check bench bench-curves bench-results simulate corrections lock clean
+.PHONY: help setup demo test chaos loss flood claims finalize line check bench bench-curves bench-results simulate corrections lock clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ claims: setup ## Claim five million keys in a Redis of its own: bytes a key, wha
 
 finalize: setup ## Finalize ten thousand invoices by two finalizers that are shot meanwhile: seconds, no gap
 	TALEA_INVOICES=10000 $(BIN)/pytest -s -m servers tests/integration/test_finalizing.py
+
+line: setup ## A line of ten million events: its proof at most 4 KB, its first event within a second
+	TALEA_LINE_EVENTS=10000000 $(BIN)/pytest -s -m servers tests/integration/test_big_line.py
 
 check: setup ## Hold the code to the house rules: format, lint, types, imports, taste
 	$(BIN)/ruff format --check --quiet

@@ -104,7 +104,7 @@ def worker_runner(around: Surroundings, name: str, number: int, of: int) -> Call
 
             return lambda: run_pricing(around, number, of, stop)
         case "finalizer":
-            from pipeline.workers.finalizer import run_finalizer
+            from pipeline.workers.finalizing import run_finalizer
 
             return lambda: run_finalizer(around, wall_clock, stop)
         case "publisher":

@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     """Offered events of a partition that the share is taken of."""
     publish_s: float = Field(0.1, gt=0)
     """How long the publisher rests when nothing changed."""
+    retention_years: int = Field(7, ge=1)
+    """How long contents of issued documents are kept; `talea retention` removes older ones."""
     audit_s: float = Field(60.0, ge=0)
     """Seconds between the finalizer's looks at the conservation equation; 0: never."""
     heal_after_s: float = Field(5.0, ge=0)

@@ -1,19 +1,16 @@
 #!/usr/bin/env python3
-"""Check a proof of an issued document: `python verify_proof.py FILE`.
+"""Check a proof of an issued document: `python verify_proof.py FILE`, without anything of Talea.
 
-One file, the standard library, nothing of Talea: whoever was billed runs it. It says what holds
-and what does not, and exits 1 where anything does not.
+Whoever was billed runs it. It says what holds and what does not; exit 1 where anything does not.
 
 What it checks: the content is the one that the issue record names; the seal is that of the record;
-every record behind it in the chain holds the seal before it, up to the head; the head is the one
-that a checkpoint signs, where there is one; the seven totals of
-children sum to their lines, those of lines to the document, in the document and in its notes; the
-quantities of lines are what the usage told beside them comes to; with windows in the file, that
-the sealed digest is theirs.
+each record behind it holds the seal before it, up to the head, which a checkpoint signs where there
+is one; totals of children sum to their lines, those of lines to the document, also in its notes;
+quantities are what the usage beside them comes to, also with notes; the sealed digest is that of
+the windows, where they are in the file.
 
-What it cannot check: that the chain it was given is the one that was published. Compare the key
-that it prints with the one that the issuer is known by, and the head with `billing.invoices`, or
-with what somebody else was given.
+What it cannot check: that this chain is the one that was published. Compare the key that it prints
+with the one that the issuer is known by, and the head with what somebody else was given.
 """
 
 import json
@@ -21,7 +18,7 @@ import sys
 from fractions import Fraction
 from hashlib import sha256, sha512
 
-FORMAT = "talea.proof.1"
+FORMAT, SEALED = "talea.proof.1", "the one that was sealed"
 TOTALS = (
     "amount_minor",
     "charges_total_minor",
@@ -52,14 +49,8 @@ def check_sealed(name, document, faults):
     """Check content, record and seal of one document; return what both say."""
     content, record = document["content"], document["record"]
     told = json.loads(record)
-    faults.unless(
-        told["content_digest"] == digest(content),
-        f"{name}: its content is not the one that was sealed",
-    )
-    faults.unless(
-        digest(record) == document["seal"],
-        f"{name}: its issue record is not the one that was sealed",
-    )
+    faults.unless(told["content_digest"] == digest(content), f"{name}: its content is not {SEALED}")
+    faults.unless(digest(record) == document["seal"], f"{name}: its issue record is not {SEALED}")
     faults.unless(told["number"] == name, f"{name}: it was sealed as number {told['number']}")
     return json.loads(content), told
 
@@ -248,6 +239,19 @@ def check_usage(proof, content, record, faults):
     return checked
 
 
+def check_corrected(proof, content, faults):
+    """Check quantities with those of notes against the usage at the last; return how many."""
+    notes = [json.loads(note["content"]) for note in proof["notes"]]
+    lines = [line for each in (content, *notes) for line in each["lines"]]
+    for usage in proof.get("corrected", []):
+        own = [line for line in lines if usage["line"] in (line["id"], line.get("corrects"))]
+        counted = sum(Fraction(line["metered_quantity"] or 0) for line in own)
+        holds = counted == quantity_of(usage["aggregation"], usage["parts"])
+        fault = f"{proof['number']}: line {usage['line']} with its notes is not its usage"
+        faults.unless(holds, fault)
+    return len(proof.get("corrected", []))
+
+
 def canonical(value):
     """Return canonical JSON: keys sorted, no spaces, UTF-8."""
     text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
@@ -265,11 +269,12 @@ def check(proof):
     signed = check_checkpoint(proof, faults)
     left = check_notes(proof, content, faults)
     checked = check_usage(proof, content, record, faults)
+    corrected = check_corrected(proof, content, faults)
     head = proof["head"]
     return faults, (
         f"{proof['number']} of {content['customer']}: {left} minor units {content['currency']}"
-        f" after {len(proof['notes'])} notes; {len(content['lines'])} lines sum,"
-        f" {checked} of {len(proof['usage'])} quantities recomputed from"
+        f" after {len(proof['notes'])} notes, {corrected} quantities with these recomputed;"
+        f" {len(content['lines'])} lines sum, {checked} of {len(proof['usage'])} recomputed from"
         f" {'usage' if proof['windows'] is None else 'windows'};"
         f" {len(proof['following'])} seals up to {head['number']}, {head['seal']},"
         f" {signed}"

@@ -175,6 +175,11 @@ class Holds:
                 return Holds(self.everything, self.customers, prices)
 
 
+def nothing_held() -> Holds:
+    """Return that nothing is held."""
+    return Holds()
+
+
 BY_HAND = frozenset(
     (
         FactKind.HAND_LINE,

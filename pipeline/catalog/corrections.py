@@ -50,8 +50,8 @@ class Decision:
     """A decision about a document, or about all of a payer's (CORRECTION: usage changed).
 
     `parts` are lines, none: all of it; `amount_minor` so much of all of it. `reference` names an
-    incident or a dispute. `reissue`: the document is to be issued anew; `refund`: what a note
-    gives back is to be paid out.
+    incident or a dispute. `reissue`: the document is to be issued anew, and `keeps_by_hand` with
+    what people added to it and edited; `refund`: what a note gives back is to be paid out.
     """
 
     kind: FactKind
@@ -64,6 +64,7 @@ class Decision:
     code: str = ""
     reference: str | None = None
     reissue: bool = False
+    keeps_by_hand: bool = True
     refund: bool = False
     early: EarlyUsage | None = None
     change: Mapping[str, Json] | None = None
@@ -92,6 +93,7 @@ class Decision:
             "reissue": self.reissue,
             "refund": self.refund,
             **({} if self.change is None else {"change": dict(self.change)}),
+            **({} if self.keeps_by_hand else {"keeps_by_hand": False}),
         }
         return NewFact(self.kind, self.document, body)
 
@@ -111,6 +113,7 @@ def decision(fact: Fact) -> Decision:
         cast(str, body.get("code", "")),
         cast("str | None", body.get("reference")),
         body.get("reissue") is True,
+        body.get("keeps_by_hand") is not False,
         body.get("refund") is True,
         early_usage(body) if fact.kind in EARLY else None,
         cast("Mapping[str, Json] | None", body.get("change")),

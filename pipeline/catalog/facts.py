@@ -84,6 +84,8 @@ class FactKind(StrEnum):
     """Money went back."""
     WRITE_OFF = "write_off"
     """What is left of an issued document will not be paid."""
+    RETENTION = "retention"
+    """Contents of issued documents that need not be kept any longer were removed."""
     SKIP = "skip"
     """Go on without one message of the usage log: acts by position, whatever the tick."""
 

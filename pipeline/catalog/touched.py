@@ -19,7 +19,15 @@ _OF_ITS_CUSTOMER = CUTTING | {
     FactKind.CREDIT_VOID,
     FactKind.TAX_ANSWER,
 }
-_OF_NOBODY = frozenset({FactKind.GATE_PASS, FactKind.MATCH, FactKind.SKIP, FactKind.REDRIVE})
+_OF_NOBODY = frozenset(
+    {
+        FactKind.GATE_PASS,
+        FactKind.MATCH,
+        FactKind.SKIP,
+        FactKind.REDRIVE,
+        FactKind.RETENTION,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

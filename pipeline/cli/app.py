@@ -49,6 +49,9 @@ _COMMANDS = {
     "verify": _Command(
         "pipeline.cli.verify", "verify", "Recompute invoices from the logs and compare."
     ),
+    "retention": _Command(
+        "pipeline.cli.retention", "app", "Remove contents kept long enough, provably."
+    ),
     "audit": _Command("pipeline.cli.audit", "audit", "Check that every event has one outcome."),
     "skip": _Command("pipeline.cli.pauses", "skip", "Go on without a message nobody can get past."),
     "resume": _Command("pipeline.cli.pauses", "resume", "Let a paused partition go on."),

@@ -26,6 +26,7 @@ from pipeline.cli.deciding import decided, decided_with, tell
 from pipeline.cli.options import Actor, AsJson, Reason, minor_of, number_of
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
+from pipeline.invoice.validation import REFUSED, UNCLOSED
 from pipeline.invoice.workflow import INCOMPLETE
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.postgres.drafts import Draft, faulty_drafts, find_draft, read_drafts
@@ -90,7 +91,7 @@ def waive(
     reason: Reason,
     json: AsJson = False,
 ) -> None:
-    """Accept what a document waits for as it is: events that a producer misses."""
+    """Accept what a document waits for as it is: events that are missing or refused."""
 
     def decide(connection: Session, known: Catalog) -> Sequence[NewFact]:
         faulty = (draft for draft, _ in faulty_drafts(connection))
@@ -98,7 +99,7 @@ def waive(
         if of is None:
             raise ValueError(f"no draft has an issue {issue}: `talea doctor` lists them")
         told = next(each for each in of.issues if each["id"] == issue)
-        if told["code"] != INCOMPLETE:
+        if told["code"] not in (INCOMPLETE, REFUSED, UNCLOSED):
             raise ValueError(f"{told['message']}: that is not to be waived; {told['mend']}")
         open_draft(connection, known, of.id)
         return waiving(known, issue)

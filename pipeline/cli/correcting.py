@@ -54,15 +54,20 @@ def void(
     reissue: Annotated[
         bool, typer.Option("--reissue", help="Issue it anew, by what is known by then.")
     ] = False,
+    drop: Annotated[
+        bool, typer.Option("--drop-edits", help="Without the lines and edits by hand it had.")
+    ] = False,
     code: Code = "void",
     reference: Reference = None,
     json: AsJson = False,
 ) -> None:
     """Bring an invoice to zero, as if it had not been issued; --reissue makes another."""
+    if drop and not reissue:
+        raise BadInput("--drop-edits is of what is issued anew: say --reissue too")
 
     def wanted(of: Document) -> Decision:
         plain = about(of, FactKind.VOID, code, reference)
-        return replace(plain, reissue=reissue)
+        return replace(plain, reissue=reissue, keeps_by_hand=not drop)
 
     _correct(number, wanted, Author(actor, reason), json=json)
 

@@ -1,4 +1,4 @@
-"""`talea draft`: what a customer would be billed if the period closed now."""
+"""`talea draft`: what a customer would be billed if the period closed now, notes included."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,7 @@ from pipeline.invoice.settling import Settlement, settle_all
 from pipeline.invoice.text import invoice_text
 from pipeline.replay.completeness import Incomplete, incomplete
 from pipeline.stores.postgres.drafts import Draft, read_drafts
+from pipeline.workers.correcting import notes_ahead
 
 
 def draft_json(
@@ -44,7 +45,7 @@ def draft(
     watch: Annotated[bool, typer.Option("--watch", help="Show it grow until Ctrl-C.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a list of drafts.")] = False,
 ) -> None:
-    """Show the drafts of a customer."""
+    """Show the drafts of a customer, and of the notes that late usage is about to make."""
     if watch and json:
         raise BadInput("--watch draws on a terminal: leave --json away")
     with any_stack() as around, around.database.session("draft") as connection:
@@ -55,6 +56,7 @@ def draft(
             facts.append(connection.read_facts(facts.head))
             grants = facts.at(facts.head).deals.credits.get(customer, {}).values()
             drafts = read_drafts(connection, customer)
+            drafts += notes_ahead(connection, facts.at, customer, partition)
             settled = settle_all(
                 (draft.content for draft in drafts),
                 grants,

@@ -7,6 +7,7 @@ import typer
 from pipeline.cli.screen import counted, out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.core.errors import BadInput, CheckFailed
+from pipeline.ledger.retention import removal_text
 from pipeline.stores.kafka import KafkaLog
 from pipeline.workers.surroundings import Surroundings
 from pipeline.workers.verifying import Depth, Verified, Verifier
@@ -59,6 +60,8 @@ def verify(
                 "depth": verified.depth.value,
                 "faults": dict(verified.faults),
                 "checkpoints": dict(verified.keys),
+                "beyond_retention": verified.beyond,
+                "removals": [removal_text(each) for each in verified.removals],
             }
         )
     else:
@@ -66,6 +69,11 @@ def verify(
             out.print(f"{name}: {verified.faults[name]}", markup=False, soft_wrap=True)
         matched = verified.checked - len(mismatched)
         out.print(f"{matched} of {verified.checked} invoices match {_TOLD[depth]}")
+        if verified.beyond:
+            told = "are beyond retention: their seals hold, their contents were removed"
+            out.print(f"{verified.beyond} of them {told}")
+        for fact in verified.removals:
+            out.print(removal_text(fact), markup=False, soft_wrap=True)
         for key, count in verified.keys.items():
             out.print(f"{count} checkpoints hold under the key {key}", soft_wrap=True)
     if mismatched:

@@ -7,6 +7,7 @@ Law: what is decided fits what is left, decisions whose notes are still to be ma
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.corrections import Decision
@@ -33,12 +34,18 @@ def asked(catalog: Catalog, history: History, wanted: Decision, number: str) -> 
     if paper is None or paper.is_note:
         kind = "none that is issued" if paper is None else "a note"
         raise ValueError(f"{number} is {kind}: correct the invoice that it corrects")
+    if paper.is_removed:
+        told = "its content was removed and nothing corrects it any more"
+        raise ValueError(f"{number} is beyond retention: {told}")
     notes = notes_to_come(catalog, history, paper)
     if is_void(notes):
         raise ValueError(f"{number} is void: whatever is billed again is on another invoice")
     if wanted.reissue and paper.is_early:
         told = f"{number} bills a period that ran on, and its last document bills the rest"
         raise ValueError(f"{told}: void it without --reissue, or credit it")
+    if wanted.reissue and not wanted.keeps_by_hand and _all_by_hand(paper):
+        told = f"every line of {number} is by hand, and nothing is left without"
+        raise ValueError(f"{told}: void it without --reissue")
     _known_lines(paper, wanted, number)
     try:
         change = Left(paper.content, notes).change(wanted)
@@ -68,6 +75,11 @@ def decided_already(catalog: Catalog, wanted: Decision) -> bool:
         replace(known, at=wanted.at, fact="", serial=0) == wanted
         for known in catalog.deals.decisions.about(wanted.document)
     )
+
+
+def _all_by_hand(paper: Paper) -> bool:
+    cards = (cast(Record, line["rate_card"] or {}) for line in lines_of(paper.content))
+    return all("by_hand" in card for card in cards)
 
 
 def _known_lines(paper: Paper, wanted: Decision, number: str) -> None:
@@ -106,15 +118,16 @@ def correction(
     Usage of closed periods is corrected at the next cut in the same currency. Where none is to
     come after an instant, this makes one.
     """
-    ahead = (
-        instant
-        for each in _sold(catalog, payer)
-        if currency_of(catalog, each) == currency
-        for instant in closings(catalog, each, after, FOR_EVER)
-    )
-    if next(ahead, None) is not None:
+    if next_closing(catalog, payer, currency, after) is not None:
         return None
     return correcting(catalog, payer, currency, now)
+
+
+def next_closing(catalog: Catalog, payer: str, currency: str, after: Instant) -> Instant | None:
+    """Return the next instant after one at which a payer is billed in a currency; None: never."""
+    sold = (each for each in _sold(catalog, payer) if currency_of(catalog, each) == currency)
+    first = (next(closings(catalog, each, after, FOR_EVER), None) for each in sold)
+    return min((instant for instant in first if instant is not None), default=None)
 
 
 def correcting(catalog: Catalog, payer: str, currency: str, now: Instant) -> Decision:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
-from pipeline.catalog.by_hand import HandLine
+from pipeline.catalog.by_hand import ByHand, HandLine, LineEdit
 from pipeline.catalog.catalog import Catalog
 from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.identity import Json
@@ -19,7 +19,14 @@ from pipeline.invoice.by_hand import edited, told_by_hand
 from pipeline.invoice.details import details_of
 from pipeline.invoice.fees import Fee
 from pipeline.invoice.issues import Severity, ValidationIssue, unrated
-from pipeline.invoice.lines import Line, card_told, document_id_of, flat_line, usage_line
+from pipeline.invoice.lines import (
+    Line,
+    card_told,
+    document_id_of,
+    flat_line,
+    line_id_in,
+    usage_line,
+)
 from pipeline.invoice.parts import PlannedLine
 from pipeline.invoice.taxed import taxed
 from pipeline.invoice.totals import Totals
@@ -57,18 +64,21 @@ def compose(
     lines: Sequence[PlannedLine],
     usage: Usage,
     cause: str | None = None,
+    edited_as: Sequence[str] = (),
 ) -> list[Composed]:
     """Return the documents of a cut, one an issuer; `usage` answers the lines' requests.
 
     `cause` is the id of the fact that caused the cut, where that is no period's end. What is billed
-    early is no document where it is nothing.
+    early is no document where it is nothing. `edited_as` are documents in whose place it is issued:
+    it keeps what was edited on them, the last one's before that of others.
     """
     documents = []
     for ordinal, issuer in enumerate(sorted({line.served.plan.issuer for line in lines})):
         own = [line for line in lines if line.served.plan.issuer == issuer]
         cut = instant_text(instant)
         name = document_id_of(payer, currency, cause or cut, issuer)
-        built, credited, issues = _built(catalog, name, own, currency, usage)
+        edits = _Edits(catalog.by_hand, (*edited_as, name))
+        built, credited, issues = _built(catalog, edits, own, currency, usage)
         if all(line.runs for line in own) and not built and not issues:
             continue
         told = _taxed(catalog, name, issuer, payer, built, credited, issues)
@@ -112,18 +122,34 @@ def _taxed(
     return found.told
 
 
+@dataclass(frozen=True, slots=True)
+class _Edits:
+    """What was edited by hand on a document, the last of `names`, and on those it stands for."""
+
+    by_hand: ByHand
+    names: Sequence[str]
+
+    def of(self, line: Line) -> LineEdit | None:
+        """Return what a line is to say instead; of several edits the last document's."""
+        for name in reversed(self.names):
+            edits = self.by_hand.edits.get(name)
+            if edits and (found := edits.get(line_id_in(name, line))):
+                return found
+        return None
+
+
 _Built = list[tuple[Line, Totals]]
 
 
 def _built(
-    catalog: Catalog, name: str, own: Sequence[PlannedLine], currency: str, usage: Usage
+    catalog: Catalog, edits: _Edits, own: Sequence[PlannedLine], currency: str, usage: Usage
 ) -> tuple[_Built, Mapping[int, Instant], list[ValidationIssue]]:
     """Return the lines of a document as they are edited, before tax, and what is wrong with them.
 
     Between them stands which of them give back what was billed, and since when. A line that cannot
     be rated is one of nothing, if an edit says what it comes to.
     """
-    edits = catalog.by_hand.edits.get(name, {})
+    name = edits.names[-1]
     periods: dict[tuple[str, str], Period] = {}
     built, issues = _Built(), list[ValidationIssue]()
     credited: dict[int, Instant] = {}
@@ -134,17 +160,15 @@ def _built(
             built += _lines(catalog, name, line, currency, usage, periods)
         except Unrated as failed:
             unpriced = flat_line(name, line.key, line.served, line.card, _unpriced(line), None)
-            at = str(unpriced[0]["id"])
-            if at in edits and edits[at].prices:
+            edit = edits.of(unpriced[0])
+            if edit is not None and edit.prices:
                 built.append(unpriced)
                 continue
-            plan = line.served.plan.id
+            plan, at = line.served.plan.id, str(unpriced[0]["id"])
             issues.append(unrated(name, line.key, plan, failed.fault, at))
-    if edits:
-        built = [
-            edited(*each, edits[at]) if (at := str(each[0]["id"])) in edits else each
-            for each in built
-        ]
+    if any(each in catalog.by_hand.edits for each in edits.names):
+        told = ((line, totals, edits.of(line)) for line, totals in built)
+        built = [(line, of) if edit is None else edited(line, of, edit) for line, of, edit in told]
     return built, credited, issues
 
 

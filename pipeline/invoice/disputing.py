@@ -56,6 +56,8 @@ def opening(
     """
     if open_dispute(known, paper.id) is not None:
         raise ValueError(f"{number} is disputed already: --accept or --reject ends that")
+    if paper.is_removed:
+        raise ValueError(f"{number} is beyond retention: its lines are not known any more")
     missing = {*lines} - {str(line["id"]) for line in lines_of(paper.content)}
     if missing:
         told = f"{number} has no line {min(missing)}"

@@ -4,7 +4,7 @@ Owns: what came before a document, which notes it has, how to compose it anew.
 Does not own: reading documents (stores), usage (stores, replay), when one is corrected.
 Law: a document is composed anew by the catalog of its own cut and what was carried then, so only
 usage makes a difference. One issued again in another's place bills what that one billed, to the
-customer as it is known by then.
+customer as it is known by then, and keeps what people did by hand, unless they say otherwise.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -65,7 +65,14 @@ class Paper:
 
     def holds(self, window_start: Instant) -> bool:
         """Whether usage from a window on may make a difference to it."""
+        if self.is_removed:
+            return False
         return not self.is_early and window_start < parse_instant(self.content["period_end"])
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether it is beyond retention: nothing of its lines is known any more."""
+        return self.content.get("beyond_retention") is True
 
     @property
     def is_early(self) -> bool:
@@ -156,7 +163,29 @@ class History:
         )
         issuer = cast(str, paper.content["issuer"])
         own = [line for line in lines if line.served.plan.issuer == issuer]
-        return Anew(catalog, own, instant, cause, in_place_of or paper.replaces)
+        last = in_place_of or paper.replaces
+        kept, as_composed = self._by_hand(last, serial, cause)
+        if as_composed:
+            own = [line for line in own if line.hand is None]
+        return Anew(catalog, own, instant, cause, last, kept)
+
+    def _by_hand(
+        self, last: str | None, serial: int, cause: str | None
+    ) -> tuple[tuple[str, ...], bool]:
+        """Return on which documents, from `last` back, edits still count; and whether all do not.
+
+        A decision may have dropped those, and the lines by hand, of the ones before it.
+        """
+        kept: list[str] = []
+        while last is not None:
+            known = self.catalog_at_cut(serial).deals.decisions.about(last)
+            if any(each.fact == cause and not each.keeps_by_hand for each in known):
+                return tuple(reversed(kept)), True
+            kept.append(last)
+            paper = self._by_id[last]
+            last, serial = paper.replaces, paper.cut_serial
+            cause = cast("str | None", paper.content.get("cause"))
+        return tuple(reversed(kept)), False
 
     def _first(self, paper: Paper) -> Paper:
         """Return the document that a chain of those issued in each other's place began with."""
@@ -183,6 +212,8 @@ class Anew:
     instant: Instant
     cause: str | None
     replaces: str | None
+    edited_as: Sequence[str] = ()
+    """The documents that it stands for, and whose edits it keeps, from the first to the last."""
 
     @property
     def requests(self) -> list[UsageRequest]:
@@ -192,7 +223,14 @@ class Anew:
     def composed(self, payer: str, currency: str, usage: Usage) -> Composed:
         """Return it with this usage."""
         (document,) = compose(
-            self.catalog, payer, currency, self.instant, self.lines, usage, self.cause
+            self.catalog,
+            payer,
+            currency,
+            self.instant,
+            self.lines,
+            usage,
+            self.cause,
+            self.edited_as,
         )
         if self.replaces is None:
             return document

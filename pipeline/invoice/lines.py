@@ -173,6 +173,14 @@ def _line_id(document_id: str, key: LineKey, component: str) -> str:
     return derived_id("line", document_id, key.subscription, key.price, start, component, *group)
 
 
+def line_id_in(document_id: str, line: Mapping[str, Json]) -> str:
+    """Return the id that a line, which is no detailed one, has in another document."""
+    component = "unused" if line["reason_code"] == Reason.UNUSED.value else "flat"
+    if line["line_kind"] == "usage_based":
+        component = "usage"
+    return _line_id(document_id, LineKey.of_line(line), component)
+
+
 def _named(card: PlanPrice, key: LineKey) -> str:
     """Return the name of a line: of a group with the values that tell it apart."""
     known = dict(key.group)

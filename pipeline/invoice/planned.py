@@ -18,7 +18,7 @@ from pipeline.catalog.offers import offered
 from pipeline.catalog.orders import Order
 from pipeline.catalog.periods import ServicePeriod, leg_periods, ordered
 from pipeline.catalog.subscriptions import Subscription
-from pipeline.core.calendar import Instant, Period, parse_instant
+from pipeline.core.calendar import Instant, Period, instant_text, parse_instant
 from pipeline.core.identity import Json
 from pipeline.invoice.by_hand import card_by_hand, hand_lines, key_of, served_by_hand
 from pipeline.invoice.details import Early
@@ -237,6 +237,9 @@ def carried_by_all(contents: Iterable[Mapping[str, Json]]) -> Carried:
 def with_documents(carried: Carried, contents: Iterable[Mapping[str, Json]]) -> Carried:
     """Return what is carried once the documents of one cut are made."""
     known = list(contents)
+    for content in known:
+        if "carried" in content:  # all that is left of it, once it is beyond retention
+            return _carried_kept(content["carried"])
     lines = [line for content in known for line in cast(list[Line], content["lines"])]
     if not any(map(is_early, known)):
         return _with(carried, map(_billed, lines))
@@ -246,6 +249,22 @@ def with_documents(carried: Carried, contents: Iterable[Mapping[str, Json]]) -> 
         source = (key.subscription, key.price)
         reached[source] = reached.get(source, NOWHERE).billed_early(Early.of_line(line))
     return reached
+
+
+def carried_told(carried: Carried) -> Json:
+    """Return what is carried as it is kept of a content that is removed."""
+    told: list[Json] = []
+    for source, reach in sorted(carried.items()):
+        told.append([*source, instant_text(reach.until), reach.json()])
+    return told
+
+
+def _carried_kept(told: Json) -> Carried:
+    rows = cast(list[tuple[str, str, str, Json]], told)
+    return {
+        (subscription, price): Reach.of_json(parse_instant(until), kept)
+        for subscription, price, until, kept in rows
+    }
 
 
 def is_early(content: Mapping[str, Json]) -> bool:

@@ -1,6 +1,7 @@
 """Validation: what is looked at before a document is issued, beside its price and its tax.
 
-Owns: sums, currency, and whether an amount is unusual for its customer.
+Owns: sums, currency, whether an amount is unusual for its customer, and what is said of usage
+that was refused or has no outcome.
 Does not own: what cannot be rated (compose.py) or taxed (taxed.py), what people decide
 (workflow.py), who obeys (workers/finalizer.py).
 Law: the same document and the same history have the same issues; a check that fails is told, and
@@ -8,11 +9,12 @@ never mends anything.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from statistics import median
 from typing import cast
 
+from pipeline.catalog.documents import Completeness
 from pipeline.core.identity import Json, derived_id
 from pipeline.core.money import Money
 from pipeline.invoice.compose import Composed
@@ -29,9 +31,27 @@ _DEVIATION_MIN = Fraction(1, 20)
 """Of the median: a customer who always pays the same is not unusual for a cent more."""
 
 
-def validated(document: Composed, earlier: Sequence[int]) -> Composed:
-    """Return a document with what these checks say of it; `earlier` are totals, in minor units."""
-    found = tuple(_issues(document, earlier))
+REFUSED, UNCLOSED = "refused_usage", "conservation_open"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is known beside a document.
+
+    `earlier`: totals of its customer's invoices, in minor units, the last first. `refused`: how
+    many of its customer's events in its period nobody billed, by code. `unclosed`: how many events
+    of its partition have no outcome. `policy`: what its issuer says of events that are missing.
+    """
+
+    earlier: Sequence[int] = ()
+    refused: Mapping[str, int] = field(default_factory=dict)
+    unclosed: int = 0
+    policy: Completeness | None = None
+
+
+def validated(document: Composed, seen: Seen) -> Composed:
+    """Return a document with what these checks say of it."""
+    found = (*_issues(document, seen.earlier), *_usage_issues(document, seen))
     return replace(document, issues=(*document.issues, *found)) if found else document
 
 
@@ -74,6 +94,42 @@ def _issues(document: Composed, earlier: Sequence[int]) -> Iterator[ValidationIs
             "totals.total_minor",
             f"{money.text} {money.currency} is far above the usual {middle.text}",
             "look at its lines; correct it by a note if it is wrong",
+        )
+
+
+def _usage_issues(document: Composed, seen: Seen) -> Iterator[ValidationIssue]:
+    """Yield what is said of usage that is on no document: both may be accepted as they are.
+
+    Refused usage stops a document only where its issuer waits for missing events; an equation that
+    does not close stops it unless its issuer only wants to be told.
+    """
+    if document.kind != "invoice":
+        return
+    name, customer = str(document.content["id"]), document.content["customer"]
+    if seen.refused:
+        count = sum(seen.refused.values())
+        told = ", ".join(f"{number} {code}" for code, number in sorted(seen.refused.items()))
+        mend = f"talea rejected list --customer {customer}: redrive or waive them and retry, or"
+        yield ValidationIssue(
+            derived_id("iss", name, REFUSED),
+            name,
+            REFUSED,
+            Severity.CRITICAL if seen.policy is Completeness.HOLD else Severity.WARNING,
+            "usage",
+            f"{count} events of {customer} in its period were refused ({told})",
+            f"{mend} talea invoices waive {derived_id('iss', name, REFUSED)}",
+            waivable=True,
+        )
+    if seen.unclosed:
+        yield ValidationIssue(
+            derived_id("iss", name, UNCLOSED),
+            name,
+            UNCLOSED,
+            Severity.WARNING if seen.policy is Completeness.FLAG else Severity.CRITICAL,
+            "usage",
+            f"{seen.unclosed} events of its partition have no outcome",
+            f"talea audit shows where; or talea invoices waive {derived_id('iss', name, UNCLOSED)}",
+            waivable=True,
         )
 
 

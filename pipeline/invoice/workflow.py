@@ -15,11 +15,12 @@ from pipeline.catalog.documents import Completeness
 from pipeline.core.identity import Json, derived_id
 from pipeline.invoice.compose import Composed
 from pipeline.invoice.issues import Severity, ValidationIssue
+from pipeline.invoice.validation import REFUSED
 
 HELD = "held"
 APPROVAL_NEEDED = "approval_needed"
 INCOMPLETE = "incomplete"
-WAITS = (HELD, APPROVAL_NEEDED, INCOMPLETE)
+WAITS = (HELD, APPROVAL_NEEDED, INCOMPLETE, REFUSED)
 """The codes of what a document waits for, though nothing is wrong with it."""
 
 
@@ -46,9 +47,9 @@ def _waived(by_hand: ByHand, issue: ValidationIssue) -> ValidationIssue:
 
 def _waits(catalog: Catalog, by_hand: ByHand, document: Composed) -> Iterator[ValidationIssue]:
     name, customer = str(document.content["id"]), str(document.content["customer"])
-    held = _held(by_hand.holds, customer, document.content)
-    if held is not None:
-        what, option = held
+    found = held(by_hand.holds, customer, document.content)
+    if found is not None:
+        what, option = found
         yield _issue(name, HELD, f"{what} is held", f"release it: talea hold {option} --release")
     asked = catalog.issuers[document.issuer].approval or catalog.customers[customer].approval
     if asked and document.kind == "invoice" and name not in by_hand.approvals:
@@ -64,14 +65,14 @@ def _gaps(
     if policy is None or not missing or document.kind != "invoice":
         return
     name = str(document.content["id"])
-    held = policy is Completeness.HOLD
+    holds = policy is Completeness.HOLD
     issue = _issue(
         name,
         INCOMPLETE,
         "; ".join(missing),
         "let the producer send them, or accept it: talea invoices waive",
     )
-    severity = Severity.CRITICAL if held else Severity.WARNING
+    severity = Severity.CRITICAL if holds else Severity.WARNING
     yield replace(issue, severity=severity, waivable=True, mend=f"{issue.mend} {issue.id}")
 
 
@@ -81,7 +82,7 @@ def _issue(document: str, code: str, message: str, mend: str) -> ValidationIssue
     )
 
 
-def _held(holds: Holds, customer: str, content: Mapping[str, Json]) -> tuple[str, str] | None:
+def held(holds: Holds, customer: str, content: Mapping[str, Json]) -> tuple[str, str] | None:
     """Return what is held of a document, and the option that says so."""
     if holds.everything:
         return "everything", "--all"

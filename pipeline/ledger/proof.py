@@ -30,14 +30,15 @@ def proof_of(
     checkpoint: Checkpoint | None,
     notes: Sequence[tuple[Sealed, Record]],
     content: Record,
-    usage: Sequence[Json],
+    usage: tuple[Sequence[Json], Sequence[Json]],
     windows: Sequence[Json] | None,
 ) -> dict[str, Json]:
     """Return the proof of a document.
 
     `following` are the documents behind it in its chain, up to the one that `checkpoint` signs, or
     to the head where none does; `notes` those that correct it, with their contents; `windows` all
-    that it rests on, or None to leave them out.
+    that it rests on, or None to leave them out; `usage` what its lines' usage came to at its cut,
+    and at that of its last note.
     """
     head = following[-1] if following else document
     record = _record(document)
@@ -51,7 +52,8 @@ def proof_of(
         "checkpoint": None if checkpoint is None else checkpoint.json(),
         "notes": [_sealed(note) for note, _ in notes],
         "left_minor": sum(map(_total, [content, *(told for _, told in notes)])),
-        "usage": list(usage),
+        "usage": list(usage[0]),
+        "corrected": list(usage[1]),
         "windows": None if windows is None else list(windows),
     }
 

@@ -133,24 +133,30 @@ class Sealed:
     record: bytes
     seal: bytes
 
+    @property
+    def is_removed(self) -> bool:
+        """Whether its content was removed: no content is of no bytes."""
+        return not self.content
 
-def chain_faults(documents: Sequence[Sealed]) -> dict[str, str]:
+
+def chain_faults(documents: Sequence[Sealed], removed_to: int = 0) -> dict[str, str]:
     """Return what is wrong with an issuer's chain, by number; nothing where it holds.
 
     `documents` are those of one issuer, in the order of their places. Each is held against the
-    one before it, so that a break is named where it is and not at all that follows.
+    one before it, so that a break is named where it is and not at all that follows. Contents up to
+    the place `removed_to` may have been removed (ledger/retention.py): records and seals stay.
     """
     faults: dict[str, str] = {}
     place, previous = 0, FIRST_SEAL
     for document in documents:
-        fault = link_fault(document, place + 1, previous)
+        fault = link_fault(document, place + 1, previous, removed_to)
         if fault:
             faults.setdefault(document.number, fault)
         place, previous = document.place, document.seal.hex()
     return faults
 
 
-def link_fault(document: Sealed, place: int, previous: str) -> str | None:
+def link_fault(document: Sealed, place: int, previous: str, removed_to: int = 0) -> str | None:
     """Return why a document does not stand at `place` behind the seal `previous`, or None."""
     if document.place != place:
         return f"stands at place {document.place} of its chain where {place} is expected"
@@ -162,7 +168,8 @@ def link_fault(document: Sealed, place: int, previous: str) -> str | None:
         return "its issue record cannot be read"
     if not isinstance(record, dict):
         return "its issue record is none"
-    if record.get("content_digest") != digest(document.content):
+    beyond = document.is_removed and place <= removed_to
+    if not beyond and record.get("content_digest") != digest(document.content):
         return "its content is not the one that was sealed"
     if record.get("number") != document.number:
         return f"it was sealed as number {record.get('number')}"

@@ -150,7 +150,8 @@ def settlement_fault(
     content = cast(dict[str, Json], json.loads(sealed.content))
     must = settle(content, grants, spent)
     if content.get("voids") is True:
-        voided = (o for o in known if json.loads(o.content)["id"] == content["corrects"])
+        there = (o for o in known if not o.is_removed)
+        voided = (o for o in there if json.loads(o.content)["id"] == content["corrects"])
         must = given_back(content, next(map(_settlement, voided), None))
     if must.json() != _settlement(sealed):
         return "its settlement is not what the credits come to"

@@ -3,17 +3,19 @@
 Law: one contract suite runs these and the real ones.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from json import loads
 from typing import cast
 
 from pipeline.book.booking import Cut, SequenceKey
+from pipeline.catalog.by_hand import Holds, nothing_held
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
 from pipeline.dedupe.sequences import SequenceState
 from pipeline.invoice.fees import Reach
 from pipeline.invoice.settling import added
+from pipeline.invoice.workflow import held as is_held
 from pipeline.ledger.checkpoint import Checkpoint
 from pipeline.ledger.seal import FIRST_SEAL, Sealed
 from pipeline.simulate.books_session import insert
@@ -220,12 +222,17 @@ class WorkerSession(PublishingSession):
         return sorted({each.issuer for each in self.tables.prepared.values()})
 
     def register(
-        self, issuer: str, seal: Registrar, count_max: int, held: Collection[str] = ()
+        self,
+        issuer: str,
+        seal: Registrar,
+        count_max: int,
+        held: Callable[[], Holds] = nothing_held,
     ) -> int:
         """Give the first prepared documents of an issuer their numbers, records and seals."""
         with self.transaction():
             own = [p for p in self.tables.prepared.values() if p.issuer == issuer]
-            waiting = [each for each in own if each.payer not in held]
+            holds = held()
+            waiting = [p for p in own if is_held(holds, p.payer, loads(p.content)) is None]
             waiting = sorted(waiting, key=_order)[:count_max]
             chain = [d for d in self.read_documents() if d.issuer == issuer]
             place = chain[-1].sealed.place if chain else 0

@@ -5,6 +5,8 @@ Does not own: counting (auditing.py), the equation (replay/audit.py).
 Law: it starts where the books stand, reads what is new, and takes a twentieth of the time at most.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from threading import Event
 from time import monotonic
 
@@ -21,7 +23,18 @@ _log = structlog.get_logger()
 _COST = 20
 
 
-def watch_conservation(around: Surroundings, stop: Event) -> None:
+@dataclass(slots=True)
+class Unclosed:
+    """How many events of each partition had no outcome at the last look; none where it closed."""
+
+    events: Mapping[int, int]
+
+    def of(self, partition: int) -> int:
+        """Return how many of a partition have none."""
+        return self.events.get(partition, 0)
+
+
+def watch_conservation(around: Surroundings, unclosed: Unclosed, stop: Event) -> None:
     """Log the seven totals and whether they close, until stopped; 0 seconds: never."""
     every_s = around.settings.audit_s
     audit: Audit | None = None
@@ -30,7 +43,9 @@ def watch_conservation(around: Surroundings, stop: Event) -> None:
         started = monotonic()
         try:
             audit = audit or Audit(around, whole=False)
-            say(audit.look(lambda _read, _of: None))
+            found = audit.look(lambda _read, _of: None)
+            unclosed.events = {each.partition: each.missing for each in found.values()}
+            say(found)
         except (TaleaError, BrokenInvariant, *Unreachable) as error:
             _log.error("conservation is not known", why=str(error))
             if audit is not None:

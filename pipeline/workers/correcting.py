@@ -9,29 +9,34 @@ below the last cut; what people took off or added stands beside that and is neve
 import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Protocol
 
 import structlog
 
-from pipeline.book.booking import Cut
+from pipeline.book.booking import Cursor, Cut
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.corrections import CORRECTING, Decision
 from pipeline.catalog.cuts import horizon_at
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.calendar import Instant
 from pipeline.core.money import Money
-from pipeline.invoice.asking import correction
+from pipeline.invoice.asking import correction, next_closing
 from pipeline.invoice.compose import Composed
 from pipeline.invoice.correcting import decided_note, usage_note
 from pipeline.invoice.history import Anew, History, Paper
+from pipeline.invoice.published import DraftPosition
 from pipeline.invoice.usage import Usage, UsageRequest
 from pipeline.meter.ticks import Tick
+from pipeline.stores.postgres.books import Anchor
 from pipeline.stores.postgres.documents import Document
+from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.facts import Author
 from pipeline.stores.postgres.preparing import Prepared
-from pipeline.workers.drafting import UsageSource
+from pipeline.stores.postgres.usage import NO_CUT
+from pipeline.workers.drafting import UsageSource, draft_of
 from pipeline.workers.seams import FactWriter
 
 _log = structlog.get_logger()
@@ -61,10 +66,7 @@ class Correction:
 
 def history_of(store: Papers, catalog_at: Callable[[int], Catalog], payer: str) -> History:
     """Return the documents of a payer."""
-    papers = [
-        Paper(d.cut_serial, d.instant, d.kind, d.ordinal, d.content)
-        for d in store.read_documents(payer)
-    ]
+    papers = [document.paper for document in store.read_documents(payer)]
     papers += [
         Paper(p.cut_serial, p.instant, p.kind, p.ordinal, json.loads(p.content))
         for p in store.read_prepared(payer)
@@ -138,6 +140,39 @@ class Corrector:
             anew = history.reissue(paper, cut.serial, cut.instant, decision.fact)
             usage = self._used([anew], cut)
             yield Correction(anew.composed(cut.payer, cut.currency, usage), anew.requests)
+
+
+class BooksAhead(Papers, Protocol):
+    """Documents and usage as they stand now, in one snapshot."""
+
+    def snapshot(self) -> AbstractContextManager[None]: ...
+
+    def load_cursors(self) -> dict[int, tuple[Cursor, Anchor]]: ...
+
+
+def notes_ahead(
+    store: BooksAhead, catalog_at: Callable[[int], Catalog], payer: str, partition: int
+) -> list[Draft]:
+    """Return the notes that a payer's usage of closed periods is about to make, as drafts.
+
+    They are what its next cut in each currency would make, were the log to end here; where none is
+    to come, what would be made if somebody asked for them now.
+    """
+    found = []
+    with store.snapshot():
+        cursor, _ = store.load_cursors().get(partition, (None, None))
+        currencies = {each.currency for each in store.read_documents(payer)}
+        if cursor is None or not currencies:
+            return []
+        catalog = catalog_at(cursor.tick.fact_position)
+        position = DraftPosition(partition, cursor.offset, cursor.log_time)
+        passed = horizon_at(catalog, cursor.tick)
+        for currency in sorted(currencies):
+            instant = next_closing(catalog, payer, currency, passed) or cursor.log_time
+            cut = Cut(payer, currency, instant, NO_CUT)
+            for made in Corrector(store, catalog_at).at(cut, catalog):
+                found.append(draft_of(payer, currency, instant, position, made.document))
+    return found
 
 
 class LateBooks(FactWriter, Protocol):

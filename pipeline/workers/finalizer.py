@@ -10,15 +10,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
 from itertools import chain, groupby
-from threading import Event, Thread
 from typing import Protocol
 
 import structlog
 
 from pipeline.book.booking import Cut, SequenceKey, TickPassed
-from pipeline.catalog.by_hand import ByHand
+from pipeline.catalog.by_hand import ByHand, Holds, nothing_held
 from pipeline.catalog.catalog import Catalog
-from pipeline.core.calendar import Instant
+from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.identity import Json
 from pipeline.dedupe.sequences import SequenceState
 from pipeline.invoice.compose import Composed, compose
@@ -35,7 +34,7 @@ from pipeline.invoice.planned import (
 from pipeline.invoice.published import DraftPosition
 from pipeline.invoice.taxed import awaited_in
 from pipeline.invoice.usage import Usage, UsageRequest
-from pipeline.invoice.validation import HISTORY_MAX, validated
+from pipeline.invoice.validation import HISTORY_MAX, UNCLOSED, Seen, validated
 from pipeline.invoice.workflow import INCOMPLETE, WAITS, waiting
 from pipeline.ledger.seal import (
     PartitionEvidence,
@@ -46,23 +45,17 @@ from pipeline.meter.slices import Counts
 from pipeline.replay.completeness import incomplete
 from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.preparing import Prepared, PreparedCut, Registrar
-from pipeline.workers.checkpointing import run_checkpoints
-from pipeline.workers.conserving import watch_conservation
-from pipeline.workers.correcting import Correction, Corrector, Papers, correct_late
+from pipeline.workers.conserving import Unclosed
+from pipeline.workers.correcting import Correction, Corrector, Papers
 from pipeline.workers.drafting import draft_of
 from pipeline.workers.knowledge import Knowledge
-from pipeline.workers.matching import run_matching
+from pipeline.workers.refusing import Refusals
 from pipeline.workers.sealing import Chain, Sealer
-from pipeline.workers.surroundings import Surroundings
-from pipeline.workers.taxing import run_taxing
 
 _log = structlog.get_logger()
 
-_IDLE_S = 0.25
 BITE = 250
 """Cuts composed, and documents sealed, in one transaction."""
-_LATE_EVERY = 20
-"""Idle rounds between two looks for late usage that no invoice will take along."""
 
 
 class DocumentStore(Papers, Chain, Protocol):
@@ -77,7 +70,11 @@ class DocumentStore(Papers, Chain, Protocol):
     def issuers_waiting(self) -> list[str]: ...
 
     def register(
-        self, issuer: str, seal: Registrar, count_max: int, held: Collection[str] = ()
+        self,
+        issuer: str,
+        seal: Registrar,
+        count_max: int,
+        held: Callable[[], Holds] = nothing_held,
     ) -> int: ...
 
     def store_drafts(self, drafts: Iterable[Draft]) -> None: ...
@@ -142,6 +139,8 @@ class Finalizer:
     store: DocumentStore
     known: Knowledge
     clock: Callable[[], Instant]
+    unclosed: Unclosed = field(default_factory=lambda: Unclosed({}))
+    refusals: Refusals = field(default_factory=Refusals)
     _held_up: set[str] = field(default_factory=set)
     """Payers whose next document cannot be issued; a decision by hand, or a restart, tries again:
     another release may rate it."""
@@ -151,6 +150,8 @@ class Finalizer:
     """Which answers they await of an outside engine; one of them is enough to try again."""
     _short: dict[str, int] = field(default_factory=dict)
     """The partition of each that waits for missing events; tried again once none are."""
+    _open: dict[str, int] = field(default_factory=dict)
+    """That of each that waits for the conservation equation to close."""
 
     def prepare(self) -> bool:
         """Compose the documents of a bite of booked cuts; return whether there were any."""
@@ -196,14 +197,23 @@ class Finalizer:
             paid = earlier.get((each.cut.payer, each.cut.currency), ())
             short = missing[each.partition]
             made = [
-                replace(e, document=waiting(catalog, validated(e.document, paid), short))
-                for e in made
+                replace(e, document=self._looked_at(each, e.document, paid, short)) for e in made
             ]
             if any(correction.document.stopped for correction in made):
                 self._hold_up(each, [correction.document for correction in made])
             else:
                 rated.append((each, made))
         return self._prepared(serial, rated)
+
+    def _looked_at(
+        self, due: _Due, document: Composed, paid: Sequence[int], short: Sequence[str]
+    ) -> Composed:
+        """Return a document with what is wrong with it, and what it waits for."""
+        content, policy = document.content, due.catalog.issuers[document.issuer].completeness
+        start, end = (parse_instant(content[name]) for name in ("period_start", "period_end"))
+        refused = self.refusals.of(str(content["customer"]), start, end)
+        seen = Seen(paid, refused, self.unclosed.of(due.partition), policy)
+        return waiting(due.catalog, validated(document, seen), short)
 
     def _composed(self, due: _Due, usage: Usage) -> Iterator[Correction]:
         """Yield the documents of what fell due."""
@@ -242,6 +252,8 @@ class Finalizer:
             self._awaiting[cut.payer] = awaited
         if any(issue.code == INCOMPLETE for document in composed for issue in document.issues):
             self._short[cut.payer] = due.partition
+        if any(issue.code == UNCLOSED for document in composed for issue in document.issues):
+            self._open[cut.payer] = due.partition
         faulty = [
             replace(document, issues=tuple(map(held_up, document.issues))) for document in composed
         ]
@@ -264,6 +276,10 @@ class Finalizer:
             if not self.store.load_incomplete(partition):
                 del self._short[payer]
                 self._held_up.discard(payer)
+        for payer, partition in list(self._open.items()):
+            if not self.unclosed.of(partition):
+                del self._open[payer]
+                self._held_up.discard(payer)
         if not self._awaiting:
             return
         answers = self.known.latest().deals.tax_answers
@@ -277,10 +293,10 @@ class Finalizer:
         if not issuers:
             return 0
         sealer = Sealer(self.store, self.known, self.clock)
-        holds = self._decisions().by_hand.holds
-        if holds.everything:
-            return 0
-        return sum(self.store.register(e, sealer.seal, BITE, holds.customers) for e in issuers)
+        return sum(self.store.register(e, sealer.seal, BITE, self._holds) for e in issuers)
+
+    def _holds(self) -> Holds:
+        return self._decisions().by_hand.holds
 
     def _prepared(
         self, serial: int, rated: Sequence[tuple[_Due, Sequence[Correction]]]
@@ -367,32 +383,3 @@ def _between(before: Counts, now: Counts) -> dict[str, int]:
     return {
         each.name: getattr(now, each.name) - getattr(before, each.name) for each in fields(Counts)
     }
-
-
-_BESIDE = (
-    ("audit", watch_conservation),
-    ("matching", run_matching),
-    ("taxing", run_taxing),
-    ("checkpoints", run_checkpoints),
-)
-"""What goes on beside finalizing. It decides and signs; a shadow finds what was decided."""
-
-
-def run_finalizer(around: Surroundings, clock: Callable[[], Instant], stop: Event) -> None:
-    """Prepare and register until stopped."""
-    connection = around.database.connect(name="finalizer", autocommit=True)
-    facts = around.database.connect(name="finalizer facts", autocommit=True)
-    finalizer = Finalizer(connection, Knowledge(facts), clock)
-    for name, beside in () if around.is_shadow else _BESIDE:
-        Thread(target=beside, args=(around, stop), name=name, daemon=True).start()
-    idle = 0
-    while not stop.is_set():
-        while not stop.is_set() and finalizer.prepare():
-            pass
-        if finalizer.register() or stop.wait(_IDLE_S):
-            continue
-        idle += 1
-        if idle % _LATE_EVERY == 0 and not around.is_shadow:
-            correct_late(facts, finalizer.known.catalog, clock())
-    connection.close()
-    facts.close()

@@ -13,6 +13,7 @@ from pipeline.core.errors import Code, Rejection, ServerFailed
 from pipeline.meter.place import Opened
 from pipeline.replay.letters import RAW, USAGE, RejectedEvent, rejected_events
 from pipeline.stores.codec import Unreadable
+from pipeline.stores.kafka import LogRecord
 from pipeline.stores.records import letter_of, open_message, open_usage_event
 from pipeline.stores.registry import COMMAND_TRIES, message_decoder
 from pipeline.topology import USAGE_EVENTS, USAGE_REJECTED
@@ -41,17 +42,36 @@ def read_letters(around: Surroundings, log: Log, progress: Progress) -> Iterator
             read += 1
             if read % _TOLD_EVERY == 0:
                 progress(read, total)
-            try:
-                letter = letter_of(record.value)
-            except Unreadable as error:
-                where = f"{topic}[{partition}] offset {record.offset}"
-                raise ServerFailed(f"{where} is no dead letter ({error}): who wrote it?") from None
+            letter = _letter(topic, partition, record)
             place = letter.topic, letter.partition, letter.offset
             name = *place, letter.by_books, letter.by_skip
             if name not in seen:
                 seen.add(name)
                 yield letter
     progress(total, total)
+
+
+def letters_since(around: Surroundings, log: Log, read: dict[int, int]) -> Iterator[DeadLetter]:
+    """Yield the dead letters written since offsets that were read; move these on.
+
+    Raises:
+        ServerFailed: a server does not answer, or a record is no dead letter.
+
+    """
+    topic = around.stack.topic(USAGE_REJECTED)
+    for partition, (first, end) in enumerate(log.ends(topic, around.partitions)):
+        start = max(first, read.get(partition, 0))
+        for record in log.read_range(topic, partition, start, end):
+            yield _letter(topic, partition, record)
+            read[partition] = record.offset + 1
+
+
+def _letter(topic: str, partition: int, record: LogRecord) -> DeadLetter:
+    try:
+        return letter_of(record.value)
+    except Unreadable as error:
+        where = f"{topic}[{partition}] offset {record.offset}"
+        raise ServerFailed(f"{where} is no dead letter ({error}): who wrote it?") from None
 
 
 class LetterReader:

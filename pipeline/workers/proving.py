@@ -11,6 +11,7 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.core.calendar import parse_instant, snap_up
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
+from pipeline.invoice.notes import booked, lines_of
 from pipeline.invoice.usage import UsageRequest
 from pipeline.ledger.proof import Record, Window, line_usage, proof_of
 from pipeline.meter.meters import Meter
@@ -44,37 +45,73 @@ def proof_for(
     """Return the proof of the document of a number.
 
     Raises:
-        BadInput: there is none.
+        BadInput: there is none, or its content was removed.
 
     """
     document = store.find_document(number)
     if document is None:
         raise BadInput(f"no invoice {number}: `talea invoices list` shows all")
+    if document.sealed.is_removed:
+        left = "its record and seal are all that is left (`talea verify` proves the chain)"
+        raise BadInput(f"{number} is beyond retention: {left}")
     content = document.content
-    notes = [
-        (other.sealed, other.content)
+    own = [
+        other
         for other in store.read_documents(document.payer)
         if other.content.get("corrects") == document.id
     ]
+    notes = [(other.sealed, other.content) for other in own]
     usage, windows = _usage(store, catalog_at, document)
+    corrected = _corrected(store, catalog_at, document, own)
     place = document.sealed.place
     checkpoint = checkpoint_behind(store, document.issuer, place, signing)
     until = None if checkpoint is None else checkpoint.head.place
     following = store.chain_after(document.issuer, place, until)
     told: list[Json] | None = [*windows] if with_windows else None
-    return proof_of(document.sealed, following, checkpoint, notes, content, usage, told)
+    return proof_of(
+        document.sealed, following, checkpoint, notes, content, (usage, corrected), told
+    )
+
+
+def _corrected(
+    store: Proofs,
+    catalog_at: Callable[[int], Catalog],
+    document: Document,
+    notes: Sequence[Document],
+) -> list[Json]:
+    """Return what each line's usage came to at the last note that usage made.
+
+    Nothing where people corrected the document too: what of it is left no usage says.
+    """
+    if not notes or any(note.content.get("cause") is not None for note in notes):
+        return []
+    last = max(notes, key=lambda note: note.cut_serial)
+    stands = booked(document.content, (note.content for note in notes))
+    usage, _ = _usage_at(store, catalog_at, document, lines_of(stands), last.cut_serial)
+    return [each for each in usage if cast(Record, each)["aggregation"] is not None]
 
 
 def _usage(
     store: Proofs, catalog_at: Callable[[int], Catalog], document: Document
 ) -> tuple[list[Json], list[Json]]:
     """Return what each line's usage comes to, and all windows and points; none of a note."""
+    lines = lines_of(document.content)
+    return _usage_at(store, catalog_at, document, lines, document.cut_serial)
+
+
+def _usage_at(
+    store: Proofs,
+    catalog_at: Callable[[int], Catalog],
+    document: Document,
+    lines: Iterable[Record],
+    below_cut: int,
+) -> tuple[list[Json], list[Json]]:
     requests = _requests(store, catalog_at, document)
-    (windows,) = store.evidence_of_usage([requests], document.cut_serial)
+    (windows,) = store.evidence_of_usage([requests], below_cut)
     catalog = catalog_at(store.fact_position(document.cut_serial))
     customers = {request.meter: request.customer for request in requests}
     usage: list[Json] = []
-    for line in cast(list[Record], document.content["lines"]):
+    for line in lines:
         if line["meter"] in customers:
             meter = catalog.meters[line["meter"]]
             own = _windows_of(line, meter, windows)

@@ -12,13 +12,14 @@ from typing import Protocol, cast
 
 from pipeline.book.booking import TickPassed
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.facts import Skips
+from pipeline.catalog.facts import Fact, FactKind, Skips
 from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json, partition_of
-from pipeline.invoice.history import History, Paper
+from pipeline.invoice.history import History
 from pipeline.invoice.usage import Usage, UsageRequest
 from pipeline.ledger.checkpoint import Checkpoint, checkpoint_fault
+from pipeline.ledger.retention import removal_faults, removals, removed_to
 from pipeline.ledger.seal import chain_faults
 from pipeline.meter.meters import Grain
 from pipeline.meter.place import Place, digest_of
@@ -51,6 +52,10 @@ class Verified:
     depth: "Depth"
     keys: Mapping[str, int]
     """How many checkpoints hold under each public key, in hex."""
+    beyond: int = 0
+    """How many of them are beyond retention: seal and chain hold, the content was removed."""
+    removals: Sequence[Fact] = ()
+    """The facts that tell of it."""
 
 
 class Depth(StrEnum):
@@ -117,7 +122,10 @@ class Verifier:
         """Read facts, ticks and documents."""
         self._around, self._log, self._archive = around, log, archive
         self._known = Knowledge(archive)
-        self._known.facts.append(archive.read_facts(0))
+        facts = archive.read_facts(0)
+        self._known.facts.append(facts)
+        self._told = [fact for fact in facts if fact.kind is FactKind.RETENTION]
+        self._removals = removals(self._told)
         self._rows: dict[int, Tick | None] = {
             tick.serial: tick for tick in archive.ticks_from(1, _ALL_TICKS)
         }
@@ -147,6 +155,7 @@ class Verifier:
                 faults.setdefault(document.sealed.number, fault)
             else:
                 readable.append(document)
+        readable = [each for each in readable if not self._is_beyond(each)]
         look = self._against_log if depth is Depth.LOG else self._against_books
         for number, fault in look(readable, progress):
             faults.setdefault(number, fault)
@@ -157,7 +166,14 @@ class Verifier:
         if numbers is not None:
             wanted_numbers = {document.sealed.number for document in wanted}
             faults = {n: f for n, f in faults.items() if n in wanted_numbers}
-        return Verified(len(wanted), faults, depth, keys)
+        beyond = sum(each.sealed.is_removed for each in wanted)
+        return Verified(len(wanted), faults, depth, keys, beyond, self._told)
+
+    def _is_beyond(self, document: Document) -> bool:
+        """Whether it cannot be recomputed: its content, or what it corrects, is gone."""
+        corrects = document.content.get("corrects")
+        corrected = self._history(document.payer).find(str(corrects))
+        return document.sealed.is_removed or (corrected is not None and corrected.is_removed)
 
     def _against_books(
         self, documents: Sequence[Document], progress: Progress
@@ -180,12 +196,14 @@ class Verifier:
             done += stretch.end - stretch.start
 
     def _chain_faults(self) -> Mapping[str, str]:
-        by_issuer = defaultdict(list)
+        by_issuer = defaultdict[str, list[Document]](list)
         for document in self._documents:
-            by_issuer[document.issuer].append(document.sealed)
+            by_issuer[document.issuer].append(document)
         faults: dict[str, str] = {}
-        for chain in by_issuer.values():
-            faults |= chain_faults(chain)
+        for issuer, chain in by_issuer.items():
+            known, sealed = self._removals.get(issuer, []), [each.sealed for each in chain]
+            kept = {each.sealed.place: each.kept for each in chain}
+            faults |= removal_faults(known, sealed, kept) | chain_faults(sealed, removed_to(known))
         return faults
 
     def _checkpoint_faults(self, checkpoints: Iterable[Checkpoint]) -> Iterator[tuple[str, str]]:
@@ -287,14 +305,14 @@ class Verifier:
             last = cast(int, document.record["fact_position_last"])
             catalog = catalog.answered_by(self._known.catalog(last))
         history = self._history(document.payer)
-        fault = content_fault(_paper(document), document.sealed, catalog, history, fold)
+        fault = content_fault(document.paper, document.sealed, catalog, history, fold)
         return fault or self._settlement_fault(document, catalog)
 
     def _history(self, payer: str) -> History:
         """Return the documents of a payer that can be read."""
         known = self._histories.get(payer)
         if known is None:
-            papers = [_paper(each) for each in self._of_payer[payer] if self._readable(each)]
+            papers = [each.paper for each in self._of_payer[payer] if self._readable(each)]
             known = self._histories[payer] = History(payer, papers, self._catalog_at_cut)
         return known
 
@@ -319,16 +337,6 @@ class Verifier:
         return settlement_fault(document.sealed, grants, before)
 
 
-def _paper(document: Document) -> Paper:
-    return Paper(
-        document.cut_serial,
-        document.instant,
-        document.kind,
-        document.ordinal,
-        document.content,
-    )
-
-
 def _column_fault(document: Document) -> str | None:
     """Return where a column and what was sealed differ."""
     try:
@@ -343,6 +351,8 @@ def _column_fault(document: Document) -> str | None:
         ("issuer", document.issuer, record.get("issuer")),
         ("number", document.sealed.number, record.get("number")),
     )
+    if document.kept is not None and not document.sealed.is_removed:
+        return "column kept says something, and its content is there"
     for name, column, sealed in pairs:
         if column != sealed:
             return f"column {name} says {column!r}, sealed is {sealed!r}"

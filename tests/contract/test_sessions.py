@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from secrets import token_hex
 from struct import pack
@@ -35,6 +36,7 @@ from builders import (
     usage,
 )
 from pipeline.book.booking import Booked, Cursor, Cut, LateUsage
+from pipeline.catalog.by_hand import Holds
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
@@ -666,6 +668,7 @@ def prepared(cut: Cut) -> Prepared:
         "kind": "invoice",
         "currency": cut.currency,
         "totals": {"total_minor": 100},
+        "lines": [{"rate_card": None}, {"rate_card": {"plan": cut.payer, "id": "calls"}}],
     }
     content = canonical(body)
     place = (cut.payer, cut.currency, cut.instant, "invoice", 0, "talea")
@@ -820,7 +823,14 @@ def test_payers_that_are_held_keep_waiting_and_what_was_invoiced_is_known(side: 
         session.save_prepared([composed(cut, {}) for cut, _ in rest])
 
     assert session.earlier_totals(["acme", "globex"], 9) == {}
-    assert session.register("talea", each_by(numbered), 9, ["acme"]) == 1
+    for held in (
+        Holds(everything=True),
+        Holds(prices=frozenset({"calls"})),
+        Holds(customers=frozenset({"globex"}), prices=frozenset({"acme/calls"})),
+    ):
+        assert session.register("talea", each_by(numbered), 9, partial(replace, held)) == 0
+    acme = Holds(customers=frozenset({"acme"}), prices=frozenset({"other", "acme/other"}))
+    assert session.register("talea", each_by(numbered), 9, partial(replace, acme)) == 1
     assert [each.payer for each in session.read_documents()] == ["globex"]
     assert session.register("talea", each_by(numbered), 9) == 2
     found = session.earlier_totals(["acme", "globex", "who"], 9)

@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 
+from builders import keyed, usage
 from fixtures_stack import StackMaker
 from integration import shop
 from integration.commands import talea
 from integration.running import RunningStack
 from pipeline.core.calendar import DAY, SECOND
+from pipeline.core.identity import partition_of
 from pipeline.invoice.shown import contract_faults
 from pipeline.stores.clock import wall_clock
+from pipeline.stores.codec import encode_batch
 from pipeline.stores.postgres.drafts import read_drafts
 
 pytestmark = pytest.mark.servers
@@ -51,6 +54,8 @@ def test_what_is_held_is_edited_and_goes_on(stack: RunningStack) -> None:
         return any(issue["code"] == "held" for draft in drafts for issue in draft.issues)
 
     stack.until(held, "the draft that is held")
+    late = keyed(usage("dan", "1", meter="gigabytes", time=wall_clock() - 10 * DAY))
+    stack.write(partition_of("dan", stack.around.partitions), encode_batch(late), late.event_count)
     (draft,) = told(stack, "draft", "dan")
     name, lines = draft["id"], {line["name"]: line["id"] for line in draft["lines"]}
 
@@ -74,6 +79,9 @@ def test_what_is_held_is_edited_and_goes_on(stack: RunningStack) -> None:
     amounts = {line["name"]: line["total_minor"] for line in shown["lines"] if line["total_minor"]}
     assert amounts == {"Base fee": 800, "Hours": 5000, "Sorry": -500}
     assert [*contract_faults(shown)] == []
+    (issue,) = shown["validation_issues"]
+    assert (issue["code"], issue["severity"]) == ("refused_usage", "warning")
+    assert "1 events of dan in its period were refused (1 late)" in issue["message"]
     sold = {line["name"]: line["provenance"]["fact"]["kind"] for line in shown["lines"]}
     assert (sold["Hours"], sold["Base fee"]) == ("hand_line", "subscription")
     record = shown["issue_record"]
@@ -137,3 +145,17 @@ def test_revenue_sums_to_what_was_invoiced_and_all_is_proved(stack: RunningStack
     assert sources == {"adjustment": 4500, "subscription_item": 800}
     verified = stack.verify()
     assert (verified.checked, dict(verified.faults)) == (1, {})
+
+
+def test_what_is_issued_anew_keeps_what_was_done_by_hand(stack: RunningStack) -> None:
+    """Or not: once more, without."""
+    totals = []
+    for options in ((), ("--drop-edits",)):
+        last = next(d for d in reversed(stack.documents()) if d.kind == "invoice")
+        told(stack, "invoices", "void", last.sealed.number, "--reissue", *options, *DECIDED)
+        found = [d for d in stack.documents() if d.content.get("replaces") == last.id]
+        content: Any = found[0].content
+        totals.append(content["totals"]["total_minor"])
+    assert totals == [5300, 1000]
+    verified = stack.verify()
+    assert (verified.checked, dict(verified.faults)) == (5, {})

@@ -66,6 +66,10 @@ def told(stack: RunningStack, *arguments: str) -> Any:
     return json.loads(ran.stdout)
 
 
+def drafts(stack: RunningStack, customer: str) -> Any:
+    return json.loads(talea(stack, "draft", customer, "--json").stdout)
+
+
 def refused(stack: RunningStack, *arguments: str) -> str:
     ran = talea(stack, "invoices", *arguments, *DECIDED)
     assert ran.returncode == 2, ran.stdout
@@ -108,9 +112,15 @@ def test_redriven_usage_makes_a_note_as_soon_as_somebody_asks(
     redrive(stack.around, chosen, ADA, quiet)
     stack.await_booked()
 
+    ahead = [each for each in drafts(stack, "ann") if each["kind"] == "debit_note"]
+
     told(stack, "correct", "ann", *DECIDED)
     stack.until(lambda: len(notes(stack, "ann")) == 1, "the note of redriven usage")
-    assert [total(each) for each in notes(stack, "ann")] == [255]
+    (note,) = notes(stack, "ann")
+    assert total(note) == 255
+    for field in ("corrects", "totals", "reason_code"):
+        assert [each[field] for each in ahead] == [note.content[field]]
+    assert {each["kind"] for each in drafts(stack, "ann")} == {"invoice"}
 
 
 def invoice_of(stack: RunningStack, customer: str) -> Document:

@@ -1,15 +1,31 @@
 """Correcting at cuts: what is carried, what people decided beside usage, what is void."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from builders import HOUR, T0, Decision, fact_log, issuer_of, keyed, usage
+import pytest
+
+from builders import (
+    HOUR,
+    T0,
+    Decision,
+    fact_log,
+    flat,
+    hand_line_of,
+    issuer_of,
+    keyed,
+    line_edit_of,
+    usage,
+)
 from laws.test_corrections import DECISIONS, STEP, World, document_of
 from pipeline.catalog.catalog import FactLog
 from pipeline.catalog.corrections import Decision as Correction
 from pipeline.catalog.corrections import Part
-from pipeline.catalog.facts import FactKind
+from pipeline.catalog.facts import FactKind, NewFact
+from pipeline.core.calendar import instant_text
 from pipeline.core.identity import Json
 from pipeline.invoice.notes import is_note, lines_of
+from pipeline.invoice.totals import Totals
 
 
 def with_issuer(**terms: Json) -> FactLog:
@@ -58,7 +74,7 @@ def test_what_people_took_off_is_not_undone_by_usage() -> None:
     world = first_day(World())
     invoice = next(each for each in world.ledger.prepared if each.payer == "acme")
     content = document_of(invoice)
-    seat = next(str(line["id"]) for line in lines_of(content) if line["name"] == "Seat")
+    seat = str(line_of(content, "Seat")["id"])
     credit = Correction(
         FactKind.CREDIT_NOTE, "acme", "EUR", invoice.instant + 1, str(content["id"]), (Part(seat),)
     )
@@ -87,3 +103,52 @@ def test_a_void_document_is_corrected_no_more_and_its_successor_is() -> None:
     assert [each["corrects"] for each in contents if each["kind"] == "debit_note"] == [
         successor["id"]
     ]
+
+
+def by_hand(world: World) -> World:
+    """The first day, its seat edited to 7.00, with 2.00 by hand on it: 12.33."""
+    plain = document_of(first_day(World()).ledger.prepared[0])
+    document, seat = str(plain["id"]), str(line_of(plain, "Seat")["id"])
+    world.tick(T0)
+    world.decide(NewFact(*line_edit_of(document, "acme", seat, amount_minor=700)))
+    at = instant_text(T0 + HOUR)
+    world.decide(NewFact(*hand_line_of("extra", "acme", at, flat("2"), document=document)))
+    for step in range(4, 7):
+        world.tick(T0 + step * STEP)
+    return world
+
+
+def void(world: World, document: Mapping[str, Json], at: int, *, keeps: bool) -> None:
+    """Void a document, and issue it anew."""
+    asked = Correction(FactKind.VOID, "acme", "EUR", at, str(document["id"]), code="wrong")
+    world.decide(replace(asked, reissue=True, keeps_by_hand=keeps).told())
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "totals"),
+    [
+        (True, True, [1233, 1233, 1233]),
+        (False, True, [1233, 833, 833]),
+        (True, False, [1233, 1233, 833]),
+    ],
+)
+def test_what_is_issued_anew_keeps_what_was_done_by_hand_unless_told_otherwise(
+    first: bool, second: bool, totals: list[int]
+) -> None:
+    world = by_hand(World())
+    made = [document_of(world.ledger.prepared[0])]
+    for number, keeps in enumerate((first, second), 1):
+        void(world, made[-1], T0 + 5 * STEP + number, keeps=keeps)
+        world.tick(T0 + (6 + number) * STEP)
+        own = [document_of(p) for p in world.ledger.prepared if p.payer == "acme"]
+        made.append(next(each for each in own if each.get("replaces") == made[-1]["id"]))
+    assert [Totals.of_json(each["totals"]).total for each in made] == totals
+
+    late(world, "a", "eu", "2")
+    world.tick(T0 + 12 * STEP)
+    assert notes(world)[-1] == ("usage_changed", 3)
+
+
+def line_of(content: Mapping[str, Json], name: str) -> Mapping[str, Json]:
+    """The line of a name."""
+    return next(line for line in lines_of(content) if line["name"] == name)

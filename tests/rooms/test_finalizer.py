@@ -1,8 +1,8 @@
 """The finalizer: whose document cannot be rated is held up, everybody else is billed."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from structlog.testing import capture_logs
@@ -23,8 +23,10 @@ from builders import (
     subscription_of,
 )
 from pipeline.book.booking import Cut, SequenceKey, TickPassed
+from pipeline.catalog.by_hand import Holds, nothing_held
 from pipeline.catalog.facts import Fact, FactKind
 from pipeline.core.calendar import Instant
+from pipeline.core.errors import Code, Rejection
 from pipeline.core.identity import Json
 from pipeline.dedupe.sequences import SequenceState
 from pipeline.invoice.issues import Severity
@@ -32,6 +34,7 @@ from pipeline.invoice.planned import Carried
 from pipeline.invoice.usage import UsagePart, UsageRequest, Used
 from pipeline.meter.slices import Counts
 from pipeline.meter.ticks import Tick
+from pipeline.replay.letters import LetterId, RejectedEvent, letter_facts
 from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.preparing import Prepared, PreparedCut, Registrar
@@ -68,6 +71,7 @@ class Archive:
     waiting: list[str] = field(default_factory=list)
     begun: Sequence[Decision] = DECISIONS
     gaps: Mapping[tuple[int, SequenceKey], SequenceState] = field(default_factory=dict)
+    holds: list[Holds] = field(default_factory=list)
 
     def decide(self, *decisions: Decision) -> None:
         """Write facts behind those at the cut."""
@@ -108,9 +112,14 @@ class Archive:
         return self.waiting
 
     def register(
-        self, issuer: str, seal: Registrar, count_max: int, held: Collection[str] = ()
+        self,
+        issuer: str,
+        seal: Registrar,
+        count_max: int,
+        held: Callable[[], Holds] = nothing_held,
     ) -> int:
-        raise NotImplementedError
+        self.holds.append(held())
+        return 0
 
     def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]:
         return {}
@@ -246,11 +255,19 @@ def test_what_is_held_waits_until_it_is_released(
     assert {document.named_at for document in archive.prepared} == {0}
 
 
-def test_nothing_is_registered_while_everything_is_held() -> None:
+def test_what_is_held_since_it_was_prepared_is_known_as_it_is_registered() -> None:
     archive = a_cut_of()
     archive.waiting = ["talea"]
+    finalizer = finalizing(archive)
+    finalizer.register()
+
+    archive.decide(hold_of("price", "basic/per-call"), hold_of("customer", "acme"))
+    finalizer.register()
     archive.decide(hold_of("all"))
-    assert finalizing(archive).register() == 0
+    finalizer.register()
+
+    later = Holds(customers=frozenset({"acme"}), prices=frozenset({"basic/per-call"}))
+    assert archive.holds == [Holds(), later, replace(later, everything=True)]
 
 
 def test_a_document_waits_for_the_approval_that_its_customer_asks_for() -> None:
@@ -348,3 +365,54 @@ def test_what_came_to_miss_after_the_cut_is_no_matter_of_it() -> None:
     archive = shop_that("hold")
     archive.gaps = {(0, ("host", "e1")): SequenceState(next=9, gaps=((3, 5),), since=(FEB + 1,))}
     assert prepared_of(finalizing(archive), archive) == ["acme"]
+
+
+def test_a_document_waits_until_every_event_of_its_partition_has_an_outcome() -> None:
+    archive = a_cut_of("acme")
+    finalizer = finalizing(archive)
+    finalizer.unclosed.events = {0: 2, 1: 0}
+
+    assert prepared_of(finalizer, archive) == []
+    (issue,) = archive.drafts[0].issues
+    assert (issue["code"], issue["severity"]) == ("conservation_open", "critical")
+
+    finalizer.unclosed.events = {0: 0, 1: 3}
+    assert prepared_of(finalizer, archive) == ["acme"]
+
+
+def refused(customer: str, offset: int, at: Instant, count: int = 1) -> RejectedEvent:
+    """Events that were refused, of which nobody knows more than the log's time."""
+    late = Rejection(Code.LATE, "time", "it came late")
+    return RejectedEvent(LetterId("usage", 0, offset), late, at, customer, count)
+
+
+@pytest.mark.parametrize(
+    ("shop", "prepared"), [("flag", ["acme"]), ("hold", [])], ids=["told", "waited for"]
+)
+def test_usage_that_was_refused_is_told_while_nobody_did_anything_about_it(
+    shop: str, prepared: list[str]
+) -> None:
+    archive = shop_that(shop)
+    archive.gaps = {}
+    finalizer = finalizing(archive)
+    for each in (
+        refused("acme", 3, JAN, 2),
+        refused("acme", 3, JAN, 2),
+        refused("acme", 4, FEB - 1),
+        refused("acme", 5, FEB),
+        refused("light", 6, JAN),
+        refused("acme", 7, JAN),
+    ):
+        finalizer.refusals.note(each)
+    (waived,) = letter_facts(FactKind.WAIVER, [LetterId("usage", 0, 7)], {})
+    finalizer.refusals.decide(facts((waived.kind, waived.subject, dict(waived.body))))
+
+    assert prepared_of(finalizer, archive) == prepared
+    told = [str(i["message"]) for d in archive.drafts for i in d.issues]
+    told += [issue.message for document in archive.prepared for issue in document.issues]
+    assert told == ["3 events of acme in its period were refused (3 late)"]
+
+    if not prepared:
+        name = str(archive.drafts[0].issues[0]["id"])
+        archive.decide((FactKind.ISSUE_WAIVER, name, {"issue": name}))
+        assert prepared_of(finalizer, archive) == ["acme"]

@@ -1,7 +1,7 @@
 """The finalizer and answers of an outside tax engine: who awaits one is held up until it comes."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -18,6 +18,7 @@ from builders import (
     taxed_in,
 )
 from pipeline.book.booking import Cut, TickPassed
+from pipeline.catalog.by_hand import Holds, nothing_held
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.facts import Fact, FactKind
 from pipeline.catalog.tax_answers import TaxAnswer
@@ -76,7 +77,11 @@ class Shelf(Archive):
         return ["talea"] if self.prepared else []
 
     def register(
-        self, issuer: str, seal: Registrar, count_max: int, held: Collection[str] = ()
+        self,
+        issuer: str,
+        seal: Registrar,
+        count_max: int,
+        held: Callable[[], Holds] = nothing_held,
     ) -> int:
         waiting, self.prepared = self.prepared[:count_max], self.prepared[count_max:]
         previous = self.sealed[-1].seal.hex() if self.sealed else FIRST_SEAL

@@ -85,7 +85,8 @@ def sealed(place: int, told: dict[str, Json], before: Sealed | None, used: Any =
 USED = windows(4)
 BILLED = line("l1", 30, line("c1", 10), line("c2", 20), meter="calls", metered_quantity="10")
 INVOICE = content("i1", BILLED, line("l2", 12))
-NOTE = content("n1", line("n1l", -5), corrects="i1")
+MORE = line("n1l", -5, meter="calls", metered_quantity="2.5", corrects="l1")
+NOTE = content("n1", MORE, corrects="i1")
 
 
 def proof(with_windows: bool = False) -> Any:
@@ -94,10 +95,11 @@ def proof(with_windows: bool = False) -> Any:
     second = sealed(2, NOTE, first)
     third = sealed(3, content("i3", line("l", 1)), second)
     usage = line_usage(BILLED, CALLS, "acme", USED)
+    both = [usage], [line_usage(BILLED, CALLS, "acme", windows(5))]
     told: Any = USED if with_windows else None
     signed_head = signed(Head("talea", 3, third.seal, T0), KEY)
     notes = [(second, NOTE)]
-    found = proof_of(first, [second, third], signed_head, notes, INVOICE, [usage], told)
+    found = proof_of(first, [second, third], signed_head, notes, INVOICE, both, told)
     return json.loads(json.dumps(found))
 
 
@@ -117,7 +119,8 @@ def test_a_proof_holds(with_windows: bool, tmp_path: Path) -> None:
     code, told = check(proof(with_windows), tmp_path)
 
     assert code == 0, told
-    assert told.startswith("T-1 of acme: 37 minor units EUR after 1 notes; 2 lines sum, 1 of 1")
+    assert told.startswith("T-1 of acme: 37 minor units EUR after 1 notes, 1 quantities with these")
+    assert "2 lines sum, 1 of 1 recomputed from" in told
     assert "2 seals up to T-3" in told
     public = KEY.public_key().public_bytes_raw().hex()
     assert told.endswith(f", signed 2026-03-01T00:00:00Z with the key {public}\n")
@@ -209,6 +212,10 @@ TAMPERED: dict[str, tuple[Tamper, str]] = {
         lambda p: p["usage"][0]["parts"][0].__setitem__(2, 90),
         "T-1: the usage of line l1 does not come to its quantity",
     ),
+    "usage edited that a note corrected by": (
+        lambda p: p["corrected"][0]["parts"][0].__setitem__(2, 90),
+        "T-1: line l1 with its notes is not its usage",
+    ),
 }
 
 
@@ -236,7 +243,7 @@ def test_windows_that_were_not_sealed_are_named(tmp_path: Path) -> None:
 
 def test_children_that_do_not_sum_are_named_though_sealed(tmp_path: Path) -> None:
     wrong = content("i1", line("l1", 30, line("c1", 10), line("c2", 19)))
-    told: Any = proof_of(sealed(1, wrong, None), [], None, [], wrong, [], None)
+    told: Any = proof_of(sealed(1, wrong, None), [], None, [], wrong, ([], []), None)
 
     assert check(told, tmp_path) == (1, "T-1: the children of line l1 do not sum to it\n")
 

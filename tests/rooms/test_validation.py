@@ -7,16 +7,18 @@ from typing import Any
 
 import pytest
 
+from pipeline.catalog.documents import Completeness
 from pipeline.invoice.compose import Composed
-from pipeline.invoice.validation import unusual, validated
+from pipeline.invoice.validation import Seen, unusual, validated
 from rooms.test_by_hand import composed
 
 PLANTED = 20
+NOTHING = Seen()
 
 
-def codes(document: Composed) -> list[tuple[str, str]]:
+def codes(document: Composed, seen: Seen = NOTHING) -> list[tuple[str, str]]:
     """What is said of a document."""
-    return [(issue.code, issue.severity.value) for issue in validated(document, ()).issues]
+    return [(issue.code, issue.severity.value) for issue in validated(document, seen).issues]
 
 
 def spoiled(spoil: Callable[[Any], None]) -> Composed:
@@ -64,7 +66,7 @@ def test_a_broken_document_is_never_issued(spoil: Callable[[Any], None], code: s
 
 
 def test_an_unusual_amount_is_a_warning() -> None:
-    (issue,) = validated(composed(), [100, 110, 90, 105, 95, 100]).issues
+    (issue,) = validated(composed(), Seen([100, 110, 90, 105, 95, 100])).issues
     assert (issue.code, issue.severity.value) == ("unusual_amount", "warning")
     assert "usual 1.00" in issue.message
 
@@ -100,3 +102,32 @@ def test_of_planted_amounts_nearly_all_are_found_and_hardly_another() -> None:
             false += unusual(total, earlier)
     assert found >= 19
     assert false <= (2000 - PLANTED) // 100
+
+
+LATE = {"late": 2, "unknown_meter": 1}
+
+
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        (Seen(refused=LATE), ("refused_usage", "warning")),
+        (Seen(refused=LATE, policy=Completeness.FLAG), ("refused_usage", "warning")),
+        (Seen(refused=LATE, policy=Completeness.HOLD), ("refused_usage", "critical")),
+        (Seen(unclosed=3), ("conservation_open", "critical")),
+        (Seen(unclosed=3, policy=Completeness.FLAG), ("conservation_open", "warning")),
+        (Seen(unclosed=-3, policy=Completeness.HOLD), ("conservation_open", "critical")),
+    ],
+)
+def test_usage_that_is_on_no_document_is_told_as_the_issuer_wants_it(
+    seen: Seen, told: tuple[str, str]
+) -> None:
+    assert codes(composed(), seen) == [told]
+    assert codes(replace(composed(), kind="credit_note"), seen) == []
+    (issue,) = validated(composed(), seen).issues
+    assert issue.waivable
+    assert f"talea invoices waive {issue.id}" in issue.mend
+
+
+def test_refused_usage_is_counted_by_reason() -> None:
+    (issue,) = validated(composed(), Seen(refused=LATE)).issues
+    assert "3 events of acme in its period were refused (2 late, 1 unknown_meter)" in issue.message

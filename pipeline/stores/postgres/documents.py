@@ -7,15 +7,17 @@ Law: numbers have no gaps; a document is written once and never changed.
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from psycopg import sql
 
+from pipeline.catalog.by_hand import Holds, nothing_held
 from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
+from pipeline.invoice.history import Paper
 from pipeline.invoice.lifecycle import EventKind, InvoiceEvent, Standing, note_event
 from pipeline.invoice.settling import taken_by
 from pipeline.ledger.seal import FIRST_SEAL, Sealed
@@ -43,11 +45,19 @@ class Document:
     ordinal: int
     cut_serial: int
     sealed: Sealed
+    kept: str | None = None
+    """What is left of its content, once that is beyond retention."""
 
     @property
     def content(self) -> dict[str, Json]:
-        """The content as JSON."""
-        return cast(dict[str, Json], json.loads(self.sealed.content))
+        """The content as JSON, or what is left of it."""
+        told = self.sealed.content if self.kept is None else self.kept
+        return cast(dict[str, Json], json.loads(told))
+
+    @property
+    def paper(self) -> Paper:
+        """What corrections know of it."""
+        return Paper(self.cut_serial, self.instant, self.kind, self.ordinal, self.content)
 
     @property
     def before_issue(self) -> Standing:
@@ -79,18 +89,19 @@ def register(
     issuer: str,
     seal: Registrar,
     count_max: int,
-    held: Collection[str] = (),
+    held: Callable[[], Holds] = nothing_held,
 ) -> int:
     """Give the first prepared documents of an issuer number, record and seal; return how many.
 
-    Those of payers that are held go on waiting.
-    One transaction, one lock an issuer: two finalizers register one after the other.
+    Those that are held go on waiting, also where that was decided since they were prepared.
+    One transaction, one lock an issuer: two finalizers register one after the other, and each
+    asks what is `held` once it has the lock.
     """
     with connection.transaction():
         connection.execute(
             "SELECT pg_advisory_xact_lock(hashtext('talea issuer'), hashtext(%s))", [issuer]
         )
-        waiting = take_prepared(connection, issuer, count_max, held)
+        waiting = take_prepared(connection, issuer, count_max, held())
         sealed = seal(waiting, *_head(connection, issuer)) if waiting else []
         _insert(connection, [*zip(waiting, sealed, strict=True)])
         return len(waiting)
@@ -175,7 +186,7 @@ def _finalized(
 
 _COLUMNS = (
     "SELECT issuer, id, kind, payer, currency, instant_us, ordinal, cut_serial,"
-    " place, number, content, record, seal FROM document"
+    " place, number, content, record, seal, kept FROM document"
 )
 
 
@@ -184,9 +195,10 @@ FIND_LINE = _COLUMNS + " WHERE lines_in(content) @> %s::text[] LIMIT 1"
 
 def _document(row: Sequence[Any]) -> Document:
     issuer, document_id, kind, payer, currency, instant, ordinal, serial = row[:8]
-    place, number, content, record, seal = row[8:]
+    place, number, content, record, seal, kept = row[8:]
     sealed = Sealed(place, number, bytes(content), bytes(record), bytes(seal))
-    return Document(issuer, document_id, kind, payer, currency, instant, ordinal, serial, sealed)
+    found = (issuer, document_id, kind, payer, currency, instant, ordinal, serial)
+    return Document(*found, sealed, kept)
 
 
 def read_documents(connection: Connection, payer: str | None = None) -> list[Document]:
@@ -241,7 +253,8 @@ def notes_by_document(connection: Connection, ids: Sequence[str]) -> dict[str, l
 
 _NOTES_OF = (
     "SELECT told ->> 'corrects', told ->> 'id' FROM"
-    " (SELECT convert_from(content, 'UTF8')::jsonb AS told FROM {} WHERE kind <> 'invoice')"
+    " (SELECT convert_from(nullif(content, ''), 'UTF8')::jsonb AS told FROM {}"
+    " WHERE kind <> 'invoice')"
     " AS notes WHERE told ->> 'corrects' = ANY(%s)"
 )
 

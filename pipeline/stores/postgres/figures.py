@@ -52,7 +52,7 @@ _MONTHS = """
 WITH issued AS (
     SELECT left(convert_from(record, 'UTF8')::json ->> 'issued_at', 7) AS month, kind,
         CASE WHEN kind <> 'invoice'
-            THEN convert_from(content, 'UTF8')::json ->> 'cause' END AS cause
+            THEN coalesce(kept, convert_from(content, 'UTF8'))::json ->> 'cause' END AS cause
     FROM document
 ), told AS (
     SELECT month, count(*) FILTER (WHERE kind = 'invoice') AS invoices,

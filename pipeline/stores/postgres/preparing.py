@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, LiteralString
 
 from pipeline.book.booking import Cut
+from pipeline.catalog.by_hand import Holds
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json, canonical
 from pipeline.invoice.fees import Reach
@@ -252,10 +253,14 @@ def read_prepared(connection: Connection, payer: str) -> list[Prepared]:
 
 
 def take_prepared(
-    connection: Connection, issuer: str, count_max: int, held: Collection[str]
+    connection: Connection, issuer: str, count_max: int, holds: Holds
 ) -> list[Prepared]:
-    """Take the first prepared documents of an issuer off, in order; none of payers held."""
-    rows = connection.execute(_TAKE_PREPARED, [issuer, sorted(held), count_max])
+    """Take the first prepared documents of an issuer off, in order; none that is held."""
+    if holds.everything:
+        return []
+    prices = sorted(holds.prices)
+    asked = [issuer, sorted(holds.customers), prices, prices, prices, count_max]
+    rows = connection.execute(_TAKE_PREPARED, asked)
     return sorted((_prepared(*row) for row in rows), key=_order)
 
 
@@ -266,6 +271,10 @@ _WAITING = (
 _TAKE_PREPARED: LiteralString = (
     "DELETE FROM prepared WHERE (payer, currency, instant_us, kind, ordinal) IN (SELECT payer,"
     " currency, instant_us, kind, ordinal FROM prepared WHERE issuer = %s AND NOT payer = ANY(%s)"
+    " AND (cardinality(%s::text[]) = 0 OR NOT EXISTS (SELECT FROM"
+    " json_array_elements(convert_from(content, 'UTF8')::json -> 'lines') AS line"
+    " WHERE line #>> '{rate_card,id}' = ANY(%s)"
+    " OR concat_ws('/', line #>> '{rate_card,plan}', line #>> '{rate_card,id}') = ANY(%s)))"
     " ORDER BY instant_us,"
     ' payer COLLATE "C", currency COLLATE "C", kind COLLATE "C", ordinal LIMIT %s)'
     f" RETURNING {_WAITING}"

@@ -60,6 +60,7 @@ _DOCUMENTS = (
     " SELECT d.issuer, d.place, d.number, d.id, d.payer, d.content, d.record, d.seal FROM chain"
     " LEFT JOIN published_chain AS p USING (issuer) CROSS JOIN LATERAL"
     " (SELECT * FROM document WHERE issuer = chain.issuer AND place > coalesce(p.place, 0)"
+    " AND kept IS NULL"
     " ORDER BY place LIMIT %s) AS d ORDER BY d.issuer, d.place LIMIT %s"
 )
 

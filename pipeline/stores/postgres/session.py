@@ -20,6 +20,7 @@ from pipeline.stores.postgres import (
     pauses,
     preparing,
     publishing,
+    retention,
     reversals,
     sequences,
     shadows,
@@ -105,6 +106,8 @@ class Session(psycopg.Connection[TupleRow]):
     read_checkpoints = checkpoints.read_checkpoints
     write_checkpoint = checkpoints.write_checkpoint
     issuers_sealed = checkpoints.issuers_sealed
+
+    remove_contents = retention.remove_contents
 
     credits_used = documents.credits_used
     chain_after = documents.chain_after

@@ -150,7 +150,7 @@ def documents_beside(connection: Connection, live: str, *, whole: bool = False) 
     """Return what was issued when the shadow was planted, beside the same documents here.
 
     And what is issued here of cuts that are done with there, and have no such document. `whole`:
-    with content where it is the same, too.
+    with content where it is the same, too. What is beyond retention has no content to compare.
     """
     names = {"live": sql.Identifier(live)}
     rows = connection.execute(sql.SQL(_BESIDE).format(**names), [whole, whole]).fetchall()
@@ -170,6 +170,7 @@ _BESIDE = (
     " FROM shadow, json_each_text(shadow.issued::json) AS head (issuer, place)"
     " JOIN {live}.document AS theirs"
     " ON theirs.issuer = head.issuer AND theirs.place <= head.place::bigint"
+    " AND theirs.kept IS NULL"
     " LEFT JOIN document AS ours ON ours.id = theirs.id) AS both_sides ORDER BY issuer, place"
 )
 _ONLY_HERE = (

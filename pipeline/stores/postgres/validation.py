@@ -17,9 +17,10 @@ def earlier_totals(
 ) -> dict[tuple[str, str], list[int]]:
     """Return what the last invoices of payers came to, in minor units, by currency too."""
     rows = connection.execute(
-        "SELECT payer, currency, (convert_from(content, 'UTF8')::json"
+        "SELECT payer, currency, (coalesce(kept, convert_from(content, 'UTF8'))::json"
         " #>> '{totals,total_minor}')::bigint FROM unnest(%s::text[]) AS of (name), LATERAL"
-        " (SELECT payer, currency, content FROM document WHERE payer = name AND kind = 'invoice'"
+        " (SELECT payer, currency, content, kept FROM document"
+        " WHERE payer = name AND kind = 'invoice'"
         " ORDER BY instant_us DESC, ordinal DESC LIMIT %s) AS d",
         [sorted(set(payers)), count_max],
     )
