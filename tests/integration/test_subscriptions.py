@@ -6,6 +6,7 @@ document is proven from the logs.
 
 import json
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,7 +99,9 @@ class Life:
         return [(line["rate_card"]["id"], line["quantity"], line["total_minor"]) for line in lines]
 
 
-def test_what_changes_in_mid_cycle_is_settled_and_proven(make_stack: StackMaker) -> None:
+def test_what_changes_in_mid_cycle_is_settled_and_proven(
+    make_stack: StackMaker, tmp_path: Path
+) -> None:
     stack = make_stack()
     stack.start()
     life = Life(stack)
@@ -144,11 +147,18 @@ def test_what_changes_in_mid_cycle_is_settled_and_proven(make_stack: StackMaker)
     life.changes[0] = life.changes[0].replace("seats: 3", "seats: 4")
     with pytest.raises(BadInput, match="was billed up to"):
         life.agree()
-    for day in (22, 22, 20):  # the same twice, and one of an instant that was cut for a period
-        at = instant_text(life.day(day))
-        stack.apply(ORDER.format(name=day, customer=life.customer, at=at))
+    late = ORDER.format(name="late", customer=life.customer, at=instant_text(life.day(20)))
+    order = ORDER.format(name="other", customer=life.customer, at=instant_text(life.day(22)))
+    path = tmp_path / "late.yaml"
+    path.write_text(late)
+    foreseen: Any = json.loads(talea(stack, "catalog", "plan", str(path), "--json").stdout)
+    for text in (order, order, late):  # the same twice, and one of an instant that was cut
+        stack.apply(text)
     stack.await_documents(7)
 
+    (told,) = foreseen["at_once"]
+    assert told["cut_instant"] == instant_text(life.day(20) + 1)
+    assert (told["customer"], told["total_minor"]) == (life.customer, 50000)
     assert life.lines(22) == life.lines_at(life.day(20) + 1) == [("setup", "2", 50000)]
     stack.await_drained()
     verified = stack.verify()
