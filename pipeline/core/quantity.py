@@ -5,7 +5,7 @@ Law: parse(text(q)) == q; no float is ever accepted or made.
 """
 
 import re
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 
@@ -135,5 +135,4 @@ def rounded_ratio(numerator: int, denominator: int) -> int:
 
 def exact(text: str) -> Fraction:
     """Return the fraction of a decimal string that was checked before."""
-    with localcontext(prec=INTEGER_DIGITS_MAX + SCALE_MAX):
-        return Fraction(Decimal(text))
+    return Fraction(Decimal(text))  # neither rounds, whatever the context

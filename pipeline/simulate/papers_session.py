@@ -4,6 +4,7 @@ Law: one contract suite runs these and the real ones.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from json import loads
 from typing import cast
 
@@ -24,6 +25,20 @@ from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.pauses import DEATHS_MAX, POISON, USAGE, Pause
 from pipeline.stores.postgres.preparing import Prepared, PreparedCut, Registrar
+
+
+class Issued(Document):
+    """A document whose JSON is read once: it never changes, and everybody asks for it."""
+
+    @cached_property
+    def content(self) -> dict[str, Json]:
+        """The content as JSON."""
+        return super().content
+
+    @cached_property
+    def record(self) -> dict[str, Json]:
+        """The issue record as JSON."""
+        return super().record
 
 
 class WorkerSession(PublishingSession):
@@ -247,7 +262,7 @@ class WorkerSession(PublishingSession):
         own = [(d.payer, d.currency, d.instant, d.kind, d.ordinal) for d in self.read_documents()]
         if found in own:
             raise BrokenInvariant(f"a second document of {found}")
-        document = Document(
+        document = Issued(
             each.issuer,
             cast(str, loads(each.content)["id"]),
             each.kind,

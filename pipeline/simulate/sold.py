@@ -4,9 +4,10 @@ Owns: the book at a fact position.  Does not own: periods (stays.py), documents 
 Law: it shares no step with the pipeline.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from typing import cast
 
 from pipeline.core.calendar import Instant, parse_instant
@@ -47,6 +48,8 @@ class Book:
     """Of each subscription that was asked for."""
     agreed: dict[Stay, list[Revision]] = field(default_factory=dict)
     """By each stay that was asked for."""
+    owned: dict[tuple[str, str], list[tuple[str, Body]]] = field(default_factory=dict)
+    """A payer's bodies by name, of each (kind, payer) that was asked for."""
 
 
 def revised(before: Sequence[Revision], body: Body) -> list[Revision]:
@@ -80,9 +83,19 @@ def parts(revisions: Sequence[Revision], card: str, served: Stretch) -> list[tup
 _EVER: Instant = -1
 
 
+_NOTHING = Fraction(0)
+
+
+@lru_cache(maxsize=4096)
+def _exactly(told: str) -> Fraction:
+    return Fraction(told)
+
+
 def minor(amount: Fraction, digits: int) -> int:
     """Return minor units, half away from zero."""
-    return int(abs(amount) * 10**digits + Fraction(1, 2)) * (1 if amount >= 0 else -1)
+    over: int = abs(amount.numerator) * 10**digits
+    under = amount.denominator
+    return (2 * over + under) // (2 * under) * (1 if amount >= 0 else -1)
 
 
 def printed(quantity: Fraction) -> Fraction:
@@ -97,15 +110,15 @@ def printed(quantity: Fraction) -> Fraction:
 def usage_total(price: Body, used: Fraction, digits: int) -> int:
     """Return what usage comes to, in minor units."""
     if price["type"] == "unit":
-        return minor(max(used, Fraction(0)) * Fraction(str(price["unit_amount"])), digits)
-    total, below, used = 0, Fraction(0), max(used, Fraction(0))
+        return minor(max(used, _NOTHING) * _exactly(str(price["unit_amount"])), digits)
+    total, below, used = 0, _NOTHING, max(used, _NOTHING)
     for place, tier in enumerate(cast(Sequence[Body], price["tiers"])):
         top = tier["up_to"]
-        end = used if top is None else min(used, Fraction(str(top)))
+        end = used if top is None else min(used, _exactly(str(top)))
         if place and end <= below:
             break
-        total += minor((end - below) * Fraction(str(tier["unit_amount"])), digits)
-        total += minor(Fraction(str(tier["flat_amount"])), digits)
+        total += minor((end - below) * _exactly(str(tier["unit_amount"])), digits)
+        total += minor(_exactly(str(tier["flat_amount"])), digits)
         below = end
     return total
 
@@ -138,8 +151,14 @@ def _agreed(book: Book, stay: Stay) -> list[Revision]:
     return found
 
 
-def named(book: Book, wanted: str, payer: str) -> Iterator[tuple[str, Body]]:
-    """Yield a payer's subscriptions, or orders, by name."""
-    for (kind, name), body in sorted(book.latest.items(), key=lambda entry: entry[0]):
-        if kind == wanted and body["customer"] == payer:
-            yield name, body
+def named(book: Book, wanted: str, payer: str) -> Sequence[tuple[str, Body]]:
+    """Return a payer's subscriptions, or orders, by name."""
+    known = book.owned.get((wanted, payer))
+    if known is None:
+        latest = sorted(book.latest.items(), key=lambda entry: entry[0])
+        known = book.owned[wanted, payer] = [
+            (name, body)
+            for (kind, name), body in latest
+            if kind == wanted and body["customer"] == payer
+        ]
+    return known

@@ -103,7 +103,7 @@ class World:
         self._planned = 0
         self._deep = 0
         self._trace = blake2b(digest_size=16)
-        self._noted: list[str] = []
+        self._noted: list[tuple[Instant, tuple[object, ...]]] = []
 
     @property
     def trace(self) -> str:
@@ -112,12 +112,12 @@ class World:
         return self._trace.hexdigest()
 
     def _fold_notes(self) -> None:
-        self._trace.update("".join(self._noted).encode())
+        self._trace.update(repr(self._noted).encode())
         self._noted.clear()
 
     def note(self, *words: object) -> None:
         """Put something into the trace."""
-        self._noted.append(f"{self.now} {words}\n")
+        self._noted.append((self.now, words))
         if len(self._noted) > _NOTES_MAX:
             self._fold_notes()
 
