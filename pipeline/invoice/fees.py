@@ -80,7 +80,7 @@ class Fee:
         return (
             canonical(rest),
             exact(str(cast(Record, self.card["price"])["amount"])),
-            self.quantity,
+            exact(str(self.card.get("quantity", "1"))),  # its own may be edited by hand
             reductions_in(self.card),
             tax_terms(self.card.get("tax")) or NO_TAX_TERMS,
         )

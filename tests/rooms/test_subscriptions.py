@@ -226,6 +226,19 @@ def test_seats_in_arrears_are_split_where_they_change() -> None:
     ]
 
 
+def test_a_fee_ahead_that_was_edited_by_hand_stays_as_it_was_edited() -> None:
+    lines = planned_lines(books(), "acme", "EUR", instant(APR))
+    (made,) = compose(books(), "acme", "EUR", instant(APR), lines, {})
+    (seat,) = _lines(made.content)
+    edited = {**seat, "quantity": "3", "unit_amount": "10", "subtotal_minor": 3000}
+    carried = carried_by_all([{**made.content, "lines": [edited]}])
+
+    later = planned_lines(books(), "acme", "EUR", instant(MAY), carried)
+
+    assert [line.key.price for line in later] == ["calls", "fee", "seats"]
+    assert not any(line.is_credit for line in later)
+
+
 OFF: dict[str, Json] = {"type": "percentage", "percent": "10"}
 
 
