@@ -230,6 +230,12 @@ def customer_of(name: str, time_zone: str = "UTC", /, **profile: str) -> Decisio
     return FactKind.CUSTOMER, name, {"id": name, "time_zone": time_zone, "profile": dict(profile)}
 
 
+def sub_account_of(name: str, parent: str, payer: str = "parent") -> Decision:
+    """A sub-account of a customer; `payer` is parent or own."""
+    kind, subject, body = customer_of(name)
+    return kind, subject, {**body, "parent": parent, "payer": payer}
+
+
 def subscription_of(
     name: str, customer: str, plan: str, start: str, end: str | None = None, **agreed: Json
 ) -> Decision:
@@ -361,6 +367,20 @@ def line_edit_of(document: str, customer: str, line: str, **said: Json) -> Decis
         **said,
     }
     return FactKind.LINE_EDIT, line, body
+
+
+def document_edit_of(document: str, customer: str, profile: Json = None, **own: Json) -> Decision:
+    """What a document says of its customer, and of itself, instead."""
+    body: dict[str, Json] = {
+        "document": document,
+        "customer": customer,
+        "profile": profile or {},
+        "purchase_order": None,
+        "memo": None,
+        "payment_days": None,
+        **own,
+    }
+    return FactKind.DOCUMENT_EDIT, document, body
 
 
 def gate_pass_of(*batches: UsageBatch, until: Instant) -> Decision:

@@ -182,6 +182,7 @@ class Partition:
         self._last_closed: Instant = EARLIEST
         for cut in cuts:
             self._remember(cut)
+        self._accounts = catalog.accounts
         self._schedule: CutSchedule | None = None
         if cursor.tick.serial:
             self._schedule = CutSchedule(cursor.partition, catalog, cursor.tick)
@@ -294,7 +295,7 @@ class Partition:
 
     def _rows(self, rows: Rows, into: Booked) -> BookedRows:
         series, customers = self._series.numbers(rows), np.frombuffer(rows.customer_index, "<u2")
-        into.dirty.update(names_of(rows.customers, customers))
+        into.dirty.update(self._accounts.payers_of(names_of(rows.customers, customers)))
         self._note_late(rows, customers, into)
         return BookedRows(
             index=self._series,
@@ -314,22 +315,26 @@ class Partition:
         starts = np.frombuffer(rows.window_start, "<i8")
         if starts.min() >= self._last_closed:  # as nearly always
             return
-        closed = np.array(list(map(self._closed.get, rows.customers, repeat(EARLIEST))), "<i8")
+        payers = self._accounts.payers_of(rows.customers)
+        closed = np.array(list(map(self._closed.get, payers, repeat(EARLIEST))), "<i8")
         for row in np.flatnonzero(starts < closed[customers]).tolist():
-            payer = rows.customers[customers[row]]
+            payer = payers[customers[row]]
             met = LateUsage(int(starts[row]), self.cursor.log_time)
             key = (payer, self._cut_serials[payer])
             into.late[key] = met.and_also(into.late.get(key, met))
 
     def _serials(self) -> Longs:
-        """Return the serial of each series' latest cut, 0 where there was none, by its number."""
+        """Return the serial of its payer's latest cut, 0 where there was none, by series."""
         known, keys = self._cut_of_series, self._series.keys
         if len(known) < len(keys):
-            met = [self._cut_serials.get(key.customer, 0) for key in keys[len(known) :]]
+            payers = (self._accounts.payer(key.customer) for key in keys[len(known) :])
+            met = [self._cut_serials.get(payer, 0) for payer in payers]
             self._cut_of_series = known = np.append(known, np.array(met, np.int64))
         return known
 
     def _pass_tick(self, tick: Tick, catalog: Catalog, into: Booked) -> None:
+        if catalog.accounts is not self._accounts:
+            self._accounts, self._cut_of_series = catalog.accounts, _NO_SERIALS
         into.ticks.append(TickPassed(tick, self.cursor.offset, self.cursor.counts))
         if self._schedule is None:
             self._schedule = CutSchedule(self.cursor.partition, catalog, NO_TICK)

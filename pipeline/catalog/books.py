@@ -90,5 +90,7 @@ def priced_by(plan: Plan, cards: Iterable[PlanPrice]) -> Plan:
     """Return a plan with other rate cards, in all its revisions."""
     own = {card.id: card for card in cards}
     earlier = None if plan.earlier is None else priced_by(plan.earlier, own.values())
-    prices = tuple(own.get(price.id, price).taxed_as(price.tax) for price in plan.prices)
+    prices = tuple(
+        own.get(price.id, price).told_as(price.tax, price.seller) for price in plan.prices
+    )
     return replace(plan, prices=prices, earlier=earlier)

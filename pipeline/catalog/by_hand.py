@@ -143,6 +143,55 @@ def line_edit(position: int, body: Body) -> LineEdit:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class DocumentEdit:
+    """What a document says of its customer and of itself instead of what it would.
+
+    `profile` holds commitments to personal values, as a customer's does. None: as it would.
+    """
+
+    document: str
+    customer: str
+    profile: Mapping[str, str] = field(default_factory=dict)
+    purchase_order: str | None = None
+    memo: str | None = None
+    payment_days: int | None = None
+    position: int = 0
+
+    def own(self) -> dict[str, Json]:
+        """Return what the document says of itself: only what was told."""
+        known: dict[str, Json] = {
+            "purchase_order": self.purchase_order,
+            "memo": self.memo,
+            "payment_days": self.payment_days,
+        }
+        return {name: value for name, value in known.items() if value is not None}
+
+    def body(self) -> dict[str, Json]:
+        """Return what a fact says of it."""
+        return {
+            "document": self.document,
+            "customer": self.customer,
+            "profile": dict(self.profile),
+            "purchase_order": self.purchase_order,
+            "memo": self.memo,
+            "payment_days": self.payment_days,
+        }
+
+
+def document_edit(position: int, body: Body) -> DocumentEdit:
+    """Return the edit of a fact."""
+    return DocumentEdit(
+        document=cast(str, body["document"]),
+        customer=cast(str, body["customer"]),
+        profile=cast(dict[str, str], body["profile"]),
+        purchase_order=cast("str | None", body["purchase_order"]),
+        memo=cast("str | None", body["memo"]),
+        payment_days=cast("int | None", body["payment_days"]),
+        position=position,
+    )
+
+
 def _told(number: Fraction | None) -> Json:
     return None if number is None else quantity_text(number)
 
@@ -184,6 +233,7 @@ BY_HAND = frozenset(
     (
         FactKind.HAND_LINE,
         FactKind.LINE_EDIT,
+        FactKind.DOCUMENT_EDIT,
         FactKind.HOLD,
         FactKind.APPROVAL,
         FactKind.RETRY,
@@ -202,6 +252,8 @@ class ByHand:
     """By customer and id."""
     edits: Mapping[str, Mapping[str, LineEdit]] = field(default_factory=dict)
     """By document and line."""
+    documents: Mapping[str, DocumentEdit] = field(default_factory=dict)
+    """What documents say otherwise, by id."""
     holds: Holds = Holds()
     approvals: Mapping[str, int] = field(default_factory=dict)
     """Documents that may be issued: by id the position of the fact."""
@@ -216,6 +268,7 @@ class ByHand:
         if not told:
             return self
         lines, edits, holds = dict(self.lines), dict(self.edits), self.holds
+        documents = dict(self.documents)
         approvals, waivers, owned = (
             dict(self.approvals),
             dict(self.waivers),
@@ -231,6 +284,10 @@ class ByHand:
                     edit = line_edit(fact.serial, fact.body)
                     edits[edit.document] = {**edits.get(edit.document, {}), edit.line: edit}
                     owned[edit.customer] = fact.serial
+                case FactKind.DOCUMENT_EDIT:
+                    said = document_edit(fact.serial, fact.body)
+                    documents[said.document] = said
+                    owned[said.customer] = fact.serial
                 case FactKind.HOLD:
                     holds = holds.after(fact.body)
                 case FactKind.APPROVAL:
@@ -240,7 +297,7 @@ class ByHand:
                 case _:
                     pass  # a retry changes nothing: that there is one is all
         last = told[-1].serial
-        return ByHand(last, lines, edits, holds, approvals, waivers, owned)
+        return ByHand(last, lines, edits, documents, holds, approvals, waivers, owned)
 
     def position_of(self, customer: str, document: str, issues: Iterable[str] = ()) -> int:
         """Return the position of the last fact that names a document or an issue of it; 0: none."""
@@ -248,7 +305,8 @@ class ByHand:
         lines = (line.position for line in own if line.document == document)
         edits = (edit.position for edit in self.edits.get(document, {}).values())
         waived = (self.waivers.get(issue, 0) for issue in issues)
-        return max((self.approvals.get(document, 0), *lines, *edits, *waived))
+        said = [self.documents[document].position] if document in self.documents else []
+        return max((self.approvals.get(document, 0), *lines, *edits, *said, *waived))
 
 
 NOTHING_BY_HAND = ByHand()

@@ -159,6 +159,13 @@ TAX_TERMS: Mapping[str, Schema] = {
     "tax": words("Whether amounts contain the tax; exclusive if left out.", *_TAX),
     "tax_reason": text("Why none is due (exempt, out_of_scope).", READ),
 }
+SELLER = Shape(
+    {
+        "id": ident("Who is paid out what it comes to before tax, less the commission."),
+        "commission": decimal("What the issuer keeps of it, in percent.", ""),
+    },
+    ("id", "commission"),
+)
 LISTED = Shape(
     {
         "price": {"anyOf": [shape.schema() for shape in PRICES.values()]},
@@ -187,6 +194,7 @@ PLAN_PRICE = Shape(
             "propertyNames": {"pattern": "^[A-Z]{3}$"},
             "additionalProperties": or_null(LISTED.schema()),
         },
+        "seller": SELLER.schema(),
         **_TERMS,
         **TAX_TERMS,
     },

@@ -7,11 +7,19 @@ Law: a card that has no problem here can be rated, whatever usage there is.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import cast
 
-from pipeline.catalog.card_shapes import LISTED, PLAN_PRICE, PRICES
-from pipeline.catalog.fields import parse_currency, parse_id, parse_text, parse_value
+from pipeline.catalog.card_shapes import LISTED, PLAN_PRICE, PRICES, SELLER
+from pipeline.catalog.fields import (
+    parse_commission,
+    parse_currency,
+    parse_id,
+    parse_text,
+    parse_value,
+)
 from pipeline.catalog.rate_cards import OF_MONEY, PlanPrice
+from pipeline.catalog.sellers import Seller
 from pipeline.catalog.tax_entries import read_tax_terms
 from pipeline.catalog.yaml import Entry, Problem, Value, as_json, joined, line_at, shown
 from pipeline.core.calendar import SECOND, Duration
@@ -68,7 +76,7 @@ def read_card(
     label = entry.needed("name", parse_text, "")
     _check_currency(entry, currency)
     meter_id = entry.optional("meter", parse_id, None)
-    scope, tax = _scope(entry), read_tax_terms(entry)
+    scope, tax, seller = _scope(entry), read_tax_terms(entry), read_seller(entry)
     value = entry.value("price")
     if value is None:
         entry.missing("price")
@@ -84,13 +92,23 @@ def read_card(
         return None
     if isinstance(price, MatrixPrice):
         scope = Scope(scope.where, tuple(sorted({*scope.group_by, *price.dimensions})))
-    card = PlanPrice(name, label, meter_id, price, configured, scope, terms, tax=tax)
+    card = PlanPrice(name, label, meter_id, price, configured, scope, terms, tax=tax, seller=seller)
     card = replace(card, currencies=_listed(entry, card, currency))
     for key, fault in _apart_faults(card):
         entry.note(key, fault)
     for key, fault in meter_faults(meters.get(meter_id or ""), cycle, currency, card):
         entry.note(key, fault)
     return card
+
+
+def read_seller(entry: Entry) -> Seller | None:
+    """Return whose goods a price or a plan sells."""
+    told = entry.inner("seller")
+    if told is None:
+        return None
+    told.close(*SELLER.keys)
+    name = told.needed("id", parse_id, "")
+    return Seller(name, told.needed("commission", parse_commission, Fraction(0)))
 
 
 def _listed(entry: Entry, card: PlanPrice, own: str) -> dict[str, PlanPrice]:

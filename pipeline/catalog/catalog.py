@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline.catalog import documents
+from pipeline.catalog.accounts import NO_ACCOUNTS, Accounts
 from pipeline.catalog.by_hand import BY_HAND, NOTHING_BY_HAND, ByHand
 from pipeline.catalog.deals import DEALT, Deals
 from pipeline.catalog.documents import Customer, Issuer, LogParameters, Plan, Rules
 from pipeline.catalog.facts import Fact, FactKind
 from pipeline.catalog.matches import Match, Matches, named_between, told_by
-from pipeline.catalog.orders import Orders
+from pipeline.catalog.orders import Order, Orders
 from pipeline.catalog.subscriptions import Subscription, subscription
 from pipeline.catalog.touched import UNTOUCHED, Touched
 from pipeline.collect.gate import GatePass
@@ -41,6 +42,8 @@ class Catalog:
     """By partition, in the order of their facts."""
     deals: Deals = field(default_factory=Deals)
     by_hand: ByHand = NOTHING_BY_HAND
+    accounts: Accounts = NO_ACCOUNTS
+    """Who pays for whom."""
     _owned: Mapping[str, Sequence[Subscription]] = field(default_factory=dict, compare=False)
     touched: Touched = field(default=UNTOUCHED, compare=False)
     """Which of the facts may make a difference to whom."""
@@ -101,6 +104,14 @@ class Catalog:
         """Return a customer's subscriptions, by id."""
         return list(self._owned.get(customer, ()))
 
+    def subscriptions_paid_by(self, payer: str) -> list[Subscription]:
+        """Return the subscriptions that a customer is invoiced for."""
+        return [own for each in self.accounts.of(payer) for own in self.subscriptions_of(each)]
+
+    def orders_paid_by(self, payer: str) -> list[Order]:
+        """Return the orders that a customer is invoiced for."""
+        return [own for each in self.accounts.of(payer) for own in self.orders.of(each)]
+
 
 def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
     """Return the catalog after more facts.
@@ -113,8 +124,7 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
     issuers, meters, plans = dict(catalog.issuers), dict(catalog.meters), dict(catalog.plans)
     customers, subscriptions = dict(catalog.customers), dict(catalog.subscriptions)
     gate_passes, matches = dict(catalog.gate_passes), dict(catalog.matches)
-    dealt: list[Fact] = []
-    by_hand: list[Fact] = []
+    dealt, by_hand = list[Fact](), list[Fact]()
     new = list(facts)
     resold: set[str] = set()
     for fact in new:
@@ -154,6 +164,8 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
             case _:
                 pass  # by position (facts.skips_of), or who did what: nothing is priced by them
     owned = _owned_after(catalog, subscriptions, resold)
+    retold = (customers[f.subject] for f in new if f.kind is FactKind.CUSTOMER)
+    accounts = catalog.accounts.after(retold)
     return Catalog(
         position,
         log,
@@ -167,8 +179,9 @@ def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
         matches,
         catalog.deals.after(dealt),
         catalog.by_hand.after(by_hand),
+        accounts,
         owned,
-        catalog.touched.after(new),
+        catalog.touched.after(new, accounts.payer),
     )
 
 

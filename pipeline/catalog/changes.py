@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.checking import other_currencies, unknown_names
-from pipeline.catalog.documents import Customer, Issuer, Plan, Rules, phase_body
+from pipeline.catalog.documents import Customer, Issuer, Payer, Plan, Rules, phase_body
 from pipeline.catalog.edits import refused_edits
 from pipeline.catalog.facts import FactKind, NewFact
 from pipeline.catalog.rate_cards import card_body
@@ -151,7 +151,7 @@ def _committed(
             kept = commitment(grain, value)
             personal.append(PersonalValue(kept, entry.id, grain, value))
         profile[name] = kept
-    return Customer(entry.id, entry.time_zone, profile, entry.currency, entry.tax, entry.approval)
+    return entry.as_customer(profile)
 
 
 def _rules_fact(rules: Rules) -> NewFact:
@@ -235,4 +235,10 @@ def _customer_fact(customer: Customer) -> NewFact:
         body["tax"] = customer.tax.body()
     if customer.approval:
         body["approval"] = True
+    if customer.empty_invoices:
+        body["empty_invoices"] = True
+    if customer.parent is not None:
+        body["parent"] = customer.parent
+    if customer.parent_pays:
+        body["payer"] = Payer.PARENT.value
     return NewFact(FactKind.CUSTOMER, customer.id, body)

@@ -16,7 +16,7 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.legs import FOR_EVER, Leg, legs
 from pipeline.catalog.offers import billed_in, books_for
 from pipeline.catalog.orders import Order
-from pipeline.catalog.periods import Sold, closings, currency_of, starts
+from pipeline.catalog.periods import Sold, closings, currency_of, sold_to, starts
 from pipeline.core.calendar import EARLIEST, Instant
 from pipeline.core.identity import partition_of
 from pipeline.meter.ticks import Tick
@@ -103,7 +103,7 @@ class CutSchedule:
         while self._starts and self._starts[0][0] <= self._tick.time:
             instant, key = heapq.heappop(self._starts)
             sold = _found(self._catalog, key)
-            customers.add(sold.customer)
+            customers.add(self._catalog.accounts.payer(sold.customer))
             self._push_start(sold, instant)
         return sorted(customers)
 
@@ -124,7 +124,7 @@ class CutSchedule:
             before = _before(old, sold)
             if before == sold and _parties(catalog, sold) == _parties(old, before):
                 continue
-            self._touched.add(sold.customer)
+            self._touched.add(catalog.accounts.payer(sold.customer))
             if before and _rhythm(catalog, sold) == _rhythm(old, before):
                 continue
             moved[_key(sold)] = sold
@@ -153,10 +153,8 @@ class CutSchedule:
         else:
             known = (
                 sold
-                for customer in only
-                for sold in chain[Sold](
-                    catalog.subscriptions_of(customer), catalog.orders.of(customer)
-                )
+                for payer in sorted({*map(catalog.accounts.payer, only)})
+                for sold in sold_to(catalog, payer)
             )
         for sold in known:
             if partition_of(sold.customer, partitions) == self._partition:
@@ -173,10 +171,10 @@ class CutSchedule:
             return
 
 
-def owed_at_once(old: Catalog, catalog: Catalog, customer: str, tick: Tick) -> list[Due]:
-    """Return what the next tick cuts of a customer because facts make `catalog` of `old`."""
+def owed_at_once(old: Catalog, catalog: Catalog, payer: str, tick: Tick) -> list[Due]:
+    """Return what the next tick cuts of a payer because facts make `catalog` of `old`."""
     due, passed, now = set[Due](), horizon_at(old, tick), horizon_at(catalog, tick)
-    for sold in chain[Sold](catalog.subscriptions_of(customer), catalog.orders.of(customer)):
+    for sold in sold_to(catalog, payer):
         before = _before(old, sold)
         if before is None or _rhythm(catalog, sold) != _rhythm(old, before):
             due |= _owed(old, catalog, sold, passed, now)
@@ -198,7 +196,7 @@ def _owed(old: Catalog, catalog: Catalog, sold: Sold, passed: Instant, now: Inst
 
 
 def _due(catalog: Catalog, sold: Sold, instant: Instant) -> Due:
-    return Due(instant, sold.customer, currency_of(catalog, sold))
+    return Due(instant, catalog.accounts.payer(sold.customer), currency_of(catalog, sold))
 
 
 def _before(old: Catalog, sold: Sold) -> Sold | None:
@@ -235,13 +233,15 @@ def _found(catalog: Catalog, key: _Key) -> Sold:
 def _parties(catalog: Catalog, sold: Sold) -> tuple[object, ...]:
     """Return what decides what is billed of something sold, besides itself."""
     customer, deals = catalog.customers[sold.customer], catalog.deals
-    answers = deals.tax_answers.of(customer.id)
+    payer = catalog.customers[catalog.accounts.payer(sold.customer)]
+    answers = deals.tax_answers.of(payer.id)
     if isinstance(sold, Order):
-        return (customer, catalog.issuers.get(sold.issuer), answers)
+        return (customer, payer, catalog.issuers.get(sold.issuer), answers)
     plans = [catalog.plans[name] for name in sorted(sold.plans)]
     currency = billed_in(catalog, sold)
     return (
         customer,
+        payer,
         plans,
         books_for(catalog, sold.customer),
         deals.redemptions.get(sold.id, ()),

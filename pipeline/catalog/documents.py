@@ -189,6 +189,13 @@ def _precedes(revision: Plan, instant: Instant) -> bool:
     return revision.effective is None or revision.effective < instant
 
 
+class Payer(StrEnum):
+    """Who is invoiced for a sub-account."""
+
+    OWN = "own"
+    PARENT = "parent"
+
+
 @dataclass(frozen=True, slots=True)
 class Customer:
     """A customer; `profile` holds commitments to personal values, never the values."""
@@ -201,6 +208,17 @@ class Customer:
     tax: CustomerTax | None = None
     approval: bool = False
     """Whether somebody must approve each document."""
+    empty_invoices: bool = False
+    """Whether it wants a document of each period, also where that bills nothing."""
+    parent: str | None = None
+    """The customer that it is a sub-account of."""
+    parent_pays: bool = False
+    """Whether what is sold to it stands on its parent's documents."""
+
+    @property
+    def payer(self) -> str:
+        """Who is invoiced for it."""
+        return self.parent if self.parent is not None and self.parent_pays else self.id
 
     def after(self, before: "Customer | None") -> "Customer":
         """Return it on top of what was in force: taxes that have a day leave those before it."""
@@ -312,6 +330,9 @@ def customer(body: Body) -> Customer:
         cast("str | None", body.get("currency")),
         customer_tax(body.get("tax")),
         body.get("approval") is True,
+        body.get("empty_invoices") is True,
+        cast("str | None", body.get("parent")),
+        body.get("payer") == Payer.PARENT.value,
     )
 
 

@@ -8,6 +8,7 @@ Law: a refusal guards money; whatever moves none that was billed may change.
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from pipeline.catalog.account_faults import account_problems
 from pipeline.catalog.agreements import agreement_faults
 from pipeline.catalog.book_entries import book_faults
 from pipeline.catalog.cards import meter_faults
@@ -36,6 +37,7 @@ def refused_edits(sheet: Sheet, catalog: Catalog, passed: Instant = 0) -> Iterat
     yield from _plan_problems(sheet, catalog)
     yield from _book_problems(sheet, catalog)
     yield from _customer_problems(sheet, catalog)
+    yield from account_problems(sheet, catalog)
     yield from _subscription_problems(sheet, catalog, passed)
     yield from _rate_problems(sheet, catalog)
     yield from _order_problems(sheet, catalog, passed)

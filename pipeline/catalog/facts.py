@@ -70,6 +70,8 @@ class FactKind(StrEnum):
     """A line by hand, for one document or a customer's next."""
     LINE_EDIT = "line_edit"
     """A line of a document says something else than it would."""
+    DOCUMENT_EDIT = "document_edit"
+    """A document tells its customer's data, or its own terms, otherwise than it would."""
     HOLD = "hold"
     """Everything, a price or a customer is not finalized until it is released."""
     APPROVAL = "approval"

@@ -10,7 +10,7 @@ from fractions import Fraction
 from unicodedata import category
 from zoneinfo import ZoneInfo
 
-from pipeline.catalog.documents import Completeness
+from pipeline.catalog.documents import Completeness, Payer
 from pipeline.catalog.subscriptions import Alignment
 from pipeline.catalog.yaml import shown
 from pipeline.collect.limits import DIMENSION_CHARS_MAX
@@ -100,6 +100,14 @@ def parse_completeness(text: str) -> Completeness:
     except ValueError:
         words = ", ".join(Completeness)
         raise ValueError(f"{shown(text)} is no policy: use one of {words}") from None
+
+
+def parse_payer(text: str) -> Payer:
+    """Return who pays for a sub-account."""
+    try:
+        return Payer(text)
+    except ValueError:
+        raise ValueError(f"{shown(text)}: use one of {', '.join(Payer)}") from None
 
 
 def parse_currency(text: str) -> str:
@@ -256,6 +264,17 @@ def parse_percent(text: str) -> Fraction:
         percent = Fraction(0)
     if not 0 < percent <= 100:
         raise ValueError(f"{shown(text)} is no percent: write a decimal above 0, up to 100")
+    return percent
+
+
+def parse_commission(text: str) -> Fraction:
+    """Return the percent that a marketplace keeps: 0 to 100."""
+    try:
+        percent = Fraction(parse_decimal(text))
+    except ValueError:
+        percent = Fraction(-1)
+    if not 0 <= percent <= 100:
+        raise ValueError(f"{shown(text)} is no percent: write a decimal from 0 to 100")
     return percent
 
 

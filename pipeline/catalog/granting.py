@@ -45,6 +45,9 @@ def granting(catalog: Catalog, wanted: Grant) -> list[NewFact]:
     for kind, name in named:
         if name not in known[kind]:
             raise ValueError(f"no {kind} {name} is in force: `talea catalog show {kind}` lists all")
+    payer = catalog.accounts.payer(wanted.customer)
+    if payer != wanted.customer:
+        raise ValueError(f"{wanted.customer} is invoiced to its parent: grant it to {payer}")
     if wanted.expires is not None and wanted.expires <= wanted.starts:
         raise ValueError("it expires before it starts: choose a later --expires")
     before = find(catalog, wanted.id)

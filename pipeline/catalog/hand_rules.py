@@ -5,10 +5,11 @@ Does not own: their records (by_hand.py), whether a document is still open (work
 Law: the same decision twice is one fact.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 from fractions import Fraction
 
-from pipeline.catalog.by_hand import HandLine, LineEdit
+from pipeline.catalog.by_hand import DocumentEdit, HandLine, LineEdit
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.facts import FactKind, NewFact
 from pipeline.catalog.rate_cards import PlanPrice
@@ -129,3 +130,24 @@ def editing(catalog: Catalog, wanted: LineEdit) -> list[NewFact]:
         if wanted.body() == before.body():
             return []
     return [NewFact(FactKind.LINE_EDIT, wanted.line, wanted.body())]
+
+
+WORKFLOW = ("purchase_order", "memo", "payment_days")
+"""What a document may be told of itself, besides values of its customer's profile."""
+
+
+def telling(catalog: Catalog, wanted: DocumentEdit, gone: Collection[str]) -> list[NewFact]:
+    """Return the fact that edits a document, on top of what was edited; none where that is so.
+
+    Edits of what is `gone` are taken back: of that it says what it would.
+    """
+    nothing = DocumentEdit(wanted.document, wanted.customer)
+    before = catalog.by_hand.documents.get(wanted.document, nothing)
+    body, told = before.body(), wanted.body()
+    body |= {name: told[name] for name in WORKFLOW if told[name] is not None}
+    body |= {name: None for name in WORKFLOW if name in gone}
+    profile = {**before.profile, **wanted.profile}
+    body["profile"] = {name: value for name, value in profile.items() if name not in gone}
+    if body == before.body():
+        return []
+    return [NewFact(FactKind.DOCUMENT_EDIT, wanted.document, body)]

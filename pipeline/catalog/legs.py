@@ -112,7 +112,7 @@ class Leg:
             agreed_card = next(own, None)
             if agreed_card is not None:
                 plan = self.plan
-                listed = agreed_card.taxed_as(card.tax)
+                listed = agreed_card.told_as(card.tax, card.seller)
                 card = listed.in_currency(plan.priced_in or plan.currency, plan.currency)
                 phase = revision.phase(self.phase)
                 card = card if phase is None else phase.reduced(card)

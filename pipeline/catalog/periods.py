@@ -106,6 +106,11 @@ def ordered(order: Order, customer: Customer) -> ServicePeriod:
     return ServicePeriod(leg, moment, moment, order.at, 0)
 
 
+def sold_to(catalog: Catalog, payer: str) -> list[Sold]:
+    """Return all that a payer is invoiced for, by account."""
+    return [*catalog.subscriptions_paid_by(payer), *catalog.orders_paid_by(payer)]
+
+
 def starts(catalog: Catalog, sold: Sold, after: Instant) -> Iterator[Instant]:
     """Yield the starts of periods after an instant."""
     if isinstance(sold, Order):

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import TypeAlias, cast
 
 from pipeline.catalog.currencies import FxRate
+from pipeline.catalog.sellers import Seller, seller
 from pipeline.catalog.tax_terms import NO_TAX_TERMS, TaxTerms, tax_terms
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
@@ -57,6 +58,8 @@ class PlanPrice:
     fx: "Exchange | None" = None
     tax: TaxTerms | None = None
     """What it says of tax; None: nothing."""
+    seller: Seller | None = None
+    """Whose it is, where its issuer only sells it."""
 
     def in_currency(self, own: str, billed: str) -> "PlanPrice":
         """Return it as it is billed, where its amounts are in `own`."""
@@ -80,12 +83,13 @@ class PlanPrice:
             fx=Exchange(rate, self),
         )
 
-    def taxed_as(self, told: TaxTerms | None) -> "PlanPrice":
-        """Return it with tax terms that are told elsewhere, where it says nothing itself."""
-        if self.tax is not None or told is None:
+    def told_as(self, tax: TaxTerms | None, seller: Seller | None) -> "PlanPrice":
+        """Return it with tax terms and seller of elsewhere, where it says nothing itself."""
+        tax, seller = self.tax or tax, self.seller or seller
+        if (tax, seller) == (self.tax, self.seller):
             return self
-        listed = {name: replace(each, tax=told) for name, each in self.currencies.items()}
-        return replace(self, tax=told, currencies=listed)
+        listed = {n: each.told_as(tax, seller) for n, each in self.currencies.items()}
+        return replace(self, tax=tax, seller=seller, currencies=listed)
 
     @property
     def in_advance(self) -> bool:
@@ -132,6 +136,7 @@ def plan_price(body: Body) -> PlanPrice:
         scope=_scope(body),
         terms=terms,
         tax=tax_terms(body.get("tax")),
+        seller=seller(body.get("seller")),
         currencies={currency: plan_price(_listed(body, each)) for currency, each in listed.items()},
     )
 
@@ -157,6 +162,8 @@ def card_body(price: PlanPrice) -> dict[str, Json]:
     body |= {**price.terms_json(), **price.scope.json()}
     if price.tax is not None:
         body["tax"] = price.tax.body()
+    if price.seller is not None:
+        body["seller"] = price.seller.body()
     if price.currencies:
         listed = {name: _listed_body(price, each) for name, each in price.currencies.items()}
         body["currencies"] = {**listed}

@@ -6,7 +6,8 @@ Does not own: rate cards (card_shapes.py), reading (sheet.py), the words and num
 Law: what the schema refuses the sheet refuses too; whatever the sheet reads, the schema lets be.
 """
 
-from pipeline.catalog.card_shapes import DISCOUNTS, PLAN_PRICE, TAX_TERMS
+from pipeline.catalog.card_shapes import DISCOUNTS, PLAN_PRICE, SELLER, TAX_TERMS
+from pipeline.catalog.documents import Payer
 from pipeline.catalog.fields import (
     ID_CHARS_MAX,
     ID_PATTERN,
@@ -154,6 +155,7 @@ PLAN = Shape(
             "What it begins with, one after another.", PHASE.schema(), maxItems=PHASES_MAX
         ),
         "thresholds": THRESHOLDS.schema(),
+        "seller": SELLER.schema(),
         **TAX_TERMS,
     },
     ("id", "name", "issuer", "currency", "cycle"),
@@ -210,6 +212,9 @@ CUSTOMER = Shape(
         },
         "tax": CUSTOMER_TAX.schema(),
         "approval": _FLAG | {"description": "Issue nothing that nobody approved."},
+        "parent": ident("The customer that it is a sub-account of."),
+        "payer": words("Who is invoiced for a sub-account; own if left out.", *Payer),
+        "empty_invoices": _FLAG | {"description": "Invoice periods too that bill nothing."},
     },
     ("id",),
 )

@@ -13,9 +13,9 @@ from functools import partial
 from pipeline.catalog import shape
 from pipeline.catalog.book_entries import read_book
 from pipeline.catalog.books import PriceBook
-from pipeline.catalog.cards import note_repeats, read_card
+from pipeline.catalog.cards import note_repeats, read_card, read_seller
 from pipeline.catalog.currencies import FxRate
-from pipeline.catalog.documents import Issuer, Phase, Plan
+from pipeline.catalog.documents import Customer, Issuer, Payer, Phase, Plan
 from pipeline.catalog.entries import read_list
 from pipeline.catalog.fields import (
     DEFAULT_PAYMENT_DAYS,
@@ -28,6 +28,7 @@ from pipeline.catalog.fields import (
     parse_grace,
     parse_id,
     parse_moment,
+    parse_payer,
     parse_payment_days,
     parse_per,
     parse_percent,
@@ -42,6 +43,7 @@ from pipeline.catalog.promotion_entries import read_promotion
 from pipeline.catalog.promotions import Promotion
 from pipeline.catalog.rate_cards import PlanPrice
 from pipeline.catalog.rate_entries import rate_subject, read_rates
+from pipeline.catalog.sellers import Seller
 from pipeline.catalog.subscription_entries import read_subscription
 from pipeline.catalog.subscriptions import Subscription
 from pipeline.catalog.tax_entries import (
@@ -83,6 +85,23 @@ class CustomerEntry:
     currency: str | None = None
     tax: CustomerTax | None = None
     approval: bool = False
+    empty_invoices: bool = False
+    parent: str | None = None
+    payer: Payer = Payer.OWN
+
+    def as_customer(self, profile: Mapping[str, str]) -> Customer:
+        """Return it with commitments in place of its personal values."""
+        return Customer(
+            self.id,
+            self.time_zone,
+            profile,
+            self.currency,
+            self.tax,
+            self.approval,
+            self.empty_invoices,
+            self.parent,
+            self.payer is Payer.PARENT,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +236,8 @@ def _plan(entry: Entry, name: str, meters: Mapping[str, Meter]) -> Plan:
     entry.close(*shape.PLAN.keys)
     currency = entry.needed("currency", parse_currency, "")
     cycle = entry.needed("cycle", parse_cycle, _MONTHLY)
-    card = partial(_card, plan=read_tax_terms(entry), cycle=cycle, currency=currency, meters=meters)
+    told = (read_tax_terms(entry), read_seller(entry))
+    card = partial(_card, plan=told, cycle=cycle, currency=currency, meters=meters)
     phases = read_list(entry, "phases", partial(_phase, card=card))
     if len(phases) > shape.PHASES_MAX:
         entry.note("phases", f"{len(phases)} phases: keep {shape.PHASES_MAX} at most")
@@ -239,14 +259,14 @@ def _plan(entry: Entry, name: str, meters: Mapping[str, Meter]) -> Plan:
 def _card(
     entry: Entry,
     name: str,
-    plan: TaxTerms | None,
+    plan: tuple[TaxTerms | None, Seller | None],
     cycle: Duration,
     currency: str,
     meters: Mapping[str, Meter],
 ) -> PlanPrice | None:
-    """Return a rate card, taxed as its plan says where it says nothing itself."""
+    """Return a rate card, taxed and sold as its plan says where it says nothing itself."""
     card = read_card(entry, name, cycle, currency, meters)
-    return None if card is None else card.taxed_as(plan)
+    return None if card is None else card.told_as(*plan)
 
 
 def _customer(entry: Entry, name: str) -> CustomerEntry:
@@ -265,8 +285,25 @@ def _customer(entry: Entry, name: str) -> CustomerEntry:
             profile.note(key, str(error))
     if len(values) > shape.PROFILE_MAX:
         entry.note("profile", f"{len(values)} values: keep {shape.PROFILE_MAX} at most")
-    approval = entry.optional("approval", parse_flag, False)
-    return CustomerEntry(name, time_zone, values, currency, tax, approval)
+    return CustomerEntry(
+        name,
+        time_zone,
+        values,
+        currency,
+        tax,
+        entry.optional("approval", parse_flag, False),
+        entry.optional("empty_invoices", parse_flag, False),
+        *_account(entry),
+    )
+
+
+def _account(entry: Entry) -> tuple[str | None, Payer]:
+    """Return whose sub-account a customer is, and who pays."""
+    parent = entry.optional("parent", parse_id, None)
+    payer = entry.optional("payer", parse_payer, Payer.OWN)
+    if payer is Payer.PARENT and entry.value("parent") is None:
+        entry.missing("parent")
+    return parent, payer
 
 
 def _phase(entry: Entry, name: str, card: Callable[[Entry, str], PlanPrice | None]) -> Phase:

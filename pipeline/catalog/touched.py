@@ -6,7 +6,7 @@ Law: where nothing touched a customer between two positions, both catalogs say t
 that is billed there. A kind that is not known to be of one customer, or of none, is of everybody.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from pipeline.catalog.corrections import CUTTING
@@ -52,8 +52,8 @@ class Touched:
             found.add(customer)
         return frozenset(found)
 
-    def after(self, facts: Iterable[Fact]) -> "Touched":
-        """Return it after more facts. What is sold stays its customer's."""
+    def after(self, facts: Iterable[Fact], payer: Callable[[str], str] = str) -> "Touched":
+        """Return it after more facts. What is sold stays its customer's; it touches its payer."""
         everybody, customers = self.everybody, dict(self._customers)
         for fact in facts:
             if fact.kind in _OF_NOBODY:
@@ -65,8 +65,9 @@ class Touched:
             else:
                 everybody = fact.serial
                 continue
-            customers.pop(customer, None)
-            customers[customer] = fact.serial
+            for each in {customer, payer(customer)}:
+                customers.pop(each, None)
+                customers[each] = fact.serial
         return Touched(everybody, customers)
 
 

@@ -4,18 +4,17 @@ Each is a fact with author and reason; the finalizer obeys it, also after the cu
 """
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, TypeVar, cast
+from typing import Annotated
 
 import typer
 
-from pipeline.catalog.by_hand import HandLine, LineEdit, LineType
+from pipeline.catalog.by_hand import HandLine, LineType
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.facts import NewFact
 from pipeline.catalog.fields import parse_id, parse_text
 from pipeline.catalog.hand_rules import (
     adding,
     approving,
-    editing,
     holding,
     listed_price,
     own_price,
@@ -23,19 +22,15 @@ from pipeline.catalog.hand_rules import (
     waiving,
 )
 from pipeline.cli.deciding import decided, decided_with, tell
-from pipeline.cli.options import Actor, AsJson, Reason, minor_of, number_of
+from pipeline.cli.editing import DraftId, edit
+from pipeline.cli.options import Actor, AsJson, Reason, number_of
 from pipeline.core.errors import BadInput
-from pipeline.core.identity import Json
-from pipeline.invoice.validation import REFUSED, UNCLOSED
-from pipeline.invoice.workflow import INCOMPLETE
+from pipeline.invoice.issues import WAIVABLE
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.postgres.drafts import Draft, faulty_drafts, find_draft, read_drafts
 from pipeline.stores.postgres.facts import Author
 from pipeline.stores.postgres.session import Session
 from pipeline.workers.deciding import open_draft
-
-T = TypeVar("T")
-DraftId = Annotated[str, typer.Argument(metavar="DRAFT-ID", help="As `talea draft` prints it.")]
 
 
 def hold(
@@ -91,7 +86,7 @@ def waive(
     reason: Reason,
     json: AsJson = False,
 ) -> None:
-    """Accept what a document waits for as it is: events that are missing or refused."""
+    """Accept what is said of a document as it is: missing or refused events, missing data."""
 
     def decide(connection: Session, known: Catalog) -> Sequence[NewFact]:
         faulty = (draft for draft, _ in faulty_drafts(connection))
@@ -99,7 +94,7 @@ def waive(
         if of is None:
             raise ValueError(f"no draft has an issue {issue}: `talea doctor` lists them")
         told = next(each for each in of.issues if each["id"] == issue)
-        if told["code"] not in (INCOMPLETE, REFUSED, UNCLOSED):
+        if told["code"] not in WAIVABLE:
             raise ValueError(f"{told['message']}: that is not to be waived; {told['mend']}")
         open_draft(connection, known, of.id)
         return waiving(known, issue)
@@ -180,63 +175,6 @@ def _onto(
         told = "; ".join(f"--currency {each[0]} --issuer {each[1]}" for each in owners)
         raise ValueError(f"to which of its drafts? say {told}")
     return found[-1], None
-
-
-def edit(
-    draft: DraftId,
-    line: Annotated[str, typer.Option(help="The line (id).")],
-    actor: Actor,
-    reason: Reason,
-    name: Annotated[str | None, typer.Option(help="What people read.")] = None,
-    description: Annotated[str | None, typer.Option(help="And more of it.")] = None,
-    quantity: Annotated[str | None, typer.Option(help="How many.")] = None,
-    unit_amount: Annotated[str | None, typer.Option(help="Of one, like 0.25.")] = None,
-    amount: Annotated[str | None, typer.Option(help="Of all, before tax, like 12.34.")] = None,
-    reference: Annotated[str | None, typer.Option(help="What it is known by outside.")] = None,
-    json: AsJson = False,
-) -> None:
-    """Edit a line of a draft by hand: it says so whatever its usage becomes."""
-    given = (name, description, quantity, unit_amount, amount, reference)
-    if given == (None,) * len(given):
-        raise BadInput("what of it? say --amount, --quantity, --unit-amount, --name or the like")
-
-    def decide(connection: Session, known: Catalog) -> Sequence[NewFact]:
-        of, _ = open_draft(connection, known, draft)
-        _check_line(of, line)
-        wanted = LineEdit(
-            document=draft,
-            customer=of.payer,
-            line=line,
-            name=_of(parse_text, name),
-            description=_of(parse_text, description),
-            quantity=_of(lambda text: number_of("--quantity", text), quantity),
-            unit_amount=_of(lambda text: number_of("--unit-amount", text), unit_amount),
-            amount_minor=_of(lambda text: _minor(text, of.currency), amount),
-            external_reference=_of(parse_text, reference),
-        )
-        return editing(known, wanted)
-
-    tell(decided_with(decide, Author(actor, reason)), json=json)
-
-
-def _check_line(draft: Draft, line: str) -> None:
-    """Refuse a line that is not on a draft, and one that changes through its parent alone."""
-    lines = cast(list[dict[str, Json]], draft.content["lines"])
-    known = {str(each["id"]) for each in lines}
-    if line in known or line in {issue.get("line") for issue in draft.issues}:
-        return
-    for parent in lines:
-        if line in {child["id"] for child in cast(list[dict[str, Json]], parent["children"])}:
-            raise ValueError(f"a detailed line changes through its parent: --line {parent['id']}")
-    raise ValueError(f"draft {draft.id} has no line {line}: `talea draft CUSTOMER --json` has all")
-
-
-def _of(parse: Callable[[str], T], text: str | None) -> T | None:
-    return None if text is None else parse(text)
-
-
-def _minor(text: str, currency: str) -> int:
-    return minor_of("--amount", number_of("--amount", text), currency)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -18,10 +18,13 @@ from pipeline.cli.deciding import decided_with, tell
 from pipeline.cli.options import Actor, AsJson, Reason, minor_of, number_of
 from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
+from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
 from pipeline.core.money import Money
 from pipeline.invoice.lifecycle import EventKind, InvoiceEvent, State, stands, told_twice
+from pipeline.invoice.marketplace import payouts
 from pipeline.invoice.revenue import By, revenue
+from pipeline.invoice.text import payouts_text
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.postgres.documents import Document, find_document, read_documents
 from pipeline.stores.postgres.facts import Author
@@ -147,9 +150,33 @@ def show_revenue(
     out.print(table if found else "no invoices yet")
 
 
+def show_payouts(
+    number: Annotated[str | None, typer.Argument(help="Only of this document.")] = None,
+    seller: Annotated[str | None, typer.Option(help="Only of this seller.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Show what sellers are paid out of issued documents, and what is kept; notes take off."""
+    with any_stack() as around, around.database.session("payouts") as connection:
+        known = read_documents(connection)
+    documents = [each for each in known if number in (None, each.sealed.number)]
+    if number is not None and not documents:
+        raise BadInput(f"no document {number}: `talea invoices list` shows all")
+    if json:
+        told = ((each.sealed.number, each.content) for each in documents)
+        print_json([*payouts(told, seller)])
+        return
+    pages = [
+        f"{each.sealed.number}  {text}"
+        for each in documents
+        if (text := payouts_text(each.content, seller))
+    ]
+    out.print("\n".join(pages) or "nothing is sold for others", markup=False, soft_wrap=True)
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "pay": pay,
     "pay-back": pay_back,
     "write-off": write_off,
     "revenue": show_revenue,
+    "payouts": show_payouts,
 }

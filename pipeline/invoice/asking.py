@@ -5,7 +5,6 @@ Does not own: what a decision takes off (crediting.py), the note (correcting.py)
 Law: what is decided fits what is left, decisions whose notes are still to be made included.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -15,7 +14,7 @@ from pipeline.catalog.early import EarlyUsage
 from pipeline.catalog.facts import FactKind
 from pipeline.catalog.legs import FOR_EVER
 from pipeline.catalog.offers import billed_in
-from pipeline.catalog.periods import Sold, closings, currency_of
+from pipeline.catalog.periods import closings, currency_of, sold_to
 from pipeline.core.calendar import Instant
 from pipeline.invoice.correcting import decided_note, is_void
 from pipeline.invoice.crediting import Left, NothingLeft
@@ -104,7 +103,7 @@ def own_instant(catalog: Catalog, wanted: Decision, least: Instant) -> Instant:
     """Return an instant from `least` on that no other cut of a decision's payer has."""
     taken = [each.at for each in catalog.deals.decisions.known if each.payer == wanted.payer]
     at = max(wanted.at, least, *(each + 1 for each in taken))
-    sold = _sold(catalog, wanted.payer)
+    sold = sold_to(catalog, wanted.payer)
     while any(at in closings(catalog, each, at - 1, at + 1) for each in sold):
         at += 1
     return at
@@ -125,7 +124,7 @@ def correction(
 
 def next_closing(catalog: Catalog, payer: str, currency: str, after: Instant) -> Instant | None:
     """Return the next instant after one at which a payer is billed in a currency; None: never."""
-    sold = (each for each in _sold(catalog, payer) if currency_of(catalog, each) == currency)
+    sold = (each for each in sold_to(catalog, payer) if currency_of(catalog, each) == currency)
     first = (next(closings(catalog, each, after, FOR_EVER), None) for each in sold)
     return min((instant for instant in first if instant is not None), default=None)
 
@@ -150,9 +149,6 @@ def billing_now(catalog: Catalog, subscription: str, now: Instant) -> Decision:
     if now < sold.start or (sold.end is not None and sold.end <= now):
         raise ValueError(f"{subscription} is not served now: what it owes is billed by itself")
     early, currency = EarlyUsage(subscription, now), billed_in(catalog, sold)
-    wanted = Decision(FactKind.BILL_NOW, sold.customer, currency, now, early=early)
+    payer = catalog.accounts.payer(sold.customer)
+    wanted = Decision(FactKind.BILL_NOW, payer, currency, now, early=early)
     return replace(wanted, at=own_instant(catalog, wanted, now))
-
-
-def _sold(catalog: Catalog, payer: str) -> Sequence[Sold]:
-    return [*catalog.subscriptions_of(payer), *catalog.orders.of(payer)]

@@ -1,16 +1,18 @@
-"""By hand, on the document: the lines that people add, and what they say of others.
+"""By hand, on the document: the lines that people add, and what they say of others and of it.
 
-Owns: which lines by hand a document has, their fields, what an edit makes of a line.
+Owns: which lines by hand a document has, their fields, what an edit makes of a line, of a document.
 Does not own: the decisions (catalog/by_hand.py), prices (rate), taxes (taxed.py).
 Law: a line by hand is on one document; an edited line says what its edit says, whatever its usage
 becomes; children of a line whose amount is edited explain nothing any more and are left out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from pipeline.catalog.by_hand import HandLine, LineEdit
 from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.documents import Customer
 from pipeline.catalog.orders import Order
 from pipeline.catalog.periods import ServicePeriod, ordered
 from pipeline.core.calendar import Instant, instant_text
@@ -58,6 +60,7 @@ def card_by_hand(line: HandLine) -> dict[str, Json]:
         "price": dict(card.configured),
         **card.terms_json(),
         **({} if card.tax is None else {"tax": card.tax.body()}),
+        **({} if card.seller is None else {"seller": card.seller.body()}),
     }
 
 
@@ -78,6 +81,26 @@ def told_by_hand(line: HandLine, built: Line) -> Line:
         for child in built["children"]  # type: ignore[union-attr]
     ]
     return {**built, **own, "children": children}
+
+
+def customer_on(catalog: Catalog, documents: Sequence[str], payer: str) -> Customer:
+    """Return the customer of a document, the last of these, as it and those before it tell it."""
+    known, told = catalog.customers[payer], catalog.by_hand.documents
+    profile = dict(known.profile)
+    for each in documents:
+        profile |= told[each].profile if each in told else {}
+    return replace(known, profile=profile)
+
+
+def told_of_itself(catalog: Catalog, documents: Sequence[str]) -> dict[str, Json]:
+    """Return what a document, or those it stands for, say of their order, terms and the like."""
+    told = catalog.by_hand.documents
+    return {
+        name: value
+        for each in documents
+        if each in told
+        for name, value in told[each].own().items()
+    }
 
 
 def edited(line: Line, totals: Totals, edit: LineEdit) -> tuple[Line, Totals]:

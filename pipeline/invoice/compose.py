@@ -9,13 +9,15 @@ document with the cut still ahead.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import cast
 
 from pipeline.catalog.by_hand import ByHand, HandLine, LineEdit
 from pipeline.catalog.catalog import Catalog
-from pipeline.core.calendar import Instant, instant_text
+from pipeline.catalog.documents import Customer
+from pipeline.core.calendar import Instant, Period, instant_text
 from pipeline.core.identity import Json
-from pipeline.invoice.by_hand import edited, told_by_hand
+from pipeline.invoice.by_hand import customer_on, edited, told_by_hand, told_of_itself
 from pipeline.invoice.details import details_of
 from pipeline.invoice.fees import Fee
 from pipeline.invoice.issues import Severity, ValidationIssue, unrated
@@ -28,10 +30,12 @@ from pipeline.invoice.lines import (
     usage_line,
 )
 from pipeline.invoice.parts import PlannedLine
+from pipeline.invoice.planned import periods_asked
 from pipeline.invoice.taxed import taxed
 from pipeline.invoice.totals import Totals
 from pipeline.invoice.usage import Usage
-from pipeline.invoice.worked import Period, Unrated, meter_of, worked
+from pipeline.invoice.worked import Period as PricePeriod
+from pipeline.invoice.worked import Unrated, meter_of, worked
 from pipeline.rate import ZERO, Fault, Position, RatingInput, rate
 
 FORMAT = "talea.invoice.1"
@@ -69,19 +73,23 @@ def compose(
     """Return the documents of a cut, one an issuer; `usage` answers the lines' requests.
 
     `cause` is the id of the fact that caused the cut, where that is no period's end. What is billed
-    early is no document where it is nothing. `edited_as` are documents in whose place it is issued:
-    it keeps what was edited on them, the last one's before that of others.
+    early is no document where it is nothing; nor is a period without a line, unless asked for.
+    `edited_as` are documents in whose place it is issued: it keeps what was edited on them, the
+    last one's before that of others.
     """
     documents = []
-    for ordinal, issuer in enumerate(sorted({line.served.plan.issuer for line in lines})):
+    asked = {} if cause else periods_asked(catalog, payer, currency, instant)
+    issuers = asked.keys() | {line.served.plan.issuer for line in lines}
+    for ordinal, issuer in enumerate(sorted(issuers)):
         own = [line for line in lines if line.served.plan.issuer == issuer]
         cut = instant_text(instant)
         name = document_id_of(payer, currency, cause or cut, issuer)
         edits = _Edits(catalog.by_hand, (*edited_as, name))
         built, credited, issues = _built(catalog, edits, own, currency, usage)
-        if all(line.runs for line in own) and not built and not issues:
+        if issuer not in asked and all(line.runs for line in own) and not built and not issues:
             continue
-        told = _taxed(catalog, name, issuer, payer, built, credited, issues)
+        customer = customer_on(catalog, edits.names, payer)
+        told = _taxed(catalog, name, issuer, customer, built, credited, issues)
         totals = Totals.sum(line_totals for _, line_totals in built)
         content: dict[str, Json] = {
             "format": FORMAT,
@@ -90,10 +98,11 @@ def compose(
             "issuer": issuer,
             "customer": payer,
             "currency": currency,
-            "billing_profile": dict(catalog.customers[payer].profile),
+            "billing_profile": dict(customer.profile),
+            **told_of_itself(catalog, edits.names),
             "cut_instant": cut,
             **({} if cause is None else {"cause": cause}),
-            **_service_period(own),
+            **_service_period(own, asked.get(issuer)),
             "totals": totals.json(),
             "lines": [line for line, _ in built],
             **told,
@@ -106,7 +115,7 @@ def _taxed(
     catalog: Catalog,
     name: str,
     issuer: str,
-    payer: str,
+    customer: Customer,
     built: list[tuple[Line, Totals]],
     credited: Mapping[int, Instant],
     issues: list[ValidationIssue],
@@ -115,7 +124,7 @@ def _taxed(
     told = catalog.issuers[issuer]
     if told.tax is None:
         return {}
-    customer, answers = catalog.customers[payer], catalog.deals.tax_answers.of(payer)
+    answers = catalog.deals.tax_answers.of(customer.id)
     found = taxed(name, told, customer, built, credited, answers)
     built[:] = found.lines
     issues += found.issues
@@ -150,26 +159,35 @@ def _built(
     be rated is one of nothing, if an edit says what it comes to.
     """
     name = edits.names[-1]
-    periods: dict[tuple[str, str], Period] = {}
+    periods: dict[tuple[str, str], PricePeriod] = {}
     built, issues = _Built(), list[ValidationIssue]()
     credited: dict[int, Instant] = {}
     for line in own:
         if line.credited_from is not None:
             credited[len(built)] = line.credited_from
         try:
-            built += _lines(catalog, name, line, currency, usage, periods)
+            made = _lines(catalog, name, line, currency, usage, periods)
         except Unrated as failed:
             unpriced = flat_line(name, line.key, line.served, line.card, _unpriced(line), None)
             edit = edits.of(unpriced[0])
-            if edit is not None and edit.prices:
-                built.append(unpriced)
+            if edit is None or not edit.prices:
+                plan, at = line.served.plan.id, str(unpriced[0]["id"])
+                issues.append(unrated(name, line.key, plan, failed.fault, at))
                 continue
-            plan, at = line.served.plan.id, str(unpriced[0]["id"])
-            issues.append(unrated(name, line.key, plan, failed.fault, at))
+            made = [unpriced]
+        built += made if line.sub_account is None else map(_told_of, repeat(line.sub_account), made)
     if any(each in catalog.by_hand.edits for each in edits.names):
         told = ((line, totals, edits.of(line)) for line, totals in built)
         built = [(line, of) if edit is None else edited(line, of, edit) for line, of, edit in told]
     return built, credited, issues
+
+
+def _told_of(sub_account: str, built: tuple[Line, Totals]) -> tuple[Line, Totals]:
+    """Return a line, and its children, as one of a sub-account."""
+    line, totals = built
+    own: Line = {"sub_account": sub_account}
+    children: list[Json] = [{**child, **own} for child in cast(list[Line], line["children"])]
+    return {**line, **own, "children": children}, totals
 
 
 def _unpriced(line: PlannedLine) -> Fee:
@@ -185,7 +203,7 @@ def _lines(
     line: PlannedLine,
     currency: str,
     usage: Usage,
-    periods: dict[tuple[str, str], Period],
+    periods: dict[tuple[str, str], PricePeriod],
 ) -> list[tuple[Line, Totals]]:
     """Return the lines that a planned one becomes: one for each group of its usage.
 
@@ -204,7 +222,7 @@ def _lines(
         return [_priced_by_hand(catalog, document_id, line, line.hand)]
     source, meter, made = (line.key.subscription, line.key.price), meter_of(catalog, line), []
     if line.opens or source not in periods:
-        periods[source] = Period()
+        periods[source] = PricePeriod()
     for group, left in worked(catalog, line, currency, usage, periods[source]).items():
         if line.runs and left.is_nothing:
             continue
@@ -249,12 +267,17 @@ def _position(line: PlannedLine) -> Position | None:
     return Position.LAST if line.early and not line.is_credit else None
 
 
-def _service_period(lines: Sequence[PlannedLine]) -> dict[str, Json]:
-    """Return what a document is about: what was served, or only what is paid in advance."""
+def _service_period(lines: Sequence[PlannedLine], empty: Period | None) -> dict[str, Json]:
+    """Return what a document is about: what was served, or only what is paid in advance.
+
+    Of one without a line the `empty` period.
+    """
     billed = [line for line in lines if line.hand is None]
     periods = [line.served.period for line in billed if not line.card.in_advance]
     periods = periods or [line.served.period for line in billed]
     periods = periods or [line.served.period for line in lines]
+    if not periods and empty is not None:
+        periods = [empty]
     return {
         "period_start": instant_text(min(period.start for period in periods)),
         "period_end": instant_text(max(period.end for period in periods)),

@@ -8,7 +8,7 @@ at the next tick (compose.py makes both).
 from collections.abc import Container, Iterable
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.periods import Sold, closings, currency_of
+from pipeline.catalog.periods import closings, currency_of, sold_to
 from pipeline.core.calendar import Instant
 
 Closing = tuple[str, Instant]
@@ -29,8 +29,7 @@ def open_closings(
     `more` are closings where no period may end.
     """
     found = set(more)
-    everything: list[Sold] = [*catalog.subscriptions_of(payer), *catalog.orders.of(payer)]
-    for sold in everything:
+    for sold in sold_to(catalog, payer):
         currency = currency_of(catalog, sold)
         for instant in closings(catalog, sold, passed, log_time + 1):
             if (currency, instant) not in cut:

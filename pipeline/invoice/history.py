@@ -167,7 +167,7 @@ class History:
         kept, as_composed = self._by_hand(last, serial, cause)
         if as_composed:
             own = [line for line in own if line.hand is None]
-        return Anew(catalog, own, instant, cause, last, kept)
+        return Anew(catalog, issuer, own, instant, cause, last, kept)
 
     def _by_hand(
         self, last: str | None, serial: int, cause: str | None
@@ -208,6 +208,7 @@ class Anew:
     """A document that is composed anew: `lines` ask for their usage."""
 
     catalog: Catalog
+    issuer: str
     lines: Sequence[PlannedLine]
     instant: Instant
     cause: str | None
@@ -222,7 +223,7 @@ class Anew:
 
     def composed(self, payer: str, currency: str, usage: Usage) -> Composed:
         """Return it with this usage."""
-        (document,) = compose(
+        made = compose(
             self.catalog,
             payer,
             currency,
@@ -232,6 +233,7 @@ class Anew:
             self.cause,
             self.edited_as,
         )
+        (document,) = (each for each in made if each.issuer == self.issuer)
         if self.replaces is None:
             return document
         content: dict[str, Json] = {**document.content, "replaces": self.replaces}

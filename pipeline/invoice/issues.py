@@ -14,6 +14,15 @@ from pipeline.core.identity import Json, derived_id
 from pipeline.invoice.lines import LineKey
 from pipeline.rate import Fault
 
+INCOMPLETE, CUSTOMER_INCOMPLETE, TAX_MIXED = (
+    "incomplete",
+    "customer_incomplete",
+    "tax_categories_mixed",
+)
+REFUSED, UNCLOSED = "refused_usage", "conservation_open"
+WAIVABLE = frozenset((INCOMPLETE, CUSTOMER_INCOMPLETE, TAX_MIXED, REFUSED, UNCLOSED))
+"""The codes of what may be accepted as it is."""
+
 
 class Severity(StrEnum):
     """What an issue forbids."""
@@ -36,8 +45,11 @@ class ValidationIssue:
     mend: str
     line: str | None = None
     """The id of the line that it is of."""
-    waivable: bool = False
-    """Whether it may be accepted as it is."""
+
+    @property
+    def waivable(self) -> bool:
+        """Whether it may be accepted as it is."""
+        return self.code in WAIVABLE
 
     def json(self) -> dict[str, Json]:
         """Return it by name."""

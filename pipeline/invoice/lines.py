@@ -137,6 +137,7 @@ def card_told(key: LineKey, served: ServicePeriod, card: PlanPrice) -> Line:
         **({} if card.currency is None else {"currency": card.currency}),
         **card.terms_json(),
         **({} if card.tax is None else {"tax": card.tax.body()}),
+        **({} if card.seller is None else {"seller": card.seller.body()}),
         **card.scope.json(),
         **({"group": dict(key.group)} if card.scope.group_by else {}),
     }

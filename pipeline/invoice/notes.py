@@ -153,6 +153,7 @@ def note(original: Record, change: Change, cause: Cause) -> dict[str, Json]:
         "customer": original["customer"],
         "currency": original["currency"],
         "billing_profile": original["billing_profile"],
+        **{name: original[name] for name in ("purchase_order",) if name in original},
         "corrects": document,
         "reason_code": cause.reason_code,
         "cause": cause.fact,

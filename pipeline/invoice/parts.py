@@ -63,6 +63,12 @@ class PlannedLine:
         return self.fee if self.card.in_advance and isinstance(self.fee, Fee) else None
 
     @property
+    def sub_account(self) -> str | None:
+        """The sub-account that it is of, where another customer pays."""
+        customer = self.served.customer
+        return None if customer.payer == customer.id else customer.id
+
+    @property
     def is_credit(self) -> bool:
         """Whether it gives back what was billed."""
         return self.reason is Reason.UNUSED

@@ -48,14 +48,12 @@ def planned_lines(
     found: list[PlannedLine] = []
     if early is not None:
         return sorted(_of_early(catalog, early, currency, carried or {}), key=_in_order)
-    for subscription in catalog.subscriptions_of(payer):
+    for subscription in catalog.subscriptions_paid_by(payer):
         own = [leg for leg in legs(catalog, subscription) if leg.plan.currency == currency]
         found += _of_subscription(catalog, subscription, own, instant, carried or {})
         found += _given_back(catalog, subscription, own, instant, carried or {})
-    for order in catalog.orders.of(payer):
-        if order.at > instant:
-            break
-        if order.currency == currency:
+    for order in catalog.orders_paid_by(payer):
+        if order.at <= instant and order.currency == currency:
             found += _of_order(catalog, order, carried or {})
     for hand in hand_lines(catalog, payer, currency, instant):
         if ("", hand.id) not in (carried or {}):
@@ -63,8 +61,9 @@ def planned_lines(
     return sorted(found, key=_in_order)
 
 
-def _in_order(line: PlannedLine) -> tuple[str, LineKey, bool]:
-    return line.served.plan.issuer, line.key, not line.is_credit
+def _in_order(line: PlannedLine) -> tuple[str, str, LineKey, bool]:
+    """Return where a line stands: its payer's own lines first, then those of each sub-account."""
+    return line.served.plan.issuer, line.sub_account or "", line.key, not line.is_credit
 
 
 def _of_early(
@@ -190,6 +189,25 @@ def _bills(leg: Leg, item: str, start: Instant) -> bool:
         for served in leg_periods(leg, start, start + 1)
         for since, until, card in cards
     )
+
+
+def periods_asked(
+    catalog: Catalog, payer: str, currency: str, instant: Instant
+) -> dict[str, Period]:
+    """Return what ends at an instant, by issuer, of a payer that wants a document of it anyway."""
+    found: dict[str, Period] = {}
+    if not catalog.customers[payer].empty_invoices:
+        return found
+    for subscription in catalog.subscriptions_paid_by(payer):
+        for leg in legs(catalog, subscription):
+            if leg.plan.currency != currency:
+                continue
+            for served in leg_periods(leg, instant - 1, instant):
+                if served.period.end == instant:
+                    known = found.setdefault(leg.plan.issuer, served.period)
+                    start = min(known.start, served.period.start)
+                    found[leg.plan.issuer] = Period(start, instant)
+    return found
 
 
 def requests_of(lines: Iterable[PlannedLine]) -> list[UsageRequest]:

@@ -70,7 +70,7 @@ def _group(content: Record, line: Record, by: By) -> str:
         case By.SUBSCRIPTION:
             return str(line["subscription"] or "none")
         case By.CUSTOMER:
-            return str(content["customer"])
+            return str(line.get("sub_account") or content["customer"])
         case By.PRODUCT:
             card = cast("Record | None", line["rate_card"]) or {}
             owner = card.get("plan") or card.get("order")

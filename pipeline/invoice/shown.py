@@ -14,6 +14,8 @@ from pipeline.catalog.facts import Fact, FactKind
 from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.identity import Json
 from pipeline.invoice.lifecycle import InvoiceEvent, Standing, stands
+from pipeline.invoice.marketplace import statements
+from pipeline.invoice.totals import Totals
 
 Record = Mapping[str, Json]
 
@@ -51,6 +53,7 @@ def shown(issued: Issued, now: Instant) -> dict[str, Json]:
     cause = next((fact for fact in issued.facts if fact.id == content.get("cause")), None)
     lines = [_line(line, record, about, cause) for line in cast(list[Record], content["lines"])]
     return {
+        **_UNTOLD,
         **content,
         "number": issued.number,
         **standing.json(),
@@ -61,10 +64,15 @@ def shown(issued: Issued, now: Instant) -> dict[str, Json]:
         "catalog_revision": record["fact_position_cut"],
         "validation_issues": [{**issue} for issue in issued.issues],
         "lines": [*lines],
+        "marketplace": [each.json() for each in statements(content)],
         "settlement": record["settlement"],
         "issue_record": {**record},
         "seal": issued.seal,
     }
+
+
+_UNTOLD: Record = {"purchase_order": None, "memo": None, "payment_days": None}
+"""What content has only where it was told on the draft."""
 
 
 def _line(
@@ -78,8 +86,10 @@ def _line(
         "edited_by": None if edit is None else _told(edit),
     }
     children = cast(list[Record], line["children"])
-    kept: list[Json] = [{**child, "provenance": {**provenance}} for child in children]
-    return {**line, "provenance": provenance, "children": kept}
+    kept: list[Json] = [
+        {"sub_account": None, **child, "provenance": {**provenance}} for child in children
+    ]
+    return {"sub_account": None, **line, "provenance": provenance, "children": kept}
 
 
 def _sold_by(line: Record) -> str:
@@ -180,6 +190,7 @@ NEVER_NULL = (
 def contract_faults(told: Record) -> Iterator[str]:
     """Yield where a document that is shown breaks what its readers rely on."""
     yield from (f"no {name}" for name in DOCUMENT_FIELDS if name not in told)
+    yield from _totals_faults("document", told)
     lines = cast(list[Record], told["lines"])
     yield from sum_faults("document", told, lines)
     for line in lines:
@@ -195,9 +206,24 @@ def _line_faults(line: Record) -> Iterator[str]:
     yield from (f"{line.get('id')}: null {name}" for name in NEVER_NULL if line.get(name) is None)
     if not line["meter"] and not cast(Record, line["provenance"]).get("fact"):
         yield f"{line['id']}: nobody knows which fact it goes back to"
-    totals = cast(Mapping[str, int], line["totals"])
-    if line["total_minor"] != totals["total_minor"]:
+    yield from _totals_faults(str(line["id"]), line)
+    totals = Totals.of_json(line["totals"])
+    if line["total_minor"] != totals.total:
         yield f"{line['id']}: total_minor is not that of its totals"
+    if line["subtotal_minor"] != totals.amount + totals.charges_total:
+        yield f"{line['id']}: subtotal_minor is not amount and charges"
+
+
+def _totals_faults(name: str, told: Record) -> Iterator[str]:
+    """Yield which of the seven totals are missing, and where they do not come to the last."""
+    known = cast(Mapping[str, int], told["totals"])
+    yield from (f"{name}: no totals.{each}" for each in Totals().json() if each not in known)
+    totals = Totals.of_json(told["totals"])
+    came = totals.amount + totals.charges_total - totals.discounts_total
+    if totals.total != came + totals.taxes_exclusive_total:
+        yield f"{name}: its total is not amount + charges - discounts + exclusive taxes"
+    if totals.taxes_total != totals.taxes_inclusive_total + totals.taxes_exclusive_total:
+        yield f"{name}: its taxes are not the inclusive and the exclusive ones"
 
 
 def sum_faults(name: str, parent: Record, children: Iterable[Record]) -> Iterator[str]:

@@ -27,7 +27,13 @@ from pipeline.catalog.tax_terms import (
 from pipeline.core.calendar import Instant, day_of
 from pipeline.core.identity import Json, derived_id
 from pipeline.core.quantity import quantity_text
-from pipeline.invoice.issues import AWAITED, UNDETERMINED, Severity, ValidationIssue
+from pipeline.invoice.issues import (
+    AWAITED,
+    CUSTOMER_INCOMPLETE,
+    UNDETERMINED,
+    Severity,
+    ValidationIssue,
+)
 from pipeline.invoice.lines import Line, tax_point_of
 from pipeline.invoice.totals import Totals
 from pipeline.tax.asking import ANSWER, Asked, as_answered, asked
@@ -270,10 +276,9 @@ def _lacking(document_id: str, issuer: Issuer, customer: Customer) -> Iterator[V
             yield ValidationIssue(
                 derived_id("iss", document_id, "profile", name),
                 f"customer {customer.id}",
-                "customer_incomplete",
+                CUSTOMER_INCOMPLETE,
                 Severity.CRITICAL,
                 f"billing_profile.{name}",
                 f"its issuer needs {name} on every document",
                 f"add {name} to its profile; once the period is cut, the issue can be waived",
-                waivable=True,
             )

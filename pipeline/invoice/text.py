@@ -4,13 +4,15 @@ Owns: the layout.  Does not own: any figure; whatever is printed stands in the c
 Law: same content, same text; every amount has exactly its currency's decimals.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import cast
 
 from pipeline.core.identity import Json
 from pipeline.core.money import Money
+from pipeline.core.quantity import quantity_text
+from pipeline.invoice.marketplace import Payout, statements
 
 WIDTH = 80
 """Columns, unless the figures need more."""
@@ -33,10 +35,40 @@ class _Row:
 
 def invoice_text(content: Record) -> str:
     """Return a document as a table: header, lines with children indented, totals."""
-    rows = [row for line in _records(content, "lines") for row in _line_rows(line, content)]
     totals = [_Row(0, name, ("", "", amount)) for name, amount in _totals(content)]
-    table = [_Row(0, "", _HEADS), *rows, *totals]
-    widths = [max(len(row.figures[column]) for row in table) for column in range(len(_HEADS))]
+    return _tabled([*_header(content)], _HEADS, [*_rows(content)], totals)
+
+
+def payouts_text(content: Record, seller: str | None = None) -> str:
+    """Return what a document's sellers, or one, are paid out: a statement of each."""
+    told = []
+    for each in statements(content):
+        if seller not in (None, each.seller.id):
+            continue
+        currency, percent = each.currency, quantity_text(each.seller.commission)
+        opening = [f"Seller    {each.seller.id}, commission {percent} %"]
+        rows = [_Row(0, _title(line), _paid(part, currency)) for line, part in each.lines]
+        total = _Row(0, f"Total {currency}", _paid(each.whole, currency))
+        told.append(_tabled(opening, ("Gross", "Commission", "Payout"), rows, [total]))
+    return "\n".join(told)
+
+
+def _paid(part: Payout, currency: str) -> tuple[str, str, str]:
+    gross, commission, payout = (
+        Money(minor, currency).text for minor in (part.gross, part.commission, part.payout)
+    )
+    return gross, commission, payout
+
+
+def _tabled(
+    opening: Sequence[str],
+    heads: tuple[str, str, str],
+    rows: Sequence[_Row],
+    totals: Sequence[_Row],
+) -> str:
+    """Return rows and totals below their heads, behind what opens the page."""
+    table = [_Row(0, "", heads), *rows, *totals]
+    widths = [max(len(row.figures[column]) for row in table) for column in range(len(heads))]
     longest_word = max(len(word) for row in table for word in ("", *row.name.split()))
     name_width = max(
         _NAME_WIDTH_MIN,
@@ -44,7 +76,7 @@ def invoice_text(content: Record) -> str:
         longest_word + _DEPTH_MAX * len(_GAP),
     )
     rule = "-" * (name_width + sum(widths) + len(_GAP) * len(widths))
-    printed = [*_header(content), "", *_printed(table[0], widths, name_width), rule]
+    printed = [*opening, "", *_printed(table[0], widths, name_width), rule]
     for row in rows:
         printed += _printed(row, widths, name_width)
     printed.append(rule)
@@ -64,6 +96,9 @@ def _header(content: Record) -> Iterator[str]:
     yield f"Period    {content['period_start']} to {content['period_end']}"
     yield f"Currency  {content['currency']}"
     yield f"Id        {content['id']}"
+    for label, name in (("Order", "purchase_order"), ("Memo", "memo")):
+        if content.get(name):
+            yield f"{label:<10}{content[name]}"
     if content.get("corrects"):
         reference = content["external_reference"]
         yield f"Corrects  {content['corrects']}"
@@ -84,6 +119,16 @@ def _vat_id(content: Record) -> str:
     told = cast(Record, content.get("tax", {})).get("issuer")
     ids = [each["vat_id"] for each in cast(list[Record], told or []) if each["vat_id"]]
     return f", VAT id {ids[-1]}" if ids else ""
+
+
+def _rows(content: Record) -> Iterator[_Row]:
+    """Yield the lines, those of each sub-account under its name."""
+    heading: Json = None
+    for line in _records(content, "lines"):
+        if line.get("sub_account") != heading:
+            heading = line.get("sub_account")
+            yield _Row(0, f"Sub-account {heading}" if heading else "", ("", "", ""))
+        yield from _line_rows(line, content)
 
 
 def _line_rows(line: Record, content: Record) -> Iterator[_Row]:

@@ -56,7 +56,7 @@ def thresholds_reached(
             subscription, add_on, start = key
             amount = quantity_text(thresholds.amount(ordinal))
             early = EarlyUsage(subscription, start, add_on, ordinal, amount)
-            payer = legs[key].customer.id
+            payer = legs[key].customer.payer
             found.append(Decision(FactKind.THRESHOLD_REACHED, payer, currency, 0, early=early))
     return found
 

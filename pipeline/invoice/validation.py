@@ -1,7 +1,7 @@
 """Validation: what is looked at before a document is issued, beside its price and its tax.
 
-Owns: sums, currency, whether an amount is unusual for its customer, and what is said of usage
-that was refused or has no outcome.
+Owns: sums, currency, which tax categories may stand together, whether an amount is unusual for its
+customer, and what is said of usage that was refused or has no outcome.
 Does not own: what cannot be rated (compose.py) or taxed (taxed.py), what people decide
 (workflow.py), who obeys (workers/finalizer.py).
 Law: the same document and the same history have the same issues; a check that fails is told, and
@@ -18,8 +18,15 @@ from pipeline.catalog.documents import Completeness
 from pipeline.core.identity import Json, derived_id
 from pipeline.core.money import Money
 from pipeline.invoice.compose import Composed
-from pipeline.invoice.issues import Severity, ValidationIssue
+from pipeline.invoice.issues import (
+    REFUSED,
+    TAX_MIXED,
+    UNCLOSED,
+    Severity,
+    ValidationIssue,
+)
 from pipeline.invoice.shown import sum_faults
+from pipeline.tax.deciding import Category
 
 HISTORY_MIN = 6
 """Below so many earlier invoices nothing is unusual."""
@@ -29,9 +36,6 @@ DEVIATIONS = 6
 _NORMAL = Fraction(14826, 10_000)
 _DEVIATION_MIN = Fraction(1, 20)
 """Of the median: a customer who always pays the same is not unusual for a cent more."""
-
-
-REFUSED, UNCLOSED = "refused_usage", "conservation_open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,8 @@ def _issues(document: Composed, earlier: Sequence[int]) -> Iterator[ValidationIs
         if line["currency"] != content["currency"]:
             told = f"line {line['id']} is in {line['currency']}"
             yield _broken(name, "currency_differs", "lines", told)
+    if document.kind == "invoice":  # a note takes off what its invoice has, whatever that is
+        yield from _mixed(name, content)
     total = cast(Mapping[str, int], content["totals"])["total_minor"]
     if document.kind == "invoice" and unusual(total, earlier):
         money, middle = (
@@ -118,7 +124,6 @@ def _usage_issues(document: Composed, seen: Seen) -> Iterator[ValidationIssue]:
             "usage",
             f"{count} events of {customer} in its period were refused ({told})",
             f"{mend} talea invoices waive {derived_id('iss', name, REFUSED)}",
-            waivable=True,
         )
     if seen.unclosed:
         yield ValidationIssue(
@@ -129,8 +134,30 @@ def _usage_issues(document: Composed, seen: Seen) -> Iterator[ValidationIssue]:
             "usage",
             f"{seen.unclosed} events of its partition have no outcome",
             f"talea audit shows where; or talea invoices waive {derived_id('iss', name, UNCLOSED)}",
-            waivable=True,
         )
+
+
+def _mixed(name: str, content: Mapping[str, Json]) -> Iterator[ValidationIssue]:
+    """Yield that a document has what is outside the scope of tax beside anything else.
+
+    EN 16931 forbids it (BR-O-11 to 14).
+    """
+    rows = cast(list[Mapping[str, Json]], content.get("taxes", []))
+    others = sorted({str(row["category"]) for row in rows} - {Category.OUT_OF_SCOPE.value})
+    if not others or len(others) == len({row["category"] for row in rows}):
+        return
+    issue = derived_id("iss", name, TAX_MIXED)
+    yield ValidationIssue(
+        issue,
+        name,
+        TAX_MIXED,
+        Severity.CRITICAL,
+        "taxes",
+        f"what is outside the scope of VAT stands beside category {', '.join(others)}, and EN 16931"
+        " lets it stand alone",
+        "sell it under a plan of another issuer; once the period is cut, accept it:"
+        f" talea invoices waive {issue}",
+    )
 
 
 def _broken(document: str, code: str, path: str, message: str) -> ValidationIssue:

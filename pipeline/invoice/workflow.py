@@ -14,12 +14,10 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.documents import Completeness
 from pipeline.core.identity import Json, derived_id
 from pipeline.invoice.compose import Composed
-from pipeline.invoice.issues import Severity, ValidationIssue
-from pipeline.invoice.validation import REFUSED
+from pipeline.invoice.issues import INCOMPLETE, REFUSED, Severity, ValidationIssue
 
 HELD = "held"
 APPROVAL_NEEDED = "approval_needed"
-INCOMPLETE = "incomplete"
 WAITS = (HELD, APPROVAL_NEEDED, INCOMPLETE, REFUSED)
 """The codes of what a document waits for, though nothing is wrong with it."""
 
@@ -73,7 +71,7 @@ def _gaps(
         "let the producer send them, or accept it: talea invoices waive",
     )
     severity = Severity.CRITICAL if holds else Severity.WARNING
-    yield replace(issue, severity=severity, waivable=True, mend=f"{issue.mend} {issue.id}")
+    yield replace(issue, severity=severity, mend=f"{issue.mend} {issue.id}")
 
 
 def _issue(document: str, code: str, message: str, mend: str) -> ValidationIssue:

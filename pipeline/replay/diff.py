@@ -267,7 +267,8 @@ def _cause(pair: Pair, before: Line | None, after: Line | None, moved: MovedUsag
     elif line["meter"] is None:
         return Cause.PRICE_REVISION
     start, end = parse_instant(line["period_start"]), parse_instant(line["period_end"])
-    found = moved(UsedIn(pair.customer, str(line["meter"]), start, end, pair.cut_serial))
+    who = str(line.get("sub_account") or pair.customer)
+    found = moved(UsedIn(who, str(line["meter"]), start, end, pair.cut_serial))
     if found.reversed:
         return Cause.REVERSAL
     if found.events:

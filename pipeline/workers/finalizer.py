@@ -21,7 +21,7 @@ from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.identity import Json
 from pipeline.dedupe.sequences import SequenceState
 from pipeline.invoice.compose import Composed, compose
-from pipeline.invoice.issues import Severity, held_up
+from pipeline.invoice.issues import INCOMPLETE, UNCLOSED, Severity, held_up
 from pipeline.invoice.parts import PlannedLine
 from pipeline.invoice.planned import (
     Carried,
@@ -34,8 +34,8 @@ from pipeline.invoice.planned import (
 from pipeline.invoice.published import DraftPosition
 from pipeline.invoice.taxed import awaited_in
 from pipeline.invoice.usage import Usage, UsageRequest
-from pipeline.invoice.validation import HISTORY_MAX, UNCLOSED, Seen, validated
-from pipeline.invoice.workflow import INCOMPLETE, WAITS, waiting
+from pipeline.invoice.validation import HISTORY_MAX, Seen, validated
+from pipeline.invoice.workflow import WAITS, waiting
 from pipeline.ledger.seal import (
     PartitionEvidence,
     content_bytes,
@@ -211,7 +211,8 @@ class Finalizer:
         """Return a document with what is wrong with it, and what it waits for."""
         content, policy = document.content, due.catalog.issuers[document.issuer].completeness
         start, end = (parse_instant(content[name]) for name in ("period_start", "period_end"))
-        refused = self.refusals.of(str(content["customer"]), start, end)
+        billed = due.catalog.accounts.of(str(content["customer"]))
+        refused = self.refusals.of(billed, start, end)
         seen = Seen(paid, refused, self.unclosed.of(due.partition), policy)
         return waiting(due.catalog, validated(document, seen), short)
 

@@ -42,13 +42,14 @@ def foresee(
     customers: Sequence[str],
     tell: Callable[[int, int], None] = lambda done, of: None,
 ) -> Foreseen:
-    """Return what open drafts of customers come to at the head of the facts, and after it."""
+    """Return what open drafts that bill customers come to at the head of the facts, and after."""
     catalogs = facts.at(facts.head), after
     found: list[Effect] = []
     unrated: list[Draft] = []
     at_once: list[Draft] = []
-    for first in range(0, len(customers), BITE):
-        names = customers[first : first + BITE]
+    invoiced = [*dict.fromkeys(map(after.accounts.payer, customers))]
+    for first in range(0, len(invoiced), BITE):
+        names = invoiced[first : first + BITE]
         reached: tuple[list[Decision], list[Decision]] = [], []
         with books.snapshot():
             payers = _payers(books, catalogs, names)
@@ -63,7 +64,7 @@ def foresee(
         cut = {(payer.name, *closing) for payer in payers[1] for closing in payer.at_once}
         at_once += [one for one in new if (one.payer, one.currency, one.instant) in cut]
         at_once += early
-        tell(first + len(names), len(customers))
+        tell(first + len(names), len(invoiced))
     return Foreseen(tuple(found), tuple(unrated), tuple(at_once))
 
 
@@ -95,8 +96,8 @@ def _passed(catalogs: tuple[Catalog, Catalog], horizon: Instant, name: str) -> I
     """
     before, after = catalogs
     known = before.subscriptions
-    starts = (s.start - 1 for s in after.subscriptions_of(name) if known.get(s.id) != s)
-    bought = (o.at - 1 for o in after.orders.of(name) if before.orders.by_id.get(o.id) != o)
+    starts = (s.start - 1 for s in after.subscriptions_paid_by(name) if known.get(s.id) != s)
+    bought = (o.at - 1 for o in after.orders_paid_by(name) if before.orders.by_id.get(o.id) != o)
     return min([horizon, *starts, *bought])
 
 

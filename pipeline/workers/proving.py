@@ -109,13 +109,14 @@ def _usage_at(
     requests = _requests(store, catalog_at, document)
     (windows,) = store.evidence_of_usage([requests], below_cut)
     catalog = catalog_at(store.fact_position(document.cut_serial))
-    customers = {request.meter: request.customer for request in requests}
+    asked = {(request.customer, request.meter) for request in requests}
     usage: list[Json] = []
     for line in lines:
-        if line["meter"] in customers:
-            meter = catalog.meters[line["meter"]]
-            own = _windows_of(line, meter, windows)
-            usage.append(line_usage(line, meter, customers[meter.id], own))
+        customer, name = _used_by(document, line), str(line["meter"])
+        if (customer, name) in asked:
+            meter = catalog.meters[name]
+            own = _windows_of(line, customer, meter, windows)
+            usage.append(line_usage(line, meter, customer, own))
     return usage, [*windows]
 
 
@@ -126,13 +127,20 @@ def line_proof(
 
     It reads the windows of the line's meter alone: others may have millions, and points as many.
     """
+    whose = _used_by(document, line), line["meter"]
     all_requests = _requests(store, catalog_at, document)
-    requests = [each for each in all_requests if each.meter == line["meter"]]
+    requests = [each for each in all_requests if (each.customer, each.meter) == whose]
     if not requests:
         return None
     (windows,) = store.windows_of_usage([requests], document.cut_serial)
     meter = catalog_at(store.fact_position(document.cut_serial)).meters[requests[0].meter]
-    return line_usage(line, meter, requests[0].customer, _windows_of(line, meter, windows))
+    own = _windows_of(line, requests[0].customer, meter, windows)
+    return line_usage(line, meter, requests[0].customer, own)
+
+
+def _used_by(document: Document, line: Record) -> str:
+    """Return who used what a line bills: its document's customer, or a sub-account of it."""
+    return str(line.get("sub_account") or document.payer)
 
 
 def _requests(
@@ -144,8 +152,10 @@ def _requests(
     return [] if paper is None or paper.is_note else [*history.anew(paper).requests]
 
 
-def _windows_of(line: Record, meter: Meter, windows: Iterable[Window]) -> Iterable[Window]:
-    """Yield the windows that a line bills: those of its period, its filter and its group."""
+def _windows_of(
+    line: Record, customer: str, meter: Meter, windows: Iterable[Window]
+) -> Iterable[Window]:
+    """Yield the windows that a line bills of a customer: of its period, filter and group."""
     start = snap_up(parse_instant(line["period_start"]), meter.window_us)
     end = snap_up(parse_instant(line["period_end"]), meter.window_us)
     card = cast(Record, line["rate_card"])
@@ -154,7 +164,7 @@ def _windows_of(line: Record, meter: Meter, windows: Iterable[Window]) -> Iterab
     group = cast(dict[str, str], card.get("group", {}))
     bills: dict[str, bool] = {}
     for window in windows:
-        if window[0] == "point" or window[1] != meter.id:
+        if window[0] != customer or window[1] != meter.id:
             continue
         dimensions = str(window[3])
         if dimensions not in bills:  # few series have many windows

@@ -6,7 +6,9 @@ Law: an event counts while it is open: once it was sent again, or waived, nothin
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from threading import Event, Lock
 
 import structlog
@@ -50,11 +52,12 @@ class Refusals:
             with self._lock:
                 self._states = states
 
-    def of(self, customer: str, start: Instant, end: Instant) -> dict[str, int]:
-        """Return how many of a customer's events in [start, end) are refused and open, by code."""
+    def of(self, customers: Sequence[str], start: Instant, end: Instant) -> dict[str, int]:
+        """Return how many events of customers in [start, end) are refused and open, by code."""
         found: Counter[str] = Counter()
         with self._lock:
-            for each, (at, code, count) in self._events.get(customer, {}).items():
+            own = (self._events.get(customer, {}).items() for customer in customers)
+            for each, (at, code, count) in chain.from_iterable(own):
                 if start <= at < end and self._states.of(each) is State.OPEN:
                     found[code] += count
         return dict(found)

@@ -128,10 +128,13 @@ def _number(issuer: Issuer, kind: str, place: int, notes: int) -> tuple[str, int
 
 
 def _payment_days(catalog: Catalog, content: Mapping[str, Json]) -> int:
-    """Return the payment term: the longest among the plans and orders on the document.
+    """Return the payment term: as its draft was told, or the longest of its plans and orders.
 
     A document of lines by hand alone, of no plan, has the usual one.
     """
+    told = content.get("payment_days")
+    if told is not None:
+        return cast(int, told)
     lines = cast(list[dict[str, Json]], content["lines"])
     cards = [cast(dict[str, str], line["rate_card"]) for line in lines]
     plans = {catalog.plans[card["plan"]].payment_days for card in cards if "plan" in card}

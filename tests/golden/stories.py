@@ -28,6 +28,7 @@ from builders import (
     rate_of,
     redemption_of,
     rules_of,
+    sub_account_of,
     subscription_of,
     tax_terms_of,
     taxed_in,
@@ -742,3 +743,79 @@ THRESHOLD_REST = replace(THRESHOLD, closed_at="2026-04-01T00:00:00Z")
 # tier 2:  500 x 0.005                                        ->  2.50
 # platform fee: one whole month                               -> 20.00
 # total                                                          22.50 USD
+
+SUB_ACCOUNTS = Story(
+    facts=[
+        meter_of("api-calls", unit="calls"),
+        plan_of(
+            "starter",
+            price_of(
+                "api-calls", graduated(("1000", "0.01", "0"), (None, "0.005", "0")), "api-calls"
+            ),
+            price_of("platform-fee", flat("20")),
+        ),
+        customer_of("acme"),
+        sub_account_of("acme-labs", "acme"),
+        sub_account_of("acme-shop", "acme"),
+        subscription_of("sub-acme", "acme", "starter", "2026-03-01T00:00:00Z"),
+        subscription_of("sub-shop", "acme-shop", "starter", "2026-03-01T00:00:00Z"),
+        subscription_of(
+            "a-sub-labs",
+            "acme-labs",
+            "starter",
+            "2026-03-16T00:00:00Z",
+            anchor="2026-03-01T00:00:00Z",
+        ),
+    ],
+    events=[
+        usage("acme", "300", meter="api-calls", id="e1", time=at("02")),
+        usage("acme-shop", "1500", meter="api-calls", id="e2", time=at("14")),
+        usage("acme-labs", "700", meter="api-calls", id="e3", time=at("20")),
+    ],
+    closed_at="2026-04-01T00:00:00Z",
+)
+# acme itself: 300 x 0.01 = 3.00, platform fee 20.00
+# acme-labs: 700 x 0.01 = 7.00, platform fee of 16 days of 31: 20 x 16 / 31 = 10.32...
+# acme-shop: 1000 x 0.01 = 10.00 and 500 x 0.005 = 2.50, platform fee 20.00
+# total 23.00 + 17.32 + 32.50 = 72.82
+
+APPS: Json = {"id": "apps-ltd", "commission_percent": "12.5"}
+MARKETPLACE = Story(
+    facts=[
+        taxed_in(issuer_of(), "DE"),
+        meter_of("storage", unit="GB"),
+        plan_of(
+            "suite",
+            price_of("chat", flat("0.99"), None, seller=APPS),
+            price_of("mail", flat("7.03"), None, seller=APPS),
+            price_of("maps", flat("10.05"), None, seller=APPS),
+            price_of("platform-fee", flat("49.90")),
+            price_of(
+                "storage",
+                per_unit("0.10"),
+                "storage",
+                discounts=[{"type": "percentage", "percent": "10", "reason": "partner"}],
+                seller={"id": "disks-inc", "commission_percent": "15"},
+            ),
+        ),
+        taxed_in(customer_of("acme"), "DE"),
+        subscription_of("sub-acme", "acme", "suite", "2026-03-01T00:00:00Z"),
+    ],
+    events=[usage("acme", "21", meter="storage", id="e1", time=at("02"))],
+    closed_at="2026-04-01T00:00:00Z",
+)
+# apps-ltd: 0.99 + 7.03 + 10.05 = 18.07, of which 12.5 % are 2.25875 -> 2.26
+#   shares 0.12375, 0.87875, 1.25625: two cents left go to mail and maps: 0.12, 0.88, 1.26
+# disks-inc: 21 x 0.10 = 2.10 less 10 % = 1.89, of which 15 % are 0.2835 -> 0.28
+# in all 18.07 + 49.90 + 1.89 = 69.86; 19 % of it 13.2734 -> 13.27; total 83.13
+
+EMPTY = Story(
+    facts=[
+        plan_of("tried", price_of("platform-fee", flat("49.90")), trial="P1M"),
+        (FactKind.CUSTOMER, "acme", {**customer_of("acme")[2], "empty_invoices": True}),
+        subscription_of("sub-acme", "acme", "tried", "2026-03-01T00:00:00Z"),
+    ],
+    events=[],
+    closed_at="2026-04-01T00:00:00Z",
+)
+# a month of trial: nothing is charged, and acme wants to have that in writing

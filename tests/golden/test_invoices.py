@@ -18,7 +18,7 @@ from pipeline.invoice.notes import Cause, difference, note
 from pipeline.invoice.revenue import By, revenue
 from pipeline.invoice.settling import settle
 from pipeline.invoice.shown import Issued, contract_faults, shown, subjects
-from pipeline.invoice.text import invoice_text
+from pipeline.invoice.text import invoice_text, payouts_text
 
 INVOICES = Path(__file__).parent / "invoices"
 
@@ -46,6 +46,8 @@ STORIES = [
     ("by_hand", stories.BY_HAND, 33140),
     ("threshold", stories.THRESHOLD, 1250),
     ("threshold_rest", stories.THRESHOLD_REST, 2250),
+    ("sub_accounts", stories.SUB_ACCOUNTS, 7282),
+    ("marketplace", stories.MARKETPLACE, 8313),
 ]
 
 
@@ -97,6 +99,18 @@ def test_a_note_reads() -> None:
 
     assert change.totals.total == 425
     assert invoice_text(content) == (INVOICES / "note.txt").read_text("utf-8")
+
+
+def test_what_sellers_are_paid_out_reads() -> None:
+    text = (INVOICES / "marketplace_payouts.txt").read_text("utf-8")
+
+    assert payouts_text(stories.MARKETPLACE.told()) == text
+
+
+def test_an_empty_invoice_reads() -> None:
+    content = stories.EMPTY.told()
+
+    assert invoice_text(content) == (INVOICES / "empty.txt").read_text("utf-8")
 
 
 @pytest.mark.parametrize("story", [story for _, story, _ in STORIES])

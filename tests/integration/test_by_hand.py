@@ -10,12 +10,13 @@ from fixtures_stack import StackMaker
 from integration import shop
 from integration.commands import talea
 from integration.running import RunningStack
-from pipeline.core.calendar import DAY, SECOND
+from pipeline.core.calendar import DAY, SECOND, parse_instant
 from pipeline.core.identity import partition_of
 from pipeline.invoice.shown import contract_faults
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.codec import encode_batch
 from pipeline.stores.postgres.drafts import read_drafts
+from pipeline.stores.postgres.facts import personal_values
 
 pytestmark = pytest.mark.servers
 
@@ -70,6 +71,12 @@ def test_what_is_held_is_edited_and_goes_on(stack: RunningStack) -> None:
     base = ("--line", lines["Base fee"], "--amount", "8.00")
     told(stack, "invoices", "edit", name, *base, *DECIDED)
     assert "no line" in refused(stack, "invoices", "edit", name, "--line", "x", "--amount", "1")
+    said = ("--set", "name=Mx Dan", "--set", "purchase_order=PO-7", "--set", "payment_days=60")
+    assert len(told(stack, "invoices", "edit", name, *said, *DECIDED)["facts"]) == 1
+    assert told(stack, "invoices", "edit", name, *said, *DECIDED)["facts"] == []
+    told(stack, "invoices", "edit", name, "--set", "memo=Thank you", *DECIDED)
+    assert "vat_id" in refused(stack, "invoices", "edit", name, "--set", "vat_id=DE1")
+    assert "what of it?" in refused(stack, "invoices", "edit", name, "--amount", "1")
     assert stack.documents() == []
 
     told(stack, "hold", "--all", "--release", *DECIDED)
@@ -84,6 +91,12 @@ def test_what_is_held_is_edited_and_goes_on(stack: RunningStack) -> None:
     assert "1 events of dan in its period were refused (1 late)" in issue["message"]
     sold = {line["name"]: line["provenance"]["fact"]["kind"] for line in shown["lines"]}
     assert (sold["Hours"], sold["Base fee"]) == ("hand_line", "subscription")
+    assert (shown["purchase_order"], shown["memo"]) == ("PO-7", "Thank you")
+    issued, due = (parse_instant(shown[name]) for name in ("issued_at", "due_at"))
+    assert due == issued + 60 * DAY
+    assert personal_values(stack.connection, shown["billing_profile"].values()) == {
+        shown["billing_profile"]["name"]: "Mx Dan"
+    }
     record = shown["issue_record"]
     assert record["fact_position_last"] > record["fact_position_cut"]
     assert "no draft" in refused(stack, "invoices", "approve", name)

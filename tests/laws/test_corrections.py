@@ -37,9 +37,11 @@ from builders import (
     plan_of,
     price_of,
     rules_of,
+    sub_account_of,
     subscription_of,
     usage,
 )
+from builders import Decision as Decided
 from laws.test_reversals import Told
 from pipeline.book.booking import Cut
 from pipeline.catalog.catalog import Catalog, FactLog
@@ -99,6 +101,11 @@ DECISIONS = (
     subscription_of("s-acme", "acme", "daily", "2026-03-01T00:00:00Z"),
     subscription_of("s-globex", "globex", "daily", "2026-03-01T00:00:00Z", "2026-03-03T12:00:00Z"),
 )  # fmt: skip
+ONE_PAYER = tuple(
+    sub_account_of("globex", "acme") if decision[:2] == (FactKind.CUSTOMER, "globex") else decision
+    for decision in DECISIONS
+)
+"""The same, but acme pays for globex, whose periods end with its own and in the middle of one."""
 LAW_GATE = replace(GATE, horizon=30 * DAY)
 
 
@@ -293,9 +300,9 @@ def _named(sent: Sequence[Sent]) -> list[Sent]:
     return [replace(s, event=replace(s.event, id=f"e{n}")) for n, s in enumerate(sent)]
 
 
-def live(sent: Sequence[Sent]) -> World:
+def live(sent: Sequence[Sent], decisions: Sequence[Decided] = DECISIONS) -> World:
     """The world in which it came when it came."""
-    world = World()
+    world = World(fact_log(*decisions))
     world.tick(T0)
     arrivals: dict[int, list[UsageEvent]] = {}
     for each in sent:
@@ -315,10 +322,10 @@ def live(sent: Sequence[Sent]) -> World:
     return world
 
 
-def in_time(sent: Sequence[Sent]) -> World:
+def in_time(sent: Sequence[Sent], decisions: Sequence[Decided] = DECISIONS) -> World:
     """The world in which what stands came as it happened, and nothing else."""
     kept = [[each.event] if each.back is None else each.replaced for each in sent]
-    return live([Sent(event, 0, None, None) for events in kept for event in events])
+    return live([Sent(event, 0, None, None) for events in kept for event in events], decisions)
 
 
 @pytest.mark.timeout(3 * EXAMPLES)  # worlds are work, not waiting
@@ -326,3 +333,16 @@ def in_time(sent: Sequence[Sent]) -> World:
 @given(events())
 def test_an_invoice_and_its_notes_are_what_all_usage_in_time_had_made(sent: list[Sent]) -> None:
     assert live(sent).stands() == in_time(sent).stands()
+
+
+@pytest.mark.timeout(3 * EXAMPLES)
+@settings(max_examples=EXAMPLES // 10, deadline=None)
+@given(events())
+def test_so_it_is_on_the_documents_of_a_parent_that_pays(sent: list[Sent]) -> None:
+    corrected, whole = live(sent, ONE_PAYER), in_time(sent, ONE_PAYER)
+
+    assert corrected.stands() == whole.stands()
+    assert {each.payer for each in corrected.ledger.prepared} == {"acme"}
+    apart = in_time(sent).stands().values()
+    together = Totals.sum(document[""] for document in whole.stands().values())
+    assert together == Totals.sum(document[""] for document in apart)

@@ -9,6 +9,7 @@ from builders import (
     Decision,
     catalog_of,
     customer_of,
+    document_edit_of,
     flat,
     graduated,
     hand_line_of,
@@ -27,7 +28,9 @@ from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json
 from pipeline.invoice.compose import Composed, compose
 from pipeline.invoice.lines import document_id_of
+from pipeline.invoice.notes import Cause, difference, note
 from pipeline.invoice.planned import Carried, carried_by_all, planned_lines
+from pipeline.invoice.text import invoice_text
 from pipeline.invoice.usage import UsagePart
 
 MARCH, APRIL = instant("2026-04-01T00:00:00Z"), instant("2026-05-01T00:00:00Z")
@@ -190,3 +193,45 @@ def test_a_line_that_cannot_be_rated_can_be_given_an_amount() -> None:
     edit = line_edit_of(DOCUMENT, "acme", str(issue.line), amount_minor=900)
     mended = _made(catalog_of(*facts, edit), MARCH, None, 30)
     assert (mended.issues, total(mended)) == ((), 900)
+
+
+TOLD = document_edit_of(
+    DOCUMENT,
+    "acme",
+    {"address": "b2", "name": "c3"},
+    purchase_order="PO-4711",
+    memo="As agreed in May.",
+    payment_days=45,
+)
+
+
+def test_a_draft_is_told_of_its_customer_and_later_ones_do_not_inherit_it() -> None:
+    named = customer_of("acme", name="a1", city="d4")
+    told, plain = composed(named, TOLD).content, composed(named).content
+
+    assert told["billing_profile"] == {"address": "b2", "city": "d4", "name": "c3"}
+    own = {"purchase_order": "PO-4711", "memo": "As agreed in May.", "payment_days": 45}
+    assert {name: told[name] for name in own} == own
+    assert {key: told[key] for key in plain if key != "billing_profile"} == {
+        key: plain[key] for key in plain if key != "billing_profile"
+    }
+    carried = carried_by_all([told])
+    april = composed(named, TOLD, cut=APRIL, carried=carried).content
+    assert april == composed(named, cut=APRIL, carried=carried).content
+    head = invoice_text(told)
+    assert "\nOrder     PO-4711\nMemo      As agreed in May.\n" in head
+
+
+def test_a_note_names_the_purchase_order_of_its_invoice() -> None:
+    original = composed(TOLD).content
+    told = note(original, difference(composed(TOLD, used=40).content, original), Cause("", "late"))
+
+    assert told["purchase_order"] == "PO-4711"
+    assert "memo" not in told
+
+
+def test_what_a_draft_is_told_enters_it_after_its_cut() -> None:
+    known = catalog_of(*BASE).decided_by(catalog_of(*BASE, TOLD))
+
+    assert _made(known, MARCH, None, 30).content["memo"] == "As agreed in May."
+    assert known.by_hand.position_of("acme", DOCUMENT) == len(BASE) + 1

@@ -11,6 +11,7 @@ from builders import (
     Decision,
     catalog_of,
     customer_of,
+    document_edit_of,
     flat,
     hand_line_of,
     issuer_of,
@@ -22,7 +23,7 @@ from builders import (
     price_of,
     rules_of,
 )
-from pipeline.catalog.by_hand import HandLine, LineEdit, LineType, hand_line
+from pipeline.catalog.by_hand import DocumentEdit, HandLine, LineEdit, LineType, hand_line
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.facts import FactKind, NewFact
 from pipeline.catalog.hand_rules import (
@@ -33,6 +34,7 @@ from pipeline.catalog.hand_rules import (
     listed_price,
     own_price,
     retrying,
+    telling,
 )
 
 BASE: list[Decision] = [
@@ -124,6 +126,23 @@ def test_an_edit_stands_on_what_was_edited_before() -> None:
     (priced,) = editing(before, LineEdit("d", "acme", "l", quantity=Fraction(2)))
     assert (priced.body["name"], priced.body["amount_minor"]) == ("Fee", None)
     assert editing(before, LineEdit("d", "acme", "l", amount_minor=500)) == []
+
+
+def test_a_document_is_told_on_top_of_what_it_was_told_before() -> None:
+    said = document_edit_of("d", "acme", {"name": "a1", "city": "b2"}, memo="Soon.")
+    before = known(said)
+
+    (more,) = telling(before, DocumentEdit("d", "acme", {"name": "c3"}, payment_days=0), [])
+    assert more.body == {
+        **said[2],
+        "profile": {"name": "c3", "city": "b2"},
+        "payment_days": 0,
+    }
+    (less,) = telling(before, DocumentEdit("d", "acme"), ["memo", "city"])
+    assert less.body == {**said[2], "profile": {"name": "a1"}, "memo": None}
+    assert telling(before, DocumentEdit("d", "acme", {"name": "a1"}, memo="Soon."), []) == []
+    assert telling(known(), DocumentEdit("d", "acme"), ["memo", "name"]) == []
+    assert telling(before, DocumentEdit("other", "acme", memo="Soon."), [])[0].subject == "other"
 
 
 def test_an_approval_stands_and_a_retry_is_always_new() -> None:

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import pytest
 
 from builders import (
     credit_of,
@@ -96,3 +98,20 @@ def test_a_credit_pays_the_second_what_the_first_left_of_it() -> None:
     assert [each.place for each in sealed] == [5, 6]
     assert [each["previous_seal"] for each in records] == [FIRST_SEAL, sealed[0].seal.hex()]
     assert issued.used == {"acme": {"c": 200}}
+
+
+@pytest.mark.parametrize(
+    ("told", "due_at"),
+    [
+        ({}, "2026-03-15T00:00:00Z"),  # the plan's 14 days
+        ({"payment_days": 45}, "2026-04-15T00:00:00Z"),
+        ({"payment_days": 0}, "2026-03-01T00:00:00Z"),
+    ],
+)
+def test_a_document_is_due_as_its_draft_was_told(told: dict[str, Json], due_at: str) -> None:
+    first, _ = two_months()
+    prepared = replace(first, content=content_bytes({**json.loads(first.content), **told}))
+    issued = Issued({})
+    (sealed,) = Sealer(issued, Knowledge(issued), clock).seal([prepared], 0, FIRST_SEAL)
+
+    assert json.loads(sealed.record)["due_at"] == due_at

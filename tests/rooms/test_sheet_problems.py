@@ -303,7 +303,7 @@ BROKEN = r"""
   line 33: subscriptions[0].customer: 'a/b' is no id: use 1 to 128 of A-Z a-z 0-9 . _ : -
 * time_zone: Europe/Berlin => <<: {time_zone: UTC}
   line 29: customers[0].<<: nobody reads this key: remove it, or use id, time_zone,
-      currency, profile, tax, approval
+      currency, profile, tax, approval, parent, payer, empty_invoices
 *     time_zone: Europe/Berlin =>     time_zone: Europe/Berlin\n    time_zone: UTC
   line 30: customers[0].time_zone: this key stands on line 29 already: remove one
 * Talea Cloud Ltd => &a Talea, number_prefix: *a, extra: 1

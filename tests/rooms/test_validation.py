@@ -1,4 +1,4 @@
-"""What is looked at before a document is issued: sums, currency, unusual amounts."""
+"""What is looked at before a document is issued: sums, currency, categories, unusual amounts."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,10 +7,24 @@ from typing import Any
 
 import pytest
 
+from builders import (
+    catalog_of,
+    customer_of,
+    flat,
+    issuer_of,
+    log_of,
+    plan_of,
+    price_of,
+    rules_of,
+    subscription_of,
+    tax_terms_of,
+    taxed_in,
+)
 from pipeline.catalog.documents import Completeness
-from pipeline.invoice.compose import Composed
+from pipeline.invoice.compose import Composed, compose
+from pipeline.invoice.planned import planned_lines
 from pipeline.invoice.validation import Seen, unusual, validated
-from rooms.test_by_hand import composed
+from rooms.test_by_hand import MARCH, composed
 
 PLANTED = 20
 NOTHING = Seen()
@@ -63,6 +77,51 @@ def test_a_broken_document_is_never_issued(spoil: Callable[[Any], None], code: s
     found = codes(spoiled(spoil))
     assert found
     assert set(found) == {(code, "critical")}
+
+
+def in_categories(*tax_codes: str) -> Composed:
+    """A document of a German issuer for a German customer, with a fee of each code."""
+    catalog = catalog_of(
+        log_of(),
+        rules_of(),
+        taxed_in(issuer_of(), "DE"),
+        plan_of(
+            "basic",
+            *(price_of(c, flat("10"), None, tax=tax_terms_of(c, reason="so")) for c in tax_codes),
+        ),
+        taxed_in(customer_of("acme"), "DE"),
+        subscription_of("s", "acme", "basic", "2026-03-01T00:00:00Z"),
+    )
+    lines = planned_lines(catalog, "acme", "EUR", MARCH)
+    (document,) = compose(catalog, "acme", "EUR", MARCH, lines, {})
+    return document
+
+
+@pytest.mark.parametrize(
+    ("tax_codes", "told"),
+    [
+        (["standard"], []),
+        (["out_of_scope"], []),
+        (["standard", "exempt", "zero"], []),
+        (["standard", "out_of_scope"], [("tax_categories_mixed", "critical")]),
+        (["zero", "out_of_scope"], [("tax_categories_mixed", "critical")]),
+        (["exempt", "standard", "out_of_scope"], [("tax_categories_mixed", "critical")]),
+    ],
+)
+def test_what_is_outside_the_scope_of_tax_stands_alone(
+    tax_codes: list[str], told: list[tuple[str, str]]
+) -> None:
+    """BR-O-11 to 14 of EN 16931."""
+    assert codes(in_categories(*tax_codes)) == told
+
+
+def test_mixed_categories_may_be_accepted_and_a_note_takes_off_what_there_is() -> None:
+    mixed = in_categories("standard", "out_of_scope")
+    (issue,) = validated(mixed, NOTHING).issues
+
+    assert issue.waivable
+    assert f"talea invoices waive {issue.id}" in issue.mend
+    assert codes(replace(mixed, kind="credit_note")) == []
 
 
 def test_an_unusual_amount_is_a_warning() -> None:
