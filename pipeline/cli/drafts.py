@@ -9,7 +9,8 @@ from rich.live import Live
 from rich.text import Text
 
 from pipeline.catalog.catalog import FactLog
-from pipeline.cli.screen import out, print_json
+from pipeline.cli.deciding import moment
+from pipeline.cli.screen import counted, out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json, partition_of
@@ -17,8 +18,10 @@ from pipeline.invoice.issues import issue_text
 from pipeline.invoice.settling import Settlement, settle_all
 from pipeline.invoice.text import invoice_text
 from pipeline.replay.completeness import Incomplete, incomplete
+from pipeline.stores.kafka import KafkaLog
 from pipeline.stores.postgres.drafts import Draft, read_drafts
 from pipeline.workers.correcting import notes_ahead
+from pipeline.workers.hindsight import drafts_at
 
 
 def draft_json(
@@ -43,11 +46,27 @@ def draft_json(
 def draft(
     customer: Annotated[str, typer.Argument(help="Customer id.")],
     watch: Annotated[bool, typer.Option("--watch", help="Show it grow until Ctrl-C.")] = False,
+    as_of: Annotated[
+        str | None,
+        typer.Option(help="As they were at an offset of its partition, or at a time, RFC 3339."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print a list of drafts.")] = False,
 ) -> None:
-    """Show the drafts of a customer, and of the notes that late usage is about to make."""
+    """Show the drafts of a customer, and of the notes that late usage is about to make.
+
+    With --as-of those that stood there, but for notes: the log is folded again up to there.
+    """
     if watch and json:
         raise BadInput("--watch draws on a terminal: leave --json away")
+    if watch and as_of is not None:
+        raise BadInput("--watch shows what is: leave --as-of away")
+    if as_of is not None:
+        found = [draft_json(each) for each in _drafts_at(customer, as_of)]
+        if json:
+            print_json(found)
+        else:
+            out.print(_drawn(customer, found, []), soft_wrap=True)
+        return
     with any_stack() as around, around.database.session("draft") as connection:
         partition, facts = partition_of(customer, around.partitions), FactLog()
 
@@ -75,6 +94,18 @@ def draft(
             while True:
                 live.update(_drawn(customer, *read()), refresh=True)
                 time.sleep(0.5)
+
+
+def _drafts_at(customer: str, as_of: str) -> list[Draft]:
+    offset = int(as_of) if as_of.isascii() and as_of.isdigit() else None
+    time = moment("--as-of", as_of) if offset is None else None
+    with (
+        any_stack() as around,
+        around.database.session("draft") as connection,
+        counted("folding the log") as tell,
+    ):
+        log = KafkaLog(around.kafka)
+        return drafts_at(around, log, connection, customer, offset, time, tell)
 
 
 def _drawn(customer: str, drafts: list[dict[str, Json]], producers: list[Incomplete]) -> Text:

@@ -118,13 +118,14 @@ class History:
 
     def carried_before(self, paper: Paper) -> Carried:
         """Return what the payer's documents before one carry."""
+        return self.before(*paper.order[:2]).carried(paper.currency)
+
+    def carried(self, currency: str) -> Carried:
+        """Return what the payer's documents in a currency carry."""
         earlier = [
             other
             for other in self.papers
-            if other.currency == paper.currency
-            and other.order[:2] < paper.order[:2]
-            and not other.is_note
-            and other.replaces is None
+            if other.currency == currency and not other.is_note and other.replaces is None
         ]
         ordered = sorted(earlier, key=lambda other: other.order)
         return carried_by_all(other.content for other in ordered)

@@ -333,7 +333,7 @@ def list_replays(around: Surroundings) -> list[Standing]:
             known = session.read_shadow()
             if known is not None:
                 pace = _pace(session, _ends(session))
-                running = not session.lead_replay()
+                running = session.is_led()
                 found.append(Standing(name, known, pace.done, pace.records, running))
     return found
 

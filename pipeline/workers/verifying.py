@@ -22,25 +22,17 @@ from pipeline.ledger.checkpoint import Checkpoint, checkpoint_fault
 from pipeline.ledger.retention import removal_faults, removals, removed_to
 from pipeline.ledger.seal import chain_faults
 from pipeline.meter.meters import Grain
-from pipeline.meter.place import Place, digest_of
-from pipeline.meter.ticks import Tick
 from pipeline.replay.proof import Fold, content_fault, settlement_fault
-from pipeline.replay.refold import Message, Refold
-from pipeline.stores.kafka import usage_log
 from pipeline.stores.postgres.documents import Document
-from pipeline.stores.records import open_at
-from pipeline.stores.registry import COMMAND_TRIES, message_decoder
 from pipeline.stores.signing import signature_holds
 from pipeline.workers.catchup import BookSource
 from pipeline.workers.drafting import UsageSource
-from pipeline.workers.knowledge import Knowledge
+from pipeline.workers.refolding import Refolder
 from pipeline.workers.seams import Log
 from pipeline.workers.surroundings import Surroundings
 
 Progress = Callable[[int, int], None]
 """Called with (records read, records to read)."""
-
-_ALL_TICKS = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,22 +112,17 @@ class Verifier:
 
     def __init__(self, around: Surroundings, log: Log, archive: Archive) -> None:
         """Read facts, ticks and documents."""
-        self._around, self._log, self._archive = around, log, archive
-        self._known = Knowledge(archive)
-        facts = archive.read_facts(0)
-        self._known.facts.append(facts)
+        self._around, self._archive = around, archive
+        self._refolder = Refolder(around, log, archive)
+        self._known, self._rows = self._refolder.known, self._refolder.rows
+        facts = self._refolder.facts
         self._told = [fact for fact in facts if fact.kind is FactKind.RETENTION]
         self._removals = removals(self._told)
-        self._rows: dict[int, Tick | None] = {
-            tick.serial: tick for tick in archive.ticks_from(1, _ALL_TICKS)
-        }
         self._documents = archive.read_documents()
         self._of_payer = defaultdict[str, list[Document]](list)
         for document in self._documents:
             self._of_payer[document.payer].append(document)
         self._histories: dict[str, History] = {}
-        self._skips = archive.read_skips()
-        self._decode = message_decoder(around.settings.registry, COMMAND_TRIES)
 
     @property
     def numbers(self) -> frozenset[str]:
@@ -225,19 +212,12 @@ class Verifier:
         return [self._stretch(partition, own) for partition, own in sorted(by_partition.items())]
 
     def _stretch(self, partition: int, documents: Sequence[Document]) -> _Stretch:
-        """Return the offsets to refold: from two generations before the earliest usage on.
-
-        Levels hold until the next is told, however long: for them, from the log's beginning on.
-        """
-        gate = self._known.catalog(1).parameters.gate
+        """Return the offsets to refold, for the usage of some documents up to their last cut."""
         earliest = min(map(self._asked_from, documents))
-        began = (gate.generation(earliest - gate.tolerance) - 2) * gate.generation_width
-        start = self._archive.offset_at(partition, began)
-        if any(map(self._has_levels, documents)):
-            start = 0
         serial = max(document.cut_serial for document in documents)
+        levels = any(map(self._has_levels, documents))
+        start = self._refolder.start(partition, earliest, serial, levels=levels)
         end = self._archive.last_tick_offset(partition, serial)
-        start = min(start, self._first_reversal(partition, start, serial))
         return _Stretch(partition, start, end + 1, documents)
 
     def _asked_from(self, document: Document) -> Instant:
@@ -253,19 +233,6 @@ class Verifier:
             return begun
         return min((request.start for request in history.anew(paper).requests), default=begun)
 
-    def _first_reversal(self, partition: int, start: int, serial: int) -> int:
-        """Return the offset of the first reversal that a tick matches from `start` to a cut.
-
-        It may stand before its original, however long, and the refold must have met it.
-        """
-        before, _ = self._archive.tick_before(partition, start)
-        until = self._rows.get(serial)
-        if until is None:
-            return start
-        catalog = self._known.catalog(until.fact_position)
-        named = catalog.matches_between(partition, before, until)
-        return min((match.reversal.offset for match in named), default=start)
-
     def _has_levels(self, document: Document) -> bool:
         """Whether a document rests on what held before its period."""
         tick = self._rows.get(document.cut_serial)
@@ -277,17 +244,12 @@ class Verifier:
     def _refold(
         self, stretch: _Stretch, done: int, total: int, progress: Progress
     ) -> dict[str, str]:
-        tick, stands = self._archive.tick_before(stretch.partition, stretch.start)
-        place = Place(stands + 1, stands + 1, tick, tick.time)
-        refold = Refold(stretch.partition, place, self._rows, self._known.catalog)
-        name = usage_log(self._around.stack)
-        for record in self._log.read_range(name, stretch.partition, place.offset, stretch.end):
-            at, message = record.offset, record.value
-            opened = open_at(stretch.partition, at, message, self._skips, self._decode)
-            refold.feed(Message(opened, record.event_count, digest_of(opened, message)))
-            if record.offset % 100 == 0:
-                progress(done + record.offset - stretch.start, total)
-        progress(done + stretch.end - stretch.start, total)
+        refold = self._refolder.refold(
+            stretch.partition,
+            stretch.start,
+            stretch.end,
+            lambda read: progress(done + read, total),
+        )
         faults = {}
         for document in stretch.documents:
             fault = self._fault(document, refold)

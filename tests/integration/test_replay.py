@@ -4,6 +4,7 @@ makes others, each difference named.
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from time import sleep
@@ -16,10 +17,14 @@ from integration.commands import talea
 from integration.running import RunningStack, wipe_claims
 from integration.story import GENERATIONS, SESSION_S, Story, open_shop
 from oracle import per_unit
+from pipeline.stores.kafka import KafkaLog
 from pipeline.stores.postgres.documents import Document
+from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.facts import fact_head
+from pipeline.workers.hindsight import drafts_at
+from pipeline.workers.replaying import diff_replay, drop_replay, list_replays, what_if_replay
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
 DEAR = ("0.1275", "0.2275")
 """The price of a gigabyte, and one that it never had."""
@@ -37,8 +42,7 @@ def replayed(stack: RunningStack, name: str, *asked: str) -> Iterator[Any]:
     try:
         yield told(stack, "run", name, *asked)
     finally:
-        dropped = talea(stack, "replay", "drop", name)
-    assert dropped.returncode == 0, dropped.stderr
+        drop_replay(stack.around, name)
 
 
 def test_a_dearer_book_is_explained_and_applied_and_the_log_folded_again_makes_the_same(
@@ -47,9 +51,13 @@ def test_a_dearer_book_is_explained_and_applied_and_the_log_folded_again_makes_t
     stack = make_stack(session_s=SESSION_S, **GENERATIONS)
     stack.start()
     story = open_shop(stack, seed=9, cycle_s=5, grace_s=2)
+    drafts = []
     with story.load:
-        sleep(8)
+        for _ in range(4):
+            sleep(2)
+            drafts += stack.drafts(story.customers[0])
     story.close()
+    as_they_were(stack, drafts)
     issued, facts = stack.documents(), fact_head(stack.connection)
 
     priced_otherwise(stack, story, tmp_path / "dear.yaml")
@@ -58,19 +66,52 @@ def test_a_dearer_book_is_explained_and_applied_and_the_log_folded_again_makes_t
     assert len(documents) > len(issued)
     wipe_claims(stack.around)
 
+    stopped_at_once(stack, "again")
     with replayed(stack, "again", "--workers", "2") as again:
         assert again["identical"] is True
         assert (again["differing"], again["documents"]) == ([], len(documents))
         assert again["events"] == stack.counts().offered
-        assert told(stack, "diff", "again")["invoices"] == []
+        assert diff_replay(stack.around, "again").documents == []
         (listed,) = told(stack, "list")
         assert (listed["name"], listed["running"]) == ("again", False)
-        assert told(stack, "run", "again")["identical"] is True  # nothing is left to do
 
     assert stack.documents() == documents
     assert fact_head(stack.connection)[0] == facts[0] + len(documents) - len(issued)
-    assert told(stack, "list") == []
+    assert list_replays(stack.around) == []
     stack.close_the_books()
+
+
+def as_they_were(stack: RunningStack, drafts: list[Draft]) -> None:
+    """Each draft that stood there once is in the log still, byte for byte."""
+    log = KafkaLog(stack.around.kafka)
+    assert len({each.position.offset for each in drafts}) > 1
+    with stack.around.database.session("as it was") as session:
+        for each in drafts:
+            place = each.position.offset
+            made = drafts_at(stack.around, log, session, each.payer, place, None, quiet)
+            same = [one for one in made if one.id == each.id]
+            assert [(one.text, one.position) for one in same] == [(each.text, each.position)]
+    last = drafts[-1]
+    ran = talea(stack, "draft", last.payer, "--as-of", str(last.position.offset), "--json")
+    shown = {one["id"]: one["totals"] for one in json.loads(ran.stdout)}
+    assert shown[last.id] == last.content["totals"]
+
+
+def quiet(_done: int, _of: int) -> None: ...
+
+
+def stopped_at_once(stack: RunningStack, name: str) -> None:
+    """Whoever runs a replay stops when asked; it stands there, and may go on."""
+    with ThreadPoolExecutor(1) as beside:
+        ran = beside.submit(talea, stack, "replay", "run", name)
+        stack.until(lambda: [e.running for e in list_replays(stack.around)] == [True], "it runs")
+        twice = talea(stack, "replay", "run", name)
+        assert (twice.returncode, "runs already" in twice.stderr) == (2, True)
+        stopped = talea(stack, "replay", "stop", name)
+        assert f"replay {name} stopped" in stopped.stdout
+        assert ran.result().returncode == 1
+    (standing,) = list_replays(stack.around)
+    assert (standing.running, standing.shadow.outcome) == (False, None)
 
 
 def priced_otherwise(stack: RunningStack, story: Story, file: Path) -> None:
@@ -86,9 +127,9 @@ def priced_otherwise(stack: RunningStack, story: Story, file: Path) -> None:
         lines = [line for each in diff["invoices"] for line in each["lines"]]
         assert {line["meter"] for line in lines} == {"gigabytes"}
         assert diff["customers_touched"] == len(story.customers)
-        (revenue,) = told(stack, "what-if", "dear")["revenue"]
-        assert revenue["before_minor"] == sum(stack.invoiced().values())
-        assert revenue["difference_minor"] == expected
+        (revenue,) = what_if_replay(stack.around, "dear").revenue
+        assert revenue.before_minor == sum(stack.invoiced().values())
+        assert revenue.difference_minor == expected
 
         asked = ("apply", "dear", "--actor", "ada", "--reason", "agreed", "--diff")
         assert talea(stack, "replay", *asked, "diff_of_another").returncode == 2

@@ -102,6 +102,19 @@ def lead_replay(connection: Connection) -> bool:
     return lead(connection, _LEADER_LOCK)
 
 
+def is_led(connection: Connection) -> bool:
+    """Return whether somebody runs or drops a shadow; asking keeps nobody from it."""
+    (led,) = one(
+        connection,
+        "SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+        " WHERE datname = current_database() AND locktype = 'advisory' AND granted"
+        " AND classid = (hashtext(%s)::bigint & 4294967295)::oid"
+        " AND objid = (hashtext(current_schema())::bigint & 4294967295)::oid)",
+        _LEADER_LOCK,
+    )
+    return bool(led)
+
+
 def shadows_with(connection: Connection, prefix: str) -> list[str]:
     """Return the names of the shadows whose schemas begin with a prefix."""
     rows = connection.execute(
