@@ -1,7 +1,7 @@
 """Refold: one partition of the log folded again, in memory.
 
 Owns: the same steps as the workers', one after the other, over dictionaries.
-Does not own: reading (workers/verifying.py), comparing (verdicts.py).
+Does not own: reading (workers/refolding.py), comparing (proof.py).
 Law: from two generations before a window on, refolding it gives what was booked live.
 """
 

@@ -6,7 +6,7 @@ Law: it is the very draft that stood there, byte for byte, from the facts and th
 and the documents cut by then; nothing of what came later counts.
 """
 
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -55,7 +55,7 @@ class _Then:
 
     def closings_cut(
         self, payers: Sequence[str], after: Instant
-    ) -> Mapping[str, Container[Closing]]:
+    ) -> Mapping[str, Collection[Closing]]:
         found = {(cut.currency, cut.instant) for cut in self.cuts if cut.instant > after}
         return dict.fromkeys(payers, found)
 

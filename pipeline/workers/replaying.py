@@ -155,7 +155,6 @@ def run_replay(
         known = _planted(around, session, asked)
         if asked.told and asked.told != known.asked:
             raise BadInput(f"replay {name} was begun otherwise: `talea replay drop {name}` first")
-        session.ask_to_stop(stop=False)
         create_topics(
             shadow.kafka,
             shadow.stack,
@@ -171,6 +170,8 @@ def run_replay(
         except BaseException:
             session.note_worked(_ms_since(began))
             raise
+        finally:
+            session.ask_to_stop(stop=False)
         worked_ms = _ms_since(began)
         seconds = (known.worked_ms + worked_ms) / 1000
         documents = sum(map(selection.holds, pairs))
@@ -350,12 +351,13 @@ def stop_replay(around: Surroundings, name: str) -> bool:
     with shadow.database.session("replay stop", owner=True) as session:
         if session.lead_replay():
             return False
-        session.ask_to_stop(stop=True)
         deadline = monotonic() + _STOPS_S
         while not session.lead_replay():
             if monotonic() > deadline:
                 raise ServerFailed(f"replay {name} does not stop within {_STOPS_S:.0f} s")
+            session.ask_to_stop(stop=True)  # again: it may not be planted yet
             sleep(_POLL_S)
+        session.ask_to_stop(stop=False)
     return True
 
 

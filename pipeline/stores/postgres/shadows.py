@@ -69,11 +69,13 @@ def _facts_of(connection: Connection, schema: str) -> list[Fact]:
 
 
 _LOOK_INTO = "SELECT set_config('search_path', %s, true)"
+# A hold keeps from issuing and changes no content: what was issued before it must come out again.
 _COPY_FACTS: LiteralString = (
     "INSERT INTO fact (serial, id, kind, subject, body, actor, reason, recorded_at)"
-    " SELECT serial, id, kind, subject, coalesce(revised.text, body), actor, reason, recorded_at"
-    " FROM {live}.fact LEFT JOIN unnest(%s::bigint[], %s::text[]) AS revised (serial, text)"
-    " USING (serial)"
+    " SELECT serial, id, kind, subject, CASE WHEN kind = 'hold'"
+    """ THEN replace(body, '"on":true', '"on":false') ELSE coalesce(revised.text, body) END,"""
+    " actor, reason, recorded_at FROM {live}.fact"
+    " LEFT JOIN unnest(%s::bigint[], %s::text[]) AS revised (serial, text) USING (serial)"
 )
 _PLANT: tuple[LiteralString, ...] = (
     "UPDATE fact_head SET serial = head.serial, mirrored = head.serial"
