@@ -20,11 +20,13 @@ from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.errors import Code
 from pipeline.core.identity import Json
 from pipeline.simulate.agreements import Body
-from pipeline.simulate.billing import Billing, Cut, ExpectedLine, due
+from pipeline.simulate.billing import Billing, Cut
 from pipeline.simulate.database import Tables
+from pipeline.simulate.dues import ExpectedLine, due
 from pipeline.simulate.log import Kept
 from pipeline.simulate.quantities import point_of, width_us
 from pipeline.simulate.returns import Returns
+from pipeline.simulate.settled import settlement_faults
 from pipeline.simulate.sold import minor
 from pipeline.simulate.witness import Counted, Name, Witness, name_of
 from pipeline.stores.postgres.documents import Document
@@ -70,6 +72,7 @@ class Auditor:
         yield from self._usage()
         yield from self._cuts()
         yield from self._documents()
+        yield from settlement_faults(self.tables.documents, self.billing)
         yield from self._corrected()
         yield from self._chain()
         yield from self._drafts()
@@ -335,6 +338,11 @@ def _line_fault(told: Mapping[str, Json], must: ExpectedLine) -> str:
         ("period_end", told["period_end"], must.end),
         ("total", told["total_minor"], must.total_minor),
     ]
+    if must.due is not None:
+        card = cast(Body, told["rate_card"])
+        pairs.append(("due", told["invoice_at"], instant_text(must.due)))
+        pairs.append(("meter", told["meter"], must.meter))
+        pairs.append(("plan", card.get("plan"), must.plan))
     if must.quantity is not None:
         pairs.append(("quantity", str(told["quantity"]), _text(must.quantity)))
         children = cast(list[dict[str, int]], told["children"])

@@ -18,6 +18,7 @@ from pipeline.core.calendar import SECOND, Instant, instant_text
 from pipeline.core.identity import Json
 from pipeline.invoice.asking import billing_now
 from pipeline.simulate.agreements import AGREED, CYCLES, SELDOM, Body, Latest, agreed
+from pipeline.simulate.offers import OFFERED, first_rates, offered
 from pipeline.simulate.world import BEGIN, Streams
 
 CUSTOMERS = ("acme", "globex", "hooli", "initech", "stark", "umbrella")
@@ -70,6 +71,7 @@ KINDS: Mapping[str, float] = {
     "bills": 20,
     "orders": 40,
     **AGREED,
+    **OFFERED,
 }
 """What is decided, and about how many seconds go by before the next such decision."""
 
@@ -86,12 +88,18 @@ class Decisions:
     """Whether running periods are billed early, at will and at thresholds."""
     kinds: Mapping[str, float] = field(init=False)
     """What is decided in this seed."""
+    currencies: Mapping[str, str] = field(default_factory=dict)
+    """What customers are billed in who ask for it."""
 
     def __post_init__(self) -> None:
         """Draw what is metered, and what is played at all."""
         self.early = self.streams.of("early").random() < 0.3
-        left_out = {kind for kind in SELDOM if self.streams.of(f"any {kind}").random() > _SELDOM}
+        seldom = [*SELDOM, *OFFERED]
+        left_out = {kind for kind in seldom if self.streams.of(f"any {kind}").random() > _SELDOM}
         self.kinds = {kind: each_s for kind, each_s in KINDS.items() if kind not in left_out}
+        draw = self.streams.of("currencies")
+        if "rates" in self.kinds:
+            self.currencies = {name: draw.choice(["EUR", "JPY"]) for name in CUSTOMERS[::2]}
         random = self.streams.of("metered")
         others = sorted(METERS.keys() - {"calls", "gigabytes", UNHEARD_OF})
         few = random.sample(others, random.randint(1, _OTHER_METERS_MAX))
@@ -104,6 +112,7 @@ class Decisions:
         return [
             *first_facts(self.partitions, HORIZON_S, TOLERANCE_S, grace_s, "2026.1"),
             _fact(FactKind.ISSUER, id="talea", name="Talea", number_prefix="T-"),
+            *(first_rates(self.streams.of("first rates")) if self.currencies else ()),
             *map(_meter, self.meters),
             self._plan(random, "gold"),
             self._plan(random, "silver"),
@@ -138,6 +147,8 @@ class Decisions:
                 return [self._order(random, latest, now)]
             case kind if kind in AGREED:
                 return agreed(kind, random, latest, now)
+            case kind if kind in OFFERED:
+                return offered(kind, random, latest, now, self.meters)
             case _:
                 return self._meters(latest)
 
@@ -213,7 +224,8 @@ class Decisions:
         return NewFact(FactKind.PLAN, str(body["id"]), {**body, "prices": list(prices)})
 
     def _customer(self, name: str) -> NewFact:
-        return _fact(FactKind.CUSTOMER, id=name, time_zone="UTC", profile={})
+        own = {"currency": self.currencies[name]} if name in self.currencies else {}
+        return _fact(FactKind.CUSTOMER, id=name, time_zone="UTC", profile={}, **own)
 
     def _subscription(
         self, random: Random, customer: str, start: Instant, plan: str = ""

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import cast
 
 from pipeline.core.calendar import Instant, parse_instant
-from pipeline.core.identity import Json
+from pipeline.core.identity import Json, derived_id
 from pipeline.simulate.agreements import Body
 from pipeline.simulate.quantities import Stretch
 
@@ -107,19 +107,33 @@ def printed(quantity: Fraction) -> Fraction:
     return quantity if rest == 1 else Fraction(minor(quantity, 12), 10**12)
 
 
-def usage_total(price: Body, used: Fraction, digits: int) -> int:
-    """Return what usage comes to, in minor units."""
+def usage_total(card: Body, used: Fraction, digits: int) -> int:
+    """Return what usage comes to, in minor units, less what is taken off."""
+    price, rate = cast(Body, card["price"]), rate_of(card)
+    used = max(used, _NOTHING)
     if price["type"] == "unit":
-        return minor(max(used, _NOTHING) * _exactly(str(price["unit_amount"])), digits)
-    total, below, used = 0, _NOTHING, max(used, _NOTHING)
+        return less(card, minor(used * _exactly(str(price["unit_amount"])) * rate, digits))
+    total, below = 0, _NOTHING
     for place, tier in enumerate(cast(Sequence[Body], price["tiers"])):
         top = tier["up_to"]
         end = used if top is None else min(used, _exactly(str(top)))
         if place and end <= below:
             break
-        total += minor((end - below) * _exactly(str(tier["unit_amount"])), digits)
-        total += minor(_exactly(str(tier["flat_amount"])), digits)
+        total += minor((end - below) * _exactly(str(tier["unit_amount"])) * rate, digits)
+        total += minor(_exactly(str(tier["flat_amount"])) * rate, digits)
         below = end
+    return less(card, total)
+
+
+def rate_of(card: Body) -> Fraction:
+    """Return what one of the currency of a card is billed as."""
+    return _exactly(str(card.get("rate", 1)))
+
+
+def less(card: Body, total: int) -> int:
+    """Return a total less each percentage that is taken off what the others leave."""
+    for percent in cast(Sequence[str], card.get("off", ())):
+        total -= minor(total * _exactly(percent) / 100, 0)
     return total
 
 
@@ -133,6 +147,7 @@ def agreed(book: Book, stay: Stay) -> list[Revision]:
 
 def _agreed(book: Book, stay: Stay) -> list[Revision]:
     subscription, revisions = book.latest["subscription", stay.subscription], book.plans[stay.plan]
+    priced = booked_cards(book, str(subscription["customer"]), stay.plan)
     told = [(_EVER, cast(Body, subscription.get("quantities", {})))]
     told += [
         (parse_instant(change["at"]), cast(Body, change.get("quantities", {})))
@@ -144,10 +159,29 @@ def _agreed(book: Book, stay: Stay) -> list[Revision]:
         known = {of: many for since, own in told if since <= edge for of, many in own.items()}
         prices: list[Json] = []
         for card in cards(plan):
-            item = stay.item(str(card["id"]))
+            name = str(card["id"])
+            item = stay.item(name)
             seats = {"quantity": known[item]} if item in known else {}
-            prices.append({**card, "id": item, **seats})
+            whose = {"id": item, "listed": name, "plan": stay.plan}
+            prices.append({**priced.get(name, card), **whose, **seats})
         found.append((edge, {**plan, "prices": prices}))
+    return found
+
+
+def booked_cards(book: Book, customer: str, plan: str) -> dict[str, Body]:
+    """Return the cards that books have for a customer instead of a plan's: of two the last on."""
+    found: dict[str, Body] = {}
+    for (kind, name), switch in book.latest.items():  # in the order of the latest facts
+        if kind != "book_switch" or not switch["on"]:
+            continue
+        drawn = derived_id("place", name, customer).rpartition("_")[2]
+        place = Fraction(100 * int(drawn, 16), 16 ** len(drawn))
+        listed = customer in cast(list[str], switch["customers"])
+        if not listed and place >= Fraction(str(switch["share"])):
+            continue
+        for told in cast(list[Body], book.latest["price_book", name]["plans"]):
+            if told["id"] == plan:
+                found |= {str(card["id"]): card for card in cast(list[Body], told["prices"])}
     return found
 
 

@@ -85,8 +85,9 @@ def _earlier(one: Instant | None, other: Instant | None) -> Instant | None:
 
 
 def billed_in(book: Book, subscription: Body) -> str:
-    """Return the currency of a subscription's documents."""
-    return str(book.latest["plan", str(subscription["plan"])]["currency"])
+    """Return the currency of a subscription's documents: the customer's own, if there is one."""
+    agreed = book.latest["customer", str(subscription["customer"])].get("currency")
+    return str(agreed or book.latest["plan", str(subscription["plan"])]["currency"])
 
 
 def periods(book: Book, subscription: Body, until: Instant) -> Iterator[Period]:

@@ -313,6 +313,57 @@ class ForgetsAddOns(BillsPauses):
     left_out = "add_ons"
 
 
+class SpendsTwice(WorkerSession):
+    """Does not remember what documents took of prepaid credits."""
+
+    def credits_used(self, payers: Sequence[str]) -> dict[str, dict[str, int]]:
+        super().credits_used(payers)
+        return {}
+
+
+class Misreads(WorkerSession):
+    """Reads facts of one kind otherwise than they were told."""
+
+    kind: FactKind
+
+    def read_facts(self, after: int, until: int | None = None) -> list[Fact]:
+        found = super().read_facts(after, until)
+        return [self._misread(each) if each.kind is self.kind else each for each in found]
+
+    def _misread(self, fact: Fact) -> Fact:
+        raise NotImplementedError
+
+
+class CodesForEver(Misreads):
+    """Does not count the cycles that a code lasts for."""
+
+    kind = FactKind.REDEMPTION
+
+    def _misread(self, fact: Fact) -> Fact:
+        told: Any = fact.body["discount"]
+        discount = {**{k: v for k, v in told.items() if k != "cycles"}, "duration": "forever"}
+        return replace(fact, body={**fact.body, "discount": discount})
+
+
+class BooksForAll(Misreads):
+    """Takes a book that is on for some for one that is on for all."""
+
+    kind = FactKind.BOOK_SWITCH
+
+    def _misread(self, fact: Fact) -> Fact:
+        return replace(fact, body={**fact.body, "share": "100"})
+
+
+class FirstRate(Misreads):
+    """Stays at the rate that a day had first, though it was told anew."""
+
+    kind = FactKind.FX_RATE
+
+    def _misread(self, fact: Fact) -> Fact:
+        facts = self.tables.facts.values()
+        return replace(fact, body=next(f.body for f in facts if f.subject == fact.subject))
+
+
 class SellsAgain(WorkerSession):
     """Does not remember which orders were billed."""
 
@@ -427,6 +478,10 @@ DEFECTS = {
     "a plan in force before the change to it": (Parts(session=MovesAtOnce), 4),
     "a pause that is billed": (Parts(session=BillsPauses), 4),
     "an add-on that nobody bills": (Parts(session=ForgetsAddOns), 8),
+    "credits that are never used up": (Parts(session=SpendsTwice), 12),
+    "a code that is for ever": (Parts(session=CodesForEver), 12),
+    "a book that is on for all": (Parts(session=BooksForAll), 6),
+    "a rate that was told anew in vain": (Parts(session=FirstRate), 12),
     "an order that is billed on every document": (Parts(session=SellsAgain), 8),
     "rejected usage sent again unread": (Parts(readmission=SendsBlindly), 40),
     "a redrive told before it is sent": (Parts(readmission=WritesBeforeItSends), 30),

@@ -1,0 +1,169 @@
+"""Dues: what falls due of what is sold, by its card and its stretch, as the auditor works it out.
+
+Owns: which periods and parts of them no document has, what was billed of them early.
+Does not own: when a subscription runs (stays.py), what a line comes to (billing.py).
+Law: it shares no step with the pipeline.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import cast
+
+from pipeline.core.calendar import Instant, instant_text, parse_instant
+from pipeline.simulate.agreements import Body
+from pipeline.simulate.deals import dealt
+from pipeline.simulate.quantities import Stretch
+from pipeline.simulate.sold import Book, agreed, cards, named, parts
+from pipeline.simulate.stays import Period, billed_in, periods, runs_on
+
+Closing = tuple[str, Instant]
+"""(currency, instant)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedLine:
+    """One line: what it bills, from when to when, how much of it, for how much.
+
+    `due`: when it falls due; a subscription's is taxed by the instant before. None: a credit's.
+    """
+
+    source: str
+    start: str
+    end: str
+    quantity: Fraction | None
+    total_minor: int
+    due: Instant | None = None
+    meter: str | None = None
+    plan: str | None = None
+    """None: an order's."""
+    taken_minor: int = 0
+    """What codes take off usage: what they take off as a whole is a line all the same."""
+
+    @property
+    def tax_point(self) -> Instant:
+        """The instant by whose rates and credits it is billed."""
+        due = -1 if self.due is None else self.due
+        return due if self.plan is None else due - 1
+
+
+Early = tuple[Instant, Fraction, int, int]
+"""What was billed of a part of a period before its end: (end, quantity, total, taken off)."""
+
+
+@dataclass(slots=True)
+class Carried:
+    """Up to where a price of a subscription was billed, and what of the period behind it early.
+
+    By where a part of the period starts.
+    """
+
+    until: dict[tuple[str, str], Instant] = field(default_factory=dict)
+    early: dict[tuple[str, str], dict[Instant, Early]] = field(default_factory=dict)
+
+    def copy(self) -> "Carried":
+        """Return the same, to be changed by itself."""
+        return Carried(dict(self.until), {key: dict(told) for key, told in self.early.items()})
+
+    def billed(self, source: tuple[str, str], end: Instant) -> None:
+        """Note that all up to `end` is billed."""
+        self.until[source] = max(end, self.until.get(source, -1))
+        early = self.early.get(source, {})
+        self.early[source] = {start: told for start, told in early.items() if start >= end}
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """The cycle a line is of, the stretch whose usage its tiers count, and what it bills.
+
+    `left` is what of its part no document has: the end may have been moved since the last. What
+    was billed early from `own` on is of it. All of its period falls `due` at once.
+    """
+
+    cycle: Stretch
+    whole: Stretch
+    part: Stretch
+    left: Stretch
+    own: Stretch
+    due: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A line that falls due: whose, by which card, when, and what was billed of it early."""
+
+    name: str
+    card: Body
+    spans: Spans
+    early: Mapping[Instant, Early]
+
+
+def due(book: Book, payer: str, closing: Closing, carried: Carried) -> list[Due | ExpectedLine]:
+    """Return what falls due at a closing and nobody carries, credits as they are; carry it."""
+    currency, instant = closing
+    found: list[Due | ExpectedLine] = []
+    for name, subscription in named(book, "subscription", payer):
+        if billed_in(book, subscription) != currency:
+            continue
+        found += _given_back(book, name, subscription, carried, instant)
+        for item, period in billed_periods(book, subscription, instant):
+            if carried.until.get((name, item), -1) < period.served[1] <= instant:
+                early = carried.early.get((name, item), {})
+                for body, spans in left_of(book, item, period, carried):
+                    found.append(Due(name, body, spans, early))
+                carried.billed((name, item), period.served[1])
+    for name, order in named(book, "order", payer):
+        at = parse_instant(order["at"])
+        for line in cast(Sequence[Body], order["lines"]) if order["currency"] == currency else ():
+            source, moment = (name, str(line["id"])), (at, at)
+            if at <= instant and source not in carried.until:
+                spans = Spans(moment, moment, moment, moment, moment, at)
+                found.append(Due(name, line, spans, {}))
+                carried.billed(source, at)
+    return found
+
+
+def _given_back(
+    book: Book, name: str, subscription: Body, carried: Carried, instant: Instant
+) -> list[ExpectedLine]:
+    """Return credits for what was billed early of periods that no price bills any more."""
+    found = []
+    is_over = not runs_on(book, subscription, instant)
+    for (of, item), early in carried.early.items():
+        for start, (end, used, total, _) in list(early.items()) if of == name else ():
+            known = [each.served for _, each in billed_periods(book, subscription, start, item)]
+            if (is_over or start < instant) and not any(s <= start < e for s, e in known):
+                del early[start]
+                span = instant_text(start), instant_text(end)
+                found.append(ExpectedLine(f"{name}/{item}", *span, -used, -total))
+    return found
+
+
+def billed_periods(
+    book: Book, subscription: Body, until: Instant, only: str = ""
+) -> Iterator[tuple[str, Period]]:
+    """Yield (item, period) of every period that begins by `until` and has a card of the item."""
+    known = [(each, agreed(book, each.stay)) for each in periods(book, subscription, until)]
+    told = (body for _, revisions in known for _, body in revisions)
+    for item in sorted({str(card["id"]) for body in told for card in cards(body)}):
+        if only in ("", item):
+            for period, revisions in known:
+                if parts(revisions, item, period.served):
+                    yield item, period
+
+
+def left_of(
+    book: Book, item: str, period: Period, carried: Carried
+) -> Iterator[tuple[Body, Spans]]:
+    """Yield what of a period's parts no document has, each with its card."""
+    until = carried.until.get((period.stay.subscription, item), -1)
+    sold = parts(agreed(book, period.stay), item, period.served)
+    left = [(part, body, max(part[0], until)) for part, body in sold if part[1] > until]
+    if not left:  # the price ended within the period, and was billed up to there
+        return
+    stops = [start for _, _, start in left[1:]] + [period.served[1]]
+    whole = sold[0][0][0]
+    for place, ((part, body, start), stop) in enumerate(zip(left, stops, strict=True)):
+        own = (start if place else period.served[0], stop)
+        card, spans = dealt(book, period, body), ((whole, part[1]), part, (start, part[1]), own)
+        yield card, Spans(period.cycle, *spans, period.served[1])
