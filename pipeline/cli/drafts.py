@@ -84,15 +84,22 @@ def draft(
             pairs = zip(drafts, settled, strict=True)
             return [draft_json(draft, producers, paid) for draft, paid in pairs], producers
 
+        def drawn() -> Text:
+            drafts, producers = read()
+            payer = facts.at(facts.head).accounts.payer(customer)
+            if not drafts and payer != customer:
+                return Text(f"no open draft for {customer}: its parent {payer} pays for it")
+            return _drawn(customer, drafts, producers)
+
         if json:
             print_json([*read()[0]])
             return
         if not watch:
-            out.print(_drawn(customer, *read()), soft_wrap=True)
+            out.print(drawn(), soft_wrap=True)
             return
         with Live(console=out, auto_refresh=False) as live:
             while True:
-                live.update(_drawn(customer, *read()), refresh=True)
+                live.update(drawn(), refresh=True)
                 time.sleep(0.5)
 
 

@@ -189,9 +189,30 @@ NEVER_NULL = (
 
 def contract_faults(told: Record) -> Iterator[str]:
     """Yield where a document that is shown breaks what its readers rely on."""
+    yield from [*_lost_fields(told)] or _wrong_figures(told)
+
+
+def _lost_fields(told: Record) -> Iterator[str]:
+    """Yield which fields are missing, or null where that is not allowed."""
     yield from (f"no {name}" for name in DOCUMENT_FIELDS if name not in told)
-    yield from _totals_faults("document", told)
+    yield from _lost_totals("document", told)
+    for line in cast(list[Record], told.get("lines") or []):
+        for each in (line, *cast(list[Record], line.get("children") or [])):
+            at = each.get("id")
+            yield from (f"{at}: no {name}" for name in LINE_FIELDS if name not in each)
+            yield from (f"{at}: null {name}" for name in NEVER_NULL if each.get(name) is None)
+            yield from _lost_totals(str(at), each)
+
+
+def _lost_totals(name: str, told: Record) -> Iterator[str]:
+    known = cast(Record, told.get("totals") or {})
+    yield from (f"{name}: no totals.{each}" for each in Totals().json() if each not in known)
+
+
+def _wrong_figures(told: Record) -> Iterator[str]:
+    """Yield which figures do not come to each other, and what goes back to no fact."""
     lines = cast(list[Record], told["lines"])
+    yield from _total_faults("document", told)
     yield from sum_faults("document", told, lines)
     for line in lines:
         children = cast(list[Record], line["children"])
@@ -202,11 +223,9 @@ def contract_faults(told: Record) -> Iterator[str]:
 
 
 def _line_faults(line: Record) -> Iterator[str]:
-    yield from (f"{line.get('id')}: no {name}" for name in LINE_FIELDS if name not in line)
-    yield from (f"{line.get('id')}: null {name}" for name in NEVER_NULL if line.get(name) is None)
     if not line["meter"] and not cast(Record, line["provenance"]).get("fact"):
         yield f"{line['id']}: nobody knows which fact it goes back to"
-    yield from _totals_faults(str(line["id"]), line)
+    yield from _total_faults(str(line["id"]), line)
     totals = Totals.of_json(line["totals"])
     if line["total_minor"] != totals.total:
         yield f"{line['id']}: total_minor is not that of its totals"
@@ -214,10 +233,8 @@ def _line_faults(line: Record) -> Iterator[str]:
         yield f"{line['id']}: subtotal_minor is not amount and charges"
 
 
-def _totals_faults(name: str, told: Record) -> Iterator[str]:
-    """Yield which of the seven totals are missing, and where they do not come to the last."""
-    known = cast(Mapping[str, int], told["totals"])
-    yield from (f"{name}: no totals.{each}" for each in Totals().json() if each not in known)
+def _total_faults(name: str, told: Record) -> Iterator[str]:
+    """Yield where the seven totals do not come to each other."""
     totals = Totals.of_json(told["totals"])
     came = totals.amount + totals.charges_total - totals.discounts_total
     if totals.total != came + totals.taxes_exclusive_total:

@@ -10,11 +10,13 @@ from fixtures_stack import StackMaker
 from integration import shop
 from integration.commands import talea
 from integration.running import RunningStack
+from pipeline.cli.invoices import whole
 from pipeline.collect.event import UsageEvent
 from pipeline.core.calendar import DAY, SECOND, Instant
 from pipeline.core.identity import partition_of
 from pipeline.invoice.lifecycle import Standing, State
 from pipeline.invoice.lifecycle import stands as invoice_stands
+from pipeline.invoice.shown import contract_faults
 from pipeline.replay.letters import LetterId, Selection
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.codec import encode_batch
@@ -190,6 +192,8 @@ def test_every_note_is_proved_from_the_log(stack: RunningStack) -> None:
 
     assert (verified.checked, dict(verified.faults)) == (9, {})
     assert stack.invoiced() == {"ann": 1255, "bob": 1128}
+    told = [whole(stack.connection, each) for each in stack.documents()]
+    assert [fault for each in told for fault in contract_faults(each)] == []
 
 
 def test_invoices_and_notes_each_have_numbers_without_gaps(stack: RunningStack) -> None:

@@ -235,3 +235,14 @@ def test_what_a_draft_is_told_enters_it_after_its_cut() -> None:
 
     assert _made(known, MARCH, None, 30).content["memo"] == "As agreed in May."
     assert known.by_hand.position_of("acme", DOCUMENT) == len(BASE) + 1
+
+
+def test_who_is_issued_anew_keeps_what_the_one_before_was_told() -> None:
+    catalog = catalog_of(*BASE, TOLD)
+    lines = [e for e in planned_lines(catalog, "acme", "EUR", MARCH) if e.request is None]
+
+    (anew,) = compose(catalog, "acme", "EUR", MAY, lines, {}, "fact_1", [DOCUMENT])
+
+    assert anew.content["id"] != DOCUMENT
+    assert anew.content["purchase_order"] == "PO-4711"
+    assert anew.content["billing_profile"] == {"address": "b2", "name": "c3"}

@@ -36,6 +36,8 @@ from pipeline.catalog.hand_rules import (
     retrying,
     telling,
 )
+from pipeline.cli.editing import edit
+from pipeline.core.errors import BadInput
 
 BASE: list[Decision] = [
     log_of(),
@@ -143,6 +145,25 @@ def test_a_document_is_told_on_top_of_what_it_was_told_before() -> None:
     assert telling(before, DocumentEdit("d", "acme", {"name": "a1"}, memo="Soon."), []) == []
     assert telling(known(), DocumentEdit("d", "acme"), ["memo", "name"]) == []
     assert telling(before, DocumentEdit("other", "acme", memo="Soon."), [])[0].subject == "other"
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ({"said": ["vat_id=DE1"]}, "--set vat_id: it stands under tax"),
+        ({"said": ["name"]}, "--set name: write KEY=VALUE"),
+        ({"said": ["na me=x"]}, "--set na me: 'na me' is no id"),
+        ({"said": ["name=x"], "line": "l", "amount": "1"}, "what of it?"),
+        ({"amount": "1"}, "what of it?"),
+        ({"line": "l"}, "what of it?"),
+        ({}, "what of it?"),
+    ],
+)
+def test_an_edit_says_what_of_what(asked: dict[str, Any], why: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        edit("inv_1", "ada", "because", **asked)
+
+    assert str(refused.value).startswith(why)
 
 
 def test_an_approval_stands_and_a_retry_is_always_new() -> None:
