@@ -29,6 +29,9 @@ def holding(catalog: Catalog, scope: str, name: str | None, *, on: bool) -> list
     holds = catalog.by_hand.holds
     if scope == "customer" and name not in catalog.customers:
         raise ValueError(f"no customer {name}: `talea catalog show customer` lists all")
+    payer = catalog.accounts.payer(name or "")
+    if scope == "customer" and on and payer != name:
+        raise ValueError(f"{name} is invoiced to its parent: hold {payer}")
     if scope == "price" and on and name not in _price_names(catalog):
         raise ValueError(f"no plan has a price {name}: write PRICE or PLAN/PRICE")
     held = {

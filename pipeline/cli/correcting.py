@@ -141,11 +141,12 @@ def correct(
 
     def decide(connection: Session, known: FactLog, _: Sequence[Fact]) -> list[NewFact]:
         catalog = known.at(known.head)
-        history = history_of(connection, known.at, customer)
+        payer = catalog.accounts.payer(customer)
+        history = history_of(connection, known.at, payer)
         currencies = sorted({paper.currency for paper in history.papers})
         if not currencies:
             raise ValueError(f"{customer} has no invoice: `talea invoices list` shows all")
-        return [correcting(catalog, customer, each, wall_clock()).told() for each in currencies]
+        return [correcting(catalog, payer, each, wall_clock()).told() for each in currencies]
 
     with any_stack() as around:
         with around.database.session("correcting") as connection:

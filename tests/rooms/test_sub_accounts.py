@@ -38,6 +38,7 @@ from pipeline.catalog.credits import grant
 from pipeline.catalog.cuts import CutSchedule
 from pipeline.catalog.early import EarlyUsage
 from pipeline.catalog.granting import granting
+from pipeline.catalog.hand_rules import holding
 from pipeline.catalog.sheet import Sheet, parse_sheet
 from pipeline.catalog.yaml import as_json
 from pipeline.catalog.yaml import compose as read_yaml
@@ -215,6 +216,15 @@ def test_a_credit_is_its_payer_s() -> None:
 
     with pytest.raises(ValueError, match="grant it to acme"):
         granting(catalog, grant(0, credit_of("c", "lab", "5")[2]))
+
+
+def test_a_hold_is_its_payer_s() -> None:
+    catalog = books(sub_account_of("lab", "acme"), sub_account_of("own", "acme", "own"))
+
+    with pytest.raises(ValueError, match="hold acme"):
+        holding(catalog, "customer", "lab", on=True)
+    assert len(holding(catalog, "customer", "own", on=True)) == 1
+    assert len(holding(catalog, "customer", "acme", on=True)) == 1
 
 
 CHECKS = """
