@@ -1,6 +1,7 @@
 """`schemas/RATING.md` tells of every key, price, limit and error that the code knows."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,12 @@ def test_every_error_is_told() -> None:
 def test_every_rule_has_its_number() -> None:
     rules = PAGE.split("## The rules", 1)[1].split("## How they are read", 1)[0]
     assert re.findall(r"^(\d+)\. ", rules, re.MULTILINE) == [str(n) for n in range(1, 39)]
+
+
+def test_every_rule_has_a_test_that_names_it() -> None:
+    texts = [path.read_text("utf-8") for path in Path(__file__).parent.glob("test_rate_rules*.py")]
+    named_in_tests = {int(n) for text in texts for n in re.findall(r"def test_rule_(\d+)_", text)}
+    assert named_in_tests == {*range(1, 39)}
 
 
 @pytest.mark.parametrize(
