@@ -15,7 +15,7 @@ import structlog
 
 from pipeline.catalog.facts import Fact, FactKind
 from pipeline.core.calendar import Instant
-from pipeline.core.errors import TaleaError
+from pipeline.core.errors import BrokenInvariant, TaleaError
 from pipeline.replay.letters import LetterId, RejectedEvent, State, States
 from pipeline.stores.kafka import KafkaLog
 from pipeline.stores.postgres.connection import Unreachable
@@ -24,7 +24,7 @@ from pipeline.workers.surroundings import Surroundings
 
 _log = structlog.get_logger()
 
-_LOOK_S = 2.0
+_LOOK_S = 4.0
 
 
 @dataclass(slots=True)
@@ -77,5 +77,5 @@ def watch_refusals(around: Surroundings, refusals: Refusals, stop: Event) -> Non
             for letter in letters_since(around, log, read):
                 for rejected in reader.events(letter):
                     refusals.note(rejected)
-        except (TaleaError, *Unreachable) as error:
+        except (TaleaError, BrokenInvariant, *Unreachable) as error:
             _log.error("refused usage is not known", why=str(error))

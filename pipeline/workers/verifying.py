@@ -8,16 +8,16 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import takewhile
 from typing import Protocol, cast
 
-from pipeline.book.booking import TickPassed
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.facts import Fact, FactKind, Skips
 from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.errors import BrokenInvariant
-from pipeline.core.identity import Json, partition_of
+from pipeline.core.identity import partition_of
 from pipeline.invoice.history import History
-from pipeline.invoice.usage import Usage, UsageRequest
+from pipeline.invoice.usage import UsageRequest
 from pipeline.ledger.checkpoint import Checkpoint, checkpoint_fault
 from pipeline.ledger.retention import removal_faults, removals, removed_to
 from pipeline.ledger.seal import chain_faults
@@ -25,14 +25,17 @@ from pipeline.meter.meters import Grain
 from pipeline.replay.proof import Fold, content_fault, settlement_fault
 from pipeline.stores.postgres.documents import Document
 from pipeline.stores.signing import signature_holds
+from pipeline.workers.booked import Booked, BookFold, ReadAhead
 from pipeline.workers.catchup import BookSource
-from pipeline.workers.drafting import UsageSource
 from pipeline.workers.refolding import Refolder
 from pipeline.workers.seams import Log
 from pipeline.workers.surroundings import Surroundings
 
 Progress = Callable[[int, int], None]
 """Called with (records read, records to read)."""
+
+_BITE = 250
+"""Documents whose usage is read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class _Stretch:
     documents: Sequence[Document]
 
 
-class Archive(BookSource, UsageSource, Protocol):
+class Archive(BookSource, Booked, Protocol):
     """What is issued, the usage it rests on, and where its ticks stand."""
 
     def read_documents(self, payer: str | None = None) -> list[Document]: ...
@@ -78,34 +81,6 @@ class Archive(BookSource, UsageSource, Protocol):
 
     def read_skips(self) -> Skips: ...
 
-    def tick_passed(self, partition: int, serial: int) -> TickPassed: ...
-
-    def evidence_of_usage(
-        self, asked: Sequence[Iterable[UsageRequest]], below_cut: int
-    ) -> list[list[list[Json]]]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Books:
-    """A partition as it stands in the books."""
-
-    number: int
-    archive: Archive
-    source: str = "the book"
-
-    def tick_at(self, serial: int) -> TickPassed | None:
-        try:
-            return self.archive.tick_passed(self.number, serial)
-        except LookupError:
-            return None
-
-    def usage(
-        self, requests: Iterable[UsageRequest], below_cut: int
-    ) -> tuple[Usage, Sequence[Sequence[Json]]]:
-        asked = [*requests]
-        (windows,) = self.archive.evidence_of_usage([asked], below_cut)
-        return self.archive.read_usage(asked, below_cut), windows
-
 
 class Verifier:
     """Verifies documents over one session."""
@@ -115,6 +90,7 @@ class Verifier:
         self._around, self._archive = around, archive
         self._refolder = Refolder(around, log, archive)
         self._known, self._rows = self._refolder.known, self._refolder.rows
+        self._latest = self._known.latest()
         facts = self._refolder.facts
         self._told = [fact for fact in facts if fact.kind is FactKind.RETENTION]
         self._removals = removals(self._told)
@@ -123,6 +99,7 @@ class Verifier:
         for document in self._documents:
             self._of_payer[document.payer].append(document)
         self._histories: dict[str, History] = {}
+        self._columns: dict[tuple[str, int], str | None] = {}
 
     @property
     def numbers(self) -> frozenset[str]:
@@ -137,7 +114,7 @@ class Verifier:
         wanted = [d for d in self._documents if numbers is None or d.sealed.number in numbers]
         readable = []
         for document in wanted:
-            fault = _column_fault(document)
+            fault = self._column_fault(document)
             if fault:
                 faults.setdefault(document.sealed.number, fault)
             else:
@@ -158,19 +135,35 @@ class Verifier:
 
     def _is_beyond(self, document: Document) -> bool:
         """Whether it cannot be recomputed: its content, or what it corrects, is gone."""
+        if document.sealed.is_removed or document.kind == "invoice":
+            return document.sealed.is_removed
         corrects = document.content.get("corrects")
         corrected = self._history(document.payer).find(str(corrects))
-        return document.sealed.is_removed or (corrected is not None and corrected.is_removed)
+        return corrected is not None and corrected.is_removed
 
     def _against_books(
         self, documents: Sequence[Document], progress: Progress
     ) -> Iterator[tuple[str, str]]:
-        for done, document in enumerate(documents, 1):
+        ahead, read_to = ReadAhead(), 0
+        for done, document in enumerate(documents):
+            if done == read_to:
+                alike = takewhile(_of_cut(document.cut_serial), documents[done : done + _BITE])
+                asked = [*map(self._asked, alike)]
+                ahead.read(self._archive, asked, document.cut_serial)
+                read_to += len(asked)
             partition = partition_of(document.payer, self._around.partitions)
-            fault = self._fault(document, _Books(partition, self._archive))
+            fault = self._fault(document, BookFold(partition, self._archive, ahead))
             if fault:
                 yield document.sealed.number, fault
-            progress(done, len(documents))
+            progress(done + 1, len(documents))
+
+    def _asked(self, document: Document) -> list[UsageRequest]:
+        """Return the usage that a document most likely rests on; nothing where others decide."""
+        history = self._history(document.payer)
+        paper = history.find(document.id)
+        if paper is None or paper.is_note or paper.replaces is not None:
+            return []
+        return history.anew(paper).requests
 
     def _against_log(
         self, documents: Sequence[Document], progress: Progress
@@ -262,7 +255,7 @@ class Verifier:
         if tick is None:
             return f"its cut tick {document.cut_serial} has no row"
         catalog = self._known.catalog(tick.fact_position)
-        catalog = catalog.decided_by(self._known.latest())
+        catalog = catalog.decided_by(self._latest)
         if "tax" in document.content:
             last = cast(int, document.record["fact_position_last"])
             catalog = catalog.answered_by(self._known.catalog(last))
@@ -279,14 +272,21 @@ class Verifier:
         return known
 
     def _readable(self, document: Document) -> bool:
-        return document.cut_serial in self._rows and _column_fault(document) is None
+        return document.cut_serial in self._rows and self._column_fault(document) is None
+
+    def _column_fault(self, document: Document) -> str | None:
+        """Return what is wrong with the columns of a document, looked at once."""
+        where = document.issuer, document.sealed.place
+        if where not in self._columns:
+            self._columns[where] = _column_fault(document)
+        return self._columns[where]
 
     def _catalog_at_cut(self, serial: int) -> Catalog:
         tick = self._rows.get(serial)
         if tick is None:
             raise BrokenInvariant(f"tick {serial}, which cut a document, has no row")
-        latest = self._known.latest()
-        return self._known.catalog(tick.fact_position).answered_by(latest).decided_by(latest)
+        told = self._known.catalog(tick.fact_position)
+        return told.answered_by(self._latest).decided_by(self._latest)
 
     def _settlement_fault(self, document: Document, catalog: Catalog) -> str | None:
         grants = catalog.deals.credits.get(document.payer, {}).values()
@@ -297,6 +297,10 @@ class Verifier:
             and other.sealed.place < document.sealed.place
         )
         return settlement_fault(document.sealed, grants, before)
+
+
+def _of_cut(serial: int) -> Callable[[Document], bool]:
+    return lambda document: document.cut_serial == serial
 
 
 def _column_fault(document: Document) -> str | None:
