@@ -1,6 +1,9 @@
 """Notes on real servers: late usage makes one, people decide others, every byte is proved."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,6 +101,24 @@ def test_late_usage_makes_a_note_where_no_invoice_follows(
     assert (note.kind, total(note)) == ("debit_note", 128)  # 10 x 0.1275 = 1.275
     invoice, _ = stack.documents("bob")
     assert note.content["corrects"] == invoice.id
+
+
+def test_the_program_beside_an_export_recomputes_quantities_with_their_notes(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    number = invoice_of(stack, "bob").sealed.number
+    exported = talea(stack, "invoices", "export", number, "--to", str(tmp_path))
+    assert exported.returncode == 0, exported.stderr
+
+    checked = subprocess.run(
+        [sys.executable, "-I", "-S", "verify_proof.py", f"{number}.proof.json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert "after 1 notes, 1 quantities with these recomputed" in checked.stdout
 
 
 def test_redriven_usage_makes_a_note_as_soon_as_somebody_asks(
