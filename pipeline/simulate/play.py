@@ -4,7 +4,7 @@ Owns: the course of a world: set-up, a while of faults, calm, drained, audited.
 """
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -22,7 +22,7 @@ from pipeline.simulate.auditor import Auditor, Violation
 from pipeline.simulate.billing import Billing
 from pipeline.simulate.database import MemoryDatabase
 from pipeline.simulate.decisions import HORIZON_S, TOLERANCE_S
-from pipeline.simulate.group import Group, Member
+from pipeline.simulate.group import Ack, Group, Member
 from pipeline.simulate.log import Kept, MemoryTopics
 from pipeline.simulate.operators import ADA, Operators
 from pipeline.simulate.publication import Publication
@@ -329,15 +329,7 @@ class _Play:
             for at, record in enumerate(group.topics.records[group.slices, partition]):
                 for piece in read_slices(record.value):
                     first.setdefault((partition, piece.offset), at)
-        last: dict[tuple[Member, int, int], int] = {}
-        for ack in group.acked:
-            place = f"partition {ack.partition}: {ack.offset}"
-            if first.get((ack.partition, ack.offset), ack.slices_there) >= ack.slices_there:
-                yield "acked", f"{place} without its slice"
-            line = ack.by, ack.term, ack.partition
-            if ack.offset != last.get(line, ack.offset - 1) + 1:
-                yield "acked", f"{place} right after {last[line]}"
-            last[line] = ack.offset
+        yield from ack_faults(group.acked, first)
 
     def _published(self) -> list[tuple[str, str]]:
         """Hold the billing topics, as a consumer sees them, against what was committed."""
@@ -356,6 +348,29 @@ class _Play:
         verifier = Verifier(self.stage.around, self.stage.log(process), self.stage.session(process))
         verified = verifier.verify(None, lambda _done, _of: None)
         return [("refold", f"{number}: {why}") for number, why in sorted(verified.faults.items())]
+
+
+def ack_faults(
+    acked: Iterable[Ack], first: Mapping[tuple[int, int], int]
+) -> Iterator[tuple[str, str]]:
+    """Yield what acks promise too early; `first` slices stand where, by partition and offset.
+
+    An ack promises what comes before it as well. Whoever holds a partition acks nothing of it but
+    what the books have meanwhile, and so has what was held before that.
+    """
+    last: dict[tuple[Member, int, int], int] = {}
+    for ack in acked:
+        place, there = f"partition {ack.partition}: {ack.offset}", ack.slices_there
+        if first.get((ack.partition, ack.offset), there) >= there:
+            yield "acked", f"{place} without its slice"
+        line = ack.by, ack.term, ack.partition
+        before = last.get(line, ack.offset - 1)
+        left_out = range(before + 1, ack.offset)
+        if ack.offset <= before or any(
+            first.get((ack.partition, n), there) >= there for n in left_out
+        ):
+            yield "acked", f"{place} right after {before}"
+        last[line] = ack.offset
 
 
 def _surroundings(partitions: int, draw: Random, *, pauses: bool) -> Surroundings:

@@ -5,7 +5,8 @@ so much is rejected that a partition stops.
 Does not own: what is a server's failure (failing.py), the rule of three deaths
 (stores/postgres/pauses.py), the share (meter/limit.py), what a person does about it (pausing.py).
 Law: what is held is neither looked at nor acked, so the committed offset waits in front of it;
-once held, a partition stays so until the process ends, and the next one begins there.
+once held, a partition stays so until the process ends, and the next one begins there. What others
+had the books take meanwhile is acked as ever: the books have all before it, held or not.
 """
 
 from contextlib import suppress
