@@ -192,7 +192,8 @@ class _Play:
         while still_s < _DRAIN_S:
             if self._drained():
                 world.run_until(world.now + _MATCHED_S * SECOND)
-                return
+                if self._drained():  # else somebody's tick came meanwhile, with cuts
+                    return
             stands = self._stands()
             still_s, stood = (still_s + 1 if stands == stood else 0), stands
             world.run_until(world.now + SECOND)

@@ -33,6 +33,11 @@ def test_no_seed_breaks_a_law(first: int) -> None:
         assert play(seed).violations == [], f"talea simulate --seeds 1 --seed {seed}"
 
 
+def test_a_world_whose_last_tick_comes_late_is_played_until_its_cuts_are_issued() -> None:
+    """In this one somebody skips a message when all else is over, and has the fact named."""
+    assert play(967).violations == []
+
+
 def test_a_seed_plays_again_to_the_last_effect() -> None:
     assert play(7) == play(7)
     assert play(7).trace != play(8).trace
