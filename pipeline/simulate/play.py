@@ -96,14 +96,15 @@ def _uncollected() -> Iterator[None]:
 
     Nor does it come upon what a dead process left in the middle of another one's work.
     """
+    gc.collect()  # what is frozen is never cleared: of the world before something may be left
     gc.freeze()
     gc.disable()
     try:
         yield
     finally:
         gc.enable()
-        gc.collect()
         gc.unfreeze()
+        gc.collect()
 
 
 class _Play:
