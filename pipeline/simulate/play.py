@@ -92,11 +92,11 @@ def play(seed: int, scale: Scale | None = None, parts: Parts | None = None) -> O
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Clear up once, at the end: the collector would walk all that a world keeps, again and again.
+    """Clear up before each world alone: the collector would walk all that one keeps, over and over.
 
     Nor does it come upon what a dead process left in the middle of another one's work.
     """
-    gc.collect()  # what is frozen is never cleared: of the world before something may be left
+    gc.collect()  # what is frozen is never cleared, and of the world before all is left
     gc.freeze()
     gc.disable()
     try:
@@ -104,7 +104,6 @@ def _uncollected() -> Iterator[None]:
     finally:
         gc.enable()
         gc.unfreeze()
-        gc.collect()
 
 
 class _Play:
