@@ -84,6 +84,10 @@ def _figures(part: Any) -> tuple[int, int, int]:
             [("x", "15", 99, 15, 84)],  # 14.85, though each alone is 4.95
         ),
         (
+            [price_of(n, flat("0.35"), None, seller=by("x", "10")) for n in "abc"],
+            [("x", "10", 105, 11, 94)],  # 10.5; each alone rounded up made 12 of it
+        ),
+        (
             [
                 price_of("a", flat("10"), None, seller=by("x", "15")),
                 price_of("b", flat("10"), None, seller=by("x", "20")),
