@@ -115,25 +115,27 @@ def _usage_issues(document: Composed, seen: Seen) -> Iterator[ValidationIssue]:
     if seen.refused:
         count = sum(seen.refused.values())
         told = ", ".join(f"{number} {code}" for code, number in sorted(seen.refused.items()))
+        issue = derived_id("iss", name, REFUSED)
         mend = f"talea rejected list --customer {customer}: redrive or waive them and retry, or"
         yield ValidationIssue(
-            derived_id("iss", name, REFUSED),
+            issue,
             name,
             REFUSED,
             Severity.CRITICAL if seen.policy is Completeness.HOLD else Severity.WARNING,
             "usage",
             f"{count} events of {customer} in its period were refused ({told})",
-            f"{mend} talea invoices waive {derived_id('iss', name, REFUSED)}",
+            f"{mend} talea invoices waive {issue}",
         )
     if seen.unclosed:
+        issue = derived_id("iss", name, UNCLOSED)
         yield ValidationIssue(
-            derived_id("iss", name, UNCLOSED),
+            issue,
             name,
             UNCLOSED,
             Severity.WARNING if seen.policy is Completeness.FLAG else Severity.CRITICAL,
             "usage",
             f"{seen.unclosed} events of its partition have no outcome",
-            f"talea audit shows where; or talea invoices waive {derived_id('iss', name, UNCLOSED)}",
+            f"talea audit shows where; or talea invoices waive {issue}",
         )
 
 
