@@ -102,7 +102,7 @@ def compose(
             **told_of_itself(catalog, edits.names),
             "cut_instant": cut,
             **({} if cause is None else {"cause": cause}),
-            **_service_period(own, asked.get(issuer)),
+            **service_period(own, asked.get(issuer)),
             "totals": totals.json(),
             "lines": [line for line, _ in built],
             **told,
@@ -267,7 +267,7 @@ def _position(line: PlannedLine) -> Position | None:
     return Position.LAST if line.early and not line.is_credit else None
 
 
-def _service_period(lines: Sequence[PlannedLine], empty: Period | None) -> dict[str, Json]:
+def service_period(lines: Sequence[PlannedLine], empty: Period | None) -> dict[str, Json]:
     """Return what a document is about: what was served, or only what is paid in advance.
 
     Of one without a line the `empty` period.

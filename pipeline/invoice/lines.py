@@ -5,7 +5,7 @@ content has one shape for ever.
 Law: children sum to their parent in all seven totals.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -23,7 +23,7 @@ from pipeline.invoice.fees import Fee, Reason
 from pipeline.invoice.totals import Totals
 from pipeline.meter.meters import Meter
 from pipeline.meter.scope import Pairs
-from pipeline.rate import PercentagePrice, Position
+from pipeline.rate import Component, PercentagePrice, Position
 
 Line = dict[str, Json]
 
@@ -246,7 +246,8 @@ def usage_line(
             "rate_card": dict(gone.card),
         }
     children: list[Json] = []
-    for text, component, each in _named_apart(details):
+    apart = named_apart((each.component, each.unit_amount) for each in details)
+    for (text, component), each in zip(apart, details, strict=True):
         children.append(
             _line(
                 id=_line_id(document_id, key, f"usage/{component}"),
@@ -281,16 +282,29 @@ def usage_line(
     return line, totals
 
 
-def _named_apart(details: Sequence[Detail]) -> Iterator[tuple[str, str, Detail]]:
-    """Yield each detail behind its component and what tells it from the others of the line.
+def named_apart(details: Iterable[tuple[Component, Fraction]]) -> Iterator[tuple[str, str]]:
+    """Yield of each detail its component and what tells it from the others of the line.
 
     Volume may bill one tier and give another back: both are of the component `usage`.
     """
     told: set[str] = set()
-    for each in details:
-        text = each.component.text
-        yield text, f"{text}/{quantity_text(each.unit_amount)}" if text in told else text, each
+    for component, unit_amount in details:
+        text = component.text
+        yield text, f"{text}/{quantity_text(unit_amount)}" if text in told else text
         told.add(text)
+
+
+def ids_of_usage(
+    document_id: str, key: LineKey, details: Iterable[tuple[Component, Fraction]]
+) -> list[str]:
+    """Return the id that a usage-based line has, then those of its children."""
+    children = [f"usage/{apart}" for _, apart in named_apart(details)]
+    return [_line_id(document_id, key, each) for each in ("usage", *children)]
+
+
+def id_of_fee(document_id: str, key: LineKey) -> str:
+    """Return the id of the line of a flat fee that is no credit."""
+    return _line_id(document_id, key, "flat")
 
 
 def _fx(card: PlanPrice, before_minor: int | None, totals: Totals) -> Line | None:

@@ -1,141 +1,237 @@
-"""Retold: the text of a draft of which nothing changed but how much was used.
+"""Retold: the text of a draft of which nothing changed but who it is of, and how much was used.
 
-Owns: the text of a document as it was composed before, with other figures in it.
-Does not own: what a document says (compose.py, lines.py), when its lines change (drafting).
+Owns: the text of a document as another on equal terms was composed, with its own names and figures.
+Does not own: what a document says (compose.py, lines.py), where figures stand (hollow.py), when
+its lines change (drafting).
 Law: what is retold is `canonical` of what `compose` makes of the same lines and usage.
 
 Composing is most of what a draft costs, and most drafts are made again and again: untaxed
-quantities at plain prices, beside fees. Such a document is taken as a mould, and the mould is used
-once it has foretold, to the byte, a document with other figures. What is not plain is composed.
+quantities at plain prices, beside fees, on terms that many have. Such a document is taken as a
+mould of all on its terms. It is used once it has foretold, to the byte, a document with other
+figures, and for others than whom it was taken of once it has foretold one of theirs. What is not
+plain is composed; what is particular to one payer has a mould of its own.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
 from fractions import Fraction
-from itertools import count
-from typing import cast
+from json.encoder import encode_basestring
+from typing import NamedTuple, cast
+from weakref import WeakValueDictionary
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.core.identity import Json, canonical
+from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.money import minor_digits
 from pipeline.core.quantity import quantity_text
-from pipeline.invoice.compose import Composed
+from pipeline.invoice.compose import Composed, service_period
 from pipeline.invoice.fees import Fee
-from pipeline.invoice.lines import Line
+from pipeline.invoice.hollow import MARK, Hollow, Told, hollow
+from pipeline.invoice.lines import card_told, document_id_of, id_of_fee, ids_of_usage
 from pipeline.invoice.parts import PlannedLine
 from pipeline.invoice.usage import Usage, UsageRequest, quantity
 from pipeline.meter.meters import Meter
-from pipeline.rate import Component, PercentagePrice, Price, Rated, rate_bare
+from pipeline.rate import Component, PercentagePrice, Price, Rated, looks_at_events, rate_bare
 
-Figures = list[str]
-"""The figures of a document as they are told."""
+_Shape = tuple[tuple[Component, Fraction], ...]
+"""The components and unit amounts of a line's details."""
+_Shapes = tuple[_Shape | None, ...]
+"""Those of each line; None: it is a fee."""
+
+
+class Moulds:
+    """The moulds of documents, as long as anybody is on their terms."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._shared: WeakValueDictionary[Hashable, _Terms] = WeakValueDictionary()
+
+    def retelling(
+        self,
+        catalog: Catalog,
+        payer: str,
+        currency: str,
+        instant: Instant,
+        lines: Sequence[PlannedLine],
+    ) -> "Retelling":
+        """Return the retelling of a document with these lines."""
+        issuers = {line.served.plan.issuer for line in lines}
+        issuer = min(issuers, default="")
+        name = document_id_of(payer, currency, instant_text(instant), issuer)
+        plain = None
+        if len(issuers) == 1 and catalog.issuers[issuer].tax is None:
+            plain = _plain_lines(catalog, lines)
+        if plain is None:
+            return Retelling(name, payer, instant, lines, None)
+        alike = _alike(catalog, payer, name, lines)
+        if alike is None:
+            return Retelling(name, payer, instant, lines, _Terms(currency, plain))
+        held, key = alike
+        terms = self._shared.get((issuer, currency, key))
+        if terms is None:
+            terms = _Terms(currency, plain, held)
+            self._shared[issuer, currency, key] = terms
+        return Retelling(name, payer, instant, lines, terms)
 
 
 class Retelling:
     """One draft, made again and again of the same lines."""
 
-    def __init__(self) -> None:
-        """Start with nothing heard; `id` is the document's."""
-        self.id = ""
+    __slots__ = ("_instant", "_lines", "_mould", "_names", "_payer", "_terms", "id")
+
+    def __init__(
+        self,
+        name: str,
+        payer: str,
+        instant: Instant,
+        lines: Sequence[PlannedLine],
+        terms: "_Terms | None",
+    ) -> None:
+        """Start with nothing heard; `id` is the document's. Without `terms` it is composed."""
+        self.id = name
+        self._payer, self._instant, self._lines, self._terms = payer, instant, lines, terms
         self._mould: _Mould | None = None
-        self._foretold = False
-        self._heard = False
+        self._names: Told = []
 
     def text(self, usage: Usage) -> str | None:
         """Return the canonical text with this usage; None where it must be composed."""
-        if self._mould is None or not self._foretold:
+        terms = self._terms
+        if terms is None or not terms.moulds:
             return None
-        figures = self._mould.figures(usage)
-        return None if figures is None else self._mould.text(figures)
+        figures = terms.figures(self._lines, usage)
+        if figures is None:
+            return None
+        mould = self._mould
+        if mould is None or mould.shapes != figures.shapes:
+            mould = terms.moulds.get(figures.shapes)
+            if mould is None:
+                return None
+            self._mould, self._names = mould, self._names_in(figures.shapes)
+        if not mould.foretold or not (mould.foretold_others or mould.taken_of == self.id):
+            return None
+        return mould.text(self._names, figures)
 
-    def hear(
-        self,
-        catalog: Catalog,
-        lines: Sequence[PlannedLine],
-        usage: Usage,
-        composed: Sequence[Composed],
-        texts: Sequence[str],
-    ) -> None:
+    def hear(self, usage: Usage, composed: Sequence[Composed], texts: Sequence[str]) -> None:
         """Learn from what was composed, and its texts; at first it may not be made again at all."""
-        if not self._heard or len(composed) != 1:
-            self._heard = True
+        terms = self._terms
+        if terms is None or terms.hopeless:
             return
-        self.id, (text,), mould = cast(str, composed[0].content["id"]), texts, self._mould
-        figures = None if mould is None else mould.figures(usage)
-        if mould is None or figures is None or mould.text(figures) != text:
-            self._mould, self._foretold = _taken(catalog, lines, usage, composed[0], text), False
-        elif figures != mould.first:
-            self._foretold = True
+        if not terms.heard or len(composed) != 1 or composed[0].issues:
+            terms.heard = True
+            return
+        figures = terms.figures(self._lines, usage)
+        if figures is None:
+            return
+        names, mould = self._names_in(figures.shapes), terms.moulds.get(figures.shapes)
+        if mould is None:
+            terms.keep(_taken(self.id, terms, names, figures, composed[0], texts[0]))
+        elif mould.text(names, figures) != texts[0]:
+            terms.keep(None)
+        else:
+            mould.foretold |= figures.told != mould.first
+            mould.foretold_others |= mould.taken_of != self.id
+
+    def _names_in(self, shapes: _Shapes) -> Told:
+        """Return the names as they stand in the text, in the order that a hollow one takes them."""
+        if self._terms is None or not self._terms.shared:
+            return []
+        period = cast(Mapping[str, str], service_period(self._lines, None))
+        told = [self.id, self._payer, instant_text(self._instant)]
+        told += [period["period_start"], period["period_end"]]
+        for line, shape in zip(self._lines, shapes, strict=True):
+            key, served = line.key, line.served
+            own, *children = (
+                [id_of_fee(self.id, key)] if shape is None else ids_of_usage(self.id, key, shape)
+            )
+            told += [own, key.subscription, key.source_id, instant_text(served.due)]
+            told += [instant_text(served.period.start), instant_text(served.period.end), *children]
+        return [*map(encode_basestring, told)]
+
+
+class _Figures(NamedTuple):
+    """The figures of a document's usage as they are told, and what that comes to."""
+
+    shapes: _Shapes
+    told: Told
+    amount: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Plain:
-    """A line of plain usage, and the components and unit amounts of its details."""
+    """What plain usage is metered and priced by."""
 
-    request: UsageRequest
     meter: Meter
     price: Price
-    shape: tuple[tuple[Component, Fraction], ...]
 
-    def figures(self, currency: str, usage: Usage) -> tuple[Figures, int] | None:
-        """Return its figures, and what it comes to; None where its details are others.
-
-        First what was used and what that comes to, where it has several details what one comes
-        to, then of each detail how much and what that comes to.
-        """
-        used = quantity(self.meter, self.request, usage.get(self.request, ()))
+    def rated(
+        self, currency: str, request: UsageRequest, usage: Usage
+    ) -> tuple[Fraction, Rated] | None:
+        """Return how much was used and what that comes to."""
+        used = quantity(self.meter, request, usage.get(request, ()))
         rated = rate_bare(currency, self.price, used)
-        if rated is None or _shape(rated) != self.shape:
-            return None
-        amount = rated.amount_minor
-        told = [quantity_text(used), str(amount)]
-        if len(self.shape) != 1:
-            told += _unit_figures(currency, used, amount)
-        for each in rated.lines:
-            told += (quantity_text(each.quantity), str(each.amount_minor))
-        return told, amount
+        return None if rated is None else (used, rated)
 
 
-@dataclass(frozen=True, slots=True)
-class _Mould:
-    """A document without its figures: `template` takes those that `order` names, in turn."""
+@dataclass(slots=True, weakref_slot=True)
+class _Terms:
+    """What documents on equal terms have in common: their moulds, by their shapes.
+
+    `held` are the objects by which others are known to be on the same; none: they are one's own.
+    """
 
     currency: str
-    lines: tuple[_Plain, ...]
-    rest: tuple[int, int]
-    """What its other lines add to the document's amount and to its total."""
-    template: str
-    order: tuple[int, ...]
-    first: Figures
-    """The figures it was taken with."""
+    plain: Sequence[_Plain | None]
+    """Of each line; None: it is a fee."""
+    held: Sequence[object] = ()
+    moulds: dict[_Shapes, "_Mould"] = field(default_factory=dict)
+    heard: bool = False
+    hopeless: bool = False
 
-    def figures(self, usage: Usage) -> Figures | None:
-        """Return all figures with this usage, those of the document last."""
-        return _figures(self.currency, self.lines, self.rest, usage)
+    @property
+    def shared(self) -> bool:
+        """Whether others may be on them."""
+        return bool(self.held)
 
-    def text(self, figures: Figures) -> str:
-        """Return the document's text with these figures."""
-        return self.template % tuple(map(figures.__getitem__, self.order))
+    def keep(self, mould: "_Mould | None") -> None:
+        """Keep a mould; where none could be taken, or one was wrong, none is used again."""
+        if mould is None:
+            self.hopeless = True
+            self.moulds.clear()
+            return
+        if len(self.moulds) >= _SHAPES_MAX:
+            self.moulds.clear()
+        self.moulds[mould.shapes] = mould
+
+    def figures(self, lines: Sequence[PlannedLine], usage: Usage) -> _Figures | None:
+        """Return all figures with this usage; None where only `compose` can tell.
+
+        Of each line first what was used and what that comes to, where it has several details what
+        one comes to, then of each detail how much and what that comes to.
+        """
+        shapes, told, total = list[_Shape | None](), list[str](), 0
+        for line, plain in zip(lines, self.plain, strict=True):
+            if plain is None or line.request is None:
+                shapes.append(None)
+                continue
+            found = plain.rated(self.currency, line.request, usage)
+            if found is None:
+                return None
+            used, rated = found
+            amount = rated.amount_minor
+            told += (quantity_text(used), str(amount))
+            if len(rated.lines) != 1:
+                told += _unit_figures(self.currency, used, amount)
+            for each in rated.lines:
+                told += (quantity_text(each.quantity), str(each.amount_minor))
+            shapes.append(tuple((each.component, each.unit_amount) for each in rated.lines))
+            total += amount
+        return _Figures(tuple(shapes), told, total)
 
 
-def _figures(
-    currency: str, lines: Sequence[_Plain], rest: tuple[int, int], usage: Usage
-) -> Figures | None:
-    told, total = list[str](), 0
-    for line in lines:
-        found = line.figures(currency, usage)
-        if found is None:
-            return None
-        told += found[0]
-        total += found[1]
-    return [*told, str(rest[0] + total), str(rest[1] + total)]
+_SHAPES_MAX = 64
+"""Each is a text of some kilobytes."""
 
 
-def _shape(rated: Rated) -> tuple[tuple[Component, Fraction], ...]:
-    return tuple((each.component, each.unit_amount) for each in rated.lines)
-
-
-def _unit_figures(currency: str, used: Fraction, amount_minor: int) -> Figures:
+def _unit_figures(currency: str, used: Fraction, amount_minor: int) -> Told:
     """Return what one unit of a line with several details comes to, major and minor."""
     scale: int = 10 ** minor_digits(currency)
     unit = Fraction(amount_minor, scale) / used if used else Fraction(0)
@@ -143,106 +239,96 @@ def _unit_figures(currency: str, used: Fraction, amount_minor: int) -> Figures:
     return [quantity_text(unit), "null" if rest else str(minor)]
 
 
+@dataclass(slots=True)
+class _Mould:
+    """A document without its names and figures, and of what it was taken."""
+
+    taken_of: str
+    shapes: _Shapes
+    hollow: Hollow
+    rest: tuple[int, int]
+    """What its fees add to the document's amount and to its total."""
+    first: Told
+    """The figures it was taken with."""
+    foretold: bool = False
+    """Whether it told a document with other figures before that was composed."""
+    foretold_others: bool = False
+    """Whether it did so of a document with other names."""
+
+    def text(self, names: Told, figures: _Figures) -> str:
+        """Return the document's text with these names and figures."""
+        totals = [str(rest + figures.amount) for rest in self.rest]
+        return self.hollow.filled([*names, *figures.told, *totals])
+
+
 def _taken(
-    catalog: Catalog,
-    lines: Sequence[PlannedLine],
-    usage: Usage,
-    composed: Composed,
-    text: str,
+    name: str, terms: _Terms, names: Told, figures: _Figures, composed: Composed, text: str
 ) -> _Mould | None:
     """Return the mould of a document; None where it is not plain."""
-    content, told = composed.content, cast(list[Line], composed.content["lines"])
-    if composed.issues or len(told) != len(lines) or _MARK in text:
+    content = composed.content
+    children = [0 if shape is None else len(shape) for shape in figures.shapes]
+    told = cast(list[Mapping[str, list[object]]], content["lines"])
+    if MARK in text or [len(line["children"]) for line in told] != children:
         return None
-    if catalog.issuers[composed.issuer].tax is not None:
-        return None
-    currency, plain, hollow, places = cast(str, content["currency"]), [], [], count()
-    for line, own in zip(lines, told, strict=True):
+    meters = [None if plain is None else plain.meter for plain in terms.plain]
+    totals = cast(Mapping[str, int], content["totals"])
+    rest = (totals["amount_minor"] - figures.amount, totals["total_minor"] - figures.amount)
+    empty = hollow(content, meters, named=terms.shared)
+    mould = _Mould(name, figures.shapes, empty, rest, figures.told)
+    return mould if mould.text(names, figures) == text else None
+
+
+def _plain_lines(catalog: Catalog, lines: Sequence[PlannedLine]) -> Sequence[_Plain | None] | None:
+    """Return how each line is metered and priced; None where more than that makes one of them."""
+    found: list[_Plain | None] = []
+    for line in lines:
         if isinstance(line.fee, Fee):
-            hollow.append(own)
+            found.append(None)
             continue
-        found = _plain(catalog, line, currency, usage)
-        if found is None:
+        card, request = line.card, line.request
+        if request is None or card.meter is None or not request.scope.whole or _is_seldom(line):
             return None
-        plain.append(found)
-        hollow.append(_hollow_line(own, found.meter, places))
-    figures = _figures(currency, plain, (0, 0), usage)
-    if figures is None:
-        return None
-    totals = cast(dict[str, int], content["totals"])
-    rest = (totals["amount_minor"] - int(figures[-1]), totals["total_minor"] - int(figures[-1]))
-    first = [*figures[:-2], str(totals["amount_minor"]), str(totals["total_minor"])]
-    outside = _hollow_totals(totals, _bare(places), _bare(places))
-    template, order = _template({**content, "totals": outside, "lines": [*hollow]})
-    mould = _Mould(currency, tuple(plain), rest, template, order, first)
-    return mould if mould.text(first) == text else None
-
-
-def _plain(catalog: Catalog, line: PlannedLine, currency: str, usage: Usage) -> _Plain | None:
-    """Return a line as plain usage; None where more than a quantity and a price makes it."""
-    card, request = line.card, line.request
-    if request is None or card.meter is None or not request.scope.whole:
-        return None
-    if any(getattr(line, each.name) != each.default for each in _SELDOM):
-        return None
-    if card.terms.configured or card.fx is not None or isinstance(card.price, PercentagePrice):
-        return None
-    meter = catalog.meters[card.meter]
-    rated = rate_bare(currency, card.price, quantity(meter, request, usage.get(request, ())))
-    return None if rated is None else _Plain(request, meter, card.price, _shape(rated))
+        if card.terms.configured or card.fx is not None or isinstance(card.price, PercentagePrice):
+            return None
+        if looks_at_events(card.price):
+            return None
+        found.append(_Plain(catalog.meters[card.meter], card.price))
+    return found
 
 
 _SELDOM = [each for each in fields(PlannedLine) if each.default is not MISSING]
 """What of a line is not as it mostly is only where it is not plain."""
 
 
-_MARK = "\ue000"
-"""Around the number of a figure, where it stands in a text: a private character."""
+def _is_seldom(line: PlannedLine, but: str = "") -> bool:
+    return any(getattr(line, each.name) != each.default for each in _SELDOM if each.name != but)
 
 
-def _bare(places: Iterator[int]) -> str:
-    """Return the mark of a figure that is no string, though a mark stands in one."""
-    return f"{_MARK}-{next(places)}{_MARK}"
+def _alike(
+    catalog: Catalog, payer: str, name: str, lines: Sequence[PlannedLine]
+) -> tuple[Sequence[object], Hashable] | None:
+    """Return what says that documents of plain lines are alike but for names and figures.
 
-
-def _within(places: Iterator[int]) -> str:
-    return f"{_MARK}{next(places)}{_MARK}"
-
-
-def _hollow_line(line: Line, meter: Meter, places: Iterator[int]) -> Line:
-    """Return a line with marks where its figures are, in their order."""
-    used, amount = _within(places), _bare(places)
-    children = cast(list[Line], line["children"])
-    several: Line = {}
-    if len(children) != 1:
-        several = {"unit_amount": _within(places), "amount_minor": _bare(places)}
-    return {
-        **_hollow_amounts(line, used, amount),
-        **several,
-        "metered_quantity": used,
-        "description": f"{line['name']}, {used} {meter.unit}",
-        "children": [_hollow_amounts(each, _within(places), _bare(places)) for each in children],
-    }
-
-
-def _hollow_amounts(line: Line, quantity: str, amount: str) -> Line:
-    totals = _hollow_totals(cast(dict[str, int], line["totals"]), amount, amount)
-    amounts: Line = {"subtotal_minor": amount, "total_minor": amount, "totals": totals}
-    return {**line, "quantity": quantity, **amounts}
-
-
-def _hollow_totals(totals: Mapping[str, int], amount: str, total: str) -> Line:
-    return {**totals, "amount_minor": amount, "total_minor": total}
-
-
-def _template(hollow: dict[str, Json]) -> tuple[str, tuple[int, ...]]:
-    """Return a text that takes figures where marks are, and which figure it takes where."""
-    first, *rest = canonical(hollow).decode().replace("%", "%%").split(_MARK)
-    pieces, order = [first], list[int]()
-    for mark, text in zip(rest[::2], rest[1::2], strict=True):
-        number, bare = mark.removeprefix("-"), mark.startswith("-")
-        if bare:
-            pieces[-1] = pieces[-1][:-1]  # the quotes of the string go
-        pieces.append(text[1:] if bare else text)
-        order.append(int(number))
-    return "%s".join(pieces), tuple(order)
+    As long as the objects that come first live, another of the same key is on the same terms.
+    None where something is particular to the payer or the document.
+    """
+    customer = catalog.customers[payer]
+    by_hand = name in catalog.by_hand.edits or name in catalog.by_hand.documents
+    if customer.empty_invoices or by_hand:
+        return None
+    held, key = list[object](), list[Hashable]()
+    for line in lines:
+        if line.served.customer.id != payer or not line.key.subscription:
+            return None
+        if isinstance(line.fee, Fee):
+            fee = line.fee
+            particular = fee.discounts or fee.fx or fee.billed_from is not None
+            if particular or _is_seldom(line, but="fee"):
+                return None
+            if fee.card != card_told(line.key, line.served, line.card):
+                return None
+            key += (fee.name, fee.quantity, fee.unit_amount, fee.amount_minor)
+        meter = None if line.card.meter is None else catalog.meters[line.card.meter]
+        held += (line.card, meter)
+        key += (line.served.plan.id, id(line.card), id(meter))
+    return held, (tuple(sorted(customer.profile.items())), tuple(key))

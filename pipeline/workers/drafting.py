@@ -21,7 +21,7 @@ from pipeline.invoice.drafts import Closing, open_closings
 from pipeline.invoice.parts import PlannedLine
 from pipeline.invoice.planned import Carried, planned_lines, requests_of, with_lines
 from pipeline.invoice.published import DraftPosition
-from pipeline.invoice.retold import Retelling
+from pipeline.invoice.retold import Moulds, Retelling
 from pipeline.invoice.thresholds import thresholds_reached
 from pipeline.invoice.usage import Usage, UsageRequest, Used
 from pipeline.stores.postgres.books import Anchor
@@ -205,6 +205,7 @@ class Planner:
     def __init__(self) -> None:
         """Start with nothing remembered."""
         self._known: dict[str, _Known] = {}
+        self._moulds = Moulds()
         self._weight = 0
         self.left_out: frozenset[str] = frozenset()
         """Of the last call: payers with an early document to come, on which drafts will rest."""
@@ -254,7 +255,7 @@ class Planner:
             if known is not None and known.grounds == grounds:
                 planned = known.planned
             else:
-                planned = _planned(payer.catalog, name, grounds, catalog_at)
+                planned = _planned(payer.catalog, name, grounds, catalog_at, self._moulds)
                 self._weight += _weight(planned) - (_weight(known.planned) if known else 0)
             if known is None or known.planned is not planned or known.moment != moment:
                 self._known[name] = _Known(moment, grounds, planned)
@@ -308,7 +309,11 @@ def _by_payer(found: Mapping[tuple[str, str], T]) -> dict[str, dict[str, T]]:
 
 
 def _planned(
-    catalog: Catalog, name: str, grounds: _Grounds, catalog_at: Callable[[int], Catalog]
+    catalog: Catalog,
+    name: str,
+    grounds: _Grounds,
+    catalog_at: Callable[[int], Catalog],
+    moulds: Moulds,
 ) -> list[_Planned]:
     planned: list[_Planned] = []
     for currency in sorted({currency for currency, _ in grounds.open}):
@@ -322,7 +327,7 @@ def _planned(
             if closing[0] == currency:
                 lines = planned_lines(catalog, name, *closing, carried)
                 carried = with_lines(carried, lines)
-                planned.append((closing, lines, Retelling()))
+                planned.append((closing, lines, moulds.retelling(catalog, name, *closing, lines)))
     return planned
 
 
@@ -335,7 +340,7 @@ def _drafts(plan: _Plan, usage: Usage) -> Sequence[Draft]:
         return [Draft(retelling.id, payer.name, currency, instant, position, retold)]
     composed = compose(payer.catalog, payer.name, currency, instant, plan.lines, usage)
     drafts = [draft_of(payer.name, currency, instant, position, each) for each in composed]
-    retelling.hear(payer.catalog, plan.lines, usage, composed, [each.text for each in drafts])
+    retelling.hear(usage, composed, [each.text for each in drafts])
     return drafts
 
 

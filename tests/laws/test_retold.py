@@ -10,9 +10,9 @@ from builders import (
     Decision,
     catalog_of,
     customer_of,
+    document_edit_of,
     flat,
     graduated,
-    instant,
     issuer_of,
     log_of,
     meter_of,
@@ -20,18 +20,20 @@ from builders import (
     plan_of,
     price_of,
     rules_of,
+    sub_account_of,
     subscription_of,
     taxed_in,
 )
 from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.periods import closings
 from pipeline.core.identity import Json, canonical
 from pipeline.invoice.compose import compose
+from pipeline.invoice.lines import document_id_of
 from pipeline.invoice.parts import PlannedLine
 from pipeline.invoice.planned import planned_lines
-from pipeline.invoice.retold import Retelling
+from pipeline.invoice.retold import Moulds
 from pipeline.invoice.usage import UsagePart
 
-FEB = instant("2026-02-01T00:00:00Z")
 Told = Sequence[tuple[int, int]]
 """What was used of each meter: mantissa and scale."""
 
@@ -67,7 +69,9 @@ PARTICULAR: dict[str, dict[str, Json]] = {
 }
 
 
-def shop(*prices: dict[str, Json], issuer: Decision | None = None) -> Catalog:
+def shop(
+    *prices: dict[str, Json], issuer: Decision | None = None, more: Sequence[Decision] = ()
+) -> Catalog:
     """A catalog in which acme has all of these prices."""
     return catalog_of(
         log_of(),
@@ -78,15 +82,21 @@ def shop(*prices: dict[str, Json], issuer: Decision | None = None) -> Catalog:
         plan_of("all", *prices),
         customer_of("acme", name="hidden"),
         subscription_of("s", "acme", "all", "2026-01-01T00:00:00Z"),
+        *more,
     )
 
 
 class Draft:
-    """A draft of acme that is made again and again."""
+    """A draft of one payer that is made again and again."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self.catalog, self.retelling = catalog, Retelling()
-        self.lines: list[PlannedLine] = planned_lines(catalog, "acme", "EUR", FEB)
+    def __init__(self, catalog: Catalog, payer: str = "acme", moulds: Moulds | None = None) -> None:
+        (sold,) = catalog.subscriptions_paid_by(payer)
+        (self.instant,) = closings(catalog, sold, sold.start, sold.start + 1)
+        self.catalog, self.payer = catalog, payer
+        self.lines: list[PlannedLine] = planned_lines(catalog, payer, "EUR", self.instant)
+        self.retelling = (moulds or Moulds()).retelling(
+            catalog, payer, "EUR", self.instant, self.lines
+        )
 
     def retold(self, told: Told) -> bool:
         """Make it with this usage; return whether it was retold."""
@@ -96,14 +106,13 @@ class Draft:
             for request in (request for line in self.lines for request in line.requests())
             for mantissa, scale in [meters[request.meter]]
         }
-        (composed,) = compose(self.catalog, "acme", "EUR", FEB, self.lines, usage)
+        (composed,) = compose(self.catalog, self.payer, "EUR", self.instant, self.lines, usage)
         text = canonical(composed.content).decode()
         found = self.retelling.text(usage)
         assert found in (None, text)
+        assert self.retelling.id == composed.content["id"]
         if found is None:
-            self.retelling.hear(self.catalog, self.lines, usage, [composed], [text])
-        else:
-            assert self.retelling.id == composed.content["id"]
+            self.retelling.hear(usage, [composed], [text])
         return found is not None
 
 
@@ -170,3 +179,105 @@ def test_a_tier_that_is_reached_is_composed_at_first() -> None:
 
     assert [draft.retold(told) for told in below] == [False, False, False, True, True]
     assert [draft.retold(told) for told in GROWS] == [False, False, True, True]
+
+
+OTHERS = ("globex", '100% "%s" {0}', "\x00\\é", "s")
+
+
+def others(*names: str, start: str = "2026-01-31T13:00:00Z", **profile: str) -> list[Decision]:
+    """Others on the same plan, from another day on; each in a subscription named as it is."""
+    told = profile or {"name": "hidden"}
+    return [
+        decision
+        for name in names
+        for decision in (
+            customer_of(name, **told),
+            subscription_of(f"of-{name}", name, "all", start),
+        )
+    ]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([*PLAIN]), st.sampled_from(["calls", "peak"])), max_size=3),
+    st.booleans(),
+    st.lists(st.tuples(st.sampled_from(("acme", *OTHERS)), quantities), min_size=6, max_size=20),
+)
+def test_of_many_on_equal_terms_each_is_retold_as_it_would_be_composed(
+    plain: list[tuple[str, str]], fee: bool, course: list[tuple[str, tuple[int, int]]]
+) -> None:
+    prices = [price_of(f"p{i}", PLAIN[price], meter) for i, (price, meter) in enumerate(plain)]
+    catalog = shop(*prices, *([FEE] if fee or not prices else []), more=others(*OTHERS))
+    moulds = Moulds()
+    drafts = {name: Draft(catalog, name, moulds) for name in ("acme", *OTHERS)}
+
+    for name, used in course:
+        drafts[name].retold((used, used))
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_what_was_foretold_of_two_is_retold_of_all_on_their_terms(name: str) -> None:
+    catalog = shop(price_of("p", PLAIN[name], "calls"), FEE, more=others(*OTHERS))
+    moulds = Moulds()
+    drafts = [Draft(catalog, payer, moulds) for payer in ("acme", "acme", *OTHERS)]
+
+    told = [draft.retold(used) for draft, used in zip(drafts, [*GROWS, *GROWS], strict=False)]
+    assert told == [False, False, False, True, True, True]
+
+
+def test_what_nobody_else_was_foretold_by_is_not_told_of_others() -> None:
+    catalog = shop(price_of("p", PLAIN["unit"], "calls"), more=others("globex"))
+    moulds = Moulds()
+    acme, globex = Draft(catalog, "acme", moulds), Draft(catalog, "globex", moulds)
+
+    assert [acme.retold(told) for told in GROWS] == [False, False, False, True]
+    assert [globex.retold(told) for told in GROWS] == [False, True, True, True]
+
+
+UNLIKE: dict[str, Sequence[Decision]] = {
+    "another profile": others("globex", name="other"),
+    "a fee for less than a month": [
+        customer_of("globex", name="hidden"),
+        subscription_of("g", "globex", "all", "2026-01-05T00:00:00Z", end="2026-01-20T00:00:00Z"),
+    ],
+    "another plan, of the same prices": [
+        plan_of("other", price_of("p", PLAIN["unit"], "calls"), FEE),
+        customer_of("globex", name="hidden"),
+        subscription_of("g", "globex", "other", "2026-01-01T00:00:00Z"),
+    ],
+    "three of the fee": [
+        customer_of("globex", name="hidden"),
+        subscription_of("g", "globex", "all", "2026-01-01T00:00:00Z", quantities={"fee": "3"}),
+    ],
+    "what is sold to a sub-account": [
+        customer_of("globex", name="hidden"),
+        sub_account_of("daughter", "globex"),
+        subscription_of("g", "daughter", "all", "2026-01-01T00:00:00Z"),
+    ],
+    "edited by hand": [
+        *others("globex"),
+        document_edit_of(
+            document_id_of("globex", "EUR", "2026-02-28T13:00:00Z", "talea"), "globex", memo="!"
+        ),
+    ],
+}
+
+
+@pytest.mark.parametrize("more", UNLIKE.values(), ids=UNLIKE)
+def test_who_is_on_other_terms_has_another_mould(more: Sequence[Decision]) -> None:
+    catalog = shop(price_of("p", PLAIN["unit"], "calls"), FEE, more=more)
+    moulds = Moulds()
+    acme, globex = Draft(catalog, "acme", moulds), Draft(catalog, "globex", moulds)
+
+    assert [acme.retold(told) for told in GROWS] == [False, False, False, True]
+    assert [globex.retold(told) for told in GROWS] == [False, False, False, True]
+
+
+def test_moulds_go_with_the_last_on_their_terms() -> None:
+    moulds = Moulds()
+    catalog = shop(price_of("p", PLAIN["unit"], "calls"))
+    draft = Draft(catalog, "acme", moulds)
+    assert [draft.retold(told) for told in GROWS] == [False, False, False, True]
+    del draft
+
+    again = Draft(catalog, "acme", moulds)
+    assert [again.retold(told) for told in GROWS] == [False, False, False, True]
