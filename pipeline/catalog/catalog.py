@@ -4,8 +4,9 @@ Owns: the fold of facts.  Does not own: which tick names which position (meter/t
 Law: the catalog depends on the facts up to its position, on nothing else.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 from pipeline.catalog import documents
 from pipeline.catalog.accounts import NO_ACCOUNTS, Accounts
@@ -13,10 +14,11 @@ from pipeline.catalog.by_hand import BY_HAND, NOTHING_BY_HAND, ByHand
 from pipeline.catalog.deals import DEALT, Deals
 from pipeline.catalog.documents import Customer, Issuer, LogParameters, Plan, Rules
 from pipeline.catalog.facts import Fact, FactKind
+from pipeline.catalog.layered import updated
 from pipeline.catalog.matches import Match, Matches, named_between, told_by
 from pipeline.catalog.orders import Order, Orders
 from pipeline.catalog.subscriptions import Subscription, subscription
-from pipeline.catalog.touched import UNTOUCHED, Touched
+from pipeline.catalog.touched import Touched, Touching
 from pipeline.collect.gate import GatePass
 from pipeline.core.errors import BrokenInvariant
 from pipeline.meter.meters import Meter
@@ -45,7 +47,7 @@ class Catalog:
     accounts: Accounts = NO_ACCOUNTS
     """Who pays for whom."""
     _owned: Mapping[str, Sequence[Subscription]] = field(default_factory=dict, compare=False)
-    touched: Touched = field(default=UNTOUCHED, compare=False)
+    touched: Touched = field(default_factory=Touched, compare=False)
     """Which of the facts may make a difference to whom."""
 
     def ground(self, partition: int) -> Ground:
@@ -113,102 +115,150 @@ class Catalog:
         return [own for each in self.accounts.of(payer) for own in self.orders.of(each)]
 
 
-def extend(catalog: Catalog, facts: Iterable[Fact]) -> Catalog:
-    """Return the catalog after more facts.
+JUDGING = frozenset((FactKind.LOG, FactKind.METER, FactKind.GATE_PASS))
+"""The facts that usage is judged by: `ground` follows from them alone."""
+
+
+def extend(
+    catalog: Catalog, facts: Iterable[Fact], only: Container[FactKind] | None = None
+) -> Catalog:
+    """Return the catalog after more facts; of some kinds `only`, where the others may be missing.
 
     Raises:
         BrokenInvariant: a serial is missing or twice, or the log's parameters are.
 
     """
-    position, log, rules = catalog.position, catalog.log, catalog.rules
-    issuers, meters, plans = dict(catalog.issuers), dict(catalog.meters), dict(catalog.plans)
-    customers, subscriptions = dict(catalog.customers), dict(catalog.subscriptions)
-    gate_passes, matches = dict(catalog.gate_passes), dict(catalog.matches)
-    dealt, by_hand = list[Fact](), list[Fact]()
-    new = list(facts)
-    resold: set[str] = set()
-    for fact in new:
-        if fact.serial != position + 1:
-            raise BrokenInvariant(f"fact {fact.serial} follows fact {position}")
-        position = fact.serial
+    fold = _Fold(catalog)
+    for fact in facts:
+        missing = fact.serial - fold.position - 1
+        if missing < 0 or (missing and only is None):
+            raise BrokenInvariant(f"fact {fact.serial} follows fact {fold.position}")
+        fold.position = fact.serial
+        if only is None or fact.kind in only:
+            fold.take(fact)
+    return fold.catalog()
+
+
+class _Fold:
+    """What facts make of a catalog: taken one by one, for there may be very many."""
+
+    def __init__(self, before: Catalog) -> None:
+        self._before, self.position = before, before.position
+        self._log, self._rules = before.log, before.rules
+        self._issuers, self._meters = dict(before.issuers), dict(before.meters)
+        self._plans, self._gate_passes = dict(before.plans), dict(before.gate_passes)
+        self._matches = dict(before.matches)
+        self._customers: dict[str, Customer] = {}
+        self._subscriptions: dict[str, Subscription] = {}
+        self._dealt, self._by_hand = list[Fact](), list[Fact]()
+        self._touching = Touching()
+
+    def take(self, fact: Fact) -> None:
+        """Take in the fact that follows."""
+        self._touching.take(fact)
         match fact.kind:
             case FactKind.LOG:
-                if log is not None:
-                    raise BrokenInvariant(f"fact {position} sets the log's parameters anew")
-                log = documents.log_parameters(fact.body)
+                if self._log is not None:
+                    raise BrokenInvariant(f"fact {fact.serial} sets the log's parameters anew")
+                self._log = documents.log_parameters(fact.body)
             case FactKind.RULES:
-                rules = documents.rules(fact.body)
+                self._rules = documents.rules(fact.body)
             case FactKind.ISSUER:
                 issuer = documents.issuer(fact.body)
-                issuers[fact.subject] = issuer.after(issuers.get(fact.subject))
+                self._issuers[issuer.id] = issuer.after(self._issuers.get(issuer.id))
             case FactKind.METER:
-                meters[fact.subject] = documents.meter(fact.body)
+                self._meters[fact.subject] = documents.meter(fact.body)
             case FactKind.PLAN:
                 plan = documents.plan(fact.body)
-                plans[fact.subject] = plan.after(plans.get(fact.subject))
+                self._plans[plan.id] = plan.after(self._plans.get(plan.id))
             case FactKind.CUSTOMER:
-                customer = documents.customer(fact.body)
-                customers[fact.subject] = customer.after(customers.get(fact.subject))
+                customer, told = documents.customer(fact.body), self._customers
+                before = told.get(customer.id) or self._before.customers.get(customer.id)
+                told[customer.id] = customer.after(before)
             case FactKind.SUBSCRIPTION:
-                resold.add(fact.subject)
-                subscriptions[fact.subject] = subscription(fact.body)
+                sold = subscription(fact.body)
+                self._subscriptions[sold.id] = sold
             case FactKind.GATE_PASS:
-                gate_passes[fact.id] = documents.gate_pass(fact.body)
+                self._gate_passes[fact.id] = documents.gate_pass(fact.body)
             case FactKind.MATCH:
-                partition, told = told_by(position, fact.body)
-                matches[partition] = (*matches.get(partition, ()), told)
+                partition, matches = told_by(fact.serial, fact.body)
+                self._matches[partition] = (*self._matches.get(partition, ()), matches)
             case kind if kind in DEALT:
-                dealt.append(fact)
+                self._dealt.append(fact)
             case kind if kind in BY_HAND:
-                by_hand.append(fact)
+                self._by_hand.append(fact)
             case _:
                 pass  # by position (facts.skips_of), or who did what: nothing is priced by them
-    owned = _owned_after(catalog, subscriptions, resold)
-    retold = (customers[f.subject] for f in new if f.kind is FactKind.CUSTOMER)
-    accounts = catalog.accounts.after(retold)
-    return Catalog(
-        position,
-        log,
-        rules,
-        issuers,
-        meters,
-        plans,
-        customers,
-        subscriptions,
-        gate_passes,
-        matches,
-        catalog.deals.after(dealt),
-        catalog.by_hand.after(by_hand),
-        accounts,
-        owned,
-        catalog.touched.after(new, accounts.payer),
-    )
+
+    def catalog(self) -> Catalog:
+        """Return the catalog after what was taken in."""
+        before, accounts = self._before, self._before.accounts.after(self._customers.values())
+        return Catalog(
+            self.position,
+            self._log,
+            self._rules,
+            self._issuers,
+            self._meters,
+            self._plans,
+            updated(before.customers, self._customers),
+            updated(before.subscriptions, self._subscriptions),
+            self._gate_passes,
+            self._matches,
+            before.deals.after(self._dealt),
+            before.by_hand.after(self._by_hand),
+            accounts,
+            updated(before._owned, _owned_anew(before, self._subscriptions)),
+            before.touched.after(self._touching, accounts.payer),
+        )
 
 
-def _owned_after(
-    before: Catalog, subscriptions: Mapping[str, Subscription], touched: Iterable[str]
+def _owned_anew(
+    before: Catalog, told: Mapping[str, Subscription]
 ) -> Mapping[str, Sequence[Subscription]]:
-    """Return the subscriptions of each customer, by id, once some of them were touched."""
-    owned = {**before._owned}
-    for subscription_id in touched:
-        new, old = subscriptions[subscription_id], before.subscriptions.get(subscription_id)
+    """Return the subscriptions, by id, of the customers whose some were told anew."""
+    owned: dict[str, Sequence[Subscription]] = {}
+    for new in told.values():
+        old = before.subscriptions.get(new.id)
         for customer in {new.customer, old.customer if old else new.customer}:
-            rest = (s for s in owned.get(customer, ()) if s.id != subscription_id)
+            known = owned.get(customer)
+            if known is None:
+                known = before._owned.get(customer, ())
+            rest = (s for s in known if s.id != new.id)
             own = [*rest, new] if customer == new.customer else rest
-            owned[customer] = tuple(sorted(own, key=lambda s: s.id))
+            owned[customer] = tuple(sorted(own, key=_by_id))
     return owned
 
 
-class FactLog:
-    """The facts read so far, and the catalog at any position among them.
+_by_id = attrgetter("id")
 
-    Catalogs are remembered for the positions asked for last: partitions stand near each other.
-    """
+
+class Remembered:
+    """The catalogs asked for last: partitions stand near each other."""
+
+    def __init__(self) -> None:
+        """Start with that of no facts."""
+        self._known: dict[int, Catalog] = {0: Catalog()}
+
+    def before(self, position: int) -> Catalog:
+        """Return the one remembered that is nearest to a position, at it or before."""
+        known = position if position in self._known else max(p for p in self._known if p < position)
+        found = self._known[known] = self._known.pop(known)  # youngest last
+        return found
+
+    def keep(self, catalog: Catalog) -> None:
+        """Remember one more, and forget the one that was not asked for longest."""
+        self._known[catalog.position] = catalog
+        if len(self._known) > _CATALOGS_KEPT:
+            del self._known[next(known for known in self._known if known > 0)]
+
+
+class FactLog:
+    """The facts read so far, and the catalog at any position among them."""
 
     def __init__(self) -> None:
         """Start with no fact."""
         self._facts: list[Fact] = []
-        self._known: dict[int, Catalog] = {0: Catalog()}
+        self._catalogs = Remembered()
 
     @property
     def head(self) -> int:
@@ -236,13 +286,10 @@ class FactLog:
         """
         if position > self.head:
             raise BrokenInvariant(f"fact {position} was asked for, {self.head} read")
-        found = self._known.pop(position, None)
-        if found is None:
-            base = self._known[max(known for known in self._known if known <= position)]
-            found = extend(base, self._facts[base.position : position])
-        self._known[position] = found  # youngest last
-        if len(self._known) > _CATALOGS_KEPT:
-            del self._known[next(known for known in self._known if known > 0)]
+        found = self._catalogs.before(position)
+        if found.position < position:
+            found = extend(found, self._facts[found.position : position])
+            self._catalogs.keep(found)
         return found
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fractions import Fraction
+from sys import intern
+from types import MappingProxyType
 from typing import cast
 
 from pipeline.catalog.early import Thresholds, thresholds
@@ -321,12 +323,15 @@ def phase_body(phase: Phase) -> dict[str, Json]:
     return body
 
 
+_NO_PROFILE: Mapping[str, str] = MappingProxyType({})
+
+
 def customer(body: Body) -> Customer:
     """Return the customer of a fact."""
-    return Customer(
-        _text(body, "id"),
-        _text(body, "time_zone"),
-        cast(dict[str, str], body["profile"]),
+    return Customer(  # of whom there are many: what they say alike is in memory once
+        intern(_text(body, "id")),
+        intern(_text(body, "time_zone")),
+        cast(dict[str, str], body["profile"]) or _NO_PROFILE,
         cast("str | None", body.get("currency")),
         customer_tax(body.get("tax")),
         body.get("approval") is True,

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
+from sys import intern
+from types import MappingProxyType
 from typing import TypeAlias, cast
 
 from pipeline.catalog.documents import moment_in
@@ -98,8 +100,8 @@ def subscription(body: Body) -> Subscription:
     """Return the subscription of a fact."""
     return Subscription(
         id=cast(str, body["id"]),
-        customer=cast(str, body["customer"]),
-        plan=cast(str, body["plan"]),
+        customer=intern(cast(str, body["customer"])),
+        plan=intern(cast(str, body["plan"])),
         start=parse_instant(body["start"]),
         end=moment_in(body, "end"),
         anchor=_anchor(body.get("anchor")),
@@ -196,9 +198,12 @@ def _list(body: Body, name: str) -> list[Body]:
     return cast(list[Body], body.get(name, []))
 
 
+_NO_QUANTITIES: Quantities = MappingProxyType({})
+
+
 def _quantities(body: Body) -> Quantities:
     told = cast(dict[str, str], body.get("quantities", {}))
-    return {item: exact(quantity) for item, quantity in told.items()}
+    return {item: exact(quantity) for item, quantity in told.items()} if told else _NO_QUANTITIES
 
 
 def _prices(body: Body) -> tuple[PlanPrice, ...]:

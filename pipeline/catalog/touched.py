@@ -6,8 +6,9 @@ Law: where nothing touched a customer between two positions, both catalogs say t
 that is billed there. A kind that is not known to be of one customer, or of none, is of everybody.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from sys import intern
 
 from pipeline.catalog.corrections import CUTTING
 from pipeline.catalog.facts import Fact, FactKind
@@ -30,45 +31,75 @@ _OF_NOBODY = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Touched:
-    """Positions of the last facts: of everybody, and of single customers, the youngest last."""
+@dataclass(slots=True)
+class Touching:
+    """What some facts touch: customers at their last positions, the youngest last."""
 
     everybody: int = 0
-    _customers: dict[str, int] = field(default_factory=dict)
+    customers: dict[str, int] = field(default_factory=dict)
+
+    def take(self, fact: Fact) -> None:
+        """Note whom the next fact touches."""
+        if fact.kind in _OF_NOBODY:
+            return
+        if fact.kind is FactKind.CUSTOMER:
+            customer = intern(fact.subject)
+        elif fact.kind in _OF_ITS_CUSTOMER:
+            customer = intern(str(fact.body["customer"]))
+        else:
+            self.everybody = fact.serial
+            return
+        self.customers.pop(customer, None)
+        self.customers[customer] = fact.serial
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Touched:
+    """Positions of the last facts: of everybody, and of single customers, the youngest last.
+
+    `_since` is told beside the many that are `_known`, and stands instead of them.
+    """
+
+    everybody: int = 0
+    _known: dict[str, int] = field(default_factory=dict)
+    _since: dict[str, int] = field(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether both say the same of everybody and of each."""
+        if not isinstance(other, Touched):
+            return NotImplemented
+        return (self.everybody, self._all()) == (other.everybody, other._all())
 
     def at(self, customer: str) -> int:
         """Return the last position that could make a difference to a customer."""
-        return max(self.everybody, self._customers.get(customer, 0))
+        return max(self.everybody, self._since.get(customer) or self._known.get(customer, 0))
 
     def since(self, position: int) -> frozenset[str] | None:
         """Return the customers touched behind a position; None where everybody is."""
         if self.everybody > position:
             return None
         found = set()
-        for customer in reversed(self._customers):
-            if self._customers[customer] <= position:
-                break
-            found.add(customer)
+        for known in (self._since, self._known):
+            for customer in reversed(known):
+                if known[customer] <= position:
+                    break
+                found.add(customer)
         return frozenset(found)
 
-    def after(self, facts: Iterable[Fact], payer: Callable[[str], str] = str) -> "Touched":
+    def after(self, touching: Touching, payer: Callable[[str], str] = str) -> "Touched":
         """Return it after more facts. What is sold stays its customer's; it touches its payer."""
-        everybody, customers = self.everybody, dict(self._customers)
-        for fact in facts:
-            if fact.kind in _OF_NOBODY:
-                continue
-            if fact.kind is FactKind.CUSTOMER:
-                customer = fact.subject
-            elif fact.kind in _OF_ITS_CUSTOMER:
-                customer = str(fact.body["customer"])
-            else:
-                everybody = fact.serial
-                continue
+        since = dict(self._since)
+        for customer, serial in touching.customers.items():
             for each in {customer, payer(customer)}:
-                customers.pop(each, None)
-                customers[each] = fact.serial
-        return Touched(everybody, customers)
+                since.pop(each, None)
+                since[each] = serial
+        after = Touched(max(self.everybody, touching.everybody), self._known, since)
+        many = len(since) > _BESIDE_LEAST + len(self._known) // _BESIDE_SHARE
+        return Touched(after.everybody, after._all()) if many else after
+
+    def _all(self) -> dict[str, int]:
+        known = {name: at for name, at in self._known.items() if name not in self._since}
+        return {**known, **self._since}
 
 
-UNTOUCHED = Touched()
+_BESIDE_LEAST, _BESIDE_SHARE = 64, 32

@@ -3,7 +3,7 @@
 Law: one contract suite runs these and the real ones.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from pipeline.catalog.facts import Fact, FactKind, NewFact, Skips, skips_of
 from pipeline.core.calendar import Instant
@@ -36,11 +36,17 @@ class FactSession(MemorySession):
                 written.append(fact)
             return written
 
-    def read_facts(self, after: int, until: int | None = None) -> list[Fact]:
-        """Return the facts with after < serial <= until (None: all), in order."""
+    def read_facts(
+        self, after: int, until: int | None = None, kinds: Collection[FactKind] | None = None
+    ) -> list[Fact]:
+        """Return the facts with after < serial <= until (None: all), in order.
+
+        Of some `kinds` only, and then the one at `until` too.
+        """
         self.effect("read facts")
         last = len(self.tables.facts) if until is None else min(until, len(self.tables.facts))
-        return [self.tables.facts[serial] for serial in range(after + 1, last + 1)]
+        facts = (self.tables.facts[serial] for serial in range(after + 1, last + 1))
+        return [f for f in facts if kinds is None or f.kind in kinds or f.serial == until]
 
     def read_skips(self) -> Skips:
         """Return what is skipped."""

@@ -98,11 +98,13 @@ class Audit:
     count goes on from what the books had at a tick.
     """
 
-    def __init__(self, around: Surroundings, *, whole: bool = True) -> None:
-        """Connect."""
+    def __init__(
+        self, around: Surroundings, known: Knowledge | None = None, *, whole: bool = True
+    ) -> None:
+        """Connect. `known` is what the process knows already: facts come to much memory."""
         self._around, self._whole = around, whole
         self._connection = around.database.connect(name="audit", autocommit=True)
-        self._known = Knowledge(self._connection)
+        self._known = known or Knowledge(self._connection)
         self._counted: dict[int, _Counted] = {}
         self.ends: list[tuple[int, int]] = []
         self.stock = Stock({}, {}, {}, 0)

@@ -11,6 +11,7 @@ from time import sleep
 from typing import Protocol
 
 from pipeline.book.booking import Cursor
+from pipeline.catalog.catalog import JUDGING
 from pipeline.catalog.facts import Skips
 from pipeline.dedupe.claims import Delivery
 from pipeline.meter.place import Opened, Place, Told, digest_of
@@ -62,7 +63,7 @@ class Catchup:
         """
         self._around, self._log, self._books, self._polling = around, log, books, polling
         self._decode = decode or message_decoder(around.settings.registry)
-        self.known = Knowledge(books, pause=pause)
+        self.known = Knowledge(books, JUDGING, pause=pause)
         self._cursors: dict[int, Cursor] = {}
         self._skips: Skips | None = None
         self._lock = Lock()

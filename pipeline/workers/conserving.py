@@ -16,6 +16,7 @@ from pipeline.core.errors import BrokenInvariant, TaleaError
 from pipeline.replay.audit import Conservation, total
 from pipeline.stores.postgres.connection import Unreachable
 from pipeline.workers.auditing import Audit
+from pipeline.workers.knowledge import Knowledge
 from pipeline.workers.surroundings import Surroundings
 
 _log = structlog.get_logger()
@@ -34,7 +35,9 @@ class Unclosed:
         return self.events.get(partition, 0)
 
 
-def watch_conservation(around: Surroundings, unclosed: Unclosed, stop: Event) -> None:
+def watch_conservation(
+    around: Surroundings, known: Knowledge, unclosed: Unclosed, stop: Event
+) -> None:
     """Log the seven totals and whether they close, until stopped; 0 seconds: never."""
     every_s = around.settings.audit_s
     audit: Audit | None = None
@@ -42,7 +45,7 @@ def watch_conservation(around: Surroundings, unclosed: Unclosed, stop: Event) ->
     while every_s and not stop.wait(rest_s):
         started = monotonic()
         try:
-            audit = audit or Audit(around, whole=False)
+            audit = audit or Audit(around, known, whole=False)
             found = audit.look(lambda _read, _of: None)
             unclosed.events = {each.partition: each.missing for each in found.values()}
             say(found)

@@ -29,10 +29,11 @@ def run_finalizer(around: Surroundings, clock: Callable[[], Instant], stop: Even
     What goes on beside it decides and signs; a shadow finds what was decided.
     """
     connection = around.database.connect(name="finalizer", autocommit=True)
-    facts = around.database.connect(name="finalizer facts", autocommit=True)
+    facts = around.database.connect(name="finalizer facts", autocommit=True)  # by several threads
+    deciding = around.database.connect(name="finalizer decisions", autocommit=True)
     finalizer = Finalizer(connection, Knowledge(facts), clock)
     beside: dict[str, Callable[[], None]] = {
-        "audit": lambda: watch_conservation(around, finalizer.unclosed, stop),
+        "audit": lambda: watch_conservation(around, finalizer.known, finalizer.unclosed, stop),
         "refusals": lambda: watch_refusals(around, finalizer.refusals, stop),
         "matching": lambda: run_matching(around, stop),
         "taxing": lambda: run_taxing(around, stop),
@@ -48,6 +49,6 @@ def run_finalizer(around: Surroundings, clock: Callable[[], Instant], stop: Even
             continue
         idle += 1
         if idle % _LATE_EVERY == 0 and not around.is_shadow:
-            correct_late(facts, finalizer.known.catalog, clock())
-    connection.close()
-    facts.close()
+            correct_late(deciding, finalizer.known.catalog, clock())
+    for each in (connection, facts, deciding):
+        each.close()

@@ -5,41 +5,57 @@ Does not own: what they mean (catalog, meter).
 Law: a worker that lacks a fact or a tick's row waits; it never judges without.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from threading import RLock
 from time import monotonic, sleep
 from typing import Protocol
 
-from pipeline.catalog.catalog import Catalog, FactLog
-from pipeline.catalog.facts import Fact
+from pipeline.catalog.catalog import Catalog, Remembered, extend
+from pipeline.catalog.facts import Fact, FactKind
 from pipeline.core.errors import ServerFailed
 from pipeline.meter.place import NeedsTick, Opened, Told, look
 from pipeline.meter.sift import Arrival, Ground, Sifted
 from pipeline.meter.ticks import Tick
 
+FACTS_AT_ONCE = 5_000
+_ALL = 1 << 62
 _ROWS_AHEAD = 2_000
 _ROWS_KEPT = 20_000
 _POLL_S = 0.05
 
 
-class FactSource(Protocol):
-    """The fact log and the rows of ticks, as a reader asks for them."""
+class FactReader(Protocol):
+    """The fact log."""
 
-    def read_facts(self, after: int, until: int | None = None) -> list[Fact]: ...
+    def read_facts(
+        self, after: int, until: int | None = None, kinds: Collection[FactKind] | None = None
+    ) -> list[Fact]:
+        """Return the facts with after < serial <= until (None: all), in order.
+
+        Of some `kinds` only, and then the one at `until` too: it shows that all before are there.
+        """
+        ...
+
+
+class FactSource(FactReader, Protocol):
+    """The fact log and the rows of ticks, as a reader asks for them."""
 
     def ticks_from(self, serial: int, count: int) -> list[Tick]: ...
 
 
 @dataclass(slots=True)
 class Knowledge:
-    """Facts and tick rows as far as they were needed, over one session in autocommit.
+    """What facts come to, and tick rows, as far as needed, over one session in autocommit.
 
-    Calls may come from several threads at once.
+    Facts are read in bites, and not kept: an older position than those remembered reads them again.
+    Where `kinds` are named, catalogs hold what these say, and nothing else. Calls may come from
+    several threads at once.
     """
 
     source: FactSource
-    facts: FactLog = field(default_factory=FactLog)
+    kinds: Collection[FactKind] | None = None
+    _catalogs: Remembered = field(default_factory=Remembered)
     _rows: dict[int, Tick | None] = field(default_factory=dict)
     _grounds: dict[int, tuple[int, Ground]] = field(default_factory=dict)
     _lock: RLock = field(default_factory=RLock)
@@ -54,24 +70,42 @@ class Knowledge:
 
         """
         deadline = monotonic() + self.fact_patience_s
-        while not self._has(position):
+        while (found := self._read_to(position)).position < position:
             if monotonic() > deadline:
                 raise ServerFailed(f"fact {position}, which a tick names, does not come")
             self.pause(_POLL_S)  # not under the lock: others need no fact
-        with self._lock:
-            return self.facts.at(position)
+        return found
 
     def latest(self) -> Catalog:
         """Return the catalog of all facts so far, whether a tick names them yet or not."""
-        with self._lock:
-            self.facts.append(self.source.read_facts(self.facts.head))
-            return self.facts.at(self.facts.head)
+        return self._read_to(None)
 
-    def _has(self, position: int) -> bool:
+    def has_ground(self, partition: int, tick: Tick) -> bool:
+        """Tell whether `ground` would answer without reading facts."""
+        position = max(tick.fact_position, 1)
         with self._lock:
-            if position > self.facts.head:
-                self.facts.append(self.source.read_facts(self.facts.head))
-            return position <= self.facts.head
+            stands, _ = self._grounds.get(partition, (0, None))
+            return position in (stands, self._catalogs.before(position).position)
+
+    def _read_to(self, position: int | None) -> Catalog:
+        """Return the catalog at a position, or where its facts are not all there, before it."""
+        with self._lock:
+            known = self._catalogs.before(_ALL if position is None else position)
+            found = extend(known, self._facts(known.position, position), self.kinds)
+            if found.position > known.position:
+                self._catalogs.keep(found)
+            return found
+
+    def _facts(self, after: int, until: int | None) -> Iterator[Fact]:
+        while until is None or after < until:
+            end = after + FACTS_AT_ONCE
+            bite = self.source.read_facts(
+                after, end if until is None else min(end, until), self.kinds
+            )
+            yield from bite
+            if not bite or bite[-1].serial < end:
+                return
+            after = end
 
     def ground(self, partition: int, tick: Tick) -> Ground:
         """Return what a message behind `tick` is judged by."""

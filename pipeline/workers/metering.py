@@ -169,7 +169,7 @@ class MeteringLine:
 
     async def _look(self, opened: Opened, arrival: Arrival, partition: int) -> Told | Sifted:
         known = self._catchup.known
-        if arrival.tick.fact_position > known.facts.head:
+        if not known.has_ground(partition, arrival.tick):
             with self._patiently():
                 await self._machine.blocking(self._catchup.ground, partition, arrival.tick)
         looked = known.look(opened, arrival, partition)

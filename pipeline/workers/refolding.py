@@ -4,11 +4,11 @@ Owns: where to start reading so that the fold is what was booked, reading.
 Does not own: folding (replay/refold.py), what is done with it (verifying.py, hindsight.py).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pipeline.catalog.facts import Fact, Skips
+from pipeline.catalog.facts import Fact, FactKind, Skips
 from pipeline.core.calendar import Instant
 from pipeline.meter.place import Place, digest_of
 from pipeline.meter.ticks import Tick
@@ -18,7 +18,7 @@ from pipeline.stores.kafka import usage_log
 from pipeline.stores.records import open_at
 from pipeline.stores.registry import COMMAND_TRIES, message_decoder
 from pipeline.workers.catchup import BookSource
-from pipeline.workers.knowledge import Knowledge
+from pipeline.workers.knowledge import FactSource, Knowledge
 from pipeline.workers.seams import Log
 from pipeline.workers.surroundings import Surroundings
 
@@ -29,6 +29,24 @@ class TickBooks(BookSource, Protocol):
     """Where ticks stand in the books, and what is skipped."""
 
     def read_skips(self) -> Skips: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadAlready:
+    """A source of facts of which most were read: a command goes back and forth among them."""
+
+    books: FactSource
+    facts: Sequence[Fact]
+
+    def read_facts(
+        self, after: int, until: int | None = None, kinds: Collection[FactKind] | None = None
+    ) -> list[Fact]:
+        if kinds is None and until is not None and until <= len(self.facts):
+            return [*self.facts[after:until]]
+        return self.books.read_facts(after, until, kinds)
+
+    def ticks_from(self, serial: int, count: int) -> list[Tick]:
+        return self.books.ticks_from(serial, count)
 
 
 @dataclass(slots=True)
@@ -46,9 +64,8 @@ class Refolder:
 
     def __post_init__(self) -> None:
         """Read facts, ticks and skips."""
-        self.known = Knowledge(self.books)
         self.facts = self.books.read_facts(0)
-        self.known.facts.append(self.facts)
+        self.known = Knowledge(_ReadAlready(self.books, self.facts))
         self.rows = {tick.serial: tick for tick in self.books.ticks_from(1, ALL_TICKS)}
         self._skips = self.books.read_skips()
         self._decode = message_decoder(self.around.settings.registry, COMMAND_TRIES)

@@ -19,18 +19,17 @@ from pipeline.stores.kafka import SureProducer, usage_log
 from pipeline.stores.postgres.connection import Unreachable
 from pipeline.stores.records import encode_tick
 from pipeline.topology import BILLING_FACTS
+from pipeline.workers.knowledge import FACTS_AT_ONCE, FactReader
 from pipeline.workers.seams import Writer
 from pipeline.workers.surroundings import Surroundings
 
 
-class TickStore(Protocol):
+class TickStore(FactReader, Protocol):
     """Where ticks and facts get their serials: a session of its own, in autocommit."""
 
     def try_lead(self) -> bool: ...
 
     def fact_head(self) -> tuple[int, int]: ...
-
-    def read_facts(self, after: int, until: int | None = None) -> list[Fact]: ...
 
     def mark_mirrored(self, serial: int) -> None: ...
 
@@ -92,13 +91,13 @@ class Ticker:
 
     def _mirror(self) -> None:
         head, mirrored = self._store.fact_head()
-        if head == mirrored:
-            return
         topic = self._around.stack.topic(BILLING_FACTS)
-        for fact in self._store.read_facts(mirrored, head):
-            self._producer.send(topic, 0, fact_message(fact), key=fact.id.encode())
-        self._producer.flush()
-        self._store.mark_mirrored(head)
+        for after in range(mirrored, head, FACTS_AT_ONCE):
+            until = min(after + FACTS_AT_ONCE, head)
+            for fact in self._store.read_facts(after, until):
+                self._producer.send(topic, 0, fact_message(fact), key=fact.id.encode())
+            self._producer.flush()
+            self._store.mark_mirrored(until)
 
     def _send(self, ticks: list[Tick]) -> None:
         partitions = self._around.partitions

@@ -4,7 +4,7 @@ The tickers are the real ones; the rows of ticks and the log are lists. A ticker
 between any two sends; what a stalled one had under way arrives when nobody expects it any more.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import HOUR, T0, ground
-from pipeline.catalog.facts import Fact
+from pipeline.catalog.facts import Fact, FactKind
 from pipeline.core.calendar import SECOND, Instant
 from pipeline.core.errors import ServerFailed
 from pipeline.meter.place import Place, Told, look
@@ -58,7 +58,9 @@ class Lines:
     def fact_head(self) -> tuple[int, int]:
         return 1, 1
 
-    def read_facts(self, after: int, until: int | None = None) -> list[Fact]:
+    def read_facts(
+        self, after: int, until: int | None = None, kinds: Collection[FactKind] | None = None
+    ) -> list[Fact]:
         raise AssertionError("every fact is mirrored")
 
     def mark_mirrored(self, serial: int) -> None:

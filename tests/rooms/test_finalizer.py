@@ -173,7 +173,9 @@ class Told:
 
     archive: "Archive"
 
-    def read_facts(self, after: int, until: int | None = None) -> list[Fact]:
+    def read_facts(
+        self, after: int, until: int | None = None, kinds: Collection[FactKind] | None = None
+    ) -> list[Fact]:
         return [*facts(*self.archive.begun), *self.archive.later][after:until]
 
     def ticks_from(self, serial: int, count: int) -> list[Tick]:

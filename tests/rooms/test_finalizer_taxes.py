@@ -1,7 +1,7 @@
 """The finalizer and answers of an outside tax engine: who awaits one is held up until it comes."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -54,7 +54,9 @@ class Told:
 
     facts: list[Fact] = field(default_factory=lambda: facts(*BEGUN))
 
-    def read_facts(self, after: int, until: int | None = None) -> list[Fact]:
+    def read_facts(
+        self, after: int, until: int | None = None, kinds: Collection[FactKind] | None = None
+    ) -> list[Fact]:
         return self.facts[after:until]
 
     def ticks_from(self, serial: int, count: int) -> list[Tick]:

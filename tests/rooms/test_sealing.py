@@ -1,7 +1,7 @@
 """Sealing many documents at once: each behind the one before it, paid by what that one left."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pytest
@@ -20,7 +20,7 @@ from builders import (
     subscription_of,
 )
 from pipeline.catalog.catalog import Catalog, extend
-from pipeline.catalog.facts import Fact
+from pipeline.catalog.facts import Fact, FactKind
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json
 from pipeline.invoice.compose import compose
@@ -50,7 +50,9 @@ class Issued:
 
     used: Mapping[str, Mapping[str, int]]
 
-    def read_facts(self, after: int, until: int | None = None) -> list[Fact]:
+    def read_facts(
+        self, after: int, until: int | None = None, kinds: Collection[FactKind] | None = None
+    ) -> list[Fact]:
         return list(FACTS[after:until])
 
     def ticks_from(self, serial: int, count: int) -> list[Tick]:

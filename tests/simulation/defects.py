@@ -1,7 +1,7 @@
 """Planted defects: each is a stack with one part put in another way, as others have built it."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -258,8 +258,10 @@ class OnePointATime(WorkerSession):
 class AtOnce(WorkerSession):
     """Takes a price that is dated for in force at once."""
 
-    def read_facts(self, after: int, until: int | None = None) -> list[Fact]:
-        found = super().read_facts(after, until)
+    def read_facts(
+        self, after: int, until: int | None = None, kinds: Collection[FactKind] | None = None
+    ) -> list[Fact]:
+        found = super().read_facts(after, until, kinds)
         undated = [{k: v for k, v in f.body.items() if k != "effective"} for f in found]
         return [replace(f, body=body) for f, body in zip(found, undated, strict=True)]
 
@@ -267,8 +269,10 @@ class AtOnce(WorkerSession):
 class SeatsAtOnce(WorkerSession):
     """Takes a quantity that is agreed from some instant on for agreed from the start."""
 
-    def read_facts(self, after: int, until: int | None = None) -> list[Fact]:
-        return [_from_the_start(fact) for fact in super().read_facts(after, until)]
+    def read_facts(
+        self, after: int, until: int | None = None, kinds: Collection[FactKind] | None = None
+    ) -> list[Fact]:
+        return [_from_the_start(fact) for fact in super().read_facts(after, until, kinds)]
 
 
 def _from_the_start(fact: Fact) -> Fact:
@@ -283,8 +287,10 @@ def _from_the_start(fact: Fact) -> Fact:
 class MovesAtOnce(WorkerSession):
     """Takes the plan that a subscription goes over to for its plan from the start."""
 
-    def read_facts(self, after: int, until: int | None = None) -> list[Fact]:
-        return [_on_the_last_plan(fact) for fact in super().read_facts(after, until)]
+    def read_facts(
+        self, after: int, until: int | None = None, kinds: Collection[FactKind] | None = None
+    ) -> list[Fact]:
+        return [_on_the_last_plan(fact) for fact in super().read_facts(after, until, kinds)]
 
 
 def _on_the_last_plan(fact: Fact) -> Fact:
@@ -301,8 +307,10 @@ class BillsPauses(WorkerSession):
 
     left_out = "pauses"
 
-    def read_facts(self, after: int, until: int | None = None) -> list[Fact]:
-        found = super().read_facts(after, until)
+    def read_facts(
+        self, after: int, until: int | None = None, kinds: Collection[FactKind] | None = None
+    ) -> list[Fact]:
+        found = super().read_facts(after, until, kinds)
         known = [{k: v for k, v in f.body.items() if k != self.left_out} for f in found]
         return [replace(f, body=body) for f, body in zip(found, known, strict=True)]
 
@@ -326,8 +334,10 @@ class Misreads(WorkerSession):
 
     kind: FactKind
 
-    def read_facts(self, after: int, until: int | None = None) -> list[Fact]:
-        found = super().read_facts(after, until)
+    def read_facts(
+        self, after: int, until: int | None = None, kinds: Collection[FactKind] | None = None
+    ) -> list[Fact]:
+        found = super().read_facts(after, until, kinds)
         return [self._misread(each) if each.kind is self.kind else each for each in found]
 
     def _misread(self, fact: Fact) -> Fact:

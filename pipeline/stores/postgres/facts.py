@@ -7,7 +7,7 @@ hands serials out.
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString, cast
 
@@ -78,12 +78,26 @@ def _numbered(
     return written
 
 
-def read_facts(connection: Connection, after: int, until: int | None = None) -> list[Fact]:
-    """Return the facts with after < serial <= until (None: all), in order."""
+def read_facts(
+    connection: Connection,
+    after: int,
+    until: int | None = None,
+    kinds: Collection[FactKind] | None = None,
+) -> list[Fact]:
+    """Return the facts with after < serial <= until (None: all), in order.
+
+    Of some `kinds` only, and then the one at `until` too: it shows that all before are there.
+    """
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM fact WHERE serial > %s AND (%s::bigint IS NULL OR serial <= %s)"
+        f"SELECT {_COLUMNS} FROM fact WHERE serial > %(after)s"
+        " AND (%(until)s::bigint IS NULL OR serial <= %(until)s)"
+        " AND (%(kinds)s::text[] IS NULL OR kind = ANY(%(kinds)s) OR serial = %(until)s)"
         " ORDER BY serial",
-        [after, until, until],
+        {
+            "after": after,
+            "until": until,
+            "kinds": None if kinds is None else [kind.value for kind in kinds],
+        },
     )
     return [_fact(row) for row in rows]
 
