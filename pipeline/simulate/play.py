@@ -92,18 +92,20 @@ def play(seed: int, scale: Scale | None = None, parts: Parts | None = None) -> O
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Clear up before each world alone: the collector would walk all that one keeps, over and over.
+    """Clear up after a world alone: the collector would walk all that it keeps, over and over.
 
-    Nor does it come upon what a dead process left in the middle of another one's work.
+    Nor does it come upon what a dead process left in the middle of another one's work. What was
+    there before the world is not walked at all.
     """
-    gc.collect()  # what is frozen is never cleared, and of the world before all is left
-    gc.freeze()
     gc.disable()
+    gc.freeze()
     try:
         yield
+        gc.collect()
+        gc.collect()  # coroutines that the first one ended let go of what they kept
     finally:
-        gc.enable()
         gc.unfreeze()
+        gc.enable()
 
 
 class _Play:
