@@ -1,6 +1,7 @@
 """`talea worker`: what the supervisor starts, a process each."""
 
 import ctypes
+import gc
 import os
 import signal
 from contextlib import suppress
@@ -14,6 +15,9 @@ from pipeline.settings import read_settings
 
 _PR_SET_PDEATHSIG = 1
 _NICE = 5
+_YOUNG_OBJECTS = (50_000, 20, 50)
+"""So many before rings of objects are looked for. Facts and plans are many small objects that live
+long and hold no rings: to look through them every 700 costs more than to make them."""
 
 
 def worker(
@@ -32,6 +36,7 @@ def worker(
     from pipeline.workers.failing import servers_told
 
     die_with_parent()
+    gc.set_threshold(*_YOUNG_OBJECTS)
     settings = read_settings()
     if settings.replay:
         give_way()

@@ -22,7 +22,7 @@ Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
 
 def _framed(fields: Iterable[bytes]) -> bytes:
     """Join fields, each behind its length (4 bytes, big-endian): no two lists collide."""
-    return b"".join(len(field).to_bytes(4, "big") + field for field in fields)
+    return b"".join([len(field).to_bytes(4, "big") + field for field in fields])
 
 
 def _blake(purpose: bytes, size: int, fields: Iterable[bytes]) -> bytes:
@@ -157,7 +157,7 @@ def digest(data: bytes) -> str:
 
 def derived_id(prefix: str, *parts: str) -> str:
     """Return an id that follows from content alone: prefix_ and 32 hex digits."""
-    fields = (prefix.encode(), *(part.encode() for part in parts))
+    fields = [prefix.encode(), *map(str.encode, parts)]
     return f"{prefix}_{_blake(b'talea.id.1', 16, fields).hex()}"
 
 

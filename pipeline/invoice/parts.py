@@ -178,18 +178,17 @@ class _Maker:
         self, part: ServicePeriod, listed: PlanPrice, place: int, *, closes: bool
     ) -> PlannedLine:
         """Return the line of a part, the `place`th; `closes`: no later one is known with it."""
-        served, start = self.served, part.period.start
+        served, start, opens = self.served, part.period.start, not place
         key = LineKey(served.subscription.id, served.leg.item(self.price), start)
         own = replace(part, due=served.period.start) if listed.in_advance else part
-        line = PlannedLine(key, own, listed, None, opens=not place)
         converted = _in_currency_billed(self.catalog, own, listed)
         if isinstance(converted, Fault):
-            return replace(line, fee=converted)
+            return PlannedLine(key, own, listed, None, opens=opens, fee=converted)
         card = promoted(self.catalog, served, converted)
         if card.meter is None:
             told = card_told(key, part, card)
             fee = due_fee(part, card, told, part.plan.currency, self.taken)
-            return replace(line, card=card, fee=fee)
+            return PlannedLine(key, own, card, None, opens=opens, fee=fee)
         begun, past, position = self.begun, None, _position(place, closes=closes)
         if looks_at_events(card.price):
             begun = start  # events have no past (rule 25): a new price counts anew
@@ -197,7 +196,7 @@ class _Maker:
         elif place:
             past = _request(self.catalog, served.part(begun, start), card)
         request = _request(self.catalog, served.part(begun, part.period.end), card)
-        return replace(line, served=part, card=card, request=request, past=past, position=position)
+        return PlannedLine(key, part, card, request, past, position, opens)
 
 
 def _position(place: int, *, closes: bool) -> Position:

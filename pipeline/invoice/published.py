@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import cast
 
 from pipeline.core.calendar import Instant, instant_text, parse_instant
@@ -184,10 +185,11 @@ def draft_value(draft: DraftText) -> bytes:
 
 def line_values(document_id: str, customer: str, draft: DraftText) -> Iterator[tuple[str, bytes]]:
     """Yield (id, value) of a draft's line items as they are published: canonical JSON."""
-    head = canonical({"customer": customer, "document": document_id, "format": LINE_FORMAT})
-    before, after = head.decode()[:-1], _position_text(draft.position)
+    owner, document = encode_basestring(customer), encode_basestring(document_id)
+    before = f'{{"customer":{owner},"document":{document},"format":"{LINE_FORMAT}","line":'
+    after = f',"position":{_position_text(draft.position)}}}'
     for line_id, line in draft.lines.items():
-        yield line_id, f'{before},"line":{line},"position":{after}}}'.encode()
+        yield line_id, f"{before}{line}{after}".encode()
 
 
 @lru_cache  # drafts that were rated together have one

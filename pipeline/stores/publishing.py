@@ -15,6 +15,9 @@ from confluent_kafka import KafkaException, Producer
 from pipeline.core.errors import ServerFailed
 
 _ANSWER_S = 10.0
+_GATHER_MS = 50
+"""How long records wait for others to be packed with. Whoever commits sends them at once; drafts
+are much alike, so that many together take a tenth of the room, and of the broker's time."""
 _DOCUMENT_BYTES_MAX = 64 << 20
 """Before compression; the broker holds what it gets against the topic's own limit."""
 
@@ -32,7 +35,7 @@ class FencedProducer:
                 "transaction.timeout.ms": 20_000,  # how long a dead one can hold readers up
                 "compression.type": "lz4",
                 "message.max.bytes": _DOCUMENT_BYTES_MAX,
-                "linger.ms": 0,
+                "linger.ms": _GATHER_MS,
                 "log_level": 2,
             }
         )

@@ -263,8 +263,8 @@ class Planner:
         return plans
 
 
-_REMEMBERED_MAX = 24_000
-"""Payers and their lines, each of some kilobytes."""
+_REMEMBERED_MAX = 50_000
+"""Payers and their lines, each of a kilobyte or two: texts are those of all on their terms."""
 
 
 def _weight(planned: Sequence["_Planned"]) -> int:

@@ -115,15 +115,18 @@ def drop_drafts(connection: Connection, payers: Sequence[str], keep: Sequence[Dr
     By id, as the finalizer does: neither ever waits for the other in a ring. What was cut and is
     not prepared yet stays as it is: the finalizer takes it, or says what is wrong with it.
     """
-    connection.execute(
-        "SELECT FROM draft WHERE payer = ANY(%s) ORDER BY id FOR UPDATE", [list(payers)]
+    locked = connection.execute(
+        "SELECT id FROM draft WHERE payer = ANY(%s) ORDER BY id FOR UPDATE", [list(payers)]
     )
-    connection.execute(
-        "DELETE FROM draft WHERE payer = ANY(%s) AND NOT id = ANY(%s) AND NOT EXISTS (SELECT"
-        " FROM cut WHERE NOT prepared AND cut.payer = draft.payer"
-        " AND cut.currency = draft.currency AND cut.instant_us = draft.instant_us)",
-        [list(payers), [draft.id for draft in keep]],
-    )
+    kept = {draft.id for draft in keep}
+    left = [name for (name,) in locked if name not in kept]
+    if left:  # seldom: a period ended, or is none any more
+        connection.execute(
+            "DELETE FROM draft WHERE id = ANY(%s) AND NOT EXISTS (SELECT"
+            " FROM cut WHERE NOT prepared AND cut.payer = draft.payer"
+            " AND cut.currency = draft.currency AND cut.instant_us = draft.instant_us)",
+            [left],
+        )
 
 
 def read_drafts(connection: Connection, payer: str | None = None) -> list[Draft]:

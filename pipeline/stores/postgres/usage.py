@@ -63,7 +63,8 @@ def _read_parts(
     dimensions = "'{}'" if asked[0].scope.whole else "s.dimensions"
     rows = connection.execute(
         f"SELECT r.place, s.scale, {window} AS window_us, {dimensions} AS dimensions,"
-        " sum(u.count)::bigint, sum(u.sum), min(u.minimum), max(u.maximum)"
+        # As text, of which Python makes a whole number three times as fast as of a decimal.
+        " sum(u.count)::bigint, sum(u.sum)::text, min(u.minimum)::text, max(u.maximum)::text"
         + _REQUESTED
         + " GROUP BY 1, 2, 3, 4 HAVING sum(u.count) <> 0 ORDER BY 1, 2, 3, 4",
         [*_columns(asked), below_cut],
