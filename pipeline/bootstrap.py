@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from threading import Event
@@ -22,12 +23,15 @@ from pipeline.stores.postgres.facts import (
     read_facts,
 )
 from pipeline.workers.announcing import await_named
+from pipeline.workers.restoring import restore_lost
 from pipeline.workers.supervisor import default_workers
 from pipeline.workers.surroundings import Surroundings
 
 TZDATA_VERSION = importlib.metadata.version("tzdata")
 GRACE_S = 60
 """Grace of a new log until a catalog says otherwise."""
+_JUDGING = frozenset({"ticker", "metering", "finalizer", "publisher"})
+"""Workers that would judge or number wrongly by tables that lack what topics know."""
 
 
 def surroundings(settings: Settings, kafka: str, redis: str, postgres: str) -> Surroundings:
@@ -40,9 +44,11 @@ def surroundings(settings: Settings, kafka: str, redis: str, postgres: str) -> S
 def set_up(around: Surroundings) -> Surroundings:
     """Bring schema, first facts and topics into place; return the surroundings of this log.
 
-    Twice is once. A log that is there keeps its partition count, which settings may not deny.
+    Twice is once. A log that is there keeps its partition count, which settings may not deny, and
+    tables out of a backup learn first what its topics know.
 
     Raises:
+        CheckFailed: topics and tables are not of one log.
         BadInput: the log has another partition count than settings say, or it is a shadow's.
         ServerFailed: a server does not answer.
 
@@ -51,6 +57,7 @@ def set_up(around: Surroundings) -> Surroundings:
     if around.is_shadow:  # a log begun here would have its first tick sent to the live one
         raise BadInput(f"TALEA_REPLAY={settings.replay} is for a replay's own workers: unset it")
     around.database.migrate()
+    restore_lost(around, _to_stderr)
 
     def first(known: Sequence[Fact]) -> Sequence[NewFact]:
         if known:
@@ -76,13 +83,20 @@ def set_up(around: Surroundings) -> Surroundings:
     return around
 
 
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(f"talea: {line}\n")
+
+
 def worker_runner(around: Surroundings, name: str, number: int, of: int) -> Callable[[], None]:
     """Return what runs one worker until SIGTERM.
 
     Raises:
         BadInput: no such worker.
+        CheckFailed: topics and tables are not of one log.
 
     """
+    if not around.is_shadow and name in _JUDGING:
+        restore_lost(around, _to_stderr)  # its supervisor may have outlived the database
     stop = Event()
     for wanted in (signal.SIGTERM, signal.SIGINT):
         signal.signal(wanted, lambda *_: stop.set())

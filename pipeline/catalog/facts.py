@@ -4,12 +4,13 @@ Owns: the record of a fact and its kinds.  Does not own: where facts are kept (s
 Law: a fact never changes; the catalog at a position is the fold of the facts up to it.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
 
-from pipeline.core.calendar import Instant
+from pipeline.core.calendar import Instant, instant_text, parse_instant
 from pipeline.core.identity import Json, canonical, derived_id
 
 
@@ -119,6 +120,49 @@ class Fact:
     actor: str
     reason: str
     recorded_at: Instant
+
+
+def mirror_of(fact: Fact) -> bytes:
+    """Return a fact as it is mirrored."""
+    return canonical(
+        {
+            "serial": fact.serial,
+            "id": fact.id,
+            "kind": fact.kind.value,
+            "subject": fact.subject,
+            "body": dict(fact.body),
+            "actor": fact.actor,
+            "reason": fact.reason,
+            "recorded_at": instant_text(fact.recorded_at),
+        }
+    )
+
+
+def read_mirrored(message: bytes) -> Fact:
+    """Return a fact out of its mirror.
+
+    Raises:
+        ValueError: it is none.
+
+    """
+    told = cast(Json, json.loads(message))
+    if not isinstance(told, dict) or not isinstance(told.get("body"), dict):
+        raise ValueError("not a fact as it is mirrored")
+    texts = ("id", "subject", "actor", "reason")
+    missing = [name for name in (*texts, "kind", "recorded_at") if type(told.get(name)) is not str]
+    if missing or type(told.get("serial")) is not int:
+        raise ValueError(f"a mirrored fact without {(missing or ['serial'])[0]}")
+    fact_id, subject, actor, reason = (str(told[name]) for name in texts)
+    return Fact(
+        cast(int, told["serial"]),
+        fact_id,
+        FactKind(str(told["kind"])),
+        subject,
+        cast(dict[str, Json], told["body"]),
+        actor,
+        reason,
+        parse_instant(told["recorded_at"]),
+    )
 
 
 Skips = frozenset[tuple[int, int]]

@@ -55,6 +55,11 @@ class Composed:
     issues: tuple[ValidationIssue, ...] = ()
 
     @property
+    def id(self) -> str:
+        """The id that follows from what it bills."""
+        return str(self.content["id"])
+
+    @property
     def stopped(self) -> bool:
         """Whether it may not be issued as it is."""
         return any(issue.severity is Severity.CRITICAL for issue in self.issues)

@@ -111,7 +111,10 @@ class DraftLine:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """An issued document: the bytes that were sealed, and where it stands in its chain."""
+    """An issued document: the bytes that were sealed, and where it stands in its chain.
+
+    `ordinal` tells apart those of one cut and kind; what was published before says none.
+    """
 
     issuer: str
     place: int
@@ -121,6 +124,7 @@ class Issued:
     content: bytes
     record: bytes
     seal: bytes
+    ordinal: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +211,7 @@ def issued_value(issued: Issued) -> bytes:
             "number": issued.number,
             "id": issued.id,
             "customer": issued.customer,
+            **({} if issued.ordinal is None else {"ordinal": issued.ordinal}),
             "content": issued.content.decode(),
             "issue_record": issued.record.decode(),
             "seal": issued.seal.hex(),
@@ -266,6 +271,7 @@ def read_issued(value: bytes) -> Issued:
         content.encode(),
         record.encode(),
         bytes.fromhex(seal),
+        _whole(fields, "ordinal") if "ordinal" in fields else None,
     )
 
 

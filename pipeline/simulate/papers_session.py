@@ -231,6 +231,10 @@ class WorkerSession(PublishingSession):
         (found,) = (each for each in self.read_documents() if each.id == document)
         return cast("Mapping[str, Json] | None", found.record["settlement"])
 
+    def issued_among(self, ids: Sequence[str]) -> set[str]:
+        """Return which of these ids are those of issued documents."""
+        return {each.id for each in self.tables.documents.values()} & set(ids)
+
     def issuers_waiting(self) -> list[str]:
         """Return the issuers with prepared documents."""
         self.effect("read prepared")

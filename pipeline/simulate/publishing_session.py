@@ -75,6 +75,7 @@ class PublishingSession(BookSession):
                 document.sealed.content,
                 document.sealed.record,
                 document.sealed.seal,
+                document.ordinal,
             )
             for (issuer, place), document in sorted(tables.documents.items())
             if place > tables.chains.get(issuer, 0)

@@ -23,6 +23,9 @@ from pipeline.stores.codec import Decode, Record, Unreadable, batch_of, decode, 
 from pipeline.stores.figures import pack_figures, read_figures
 from pipeline.topology import USAGE_EVENTS
 
+_TICK_BYTES_MAX = 256
+"""Above what one takes: a batch need not be opened to be told from it."""
+
 
 def open_message(message: bytes, decoded: Decode = decode) -> Tick | UsageBatch | Rejection:
     """Return what a message of the usage log is, or that nobody can tell."""
@@ -39,6 +42,14 @@ def open_message(message: bytes, decoded: Decode = decode) -> Tick | UsageBatch 
     except Unreadable as error:
         return Rejection(Code.UNREADABLE, "", str(error))
     return Rejection(Code.UNREADABLE, "", f"{name} does not belong into the usage log")
+
+
+def read_tick(message: bytes) -> Tick | None:
+    """Return the tick that a message of the usage log is; None where it is none."""
+    if len(message) > _TICK_BYTES_MAX:
+        return None
+    opened = open_message(message)
+    return opened if isinstance(opened, Tick) else None
 
 
 def open_at(

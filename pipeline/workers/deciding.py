@@ -26,6 +26,8 @@ def open_draft(connection: Session, catalog: Catalog, name: str) -> tuple[Draft,
     draft = find_draft(connection, name)
     if draft is None:
         raise ValueError(f"no draft {name}: `talea draft CUSTOMER` shows their ids")
+    if connection.issued_among([name]):
+        raise ValueError("it is issued already, the books catch up: correct it by a note")
     prepared = lock_cut(connection, draft.payer, draft.currency, draft.instant)
     if prepared:
         raise ValueError("it is about to get its number: correct it by a note once it has it")

@@ -67,6 +67,8 @@ class DocumentStore(Papers, Chain, Protocol):
 
     def save_prepared(self, made: Sequence[PreparedCut]) -> None: ...
 
+    def issued_among(self, ids: Sequence[str]) -> set[str]: ...
+
     def issuers_waiting(self) -> list[str]: ...
 
     def register(
@@ -189,20 +191,20 @@ class Finalizer:
         late = self.store.late_payers([each.cut.payer for each in due], serial)
         missing = {each: self._missing(catalog, each, passed) for each, passed in stands.items()}
         earlier = self.store.earlier_totals([each.cut.payer for each in due], HISTORY_MAX)
+        composed = [[*self._composed(each, usage, late)] for each in due]
+        issued = self.store.issued_among([e.document.id for made in composed for e in made])
         rated = []
-        for each in due:
-            made = [*self._composed(each, usage)]
-            if each.cut.fact or each.cut.payer in late:
-                made += Corrector(self.store, self._answered).at(each.cut, each.catalog)
+        for each, made in zip(due, composed, strict=True):
+            reached = each.reached(made)
+            # After a restore a cut comes once more; its documents are there, as they were sealed.
+            new = [e for e in made if e.document.id not in issued]
             paid = earlier.get((each.cut.payer, each.cut.currency), ())
             short = missing[each.partition]
-            made = [
-                replace(e, document=self._looked_at(each, e.document, paid, short)) for e in made
-            ]
-            if any(correction.document.stopped for correction in made):
-                self._hold_up(each, [correction.document for correction in made])
+            new = [replace(e, document=self._looked_at(each, e.document, paid, short)) for e in new]
+            if any(correction.document.stopped for correction in new):
+                self._hold_up(each, [correction.document for correction in new])
             else:
-                rated.append((each, made))
+                rated.append((each, new, reached))
         return self._prepared(serial, rated)
 
     def _looked_at(
@@ -216,13 +218,15 @@ class Finalizer:
         seen = Seen(paid, refused, self.unclosed.of(due.partition), policy)
         return waiting(due.catalog, validated(document, seen), short)
 
-    def _composed(self, due: _Due, usage: Usage) -> Iterator[Correction]:
-        """Yield the documents of what fell due."""
+    def _composed(self, due: _Due, usage: Usage, late: Collection[str]) -> Iterator[Correction]:
+        """Yield the documents of what fell due, and what corrects others."""
         composed = due.documents(due.catalog, usage)
         if any(awaited_in(document.content) for document in composed):
             composed = due.documents(due.catalog.answered_by(self.known.latest()), usage)
         requests = requests_of(due.lines)
         yield from (Correction(document, requests) for document in composed)
+        if due.cut.fact or due.cut.payer in late:
+            yield from Corrector(self.store, self._answered).at(due.cut, due.catalog)
 
     def _answered(self, position: int) -> Catalog:
         """Return the catalog at a position, with what may still enter documents since."""
@@ -300,11 +304,11 @@ class Finalizer:
         return self._decisions().by_hand.holds
 
     def _prepared(
-        self, serial: int, rated: Sequence[tuple[_Due, Sequence[Correction]]]
+        self, serial: int, rated: Sequence[tuple[_Due, Sequence[Correction], Carried]]
     ) -> list[PreparedCut]:
         """Return the documents of cuts of one tick, with what they rest on."""
-        stretches = self._stretches(serial, [due for due, _ in rated])
-        asked = [each.requests for _, made in rated for each in made]
+        stretches = self._stretches(serial, [due for due, *_ in rated])
+        asked = [each.requests for _, made, _ in rated for each in made]
         digests = iter(self.store.digests_of_usage(asked, serial))
         return [
             PreparedCut(
@@ -313,9 +317,9 @@ class Finalizer:
                     _prepared(due, each.document, evidence_json([stretch], next(digests)))
                     for each in made
                 ],
-                due.reached(made),
+                reached,
             )
-            for (due, made), stretch in zip(rated, stretches, strict=True)
+            for (due, made, reached), stretch in zip(rated, stretches, strict=True)
         ]
 
     def _stretches(self, serial: int, due: Sequence[_Due]) -> list[PartitionEvidence]:

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable
 from threading import Event
 from typing import Protocol
 
-from pipeline.catalog.facts import Fact
-from pipeline.core.calendar import SECOND, Instant, instant_text
+from pipeline.catalog.facts import Fact, mirror_of
+from pipeline.core.calendar import SECOND, Instant
 from pipeline.core.errors import ServerFailed
-from pipeline.core.identity import canonical
 from pipeline.meter.ticks import Tick
 from pipeline.stores.kafka import SureProducer, usage_log
 from pipeline.stores.postgres.connection import Unreachable
@@ -38,22 +37,6 @@ class TickStore(FactReader, Protocol):
     def unacked_ticks(self) -> list[Tick]: ...
 
     def mark_acked(self, serials: Iterable[int]) -> None: ...
-
-
-def fact_message(fact: Fact) -> bytes:
-    """Return a fact as it is mirrored."""
-    return canonical(
-        {
-            "serial": fact.serial,
-            "id": fact.id,
-            "kind": fact.kind.value,
-            "subject": fact.subject,
-            "body": dict(fact.body),
-            "actor": fact.actor,
-            "reason": fact.reason,
-            "recorded_at": instant_text(fact.recorded_at),
-        }
-    )
 
 
 class Ticker:
@@ -95,7 +78,7 @@ class Ticker:
         for after in range(mirrored, head, FACTS_AT_ONCE):
             until = min(after + FACTS_AT_ONCE, head)
             for fact in self._store.read_facts(after, until):
-                self._producer.send(topic, 0, fact_message(fact), key=fact.id.encode())
+                self._producer.send(topic, 0, mirror_of(fact), key=fact.id.encode())
             self._producer.flush()
             self._store.mark_mirrored(until)
 

@@ -100,6 +100,9 @@ def test_an_issued_document_is_the_text_that_was_sealed() -> None:
         }
     )
     assert read_issued(golden("issued.json")) == issued
+    second = replace(issued, ordinal=1)
+    assert json.loads(issued_value(second)) == {**json.loads(issued_value(issued)), "ordinal": 1}
+    assert read_issued(issued_value(second)) == second
     told = json.loads(golden("issued.json"))
     digest = hashlib.sha256(told["content"].encode()).hexdigest()
     assert json.loads(told["issue_record"])["content_digest"] == digest

@@ -138,6 +138,7 @@ def check_invoices(stack: RunningStack) -> None:
                 "number": sealed.number,
                 "id": document.id,
                 "customer": document.payer,
+                "ordinal": document.ordinal,
                 "content": sealed.content.decode(),
                 "issue_record": sealed.record.decode(),
                 "seal": sealed.seal.hex(),

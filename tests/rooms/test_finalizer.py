@@ -25,11 +25,12 @@ from builders import (
 from pipeline.book.booking import Cut, SequenceKey, TickPassed
 from pipeline.catalog.by_hand import Holds, nothing_held
 from pipeline.catalog.facts import Fact, FactKind
-from pipeline.core.calendar import Instant
+from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.errors import Code, Rejection
 from pipeline.core.identity import Json
 from pipeline.dedupe.sequences import SequenceState
 from pipeline.invoice.issues import Severity
+from pipeline.invoice.lines import document_id_of
 from pipeline.invoice.planned import Carried
 from pipeline.invoice.usage import UsagePart, UsageRequest, Used
 from pipeline.meter.slices import Counts
@@ -72,6 +73,7 @@ class Archive:
     begun: Sequence[Decision] = DECISIONS
     gaps: Mapping[tuple[int, SequenceKey], SequenceState] = field(default_factory=dict)
     holds: list[Holds] = field(default_factory=list)
+    issued: set[str] = field(default_factory=set)
 
     def decide(self, *decisions: Decision) -> None:
         """Write facts behind those at the cut."""
@@ -107,6 +109,9 @@ class Archive:
 
     def late_payers(self, payers: Sequence[str], below: int) -> set[str]:
         return set()
+
+    def issued_among(self, ids: Sequence[str]) -> set[str]:
+        return self.issued & set(ids)
 
     def issuers_waiting(self) -> list[str]:
         return self.waiting
@@ -418,3 +423,15 @@ def test_usage_that_was_refused_is_told_while_nobody_did_anything_about_it(
         name = str(archive.drafts[0].issues[0]["id"])
         archive.decide((FactKind.ISSUE_WAIVER, name, {"issue": name}))
         assert prepared_of(finalizer, archive) == ["acme"]
+
+
+def test_a_cut_that_comes_once_more_after_a_restore_prepares_what_is_not_issued_alone() -> None:
+    """The document of heavy was issued once, whatever would hold it up now."""
+    names = ("acme", "heavy", "light")
+    archive = a_cut_of(*names)
+    archive.issued = {
+        document_id_of(name, "EUR", instant_text(FEB), "talea") for name in ("acme", "heavy")
+    }
+
+    assert prepared_of(finalizing(archive), archive) == ["light"]
+    assert (archive.cuts, archive.drafts) == ([], [])

@@ -103,7 +103,7 @@ def register(
         )
         waiting = take_prepared(connection, issuer, count_max, held())
         sealed = seal(waiting, *_head(connection, issuer)) if waiting else []
-        _insert(connection, [*zip(waiting, sealed, strict=True)])
+        write_issued(connection, [*zip(waiting, sealed, strict=True)])
         return len(waiting)
 
 
@@ -116,7 +116,8 @@ def _head(connection: Connection, issuer: str) -> tuple[int, str]:
     return (row[0], row[1]) if row else (0, FIRST_SEAL)
 
 
-def _insert(connection: Connection, issued: Sequence[tuple[Prepared, Sealed]]) -> None:
+def write_issued(connection: Connection, issued: Sequence[tuple[Prepared, Sealed]]) -> None:
+    """Write documents, in the order of their chains, with all that follows from their being."""
     told = [(json.loads(p.content), json.loads(s.record)) for p, s in issued]
     ids = [content["id"] for content, _ in told]
     copy_rows(
@@ -165,14 +166,14 @@ def _tell_corrected(connection: Connection, content: Mapping[str, Json], at: Ins
     corrects, cause = content.get("corrects"), content.get("cause")
     if corrects is None:
         return
-    row = connection.execute(_COLUMNS + " WHERE id = %s", [corrects]).fetchone()
-    if row is None:
+    corrected = document_of(connection, str(corrects))
+    if corrected is None:
         raise BrokenInvariant(f"{content['id']} corrects {corrects}, which is not issued")
     author = connection.execute("SELECT actor, reason FROM fact WHERE id = %s", [cause]).fetchone()
     actor, reason = author or ("finalizer", str(content["reason_code"]))
     event = note_event(content, actor, reason, at)
     if event is not None:
-        record_event(connection, str(corrects), _document(row).before_issue, event)
+        record_event(connection, corrected.id, corrected.before_issue, event)
 
 
 def _finalized(
@@ -231,6 +232,18 @@ def find_document(connection: Connection, number: str) -> Document | None:
     """Return the document of a number."""
     row = connection.execute(_COLUMNS + " WHERE number = %s", [number]).fetchone()
     return _document(row) if row else None
+
+
+def document_of(connection: Connection, document_id: str) -> Document | None:
+    """Return the document of an id."""
+    row = connection.execute(_COLUMNS + " WHERE id = %s", [document_id]).fetchone()
+    return _document(row) if row else None
+
+
+def issued_among(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Return which of these ids are those of issued documents."""
+    rows = connection.execute("SELECT id FROM document WHERE id = ANY(%s)", [list(ids)])
+    return {name for (name,) in rows}
 
 
 def notes_issued(connection: Connection, issuer: str) -> int:

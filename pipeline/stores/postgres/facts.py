@@ -19,6 +19,7 @@ from pipeline.core.calendar import Instant, from_datetime, to_datetime
 from pipeline.core.identity import Json, canonical
 from pipeline.meter.ticks import Tick
 from pipeline.stores.postgres.connection import Connection, lead, one
+from pipeline.stores.postgres.copying import copy_rows
 
 _LEADER_LOCK = "talea ticker"
 _COLUMNS: LiteralString = "serial, id, kind, subject, body, actor, reason, recorded_at"
@@ -51,14 +52,30 @@ def append_facts(
         (head,) = one(connection, "SELECT serial FROM fact_head FOR UPDATE")
         facts += read_facts(connection, len(facts), head)
         written = _numbered(facts, decide(facts), author, now)
-        columns = f"COPY fact ({_COLUMNS}) FROM STDIN"
-        with connection.cursor() as cursor, cursor.copy(columns) as copy:
-            for fact in written:
-                body, at = canonical(dict(fact.body)).decode(), to_datetime(fact.recorded_at)
-                about = (fact.serial, fact.id, fact.kind.value, fact.subject)
-                copy.write_row((*about, body, fact.actor, fact.reason, at))
+        write_facts(connection, written)
         connection.execute("UPDATE fact_head SET serial = %s", [head + len(written)])
         return written
+
+
+def write_facts(connection: Connection, facts: Iterable[Fact]) -> None:
+    """Write facts with the serials they have, under the lock of the head."""
+    copy_rows(
+        connection,
+        f"COPY fact ({_COLUMNS}) FROM STDIN",
+        (
+            (
+                fact.serial,
+                fact.id,
+                fact.kind.value,
+                fact.subject,
+                canonical(dict(fact.body)).decode(),
+                fact.actor,
+                fact.reason,
+                to_datetime(fact.recorded_at),
+            )
+            for fact in facts
+        ),
+    )
 
 
 def _numbered(

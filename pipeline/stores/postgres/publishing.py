@@ -57,7 +57,8 @@ _DOCUMENTS = (
     "WITH RECURSIVE chain (issuer) AS ((SELECT min(issuer) FROM document) UNION ALL"
     " SELECT (SELECT min(issuer) FROM document WHERE issuer > chain.issuer)"
     " FROM chain WHERE chain.issuer IS NOT NULL)"
-    " SELECT d.issuer, d.place, d.number, d.id, d.payer, d.content, d.record, d.seal FROM chain"
+    " SELECT d.issuer, d.place, d.number, d.id, d.payer,"
+    " d.ordinal, d.content, d.record, d.seal FROM chain"
     " LEFT JOIN published_chain AS p USING (issuer) CROSS JOIN LATERAL"
     " (SELECT * FROM document WHERE issuer = chain.issuer AND place > coalesce(p.place, 0)"
     " AND kept IS NULL"
@@ -102,7 +103,7 @@ def _change(row: Sequence[object]) -> DraftChange:
 
 def _issued(row: Sequence[object]) -> Issued:
     *columns, content, record, seal = row
-    issuer, place, number, document_id, payer = columns
+    issuer, place, number, document_id, payer, ordinal = columns
     return Issued(
         cast(str, issuer),
         cast(int, place),
@@ -112,6 +113,7 @@ def _issued(row: Sequence[object]) -> Issued:
         bytes(cast(bytes, content)),
         bytes(cast(bytes, record)),
         bytes(cast(bytes, seal)),
+        cast(int, ordinal),
     )
 
 

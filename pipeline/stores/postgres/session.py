@@ -20,6 +20,7 @@ from pipeline.stores.postgres import (
     pauses,
     preparing,
     publishing,
+    restoring,
     retention,
     reversals,
     sequences,
@@ -52,6 +53,11 @@ class Session(psycopg.Connection[TupleRow]):
     try_lead = facts.try_lead
     unacked_ticks = facts.unacked_ticks
     write_tick = facts.write_tick
+    last_tick = facts.last_tick
+
+    lead_restoring = restoring.lead_restoring
+    seals_by_place = restoring.seals_by_place
+    write_lost = restoring.write_lost
 
     last_tick_offset = books.last_tick_offset
     load_cursors = books.load_cursors
@@ -114,6 +120,7 @@ class Session(psycopg.Connection[TupleRow]):
     chain_after = documents.chain_after
     find_document = documents.find_document
     find_line = documents.find_line
+    issued_among = documents.issued_among
     read_documents = documents.read_documents
     register = documents.register
     notes_by_document = documents.notes_by_document
