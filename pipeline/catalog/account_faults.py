@@ -36,6 +36,17 @@ def account_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
             message = f"who pays for {name} cannot change from {before.payer} to {customer.payer}"
             tail = "while something is sold to it, it would move billed periods"
             yield sheet.problem(f"{places[name]}.payer", f"{message} {tail}: make a new customer")
+        for key in _without_effect(customer):
+            message = f"{name} has no documents of its own, {customer.payer} pays"
+            tail = f"this does nothing; say it of {customer.payer}"
+            yield sheet.problem(f"{places[name]}.{key}", f"{message}: {tail}")
+
+
+def _without_effect(customer: Customer) -> Iterator[str]:
+    """Yield the keys that speak of documents of a customer that has none."""
+    if customer.parent_pays:
+        yield from ("approval",) if customer.approval else ()
+        yield from ("empty_invoices",) if customer.empty_invoices else ()
 
 
 def _parent_faults(

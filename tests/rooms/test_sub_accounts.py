@@ -238,6 +238,12 @@ CHECKS = """
 * {id: acme, currency: USD}, {id: lab, parent: acme} => (nothing)
 * {id: lab, payer: parent} => customers[0].parent: required, but absent or empty
 * {id: lab, parent: acme, payer: me}, {id: acme} => customers[0].payer: 'me': use one of own, parent
+* {id: lab, parent: acme, payer: parent, approval: true}, {id: acme} =>
+  customers[0].approval: lab has no documents of its own, acme pays: this does nothing; say it
+* {id: lab, parent: acme, payer: parent, empty_invoices: true}, {id: acme} =>
+  customers[0].empty_invoices: lab has no documents of its own, acme pays
+* {id: lab, parent: acme, approval: true, empty_invoices: true}, {id: acme, approval: true} =>
+  (nothing)
 """
 
 
