@@ -23,8 +23,9 @@ from pipeline.core.identity import Json
 from pipeline.meter.meters import Meter
 from pipeline.meter.place import Opened
 
-USAGE, RAW = "usage", "raw"
-"""Where a rejected message lies: in the usage log, or in the topic of single events."""
+USAGE, RAW, REJECTED = "usage", "raw", "rejected"
+"""Where a rejected message lies: in the usage log, in the topic of single events, or among the
+dead letters, being none itself."""
 _WHOLE = -1
 
 
@@ -50,7 +51,7 @@ class LetterId(NamedTuple):
 def parse_id(text: str) -> LetterId | None:
     """Return the id that a text prints, if it is one."""
     origin, *numbers = text.split(":")
-    if origin not in (USAGE, RAW) or not 2 <= len(numbers) <= 3:
+    if origin not in (USAGE, RAW, REJECTED) or not 2 <= len(numbers) <= 3:
         return None
     if not all(n.isascii() and n.isdigit() and len(n) < 19 for n in numbers):
         return None

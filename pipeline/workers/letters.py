@@ -3,15 +3,16 @@
 Owns: the scan.  Does not own: what a letter says (replay/letters.py), the record (stores).
 """
 
+import struct
 from collections.abc import Callable, Iterator
 from functools import partial
 
 from pipeline.collect.keyed import KeyedEvent, keyed_event
-from pipeline.collect.letters import DeadLetter
+from pipeline.collect.letters import DeadLetter, Refusal, kept_message
 from pipeline.collect.raw import RawReader
 from pipeline.core.errors import Code, Rejection, ServerFailed
 from pipeline.meter.place import Opened
-from pipeline.replay.letters import RAW, USAGE, RejectedEvent, rejected_events
+from pipeline.replay.letters import RAW, REJECTED, USAGE, RejectedEvent, rejected_events
 from pipeline.stores.codec import Unreadable
 from pipeline.stores.kafka import LogRecord
 from pipeline.stores.records import letter_of, open_message, open_usage_event
@@ -23,13 +24,14 @@ from pipeline.workers.surroundings import Surroundings
 Progress = Callable[[int, int], None]
 """Called with (records read, records to read)."""
 _TOLD_EVERY = 200
+REJECTED_TOPIC = USAGE_REJECTED.name
 
 
 def read_letters(around: Surroundings, log: Log, progress: Progress) -> Iterator[DeadLetter]:
     """Yield every dead letter kept; one written twice (a worker died before its ack) once.
 
     Raises:
-        ServerFailed: a server does not answer, or a record is no dead letter.
+        ServerFailed: a server does not answer.
 
     """
     topic = around.stack.topic(USAGE_REJECTED)
@@ -42,7 +44,7 @@ def read_letters(around: Surroundings, log: Log, progress: Progress) -> Iterator
             read += 1
             if read % _TOLD_EVERY == 0:
                 progress(read, total)
-            letter = _letter(topic, partition, record)
+            letter = _letter(partition, record)
             place = letter.topic, letter.partition, letter.offset
             name = *place, letter.by_books, letter.by_skip
             if name not in seen:
@@ -55,23 +57,31 @@ def letters_since(around: Surroundings, log: Log, read: dict[int, int]) -> Itera
     """Yield the dead letters written since offsets that were read; move these on.
 
     Raises:
-        ServerFailed: a server does not answer, or a record is no dead letter.
+        ServerFailed: a server does not answer.
 
     """
     topic = around.stack.topic(USAGE_REJECTED)
     for partition, (first, end) in enumerate(log.ends(topic, around.partitions)):
         start = max(first, read.get(partition, 0))
         for record in log.read_range(topic, partition, start, end):
-            yield _letter(topic, partition, record)
+            yield _letter(partition, record)
             read[partition] = record.offset + 1
 
 
-def _letter(topic: str, partition: int, record: LogRecord) -> DeadLetter:
+def _letter(partition: int, record: LogRecord) -> DeadLetter:
+    """Return the letter of a record; one that is none is refused itself, at its own position."""
     try:
         return letter_of(record.value)
-    except Unreadable as error:
-        where = f"{topic}[{partition}] offset {record.offset}"
-        raise ServerFailed(f"{where} is no dead letter ({error}): who wrote it?") from None
+    except (Unreadable, ValueError, struct.error) as error:
+        why = f"no dead letter ({error}): who wrote it?"
+        refusal = Refusal(Rejection(Code.UNREADABLE, "", why), 1)
+        message = kept_message(record.value)
+        return DeadLetter(REJECTED_TOPIC, partition, record.offset, 0, [refusal], message)
+
+
+def is_unread(letter: DeadLetter) -> bool:
+    """Return whether a letter stands for a record among the dead letters that is none."""
+    return letter.topic == REJECTED_TOPIC
 
 
 class LetterReader:
@@ -90,6 +100,8 @@ class LetterReader:
             ServerFailed: the schema registry is silent.
 
         """
+        if is_unread(letter):
+            return rejected_events(letter, REJECTED, letter.refusals[0].rejection)
         origin = USAGE if letter.topic == USAGE_EVENTS.name else RAW
         try:
             return rejected_events(letter, origin, self._opened(letter, origin))

@@ -14,12 +14,13 @@ from threading import Event, Lock
 import structlog
 
 from pipeline.catalog.facts import Fact, FactKind
+from pipeline.collect.letters import DeadLetter
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant, TaleaError
 from pipeline.replay.letters import LetterId, RejectedEvent, State, States
 from pipeline.stores.kafka import KafkaLog
 from pipeline.stores.postgres.connection import Unreachable
-from pipeline.workers.letters import LetterReader, letters_since
+from pipeline.workers.letters import LetterReader, is_unread, letters_since
 from pipeline.workers.surroundings import Surroundings
 
 _log = structlog.get_logger()
@@ -75,7 +76,14 @@ def watch_refusals(around: Surroundings, refusals: Refusals, stop: Event) -> Non
             facts = new[-1].serial if new else facts
             refusals.decide(new)
             for letter in letters_since(around, log, read):
+                if is_unread(letter):
+                    _log.warning("skipped among dead letters", **_position(letter))
                 for rejected in reader.events(letter):
                     refusals.note(rejected)
         except (TaleaError, BrokenInvariant, *Unreachable) as error:
             _log.error("refused usage is not known", why=str(error))
+
+
+def _position(letter: DeadLetter) -> dict[str, object]:
+    why = letter.refusals[0].rejection.message
+    return {"partition": letter.partition, "offset": letter.offset, "why": why}

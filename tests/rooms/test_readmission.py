@@ -10,6 +10,7 @@ from pipeline.core.errors import Code, Rejection
 from pipeline.dedupe.standing import Outcome
 from pipeline.meter.place import SKIPPED
 from pipeline.meter.ticks import Tick
+from pipeline.replay.letters import REJECTED, parse_id
 from pipeline.settings import Settings
 from pipeline.simulate.database import MemoryDatabase
 from pipeline.simulate.log import Kept, MemoryLog, MemoryTopics, MemoryWriter
@@ -20,8 +21,8 @@ from pipeline.stores.kafka import usage_log
 from pipeline.stores.postgres.database import Database
 from pipeline.stores.postgres.facts import Author
 from pipeline.stores.records import encode_letter, encode_tick
-from pipeline.topology import USAGE_REJECTED, Stack
-from pipeline.workers.letters import read_letters
+from pipeline.topology import USAGE_EVENTS, USAGE_REJECTED, Stack
+from pipeline.workers.letters import LetterReader, letters_since, read_letters
 from pipeline.workers.readmission import Machine, Readmission
 from pipeline.workers.surroundings import Surroundings
 
@@ -78,6 +79,37 @@ def test_what_a_stalled_worker_told_of_a_message_hides_no_skip() -> None:
     found = read_letters(job.around, job.log, lambda read, total: None)
 
     assert [letter.by_skip for letter in found] == [False, True]
+
+
+def test_a_record_that_is_no_dead_letter_is_told_at_its_place_and_stops_nobody() -> None:
+    """Garbage, a tick, and a letter of a code that nobody knows: those behind them come."""
+    job = job_over(FIRST)
+    letter = DeadLetter(USAGE_EVENTS.name, 0, 7, T0, [Refusal(SKIPPED, 2)], b"")
+    strange = encode_letter(letter).replace(b"skipped", b"skapped")
+    topic = job.around.stack.topic(USAGE_REJECTED)
+    assert isinstance(job.log, MemoryLog)
+    for record in (b"junk", encode_letter(letter), encode_tick(FIRST, 1), strange):
+        job.log.topics.append(topic, 0, Kept(record))
+
+    read: dict[int, int] = {}
+    found = [*letters_since(job.around, job.log, read)]
+    rejected = [each for letter in found for each in LetterReader(job.around).events(letter)]
+
+    assert found == [*read_letters(job.around, job.log, lambda read, total: None)]
+    assert (read, [*letters_since(job.around, job.log, read)]) == ({0: 4}, [])
+    assert [str(each.id) for each in rejected] == [
+        "rejected:0:0",
+        "usage:0:7",
+        "rejected:0:2",
+        "rejected:0:3",
+    ]
+    assert [parse_id(str(each.id)) for each in rejected] == [each.id for each in rejected]
+    assert [each.event_count for each in rejected] == [1, 2, 1, 1]
+    for each, record in zip(found, (b"junk", b"", encode_tick(FIRST, 1), strange), strict=True):
+        assert each.message == record
+    unread = [each.rejection for each in rejected if each.id.origin == REJECTED]
+    assert {each.code for each in unread} == {Code.UNREADABLE}
+    assert all("no dead letter (" in each.message for each in unread)
 
 
 FIRST = Tick(1, T0, len(KNOWN))
