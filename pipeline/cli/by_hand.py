@@ -179,6 +179,7 @@ def _onto(
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "add-line": add_line,
+    "hold": hold,
     "edit": edit,
     "approve": approve,
     "retry": retry,

@@ -162,6 +162,7 @@ class Finalizer:
             taken = self.store.take_cuts(self._held_up, BITE)
             if not taken:
                 return False
+            self.refusals.catch_up()
             # Whoever decides on one of these locks its cut, and so was before or comes too late.
             latest = self._decisions()
             carried = self.store.carried_by([cut.payer for cut, _ in taken])

@@ -14,7 +14,7 @@ from pipeline.workers.correcting import correct_late
 from pipeline.workers.finalizer import Finalizer
 from pipeline.workers.knowledge import Knowledge
 from pipeline.workers.matching import run_matching
-from pipeline.workers.refusing import watch_refusals
+from pipeline.workers.refusing import Letters, watch_refusals
 from pipeline.workers.surroundings import Surroundings
 from pipeline.workers.taxing import run_taxing
 
@@ -32,9 +32,12 @@ def run_finalizer(around: Surroundings, clock: Callable[[], Instant], stop: Even
     facts = around.database.connect(name="finalizer facts", autocommit=True)  # by several threads
     deciding = around.database.connect(name="finalizer decisions", autocommit=True)
     finalizer = Finalizer(connection, Knowledge(facts), clock)
+    if not around.is_shadow:
+        finalizer.refusals.look = Letters(around)
+        finalizer.refusals.catch_up()  # before a cut waits for it, locked
     beside: dict[str, Callable[[], None]] = {
         "audit": lambda: watch_conservation(around, finalizer.known, finalizer.unclosed, stop),
-        "refusals": lambda: watch_refusals(around, finalizer.refusals, stop),
+        "refusals": lambda: watch_refusals(finalizer.refusals, stop),
         "matching": lambda: run_matching(around, stop),
         "taxing": lambda: run_taxing(around, stop),
         "checkpoints": lambda: run_checkpoints(around, stop),

@@ -3,10 +3,12 @@
 Owns: following the dead letters, and what people made of them since.
 Does not own: what a letter says (replay/letters.py), what is said of it (invoice/validation.py).
 Law: an event counts while it is open: once it was sent again, or waived, nothing is said of it.
+What metering refused before a cut is known as its documents are prepared: a dead letter is acked
+before the slice of its message is sent, so it is there once the cut is booked.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from threading import Event, Lock
@@ -30,8 +32,12 @@ _LOOK_S = 4.0
 
 @dataclass(slots=True)
 class Refusals:
-    """Every refused event whose customer and time are known. Calls come from several threads."""
+    """Every refused event whose customer and time are known. Calls come from several threads.
 
+    `look` notes what came since it was called last.
+    """
+
+    look: "Callable[[Refusals], None]" = lambda _: None
     _events: dict[str, dict[LetterId, tuple[Instant, str, int]]] = field(default_factory=dict)
     _facts: list[Fact] = field(default_factory=list)
     _states: States = field(default_factory=States)
@@ -53,6 +59,15 @@ class Refusals:
             with self._lock:
                 self._states = states
 
+    def catch_up(self) -> None:
+        """Return once all is known that was written before.
+
+        Raises:
+            ServerFailed: a server does not answer.
+
+        """
+        self.look(self)
+
     def of(self, customers: Sequence[str], start: Instant, end: Instant) -> dict[str, int]:
         """Return how many events of customers in [start, end) are refused and open, by code."""
         found: Counter[str] = Counter()
@@ -64,22 +79,35 @@ class Refusals:
         return dict(found)
 
 
-def watch_refusals(around: Surroundings, refusals: Refusals, stop: Event) -> None:
-    """Follow the dead letters and the facts about them until stopped."""
-    log, reader = KafkaLog(around.kafka), LetterReader(around)
-    read: dict[int, int] = {}
-    facts = 0
-    while not stop.wait(_LOOK_S):
-        try:
-            with around.database.session("refusals") as connection:
-                new = connection.read_facts(facts)
-            facts = new[-1].serial if new else facts
+class Letters:
+    """The dead letters of a stack and the facts about them, read on. Calls come from threads."""
+
+    def __init__(self, around: Surroundings) -> None:
+        """Begin with the oldest that is kept."""
+        self._around, self._log = around, KafkaLog(around.kafka)
+        self._reader, self._lock = LetterReader(around), Lock()
+        self._read: dict[int, int] = {}
+        self._facts = 0
+
+    def __call__(self, refusals: Refusals) -> None:
+        """Note everything that came since the last time."""
+        with self._lock:
+            with self._around.database.session("refusals") as connection:
+                new = connection.read_facts(self._facts)
+            self._facts = new[-1].serial if new else self._facts
             refusals.decide(new)
-            for letter in letters_since(around, log, read):
+            for letter in letters_since(self._around, self._log, self._read):
                 if is_unread(letter):
                     _log.warning("skipped among dead letters", **_position(letter))
-                for rejected in reader.events(letter):
+                for rejected in self._reader.events(letter):
                     refusals.note(rejected)
+
+
+def watch_refusals(refusals: Refusals, stop: Event) -> None:
+    """Keep up until stopped, so that little is left to read at a cut."""
+    while not stop.wait(_LOOK_S):
+        try:
+            refusals.catch_up()
         except (TaleaError, BrokenInvariant, *Unreachable) as error:
             _log.error("refused usage is not known", why=str(error))
 

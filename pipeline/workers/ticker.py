@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from threading import Event
 from typing import Protocol
 
-from pipeline.catalog.facts import Fact, mirror_of
+from pipeline.catalog.facts import mirror_of
 from pipeline.core.calendar import SECOND, Instant
 from pipeline.core.errors import ServerFailed
 from pipeline.meter.ticks import Tick

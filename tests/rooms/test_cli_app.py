@@ -3,7 +3,10 @@
 from importlib import metadata
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
+from pipeline.cli import invoices
 from pipeline.cli.app import run
 
 
@@ -27,3 +30,27 @@ def test_wrong_usage_is_one_line(
     printed = capsys.readouterr()
     assert told in printed.err
     assert (printed.out, printed.err.count("\n")) == ("", 1)
+
+
+WRITES = "add-line edit retry approve waive hold void credit debit refund correct dispute pay"
+
+
+@pytest.mark.parametrize("name", [*WRITES.split(), "pay-back", "write-off"])
+def test_whoever_writes_about_an_invoice_says_who_and_why(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing else that a command needs is given; it asks for its author first of all."""
+    assert run(["invoices", name, *([] if name == "hold" else ["X"])]) == 2
+    told = capsys.readouterr().err
+    assert "Missing option" in told
+    command = get_command(invoices.app)
+    assert isinstance(command, TyperGroup)
+    options = {each.name: each.required for each in command.commands[name].params}
+    assert (options["actor"], options["reason"]) == (True, True)
+
+
+@pytest.mark.parametrize("name", ["list", "show", "export", "figures", "revenue", "payouts"])
+def test_whoever_reads_invoices_is_not_asked(name: str) -> None:
+    command = get_command(invoices.app)
+    assert isinstance(command, TyperGroup)
+    assert "actor" not in {each.name for each in command.commands[name].params}

@@ -41,6 +41,7 @@ from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.preparing import Prepared, PreparedCut, Registrar
 from pipeline.workers.finalizer import Finalizer
 from pipeline.workers.knowledge import Knowledge
+from pipeline.workers.refusing import Refusals
 
 JAN, FEB = instant("2026-01-01T00:00:00Z"), instant("2026-02-01T00:00:00Z")
 ENDS_AT_TEN: dict[str, Json] = {"type": "volume", "tiers": [{"up_to": "10", "unit_amount": "1"}]}
@@ -399,18 +400,24 @@ def refused(customer: str, offset: int, at: Instant, count: int = 1) -> Rejected
 def test_usage_that_was_refused_is_told_while_nobody_did_anything_about_it(
     shop: str, prepared: list[str]
 ) -> None:
+    """It is found only as the cut is taken."""
     archive = shop_that(shop)
     archive.gaps = {}
     finalizer = finalizing(archive)
-    for each in (
+    letters = [
         refused("acme", 3, JAN, 2),
         refused("acme", 3, JAN, 2),
         refused("acme", 4, FEB - 1),
         refused("acme", 5, FEB),
         refused("light", 6, JAN),
         refused("acme", 7, JAN),
-    ):
-        finalizer.refusals.note(each)
+    ]
+
+    def look(refusals: Refusals) -> None:
+        while letters:
+            refusals.note(letters.pop())
+
+    finalizer.refusals.look = look
     (waived,) = letter_facts(FactKind.WAIVER, [LetterId("usage", 0, 7)], {})
     finalizer.refusals.decide(facts((waived.kind, waived.subject, dict(waived.body))))
 
