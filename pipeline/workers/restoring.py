@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from time import sleep
+from typing import TypeVar
 
 from pipeline.agents.following import Follower
 from pipeline.book.booking import Cursor
@@ -18,7 +19,6 @@ from pipeline.catalog.facts import Fact, FactKind, read_mirrored
 from pipeline.core.errors import CheckFailed
 from pipeline.invoice.published import Issued, read_issued
 from pipeline.ledger.restoring import (
-    Contradicted,
     Lost,
     lost_documents,
     lost_facts,
@@ -38,6 +38,7 @@ from pipeline.workers.surroundings import Surroundings
 Tell = Callable[[str], None]
 """Called with one line for a person."""
 
+T = TypeVar("T")
 _POLL_S = 0.2
 _NAMED_MAX = 5
 
@@ -75,7 +76,7 @@ def restore_lost(around: Surroundings, tell: Tell) -> bool:
         tell("the database is older than its topics: what it lacks is taken from them first")
         try:
             lost = _lost(around, connection, counts[log])
-        except Contradicted as error:
+        except ValueError as error:  # a contradiction, or what is no record of ours
             raise CheckFailed(
                 f"{error}: nothing is changed, and nothing may be issued; restore a backup of this"
                 " very log, or name other topics (TALEA_PREFIX)"
@@ -90,15 +91,27 @@ def restore_lost(around: Surroundings, tell: Tell) -> bool:
 def _ends(around: Surroundings, partitions: int) -> _Ends:
     """Return where the topics end."""
     kafka, topic = around.kafka, around.stack.topic
-    facts = last_of(kafka, topic(BILLING_FACTS), 1, read_mirrored)
+    facts = last_of(kafka, topic(BILLING_FACTS), 1, _if_ours(read_mirrored))
     log = usage_log(around.stack)
     ticks = last_of(kafka, log, partitions, read_tick, isolation="read_uncommitted")
-    issued = last_of(kafka, topic(BILLING_INVOICES), partitions, read_issued)
+    issued = last_of(kafka, topic(BILLING_INVOICES), partitions, _if_ours(read_issued))
     return _Ends(
         max((fact.serial for fact in facts.values()), default=0),
         min(tick.serial for tick in ticks.values()) if len(ticks) == partitions else 0,
         tuple(issued.values()),
     )
+
+
+def _if_ours(read: Callable[[bytes], T]) -> Callable[[bytes], T | None]:
+    """Return what reads a record, and tells one that is not of ours by None."""
+
+    def wanted(value: bytes) -> T | None:
+        try:
+            return read(value)
+        except ValueError:
+            return None
+
+    return wanted
 
 
 def _is_behind(connection: Session, ends: _Ends) -> bool:
