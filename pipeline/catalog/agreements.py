@@ -8,6 +8,7 @@ Law: a subscription without a fault here is billed whatever becomes of it.
 from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.catalog.cards import meter_faults
+from pipeline.catalog.commitments import agreed_faults
 from pipeline.catalog.documents import Plan
 from pipeline.catalog.rate_cards import PlanPrice
 from pipeline.catalog.subscriptions import Alignment, Change, Subscription
@@ -65,6 +66,9 @@ def _price_faults(
             meter = meters.get(card.meter) if card.meter is not None else None
             for key, fault in meter_faults(meter, plan.cycle, plan.currency, card):
                 yield f"{path}.{key}", fault
+            beside = {each.id: each for each in _cards(plan)}
+            for fault in agreed_faults(card, beside[card.id], beside.values()):
+                yield f"{path}.covers", fault
 
 
 def _fees(sold: Subscription, own: Sequence[Plan], plans: Mapping[str, Plan]) -> set[str]:

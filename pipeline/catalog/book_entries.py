@@ -11,6 +11,7 @@ from functools import partial
 from pipeline.catalog import shape
 from pipeline.catalog.books import PriceBook
 from pipeline.catalog.cards import meter_faults, read_card
+from pipeline.catalog.commitments import agreed_faults
 from pipeline.catalog.documents import Plan
 from pipeline.catalog.entries import read_list
 from pipeline.catalog.fields import parse_text
@@ -57,6 +58,8 @@ def book_faults(
                 continue
             for key, fault in _card_faults(card, before, plan, meters):
                 yield f"{path}.{key}", fault
+            for fault in agreed_faults(card, before, own.values()):
+                yield f"{path}.covers", fault
 
 
 def _card_faults(

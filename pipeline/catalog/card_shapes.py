@@ -5,7 +5,7 @@ Owns: the keys of each.  Does not own: reading them (cards.py, rate).
 
 from collections.abc import Mapping
 
-from pipeline.catalog.rate_cards import OF_MONEY
+from pipeline.catalog.rate_cards import COVERS_ALL, OF_MONEY
 from pipeline.catalog.schema import (
     READ,
     Schema,
@@ -173,6 +173,7 @@ LISTED = Shape(
     },
     ("price",),
 )
+_COVERED = listed("Some of its plan, by id.", ident(""), minItems=1)
 PLAN_PRICE = Shape(
     {
         "id": ident("The price, within its plan."),
@@ -195,6 +196,10 @@ PLAN_PRICE = Shape(
             "additionalProperties": or_null(LISTED.schema()),
         },
         "seller": SELLER.schema(),
+        "covers": {
+            "description": "Of a flat price: the least that these come to in a period.",
+            "anyOf": [words("All others of its plan.", COVERS_ALL), _COVERED],
+        },
         **_TERMS,
         **TAX_TERMS,
     },

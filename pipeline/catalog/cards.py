@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import cast
 
 from pipeline.catalog.card_shapes import LISTED, PLAN_PRICE, PRICES, SELLER
+from pipeline.catalog.commitments import read_covers, term_faults
 from pipeline.catalog.fields import (
     parse_commission,
     parse_currency,
@@ -77,6 +78,7 @@ def read_card(
     _check_currency(entry, currency)
     meter_id = entry.optional("meter", parse_id, None)
     scope, tax, seller = _scope(entry), read_tax_terms(entry), read_seller(entry)
+    covers = read_covers(entry)
     value = entry.value("price")
     if value is None:
         entry.missing("price")
@@ -93,8 +95,9 @@ def read_card(
     if isinstance(price, MatrixPrice):
         scope = Scope(scope.where, tuple(sorted({*scope.group_by, *price.dimensions})))
     card = PlanPrice(name, label, meter_id, price, configured, scope, terms, tax=tax, seller=seller)
+    card = replace(card, covers=covers)
     card = replace(card, currencies=_listed(entry, card, currency))
-    for key, fault in _apart_faults(card):
+    for key, fault in (*_apart_faults(card), *term_faults(card, entry.filled())):
         entry.note(key, fault)
     for key, fault in meter_faults(meters.get(meter_id or ""), cycle, currency, card):
         entry.note(key, fault)

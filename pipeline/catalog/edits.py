@@ -13,6 +13,7 @@ from pipeline.catalog.agreements import agreement_faults
 from pipeline.catalog.book_entries import book_faults
 from pipeline.catalog.cards import meter_faults
 from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.commitments import agreed_faults
 from pipeline.catalog.documents import Customer, Phase, Plan
 from pipeline.catalog.legs import legs
 from pipeline.catalog.periods import last_closing
@@ -73,6 +74,11 @@ def _plan_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
                 yield sheet.problem(f"{where}.{key}", fault)
         if plan.id in sold:
             yield from _sold_plan_problems(sheet, path, catalog.plans[plan.id], plan)
+        if plan.id in catalog.plans:
+            before = {price.id: price for price in catalog.plans[plan.id].prices}
+            for place, price in enumerate(plan.prices):
+                for fault in agreed_faults(price, before.get(price.id), plan.prices):
+                    yield sheet.problem(f"{path}.prices[{place}].covers", fault)
 
 
 def _cards(path: str, plan: Plan) -> Iterator[tuple[str, PlanPrice]]:

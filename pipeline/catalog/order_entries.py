@@ -48,4 +48,6 @@ def _line(entry: Entry, name: str, currency: str) -> PlanPrice | None:
         entry.note("price.type", "an order bills no usage: use flat, with a quantity")
     if card is not None and card.in_advance:
         entry.note("payment_term", "an order is due at its instant: remove it")
+    if card is not None and card.covers is not None:
+        entry.note("covers", "an order is bought once, and commits to no period: remove it")
     return card

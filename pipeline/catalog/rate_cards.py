@@ -34,6 +34,9 @@ OF_MONEY = ("discounts", "maximum", "minimum")
 
 FX_AMOUNTS = ("from_amount_minor", "to_amount_minor")
 
+COVERS_ALL = "all"
+"""What a commitment to all other prices of its plan says instead of their ids."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlanPrice:
@@ -60,6 +63,8 @@ class PlanPrice:
     """What it says of tax; None: nothing."""
     seller: Seller | None = None
     """Whose it is, where its issuer only sells it."""
+    covers: tuple[str, ...] | None = None
+    """A commitment: the least that these prices come to in a period, or all others (none named)."""
 
     def in_currency(self, own: str, billed: str) -> "PlanPrice":
         """Return it as it is billed, where its amounts are in `own`."""
@@ -104,6 +109,12 @@ class PlanPrice:
         """Return the terms as facts and documents tell them: only what was given."""
         return cast(Body, self.terms.configured)
 
+    def covers_json(self) -> dict[str, Json]:
+        """Return what it covers as facts and documents tell it; nothing of what is none."""
+        if self.covers is None:
+            return {}
+        return {"covers": [*self.covers] if self.covers else COVERS_ALL}
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
@@ -138,6 +149,7 @@ def plan_price(body: Body) -> PlanPrice:
         tax=tax_terms(body.get("tax")),
         seller=seller(body.get("seller")),
         currencies={currency: plan_price(_listed(body, each)) for currency, each in listed.items()},
+        covers=_covers(body.get("covers")),
     )
 
 
@@ -159,7 +171,7 @@ def card_body(price: PlanPrice) -> dict[str, Json]:
         "meter": price.meter,
         "price": dict(price.configured),
     }
-    body |= {**price.terms_json(), **price.scope.json()}
+    body |= {**price.terms_json(), **price.scope.json(), **price.covers_json()}
     if price.tax is not None:
         body["tax"] = price.tax.body()
     if price.seller is not None:
@@ -175,6 +187,12 @@ def _listed_body(price: PlanPrice, each: PlanPrice) -> dict[str, Json]:
     if own.get("discounts") == price.terms_json().get("discounts"):
         own.pop("discounts", None)
     return {"price": dict(each.configured), **own}
+
+
+def _covers(told: Json) -> tuple[str, ...] | None:
+    if told is None:
+        return None
+    return () if told == COVERS_ALL else tuple(cast(list[str], told))
 
 
 def _scope(body: Body) -> Scope:

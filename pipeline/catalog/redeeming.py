@@ -77,6 +77,7 @@ def _unfit(catalog: Catalog, code: Promotion, sold: Subscription) -> Iterator[st
         if not code.plans or leg.plan.id in code.plans
         for price in leg.prices
         if not code.prices or price in code.prices
+        if any(card.covers is None for _, _, card in leg.cards(price))
     ]
     if not found:
         names = ", ".join(code.prices) or "any price"
@@ -89,6 +90,8 @@ def _unfit(catalog: Catalog, code: Promotion, sold: Subscription) -> Iterator[st
 
 def promoted(catalog: Catalog, served: ServicePeriod, card: PlanPrice) -> PlanPrice:
     """Return a rate card with what promotion codes take off it in a period."""
+    if card.covers is not None:  # its prices are what is promoted, and come to less
+        return card
     for each in catalog.deals.redemptions.get(served.subscription.id, ()):
         if each.falls_on(served.plan.id, card.id) and _covers(catalog, each, served, card):
             terms = card.terms.less(replace(each.reduction, cycles=None))

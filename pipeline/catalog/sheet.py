@@ -14,6 +14,7 @@ from pipeline.catalog import shape
 from pipeline.catalog.book_entries import read_book
 from pipeline.catalog.books import PriceBook
 from pipeline.catalog.cards import note_repeats, read_card, read_seller
+from pipeline.catalog.commitments import note_uncovered
 from pipeline.catalog.currencies import FxRate
 from pipeline.catalog.documents import Customer, Issuer, Payer, Phase, Plan
 from pipeline.catalog.entries import read_list
@@ -239,6 +240,7 @@ def _plan(entry: Entry, name: str, meters: Mapping[str, Meter]) -> Plan:
     told = (read_tax_terms(entry), read_seller(entry))
     card = partial(_card, plan=told, cycle=cycle, currency=currency, meters=meters)
     phases = read_list(entry, "phases", partial(_phase, card=card))
+    note_uncovered(entry)
     if len(phases) > shape.PHASES_MAX:
         entry.note("phases", f"{len(phases)} phases: keep {shape.PHASES_MAX} at most")
     return Plan(
@@ -308,6 +310,7 @@ def _account(entry: Entry) -> tuple[str | None, Payer]:
 
 def _phase(entry: Entry, name: str, card: Callable[[Entry, str], PlanPrice | None]) -> Phase:
     entry.close(*shape.PHASE.keys)
+    note_uncovered(entry)
     return Phase(
         name,
         entry.needed("length", parse_cycle, _MONTHLY),

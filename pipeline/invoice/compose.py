@@ -18,6 +18,7 @@ from pipeline.catalog.documents import Customer
 from pipeline.core.calendar import Instant, Period, instant_text
 from pipeline.core.identity import Json
 from pipeline.invoice.by_hand import customer_on, edited, told_by_hand, told_of_itself
+from pipeline.invoice.commitments import topped_up
 from pipeline.invoice.details import details_of
 from pipeline.invoice.fees import Fee
 from pipeline.invoice.issues import Severity, ValidationIssue, unrated
@@ -27,6 +28,7 @@ from pipeline.invoice.lines import (
     document_id_of,
     flat_line,
     line_id_in,
+    top_up_line,
     usage_line,
 )
 from pipeline.invoice.parts import PlannedLine
@@ -215,6 +217,9 @@ def _lines(
     `periods` is what earlier lines of each price came to.
     """
     card, served = line.card, line.served
+    if line.covered is not None:
+        found = topped_up(catalog, line, currency, usage)
+        return [top_up_line(document_id, line.key, served, card, found)]
     match line.fee:
         case Fee():
             flat = flat_line(document_id, line.key, served, card, line.fee, line.reason)

@@ -74,6 +74,11 @@ class Fee:
         return sum(cast(int, each["amount_minor"]) for each in self.discounts)
 
     @property
+    def net_minor(self) -> int:
+        """Its amount less its discounts."""
+        return self.amount_minor - self.discount_minor
+
+    @property
     def kind(self) -> tuple[Hashable, ...]:
         """What two fees have in common that differ in time alone, however their cards say it."""
         rest = {key: told for key, told in self.card.items() if key not in _SAID_VARIOUSLY}

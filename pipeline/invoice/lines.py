@@ -16,9 +16,9 @@ from pipeline.catalog.periods import ServicePeriod
 from pipeline.catalog.rate_cards import PlanPrice
 from pipeline.core.calendar import Instant, instant_text, parse_instant
 from pipeline.core.identity import Json, canonical, derived_id
-from pipeline.core.money import minor_digits
+from pipeline.core.money import Money, minor_digits
 from pipeline.core.quantity import exact, quantity_text
-from pipeline.invoice.details import Detail, Early
+from pipeline.invoice.details import Detail, Early, Record
 from pipeline.invoice.fees import Fee, Reason
 from pipeline.invoice.totals import Totals
 from pipeline.meter.meters import Meter
@@ -55,6 +55,23 @@ class LineKey:
         price = price.removeprefix(f"{subscription}/") if subscription else price
         group = tuple(sorted(card.get("group", {}).items()))
         return cls(subscription, price, parse_instant(line["period_start"]), group)
+
+
+COMMITMENT = "commitment"
+"""The category of a line that tops up what others come to."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopUp:
+    """What a commitment tops up, in minor units: its least, less what counts for it, if above 0.
+
+    Less what an earlier document topped up of the same period. `fx`: how its least was exchanged.
+    """
+
+    lacks_minor: int
+    least_minor: int
+    spent_minor: int
+    fx: Record | None = None
 
 
 _BLANK: Line = {
@@ -139,6 +156,7 @@ def card_told(key: LineKey, served: ServicePeriod, card: PlanPrice) -> Line:
         **({} if card.tax is None else {"tax": card.tax.body()}),
         **({} if card.seller is None else {"seller": card.seller.body()}),
         **card.scope.json(),
+        **card.covers_json(),
         **({"group": dict(key.group)} if card.scope.group_by else {}),
     }
 
@@ -214,6 +232,34 @@ def flat_line(
         **money_fields(exact(fee.unit_amount), served.plan.currency, totals),
         **{**_source_fields(key, served, card), "rate_card": dict(fee.card)},
         fx=None if fee.fx is None else dict(fee.fx),
+    )
+    return line, totals
+
+
+def top_up_line(
+    document_id: str,
+    key: LineKey,
+    served: ServicePeriod,
+    card: PlanPrice,
+    found: TopUp,
+) -> tuple[Line, Totals]:
+    """Return the line of a commitment: once what its prices lack of it, as a charge.
+
+    It stands there also where they lack nothing, for its period is billed then.
+    """
+    currency, totals = served.plan.currency, Totals.of(charges=found.lacks_minor)
+    unit_amount = Fraction(found.lacks_minor, 10 ** minor_digits(currency))
+    least, spent = (Money(n, currency).text for n in (found.least_minor, found.spent_minor))
+    line = _line(
+        id=_line_id(document_id, key, "flat"),
+        line_kind="flat_fee",
+        category=COMMITMENT,
+        name=card.name,
+        description=f"{card.name}, at least {least}: {spent} spent",
+        quantity="1",
+        **money_fields(unit_amount, currency, totals),
+        **_source_fields(key, served, card),
+        fx=None if found.fx is None else dict(found.fx),
     )
     return line, totals
 

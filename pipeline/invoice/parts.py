@@ -56,6 +56,8 @@ class PlannedLine:
     """Whether its period goes on behind the document: that bills what was used so far."""
     early: tuple[Early, ...] = ()
     """What early documents billed of it: it bills the rest."""
+    covered: "tuple[PlannedLine, ...] | None" = None
+    """Of a commitment, whose `fee` is its least: the whole lines that count for it."""
 
     @property
     def fee_ahead(self) -> Fee | None:
@@ -82,7 +84,8 @@ class PlannedLine:
         """Return the usage it asks for."""
         own = [request for request in (self.request, self.past) if request is not None]
         billed = [] if self.billed is None else [self.billed]
-        return own + [asked for line in (*self.earlier, *billed) for asked in line.requests()]
+        others = (*self.earlier, *billed, *(self.covered or ()))
+        return own + [asked for line in others for asked in line.requests()]
 
 
 def lines_of_price(

@@ -21,10 +21,11 @@ from pipeline.catalog.subscriptions import Subscription
 from pipeline.core.calendar import Instant, Period, instant_text, parse_instant
 from pipeline.core.identity import Json
 from pipeline.invoice.by_hand import card_by_hand, hand_lines, key_of, served_by_hand
+from pipeline.invoice.commitments import lines_due
 from pipeline.invoice.details import Early
 from pipeline.invoice.fees import NOWHERE, Fee, Reach, Reason, differences, due_fee
 from pipeline.invoice.lines import Line, LineKey, card_told
-from pipeline.invoice.parts import PlannedLine, lines_of_price, so_far
+from pipeline.invoice.parts import PlannedLine, so_far
 from pipeline.invoice.usage import UsageRequest
 from pipeline.rate import PaymentTerm
 
@@ -78,9 +79,7 @@ def _of_early(
             for served in leg_periods(
                 leg, max(early.running_at, reach.until), early.running_at + 1
             ):
-                yield from so_far(
-                    lines_of_price(catalog, served, price, [*leg.cards(price)], reach)
-                )
+                yield from so_far(lines_due(catalog, served, price, [*leg.cards(price)], reach))
 
 
 def _of_order(catalog: Catalog, order: Order, carried: Carried) -> Iterator[PlannedLine]:
@@ -113,7 +112,7 @@ def _of_subscription(
             for served in leg_periods(leg, reach.until, instant + 1):
                 if served.due > instant and not begun:
                     break
-                for line in lines_of_price(catalog, served, price, cards, reach):
+                for line in lines_due(catalog, served, price, cards, reach):
                     if line.fee_ahead is not None:
                         ahead.setdefault(item, []).append(line)
                     elif line.served.due <= instant:

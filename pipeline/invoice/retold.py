@@ -282,6 +282,8 @@ def _plain_lines(catalog: Catalog, lines: Sequence[PlannedLine]) -> Sequence[_Pl
     """Return how each line is metered and priced; None where more than that makes one of them."""
     found: list[_Plain | None] = []
     for line in lines:
+        if line.covered is not None:
+            return None  # what it tops up follows from what others come to
         if isinstance(line.fee, Fee):
             found.append(None)
             continue

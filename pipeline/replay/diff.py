@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 
 from pipeline.core.calendar import Instant, instant_text, parse_instant
 from pipeline.core.identity import Json, canonical, derived_id
-from pipeline.invoice.lines import Line
+from pipeline.invoice.lines import COMMITMENT, Line
 from pipeline.invoice.notes import Record, lines_of
 from pipeline.invoice.totals import Totals
 
@@ -34,6 +34,8 @@ class Cause(StrEnum):
     """The price is configured otherwise."""
     USAGE_AND_PRICE = "usage_and_price"
     """Both at once: what each of them alone had done is not told apart."""
+    COVERED = "covered"
+    """Of a commitment: the prices that it covers come to another amount."""
     RULE_VERSION = "rule_version"
     """Same usage, same price: it was worked out otherwise."""
     TAX = "tax"
@@ -262,6 +264,8 @@ def _cause(pair: Pair, before: Line | None, after: Line | None, moved: MovedUsag
         used = before["metered_quantity"] != after["metered_quantity"]
         if used and priced:
             return Cause.USAGE_AND_PRICE
+        if line["category"] == COMMITMENT and not priced:
+            return Cause.COVERED
         if not used:
             return Cause.PRICE_REVISION if priced else Cause.RULE_VERSION
     elif line["meter"] is None:

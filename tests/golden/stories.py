@@ -583,6 +583,42 @@ TWO_RATES = Story(
 # its tiers 1.90 + 0.76 + 0.475, together 3.13: 1.90, 0.76, 0.47
 # 7 % of 12.33 = 0.8631 -> 0.86; total 66.49 + 12.33 + 12.63 + 0.86 = 92.31
 
+COMMITMENT = Story(
+    facts=[
+        taxed_in(issuer_of(), "DE", vat_id="DE136695976"),
+        meter_of("calls", unit="calls"),
+        meter_of("exports", unit="exports"),
+        plan_of(
+            "team",
+            price_of(
+                "calls",
+                per_unit("0.01"),
+                "calls",
+                discounts=[{"type": "percentage", "percent": "10", "reason": "partner"}],
+            ),
+            price_of("exports", per_unit("0.25"), "exports", minimum="5.00"),
+            price_of("handbook", flat("12.33"), tax=tax_terms_of("reduced")),
+            price_of("seats", flat("12.00"), quantity="3", payment_term="in_advance"),
+            price_of("spend", flat("150.00"), covers="all"),
+        ),
+        taxed_in(customer_of("acme"), "DE"),
+        subscription_of("sub-acme", "acme", "team", "2026-03-01T00:00:00Z", "2026-03-16T00:00:00Z"),
+    ],
+    events=[
+        usage(value="1500", meter="calls", id="c1", time=at("02")),
+        usage(value="8", meter="exports", id="x1", time=at("09")),
+    ],
+    closed_at="2026-03-16T00:00:00Z",
+)
+# 15 of 31 days: the least is 150.00 x 15 / 31 = 72.5806... -> 72.58
+# calls 15.00 - 10 %                                  = 13.50
+# exports 2.00, to their own minimum                  =  5.00
+# handbook 12.33 x 15 / 31 = 5.9661...                =  5.97
+# seats 36.00 x 15 / 31 = 17.4193..., billed on 1 March, count all the same: 17.42
+# together 41.89, so 30.69 lacks, taxed as its card says: standard
+# 19 % of 13.50 + 5.00 + 30.69 = 49.19 is 9.3461 -> 9.35; 7 % of 5.97 is 0.4179 -> 0.42
+# total 49.19 + 5.97 + 9.35 + 0.42 = 64.93
+
 REVERSE_CHARGE = Story(
     facts=[
         taxed_in(issuer_of(), "DE", vat_id="DE136695976"),

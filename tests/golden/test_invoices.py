@@ -39,6 +39,7 @@ STORIES = [
     ("exchanged", stories.EXCHANGED, 5630),
     ("order", stories.ORDER, 51998),
     ("two_rates", stories.TWO_RATES, 9231),
+    ("commitment", stories.COMMITMENT, 6493),
     ("reverse_charge", stories.REVERSE_CHARGE, 5422),
     ("inclusive", stories.INCLUSIVE, 3402),
     ("exempt", stories.EXEMPT, 15000),

@@ -154,6 +154,20 @@ def test_plain_prices_beside_a_fee_are_retold_once_that_was_foretold(name: str) 
     assert [draft.retold(told) for told in GROWS] == [False, False, False, True]
 
 
+def test_a_commitment_is_composed_though_what_it_covers_stood_still_so_far() -> None:
+    spend = price_of("spend", flat("100"), covers=["peak"])
+    draft = Draft(
+        shop(
+            price_of("calls", per_unit("1"), "calls"),
+            price_of("peak", per_unit("1"), "peak"),
+            spend,
+        )
+    )
+    still = [((used, 0), (7, 0)) for used in (1, 2, 3, 4)]
+
+    assert not any(draft.retold(told) for told in [*still, ((5, 0), (8, 0))])
+
+
 @pytest.mark.parametrize("name", PARTICULAR)
 def test_what_more_than_a_quantity_and_a_price_makes_is_composed(name: str) -> None:
     draft = Draft(shop(price_of("p", PLAIN["unit"], "calls"), PARTICULAR[name]))

@@ -169,6 +169,20 @@ def test_a_price_change_in_the_money_of_each_draft() -> None:
     assert books.bites == [(2, 2)]
 
 
+def test_a_commitment_to_more_in_the_money_of_each_draft() -> None:
+    """7.00 count: they lack 3.00 of 10.00, and 13.00 of 20.00."""
+    spend = '- {id: spend, name: Spend, price: {type: flat, amount: "10"}, covers: all}'
+    before = SHEET.replace("    prices:\n", f"    prices:\n      {spend}\n", 1)
+    found = Desk()
+    found.apply(before)
+    told = asked(found, before.replace('amount: "10"', 'amount: "20"')).facts
+    after: Catalog = as_written(found.catalog, told)
+
+    assert euros(foresee(Books(used=300), found.facts, after, ["acme"])) == [
+        ("acme", "2026-12-01", 1000, 2000, 1000)
+    ]
+
+
 def test_a_price_change_at_a_date_moves_only_what_comes_after_it() -> None:
     text = edited(("0.005", "0.004"), ("cycle: P1M", "cycle: P1M\n    effective: %s"))
 

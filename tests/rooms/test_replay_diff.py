@@ -23,6 +23,7 @@ def line(
     tax: int = 0,
     code: str | None = None,
     meter: str | None = "calls",
+    category: str = "regular",
 ) -> Line:
     """A line as content has it, as far as a diff looks."""
     totals = Totals(amount=net, taxes_exclusive_total=tax, taxes_total=tax, total=net + tax)
@@ -30,6 +31,7 @@ def line(
         "id": id,
         "name": "Calls",
         "description": "Calls",
+        "category": category,
         "source_id": "s-1/calls",
         "meter": meter,
         "metered_quantity": used,
@@ -94,6 +96,20 @@ NOTHING = moved()
         pytest.param(line(10), None, NOTHING, {PRICE: -10}, id="not billed any more"),
         pytest.param(
             None, line(10, None, meter=None), NOTHING, {PRICE: 10}, id="a fee that was not there"
+        ),
+        pytest.param(
+            line(10, None, meter=None, category="commitment"),
+            line(4, None, meter=None, category="commitment"),
+            NOTHING,
+            {Cause.COVERED: -6},
+            id="a commitment that others come to more for",
+        ),
+        pytest.param(
+            line(10, None, meter=None, category="commitment"),
+            line(20, None, "0.20", meter=None, category="commitment"),
+            NOTHING,
+            {PRICE: 10},
+            id="a commitment to more",
         ),
         pytest.param(
             line(100, tax=19, code="S"),

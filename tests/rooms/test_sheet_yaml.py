@@ -34,7 +34,8 @@ def prices(text: str) -> tuple[PlanPrice, ...]:
 def test_the_example_is_a_sheet_with_a_price_of_every_type_that_is_booked() -> None:
     example = sheet(EXAMPLE.read_text())
 
-    plan, _ = example.plans
+    plan, *_, committed = example.plans
+    assert [price.covers for price in committed.prices] == [None, None, ()]
     assert {price.configured["type"] for price in plan.prices} == set(PRICES)
     assert {meter.aggregation for meter in example.meters} == set(Aggregation)
     assert example.grace_us == 600 * SECOND
