@@ -10,6 +10,7 @@ from typing import cast
 
 from pipeline.catalog.changes import first_facts
 from pipeline.catalog.facts import Fact, NewFact
+from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.errors import BadInput
 from pipeline.settings import Settings
 from pipeline.stores.clock import wall_clock
@@ -41,15 +42,17 @@ def surroundings(settings: Settings, kafka: str, redis: str, postgres: str) -> S
     return Surroundings(kafka, redis, database, stack, settings.partitions, settings)
 
 
-def set_up(around: Surroundings) -> Surroundings:
+def set_up(around: Surroundings, test_clock: Instant | None = None) -> Surroundings:
     """Bring schema, first facts and topics into place; return the surroundings of this log.
 
     Twice is once. A log that is there keeps its partition count, which settings may not deny, and
-    tables out of a backup learn first what its topics know.
+    tables out of a backup learn first what its topics know. It keeps its clock, too.
+    `test_clock`: it is to have one of its own, which starts there.
 
     Raises:
         CheckFailed: topics and tables are not of one log.
-        BadInput: the log has another partition count than settings say, or it is a shadow's.
+        BadInput: the log has another partition count than settings say, or another clock than
+            asked, or it is a shadow's.
         ServerFailed: a server does not answer.
 
     """
@@ -63,15 +66,27 @@ def set_up(around: Surroundings) -> Surroundings:
         if known:
             return []
         return first_facts(
-            settings.partitions, settings.horizon_s, settings.tolerance_s, GRACE_S, TZDATA_VERSION
+            settings.partitions,
+            settings.horizon_s,
+            settings.tolerance_s,
+            GRACE_S,
+            TZDATA_VERSION,
+            test_clock,
         )
 
     with around.database.session("set up") as connection:
         if fact_head(connection)[0] == 0:
             author = Author("talea", "first facts of a new log")
-            append_facts(connection, first, author, wall_clock())
+            append_facts(connection, first, author, test_clock or wall_clock())
         partitions = cast(int, read_facts(connection, 0, 1)[0].body["partitions"])
+        started = connection.test_clock_start()
         ticked = last_acked_tick(connection) is not None
+    if test_clock is not None and test_clock != started:
+        its = "the wall's" if started is None else f"a test clock from {instant_text(started)} on"
+        raise BadInput(
+            f"the clock of this log is {its}, for its life: give the other one a TALEA_HOME of its"
+            " own, or a TALEA_PREFIX and TALEA_TENANT_SCHEMA"
+        )
     if "partitions" in settings.model_fields_set and partitions != settings.partitions:
         raise BadInput(
             f"this log has {partitions} partitions for its life: set TALEA_PARTITIONS={partitions}"
@@ -104,7 +119,7 @@ def worker_runner(around: Surroundings, name: str, number: int, of: int) -> Call
         case "ticker":
             from pipeline.workers.ticker import run_ticker
 
-            return lambda: run_ticker(around, wall_clock, stop)
+            return lambda: run_ticker(around, stop)
         case "collector":
             from pipeline.workers.collector import run_collector
 
@@ -120,7 +135,7 @@ def worker_runner(around: Surroundings, name: str, number: int, of: int) -> Call
         case "finalizer":
             from pipeline.workers.finalizing import run_finalizer
 
-            return lambda: run_finalizer(around, wall_clock, stop)
+            return lambda: run_finalizer(around, stop)
         case "publisher":
             from pipeline.workers.publisher import run_publisher
 

@@ -53,14 +53,21 @@ class Changes:
 
 
 def first_facts(
-    partitions: int, horizon_s: int, tolerance_s: int, grace_s: int, tzdata_version: str
+    partitions: int,
+    horizon_s: int,
+    tolerance_s: int,
+    grace_s: int,
+    tzdata_version: str,
+    test_clock: Instant | None = None,
 ) -> list[NewFact]:
-    """Return the facts that open a new log."""
+    """Return the facts that open a new log; `test_clock`: when its own clock starts."""
     log: dict[str, Json] = {
         "partitions": partitions,
         "horizon_s": horizon_s,
         "tolerance_s": tolerance_s,
     }
+    if test_clock is not None:
+        log["test_clock"] = instant_text(test_clock)
     rules = Rules(grace_s * SECOND, RULE_VERSION, tzdata_version)
     return [NewFact(FactKind.LOG, "log", log), _rules_fact(rules)]
 

@@ -39,6 +39,8 @@ class LogParameters:
 
     partitions: int
     gate: Gate
+    test_clock: Instant | None = None
+    """When its test clock started; None: it lives by the wall's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +246,9 @@ def _whole(body: Body, name: str) -> int:
 def log_parameters(body: Body) -> LogParameters:
     """Return the log parameters of a fact."""
     gate = Gate(_whole(body, "horizon_s") * SECOND, _whole(body, "tolerance_s") * SECOND)
-    return LogParameters(_whole(body, "partitions"), gate)
+    started = body.get("test_clock")
+    test_clock = None if started is None else parse_instant(started)
+    return LogParameters(_whole(body, "partitions"), gate, test_clock)
 
 
 def rules(body: Body) -> Rules:

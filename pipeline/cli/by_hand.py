@@ -26,7 +26,7 @@ from pipeline.cli.editing import DraftId, edit
 from pipeline.cli.options import Actor, AsJson, Reason, number_of
 from pipeline.core.errors import BadInput
 from pipeline.invoice.issues import WAIVABLE
-from pipeline.stores.clock import wall_clock
+from pipeline.stores.postgres.clocks import now
 from pipeline.stores.postgres.drafts import Draft, faulty_drafts, find_draft, read_drafts
 from pipeline.stores.postgres.facts import Author
 from pipeline.stores.postgres.session import Session
@@ -141,7 +141,7 @@ def add_line(
                 customer=draft.payer,
                 issuer=str(draft.content["issuer"]),
                 currency=draft.currency,
-                at=min(wall_clock(), draft.instant),
+                at=min(now(connection), draft.instant),
                 type=kind,
                 card=card,
                 quantity=many,

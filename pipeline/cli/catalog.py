@@ -28,8 +28,8 @@ from pipeline.cli.screen import err, out, print_json
 from pipeline.cli.stack import any_stack, running_stack
 from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.errors import BadInput, CheckFailed
-from pipeline.stores.clock import wall_clock
 from pipeline.stores.postgres import facts as fact_store
+from pipeline.stores.postgres.clocks import now
 from pipeline.stores.postgres.database import Connection
 from pipeline.stores.postgres.facts import Author
 from pipeline.workers.announcing import await_named
@@ -105,7 +105,7 @@ def apply_made(
             fact_store.remember_personal(connection, found.personal)
             return found.facts
 
-        written = fact_store.append_facts(connection, decide, author, wall_clock(), known)
+        written = fact_store.append_facts(connection, decide, author, now(connection), known)
     if written:
         await_named(around, written[-1].serial)
     return written
@@ -271,8 +271,9 @@ def show(
     """Show what is in force at one time, as it was known at another."""
     if kind is not None and kind not in KINDS:
         raise BadInput(f"{kind} is no kind: use one of {', '.join(KINDS)}")
-    instant = wall_clock() if as_of is None else _instant("--as-of", as_of)
+    asked = None if as_of is None else _instant("--as-of", as_of)
     with any_stack() as around, around.database.session("catalog show") as session:
+        instant = now(session) if asked is None else asked
         facts = _known(session.read_facts(0), known)
     found = [
         fact

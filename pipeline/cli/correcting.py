@@ -18,11 +18,12 @@ from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.cli.options import Actor, AsJson, Reason, minor_of, number_of
 from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
+from pipeline.core.calendar import Instant
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
 from pipeline.core.money import Money
 from pipeline.invoice.asking import asked, correcting, decided_already
-from pipeline.stores.clock import wall_clock
+from pipeline.stores.postgres.clocks import now
 from pipeline.stores.postgres.documents import Document, find_document
 from pipeline.stores.postgres.facts import Author, append_facts
 from pipeline.stores.postgres.session import Session
@@ -65,8 +66,8 @@ def void(
     if drop and not reissue:
         raise BadInput("--drop-edits is of what is issued anew: say --reissue too")
 
-    def wanted(of: Document) -> Decision:
-        plain = about(of, FactKind.VOID, code, reference)
+    def wanted(of: Document, at: Instant) -> Decision:
+        plain = about(of, at, FactKind.VOID, code, reference)
         return replace(plain, reissue=reissue, keeps_by_hand=not drop)
 
     _correct(number, wanted, Author(actor, reason), json=json)
@@ -89,7 +90,7 @@ def credit(
     """
     what = partial(about, kind=FactKind.CREDIT_NOTE, code=code, reference=incident)
     parts = partial(of_parts, lines=line, quantity=quantity, amount=amount)
-    _correct(number, lambda of: parts(what(of)), Author(actor, reason), json=json)
+    _correct(number, lambda of, at: parts(what(of, at)), Author(actor, reason), json=json)
 
 
 def debit(
@@ -106,7 +107,7 @@ def debit(
     """Add an amount to an invoice or a line; without one, put back what was credited."""
     what = partial(about, kind=FactKind.DEBIT_NOTE, code=code, reference=reference)
     parts = partial(of_parts, lines=line, quantity=quantity, amount=amount)
-    _correct(number, lambda of: parts(what(of)), Author(actor, reason), json=json)
+    _correct(number, lambda of, at: parts(what(of, at)), Author(actor, reason), json=json)
 
 
 def refund(
@@ -124,8 +125,8 @@ def refund(
     if not line:
         raise BadInput("which lines? name each with --line ID: `talea invoices show NUMBER --json`")
 
-    def wanted(of: Document) -> Decision:
-        plain = about(of, FactKind.CREDIT_NOTE, code, reference)
+    def wanted(of: Document, at: Instant) -> Decision:
+        plain = about(of, at, FactKind.CREDIT_NOTE, code, reference)
         return replace(of_parts(plain, line, quantity, amount), refund=True)
 
     _correct(number, wanted, Author(actor, reason), json=json)
@@ -146,7 +147,7 @@ def correct(
         currencies = sorted({paper.currency for paper in history.papers})
         if not currencies:
             raise ValueError(f"{customer} has no invoice: `talea invoices list` shows all")
-        return [correcting(catalog, payer, each, wall_clock()).told() for each in currencies]
+        return [correcting(catalog, payer, each, now(connection)).told() for each in currencies]
 
     with any_stack() as around:
         with around.database.session("correcting") as connection:
@@ -156,12 +157,12 @@ def correct(
 
 
 def _correct(
-    number: str, wanted: Callable[[Document], Decision], author: Author, *, json: bool
+    number: str, wanted: Callable[[Document, Instant], Decision], author: Author, *, json: bool
 ) -> None:
     """Write a decision about an invoice, and return once its note is issued."""
     with any_stack() as around, around.database.session("correcting") as connection:
         document = issued(connection, number)
-        decision = wanted(document)
+        decision = wanted(document, now(connection))
 
         def decide(session: Session, known: FactLog, _: Sequence[Fact]) -> list[NewFact]:
             catalog = known.at(known.head)
@@ -210,7 +211,7 @@ def write(
         except ValueError as error:
             raise BadInput(str(error)) from None
 
-    return append_facts(connection, new, author, wall_clock())
+    return append_facts(connection, new, author, now(connection))
 
 
 def await_documents(connection: Session, payer: str, written: Sequence[Fact]) -> list[Document]:
@@ -256,11 +257,9 @@ def _told(document: Document) -> dict[str, Json]:
     }
 
 
-def about(of: Document, kind: FactKind, code: str, reference: str | None) -> Decision:
+def about(of: Document, at: Instant, kind: FactKind, code: str, reference: str | None) -> Decision:
     """Return a decision about all of a document."""
-    return Decision(
-        kind, of.payer, of.currency, wall_clock(), of.id, code=code, reference=reference
-    )
+    return Decision(kind, of.payer, of.currency, at, of.id, code=code, reference=reference)
 
 
 def of_parts(

@@ -13,7 +13,7 @@ from pipeline.catalog.credits import Grant
 from pipeline.catalog.facts import NewFact
 from pipeline.catalog.fields import parse_currency, parse_id
 from pipeline.catalog.granting import amount_minor, find, granting, voiding
-from pipeline.cli.deciding import decided, in_force, moment, tell
+from pipeline.cli.deciding import decided, decided_with, in_force, moment, tell
 from pipeline.cli.options import Actor, AsJson, Reason
 from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
@@ -22,11 +22,12 @@ from pipeline.core.errors import BadInput
 from pipeline.core.money import Money
 from pipeline.core.quantity import parse_decimal
 from pipeline.invoice.settling import Balance, balances
-from pipeline.stores.clock import wall_clock
+from pipeline.stores.postgres.clocks import now
 from pipeline.stores.postgres.database import Connection
 from pipeline.stores.postgres.documents import credits_used
 from pipeline.stores.postgres.drafts import read_drafts
 from pipeline.stores.postgres.facts import Author
+from pipeline.stores.postgres.session import Session
 
 app = typer.Typer(help="Prepaid credits: grant, void, balance.", no_args_is_help=True)
 
@@ -56,17 +57,17 @@ def grant_credit(
     """Grant a credit: it pays what falls due from its start on."""
     since, until = moment("--starts", starts), moment("--expires", expires)
 
-    def decide(catalog: Catalog) -> Sequence[NewFact]:
+    def decide(connection: Session, catalog: Catalog) -> Sequence[NewFact]:
         known = parse_id(name or f"credit-{catalog.position + 1}")
         before = find(catalog, known)
-        now = wall_clock() if before is None else before.starts
+        begins = now(connection) if before is None else before.starts
         wanted = Grant(
             id=known,
             customer=customer,
             issuer=issuer or _only_issuer(catalog),
             currency=parse_currency(currency),
             amount_minor=amount_minor(Fraction(parse_decimal(amount)), currency),
-            starts=now if since is None else since,
+            starts=begins if since is None else since,
             expires=until,
             priority=priority,
             meters=tuple(sorted(meter or ())),
@@ -74,7 +75,7 @@ def grant_credit(
         )
         return granting(catalog, wanted)
 
-    tell(decided(decide, Author(actor, reason)), json=json)
+    tell(decided_with(decide, Author(actor, reason)), json=json)
 
 
 @app.command("void")
@@ -98,7 +99,7 @@ def balance(
         catalog = in_force(connection)
         if customer not in catalog.customers:
             raise BadInput(f"no customer {customer}: `talea catalog show customer` lists all")
-        found = _balances(connection, catalog, customer, wall_clock())
+        found = _balances(connection, catalog, customer, now(connection))
     if json:
         print_json([each.json() for each in found])
         return
@@ -109,11 +110,11 @@ def balance(
 def list_credits(json: AsJson = False) -> None:
     """Show the credits of every customer."""
     with any_stack() as around, around.database.session("credit") as connection:
-        catalog, now = in_force(connection), wall_clock()
+        catalog, at = in_force(connection), now(connection)
         found = [
             each
             for customer in sorted(catalog.deals.credits)
-            for each in _balances(connection, catalog, customer, now)
+            for each in _balances(connection, catalog, customer, at)
         ]
     if json:
         print_json([each.json() for each in found])

@@ -9,7 +9,7 @@ from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BadInput
-from pipeline.stores.clock import wall_clock
+from pipeline.stores.postgres.clocks import now
 from pipeline.stores.postgres.database import Connection
 from pipeline.stores.postgres.facts import Author, append_facts, read_facts
 from pipeline.stores.postgres.session import Session
@@ -47,7 +47,7 @@ def decided_with(
 
             try:
                 with connection.transaction():
-                    written = append_facts(connection, new, author, wall_clock(), known)
+                    written = append_facts(connection, new, author, now(connection), known)
                     then(connection, written)
             except ValueError as error:
                 raise BadInput(str(error)) from None

@@ -23,13 +23,14 @@ from pipeline.cli.correcting import (
 )
 from pipeline.cli.options import Actor, AsJson, Reason
 from pipeline.cli.stack import any_stack
+from pipeline.core.calendar import Instant
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
 from pipeline.invoice.asking import asked
 from pipeline.invoice.disputing import Ruling, ending, lines_disputed, opening
 from pipeline.invoice.history import History
 from pipeline.invoice.lifecycle import EventKind, InvoiceEvent, stands
-from pipeline.stores.clock import wall_clock
+from pipeline.stores.postgres.clocks import now
 from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.facts import Author
 from pipeline.stores.postgres.life import read_events, record_event
@@ -62,18 +63,19 @@ def dispute(
     author = Author(actor, reason)
     with any_stack() as around, around.database.session("disputing") as connection:
         document = issued(connection, number)
-        wanted = about(document, FactKind.CREDIT_NOTE, "dispute", None)
+        at = now(connection)
+        wanted = about(document, at, FactKind.CREDIT_NOTE, "dispute", None)
         wanted = of_parts(wanted, line, quantity, amount)
 
         def decide(session: Session, log: FactLog, known: Sequence[Fact]) -> list[NewFact]:
             standing = stands(document.before_issue, read_events(session, document.id))
-            standing.after(_event(ruling, author, "to come"))
+            standing.after(_event(ruling, author, at, "to come"))
             history = history_of(session, log.at, document.payer)
             return _decided(log, known, history, document, wanted, ruling)
 
         with connection.transaction():
             written = write(connection, decide, author)
-            event = _event(ruling, author, written[0].id)
+            event = _event(ruling, author, at, written[0].id)
             record_event(connection, document.id, document.before_issue, event)
         await_named(around, written[-1].serial)
         notes = [fact for fact in written if fact.kind is FactKind.CREDIT_NOTE]
@@ -105,7 +107,7 @@ def _decided(
     return [ended, credit.told()]
 
 
-def _event(ruling: Ruling, author: Author, reference: str) -> InvoiceEvent:
+def _event(ruling: Ruling, author: Author, at: Instant, reference: str) -> InvoiceEvent:
     """Return what a ruling makes happen to its document."""
     kind = EventKind.DISPUTED if ruling is Ruling.OPEN else EventKind.DISPUTE_CLOSED
-    return InvoiceEvent(kind, author.actor, author.reason, wall_clock(), 0, reference)
+    return InvoiceEvent(kind, author.actor, author.reason, at, 0, reference)

@@ -11,7 +11,7 @@ from pipeline.catalog.catalog import FactLog
 from pipeline.cli.screen import out
 from pipeline.cli.stack import any_stack
 from pipeline.core.identity import canonical
-from pipeline.stores.clock import wall_clock
+from pipeline.stores.postgres.clocks import clock_of
 from pipeline.stores.schemas import schema_folder
 from pipeline.stores.signing import signing_key
 from pipeline.workers.checkpointing import Signing
@@ -41,7 +41,7 @@ def export(
     with any_stack() as around, around.database.session("proof") as connection:
         facts = FactLog()
         facts.append(connection.read_facts(0))
-        signing = Signing(signing_key(around.settings), wall_clock)
+        signing = Signing(signing_key(around.settings), clock_of(connection))
         proof = proof_for(connection, facts.at, number, signing, with_windows=windows)
     path = to / f"{number}.proof.json"
     path.write_bytes(canonical(proof) + b"\n")

@@ -16,8 +16,8 @@ from pipeline.core.identity import Json
 from pipeline.core.money import Money
 from pipeline.invoice.shown import Issued, shown, subjects
 from pipeline.invoice.text import invoice_text
-from pipeline.stores.clock import wall_clock
 from pipeline.stores.postgres import documents
+from pipeline.stores.postgres.clocks import now
 from pipeline.stores.postgres.database import Connection
 from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.facts import facts_about
@@ -62,7 +62,7 @@ def whole(connection: Connection, document: Document) -> dict[str, Json]:
         tuple(facts_about(connection, subjects(content), last, cast("str | None", cause))),
         tuple(issues_of(connection, document.id)),
     )
-    return shown(found, wall_clock())
+    return shown(found, now(connection))
 
 
 @app.command("list")

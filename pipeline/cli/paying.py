@@ -25,7 +25,7 @@ from pipeline.invoice.lifecycle import EventKind, InvoiceEvent, State, stands, t
 from pipeline.invoice.marketplace import payouts
 from pipeline.invoice.revenue import By, revenue
 from pipeline.invoice.text import payouts_text
-from pipeline.stores.clock import wall_clock
+from pipeline.stores.postgres.clocks import now
 from pipeline.stores.postgres.documents import Document, find_document, read_documents
 from pipeline.stores.postgres.facts import Author
 from pipeline.stores.postgres.life import read_events, record_event
@@ -65,21 +65,23 @@ def pay_back(
 def write_off(number: Number, actor: Actor, reason: Reason, json: AsJson = False) -> None:
     """Say that what is left of an invoice will not be paid; a payment may still come."""
     author = Author(actor, reason)
-    event = InvoiceEvent(EventKind.WRITTEN_OFF, actor, reason, wall_clock())
+
+    def event(connection: Session) -> InvoiceEvent:
+        return InvoiceEvent(EventKind.WRITTEN_OFF, actor, reason, now(connection))
 
     def decide(connection: Session, _: Catalog) -> Sequence[NewFact]:
         document = _found(connection, number)
         standing = stands(document.before_issue, read_events(connection, document.id))
         if standing.state is State.UNCOLLECTIBLE:
             return []
-        standing.after(event)
+        standing.after(event(connection))
         body: dict[str, Json] = {"document": document.id, "number": number}
         return [NewFact(FactKind.WRITE_OFF, document.id, body)]
 
     def then(connection: Session, written: Sequence[Fact]) -> None:
         if written:
             document = _found(connection, number)
-            record_event(connection, document.id, document.before_issue, event)
+            record_event(connection, document.id, document.before_issue, event(connection))
 
     tell(decided_with(decide, author, then), json=json)
 
@@ -90,14 +92,14 @@ def _record(
     """Write a fact and its event at once."""
     kind, happened = kinds
 
-    def event(document: Document) -> InvoiceEvent:
+    def event(connection: Session, document: Document) -> InvoiceEvent:
         minor = minor_of("--amount", number_of("--amount", amount), document.currency)
         known_by = parse_id(reference)
-        return InvoiceEvent(happened, author.actor, author.reason, wall_clock(), minor, known_by)
+        return InvoiceEvent(happened, author.actor, author.reason, now(connection), minor, known_by)
 
     def decide(connection: Session, known: Catalog) -> Sequence[NewFact]:
         document = _found(connection, number)
-        new, events = event(document), read_events(connection, document.id)
+        new, events = event(connection, document), read_events(connection, document.id)
         if any(told_twice(each, new) for each in events):
             return []
         stands(document.before_issue, events).after(new)
@@ -113,7 +115,8 @@ def _record(
     def then(connection: Session, written: Sequence[Fact]) -> None:
         if written:
             document = _found(connection, number)
-            record_event(connection, document.id, document.before_issue, event(document))
+            new = event(connection, document)
+            record_event(connection, document.id, document.before_issue, new)
 
     return decided_with(decide, author, then)
 

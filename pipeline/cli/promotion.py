@@ -1,5 +1,6 @@
 """`talea promotion`: codes, redeemed by subscriptions."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -7,14 +8,16 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.facts import NewFact
 from pipeline.catalog.redeeming import redeeming
-from pipeline.cli.deciding import decided, in_force, moment, tell
+from pipeline.cli.deciding import decided_with, in_force, moment, tell
 from pipeline.cli.options import Actor, AsJson, Reason
 from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.core.identity import Json
-from pipeline.stores.clock import wall_clock
+from pipeline.stores.postgres.clocks import now
 from pipeline.stores.postgres.facts import Author
+from pipeline.stores.postgres.session import Session
 
 app = typer.Typer(help="Promotion codes: redeem, list.", no_args_is_help=True)
 
@@ -30,10 +33,12 @@ def redeem(
 ) -> None:
     """Give a subscription what a code takes off, within the code's limits; twice is once."""
     since = moment("--at", at)
-    instant = wall_clock() if since is None else since
-    author = Author(actor, reason)
-    written = decided(lambda known: redeeming(known, code, subscription, instant), author)
-    tell(written, json=json)
+
+    def decide(connection: Session, known: Catalog) -> Sequence[NewFact]:
+        instant = now(connection) if since is None else since
+        return redeeming(known, code, subscription, instant)
+
+    tell(decided_with(decide, Author(actor, reason)), json=json)
 
 
 @app.command("list")

@@ -12,7 +12,7 @@ from pipeline.cli.stack import any_stack
 from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.identity import Json
 from pipeline.ledger.retention import oldest_kept, removal_text
-from pipeline.stores.clock import wall_clock
+from pipeline.stores.postgres.clocks import now
 from pipeline.stores.postgres.facts import Author
 from pipeline.workers.announcing import await_named
 from pipeline.workers.retaining import Going, remove, to_remove
@@ -46,7 +46,7 @@ def apply(actor: Actor, reason: Reason, years: Years = None, json: AsJson = Fals
         with around.database.session("retention", owner=True) as connection:
             found = to_remove(connection, before)
             for going in found:
-                written += remove(connection, going, Author(actor, reason), wall_clock())
+                written += remove(connection, going, Author(actor, reason), now(connection))
         if written:
             await_named(around, written[-1].serial)
     _tell(found, before, "removed", json=json)
@@ -67,7 +67,8 @@ def list_removals(json: AsJson = False) -> None:
 
 
 def _before(around: Surroundings, years: int | None) -> Instant:
-    return oldest_kept(wall_clock(), years or around.settings.retention_years)
+    with around.database.session("retention") as connection:
+        return oldest_kept(now(connection), years or around.settings.retention_years)
 
 
 def _fact_json(fact: Fact) -> dict[str, Json]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from pipeline.bootstrap import set_up, surroundings
 from pipeline.cli.screen import steps
+from pipeline.core.calendar import Instant
 from pipeline.embedded import EmbeddedServers, Home, Servers
 from pipeline.settings import Settings, read_settings
 from pipeline.workers.surroundings import Surroundings
@@ -44,7 +45,7 @@ def running_stack() -> Surroundings | None:
 
 
 @contextmanager
-def own_stack(settings: Settings) -> Iterator[OwnedStack]:
+def own_stack(settings: Settings, test_clock: Instant | None = None) -> Iterator[OwnedStack]:
     """Hold the home, start the servers that settings do not name, set the log up."""
     named = {
         "kafka": settings.kafka,
@@ -68,7 +69,7 @@ def own_stack(settings: Settings) -> Iterator[OwnedStack]:
             settings.redis or started.redis,
             settings.postgres or started.postgres,
         )
-        around = set_up(around)
+        around = set_up(around, test_clock)
         yield OwnedStack(around, home, embedded)
 
 

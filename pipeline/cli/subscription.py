@@ -3,6 +3,7 @@
 import json as text
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -16,7 +17,7 @@ from pipeline.catalog.legs import Leg, legs
 from pipeline.catalog.sheet import Sheet, parse_sheet
 from pipeline.catalog.subscriptions import Subscription, subscription_body
 from pipeline.cli.catalog import apply_made, refused
-from pipeline.cli.deciding import decided, in_force, moment, tell
+from pipeline.cli.deciding import decided_with, in_force, moment, tell
 from pipeline.cli.options import Actor, AsJson, Reason
 from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
@@ -24,8 +25,9 @@ from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
 from pipeline.invoice.asking import billing_now
-from pipeline.stores.clock import wall_clock
+from pipeline.stores.postgres.clocks import now
 from pipeline.stores.postgres.facts import Author
+from pipeline.stores.postgres.session import Session
 
 app = typer.Typer(help="Change, pause, resume, cancel, bill now, show.", no_args_is_help=True)
 
@@ -46,10 +48,12 @@ def change(
     json: AsJson = False,
 ) -> None:
     """Put it on another plan, or change quantities; what was paid ahead and unused comes back."""
-    quantities, since = dict(map(_quantity, quantity or ())), _when(at)
-    _agree(
-        name, lambda _, sold: changed(sold, since, plan, quantities), Author(actor, reason), json
-    )
+    quantities = dict(map(_quantity, quantity or ()))
+
+    def edit(_: Catalog, sold: Subscription, since: Instant) -> Subscription:
+        return changed(sold, since, plan, quantities)
+
+    _agree(name, at, edit, Author(actor, reason), json)
 
 
 @app.command("pause")
@@ -62,15 +66,18 @@ def pause(
     json: AsJson = False,
 ) -> None:
     """Serve and bill nothing for a while; usage meanwhile is kept, and nobody pays for it."""
-    since, end = _when(at), moment("--until", until)
-    _agree(name, lambda _, sold: paused(sold, since, end), Author(actor, reason), json)
+    end = moment("--until", until)
+
+    def edit(_: Catalog, sold: Subscription, since: Instant) -> Subscription:
+        return paused(sold, since, end)
+
+    _agree(name, at, edit, Author(actor, reason), json)
 
 
 @app.command("resume")
 def resume(name: Name, actor: Actor, reason: Reason, at: At = None, json: AsJson = False) -> None:
     """End a pause."""
-    since = _when(at)
-    _agree(name, lambda _, sold: resumed(sold, since), Author(actor, reason), json)
+    _agree(name, at, lambda _, sold, since: resumed(sold, since), Author(actor, reason), json)
 
 
 @app.command("cancel")
@@ -85,22 +92,21 @@ def cancel(
     json: AsJson = False,
 ) -> None:
     """End it: now, at an instant, or with its period; what was paid ahead and unused comes back."""
-    since = _when(at)
 
-    def edit(catalog: Catalog, sold: Subscription) -> Subscription:
+    def edit(catalog: Catalog, sold: Subscription, since: Instant) -> Subscription:
         return ended(sold, period_end(catalog, sold, since) if at_period_end else since)
 
-    _agree(name, edit, Author(actor, reason), json)
+    _agree(name, at, edit, Author(actor, reason), json)
 
 
 @app.command("bill-now")
 def bill_at_once(name: Name, actor: Actor, reason: Reason, json: AsJson = False) -> None:
     """Bill what was used so far, before its period ends; the rest is billed then."""
 
-    def decide(catalog: Catalog) -> list[NewFact]:
-        return [billing_now(catalog, name, wall_clock()).told()]
+    def decide(connection: Session, catalog: Catalog) -> list[NewFact]:
+        return [billing_now(catalog, name, now(connection)).told()]
 
-    tell(decided(decide, Author(actor, reason)), json=json)
+    tell(decided_with(decide, Author(actor, reason)), json=json)
 
 
 @app.command("show")
@@ -123,18 +129,23 @@ def show(name: Name, json: AsJson = False) -> None:
 
 
 def _agree(
-    name: str, edit: Callable[[Catalog, Subscription], Subscription], author: Author, json: bool
+    name: str,
+    at: str | None,
+    edit: Callable[[Catalog, Subscription, Instant], Subscription],
+    author: Author,
+    json: bool,
 ) -> None:
-    """Write what is agreed anew, checked as a catalog is.
+    """Write what is agreed anew from an instant on, checked as a catalog is.
 
     Raises:
         BadInput: there is no such subscription, or it cannot be agreed.
 
     """
+    asked = moment("--at", at)
 
-    def make(catalog: Catalog) -> Sheet:
+    def make(catalog: Catalog, since: Instant) -> Sheet:
         try:
-            after = edit(catalog, _sold(catalog, name))
+            after = edit(catalog, _sold(catalog, name), since)
         except ValueError as error:
             raise BadInput(str(error)) from None
         found = parse_sheet(text.dumps({"subscriptions": [subscription_body(after)]}))
@@ -143,7 +154,10 @@ def _agree(
         raise refused(f"subscription {name}", found)
 
     with any_stack() as around:
-        written = apply_made(around, make, f"subscription {name}", author)
+        with around.database.session("subscription") as connection:
+            since = now(connection) if asked is None else asked
+        made = partial(make, since=since)
+        written = apply_made(around, made, f"subscription {name}", author)
     tell(written, json=json)
 
 
@@ -152,11 +166,6 @@ def _sold(catalog: Catalog, name: str) -> Subscription:
     if sold is None:
         raise BadInput(f"no subscription {name}: `talea catalog show subscription` lists them")
     return sold
-
-
-def _when(at: str | None) -> Instant:
-    since = moment("--at", at)
-    return wall_clock() if since is None else since
 
 
 def _quantity(told: str) -> tuple[str, Fraction]:

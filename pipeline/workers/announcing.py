@@ -9,7 +9,6 @@ from typing import Protocol
 
 from pipeline.core.errors import ServerFailed
 from pipeline.meter.ticks import Tick
-from pipeline.stores.clock import wall_clock
 from pipeline.stores.kafka import SureProducer
 from pipeline.workers.surroundings import Surroundings
 from pipeline.workers.ticker import Ticker
@@ -34,7 +33,7 @@ def await_named(around: Surroundings, serial: int) -> None:
 
     """
     with around.database.session("announcing", idle_s=_IDLE_S) as connection:
-        ticker = Ticker(around, connection, SureProducer(around.kafka), wall_clock)
+        ticker = Ticker(around, connection, SureProducer(around.kafka), connection.clock())
         announce(serial, ticker, connection, sleep, monotonic)
 
 

@@ -15,7 +15,6 @@ from pipeline.core.errors import BadInput
 from pipeline.invoice.asking import own_instant
 from pipeline.replay.applying import families, moved_since, repricings
 from pipeline.replay.diff import diff
-from pipeline.stores.clock import wall_clock
 from pipeline.stores.postgres.facts import Author
 from pipeline.workers.announcing import await_named
 from pipeline.workers.replaying import moved_by, through
@@ -42,8 +41,8 @@ def apply_diff(around: Surroundings, name: str, diff_id: str, author: Author) ->
         pairs = session.documents_beside(live, whole=True)
         shown = diff(pairs, selection, moved_by(session, live))
         (planted_at, _) = session.fact_head()
-    now = wall_clock()
     with around.database.session("apply") as store:
+        now = store.clock()()
         known = store.read_facts(0)
         before = [fact for fact in known if _of(fact, diff_id)]
         if before:

@@ -17,7 +17,6 @@ from pipeline.core.calendar import Instant
 from pipeline.core.errors import TaleaError
 from pipeline.ledger.checkpoint import Checkpoint, Head, head_to_sign, is_due, nearest
 from pipeline.ledger.seal import Sealed
-from pipeline.stores.clock import wall_clock
 from pipeline.stores.postgres.connection import Unreachable
 from pipeline.stores.signing import signed, signing_key
 from pipeline.workers.surroundings import Surroundings
@@ -100,7 +99,7 @@ def run_checkpoints(around: Surroundings, stop: Event) -> None:
     while True:
         try:
             with around.database.session("checkpoints") as connection:
-                sign_days(connection, Signing(signing_key(around.settings), wall_clock))
+                sign_days(connection, Signing(signing_key(around.settings), connection.clock()))
         except (TaleaError, *Unreachable) as error:
             _log.error("no checkpoint was written", why=str(error))
         if stop.wait(_LOOK_S):

@@ -7,7 +7,6 @@ Does not own: what each does (finalizer.py and their modules).
 from collections.abc import Callable
 from threading import Event, Thread
 
-from pipeline.core.calendar import Instant
 from pipeline.workers.checkpointing import run_checkpoints
 from pipeline.workers.conserving import watch_conservation
 from pipeline.workers.correcting import correct_late
@@ -23,7 +22,7 @@ _LATE_EVERY = 20
 """Idle rounds between two looks for late usage that no invoice will take along."""
 
 
-def run_finalizer(around: Surroundings, clock: Callable[[], Instant], stop: Event) -> None:
+def run_finalizer(around: Surroundings, stop: Event) -> None:
     """Prepare and register until stopped.
 
     What goes on beside it decides and signs; a shadow finds what was decided.
@@ -31,6 +30,7 @@ def run_finalizer(around: Surroundings, clock: Callable[[], Instant], stop: Even
     connection = around.database.connect(name="finalizer", autocommit=True)
     facts = around.database.connect(name="finalizer facts", autocommit=True)  # by several threads
     deciding = around.database.connect(name="finalizer decisions", autocommit=True)
+    clock = deciding.clock()
     finalizer = Finalizer(connection, Knowledge(facts), clock)
     if not around.is_shadow:
         finalizer.refusals.look = Letters(around)

@@ -205,6 +205,6 @@ def _match_while_leading(around: Surroundings, stop: Event) -> None:
         while not lead(connection, _LOCK):
             if stop.wait(_AGAIN_S):
                 return
-        matcher = Matcher(around, KafkaLog(around.kafka), connection)
+        matcher = Matcher(around, KafkaLog(around.kafka), connection, connection.clock())
         while not stop.wait(_POLL_S):
             matcher.step()

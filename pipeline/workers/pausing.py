@@ -93,7 +93,14 @@ def skip(around: Surroundings, partition: int, offset: int, author: Author) -> F
     forget = partial(forget_claims, around.redis, around.stack)
     with around.database.session("skip") as connection:
         fact = take_skip(
-            around, KafkaLog(around.kafka), connection, forget, partition, offset, author
+            around,
+            KafkaLog(around.kafka),
+            connection,
+            forget,
+            partition,
+            offset,
+            author,
+            connection.clock(),
         )
     await_named(around, fact.serial)
     return fact

@@ -22,7 +22,6 @@ from pipeline.core.calendar import SECOND, Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.dedupe.sequences import SequenceState
 from pipeline.meter.slices import Minus
-from pipeline.stores.clock import wall_clock
 from pipeline.stores.codec import Unreadable
 from pipeline.stores.kafka import KafkaLog, SureProducer, usage_log
 from pipeline.stores.postgres.books import Anchor, Books, Flush
@@ -264,7 +263,7 @@ def run_pricing(around: Surroundings, worker: int, workers: int, stop: Event) ->
         Books(booking),
         drafting,
         knowing,
-        wall_clock,
+        knowing.clock(),
         lambda: SureProducer(around.kafka),
         gaps=gaps,
     )

@@ -99,7 +99,9 @@ def readmission(around: Surroundings) -> Iterator["Readmission"]:
         )
         if not alone:
             raise BadInput("another job is sending usage again: try once it is done")
-        machine = Machine(partial(SureProducer, around.kafka), partial(await_named, around))
+        machine = Machine(
+            partial(SureProducer, around.kafka), partial(await_named, around), connection.clock()
+        )
         yield Readmission(around, KafkaLog(around.kafka), connection, machine)
 
 

@@ -21,7 +21,6 @@ from pipeline.core.errors import BadInput, CheckFailed, ServerFailed
 from pipeline.core.identity import Json
 from pipeline.replay.diff import Diff, MovedUsage, Pair, Selection, diff
 from pipeline.replay.what_if import WhatIf, what_if
-from pipeline.stores.clock import wall_clock
 from pipeline.stores.erasing import delete_group, delete_topics
 from pipeline.stores.kafka import create_topics, log_ends, usage_log
 from pipeline.stores.kept_claims import forget_claims
@@ -318,7 +317,7 @@ def _finalize(shadow: Surroundings) -> None:
     """Make every document that can be made: what is left waits for what it waits for live."""
     database = shadow.database
     with database.session("replay finalizer") as store, database.session("replay facts") as facts:
-        finalizer = Finalizer(store, Knowledge(facts), wall_clock)
+        finalizer = Finalizer(store, Knowledge(facts), facts.clock())
         while finalizer.prepare() or finalizer.register():
             pass
 

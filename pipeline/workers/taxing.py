@@ -183,6 +183,6 @@ def _ask_while_leading(around: Surroundings, engine: TaxEngine, stop: Event) -> 
         while not lead(connection, _LOCK):
             if stop.wait(_AGAIN_S):
                 return
-        taxing = Taxing(connection, engine)
+        taxing = Taxing(connection, engine, connection.clock())
         while not stop.wait(_AGAIN_S if taxing.silent else _POLL_S):
             taxing.step()

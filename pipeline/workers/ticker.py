@@ -94,8 +94,10 @@ class Ticker:
         self._store.mark_acked([tick.serial for tick in ticks])
 
 
-def run_ticker(around: Surroundings, clock: Callable[[], Instant], stop: Event) -> None:
+def run_ticker(around: Surroundings, stop: Event) -> None:
     """Tick at the set interval until stopped; wait while another one leads.
+
+    A test clock is moved by whoever drives it: there this rests.
 
     Raises:
         ServerFailed: a server does not answer, or this ticker was silent so long that it does
@@ -106,6 +108,11 @@ def run_ticker(around: Surroundings, clock: Callable[[], Instant], stop: Event) 
     idle_s = max(around.settings.session_s, 3 * interval_s)  # its own pauses are no silence
     try:
         with around.database.session("ticker", idle_s=idle_s) as session:
+            if session.test_clock_start() is not None:
+                session.close()
+                stop.wait()
+                return
+            clock = session.clock()
             ticker = Ticker(around, session, SureProducer(around.kafka), clock)
             while not ticker.try_lead():
                 if stop.wait(min(interval_s, 1.0)):

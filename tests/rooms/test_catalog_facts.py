@@ -21,7 +21,8 @@ from builders import (
     subscription_of,
 )
 from pipeline.catalog.catalog import Catalog, extend
-from pipeline.catalog.documents import Customer, Issuer, Rules
+from pipeline.catalog.changes import first_facts
+from pipeline.catalog.documents import Customer, Issuer, Rules, log_parameters
 from pipeline.catalog.facts import FactKind, NewFact
 from pipeline.catalog.subscriptions import Subscription
 from pipeline.core.calendar import SECOND, Duration, parse_instant
@@ -64,6 +65,16 @@ def test_every_kind_of_fact_is_in_force() -> None:
     ]
     assert [price.meter for price in plan.prices] == ["calls", None]
     assert catalog.customers["acme"] == Customer("acme", "Europe/Berlin", {"name": "c0ffee"})
+
+
+def test_a_log_lives_by_the_walls_clock_unless_its_first_fact_says_since_when_not() -> None:
+    by_the_wall, _ = first_facts(8, 60, 6, 60, "2026.6")
+    by_its_own, _ = first_facts(8, 60, 6, 60, "2026.6", parse_instant(START))
+
+    assert "test_clock" not in by_the_wall.body
+    assert by_its_own.body["test_clock"] == START
+    assert log_parameters(by_the_wall.body).test_clock is None
+    assert log_parameters(by_its_own.body).test_clock == parse_instant(START)
 
 
 def test_the_subscriptions_of_a_customer_by_id() -> None:

@@ -13,6 +13,7 @@ from psycopg.rows import TupleRow
 from pipeline.stores.postgres import (
     books,
     checkpoints,
+    clocks,
     documents,
     drafts,
     facts,
@@ -45,12 +46,16 @@ class Session(psycopg.Connection[TupleRow]):
     fact_head = facts.fact_head
     fact_position = facts.fact_position
     last_acked_tick = facts.last_acked_tick
+    last_tick = facts.last_tick
     mark_acked = facts.mark_acked
     mark_mirrored = facts.mark_mirrored
     read_facts = facts.read_facts
     read_skips = facts.read_skips
     ticks_from = facts.ticks_from
     try_lead = facts.try_lead
+    clock = clocks.clock_of
+    test_clock_start = clocks.test_clock_start
+    unsettled = clocks.unsettled
     unacked_ticks = facts.unacked_ticks
     write_tick = facts.write_tick
     last_tick = facts.last_tick
