@@ -57,7 +57,7 @@ def check_lines(
     on_refused: Callable[[int, Rejection], None] | None = None,
 ) -> Report:
     """Read lines without sending any; `sent` counts those that would be."""
-    return _go_through(lines, lambda _event: None, on_progress, on_refused)
+    return take_lines(lines, lambda _event: None, on_progress, on_refused)
 
 
 def send_lines(
@@ -74,30 +74,31 @@ def send_lines(
         SpoolFull, SpoolFailed, WrongTopic, NotRecording: the rest of the lines was not taken.
 
     """
-    return _go_through(lines, recorder.put, on_progress, on_refused)
+    return take_lines(lines, recorder.put, on_progress, on_refused)
 
 
-def _go_through(
+def take_lines(
     lines: Iterable[bytes],
-    take: Callable[[UsageEvent], None],
+    take: Callable[[UsageEvent], Rejection | None],
     on_progress: Callable[[Report], None] | None,
     on_refused: Callable[[int, Rejection], None] | None,
 ) -> Report:
+    """Give the event of each good line to `take`, which may refuse it too."""
     report = Report()
     for number, line in enumerate(lines, 1):
         report.lines = number
         report.bytes_read += len(line)
         if line.strip() or len(line) > LINE_BYTES_MAX:  # blank so far, but cut
             parsed = parse_line(line)
-            if isinstance(parsed, UsageEvent):
-                take(parsed)
+            refused = take(parsed) if isinstance(parsed, UsageEvent) else parsed
+            if refused is None:
                 report.sent += 1
             else:
                 report.refused_count += 1
                 if report.refused_count <= REFUSED_KEPT_MAX:
-                    report.refused.append((number, parsed))
+                    report.refused.append((number, refused))
                 if on_refused:
-                    on_refused(number, parsed)
+                    on_refused(number, refused)
         if on_progress and number % _PROGRESS_LINES == 0:
             on_progress(report)
     if on_progress:

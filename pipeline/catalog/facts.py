@@ -42,6 +42,8 @@ class FactKind(StrEnum):
     """Reversals met their originals, or others than they say."""
     AMENDMENT = "amendment"
     """Usage was voided or amended: who, why, which events."""
+    BACKFILL = "backfill"
+    """Old usage came in bulk, as one unit of that name, or was taken back with it."""
     BOOK = "price_book"
     BOOK_SWITCH = "book_switch"
     """A price book is on for a share of the customers and a list of them, or off."""

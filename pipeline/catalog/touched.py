@@ -26,6 +26,7 @@ _OF_NOBODY = frozenset(
         FactKind.MATCH,
         FactKind.SKIP,
         FactKind.REDRIVE,
+        FactKind.BACKFILL,
         FactKind.RETENTION,
     }
 )

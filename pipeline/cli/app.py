@@ -59,6 +59,9 @@ _COMMANDS = {
     "rejected": _Command(
         "pipeline.cli.rejected", "app", "What was not billed: list, show, redrive, waive."
     ),
+    "backfill": _Command(
+        "pipeline.cli.backfill", "app", "Old usage in bulk: preview, commit, take back."
+    ),
     "heal": _Command("pipeline.cli.heal", "heal", "Mend gaps between the log and the books."),
     "rewind": _Command(
         "pipeline.cli.rewind", "rewind", "Read the log from an earlier place again; no total moves."

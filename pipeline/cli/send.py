@@ -8,6 +8,7 @@ import typer
 
 from pipeline.agents import Recorder
 from pipeline.agents.cloudevents import Report, read_lines, send_lines
+from pipeline.cli.backfill import stage_file
 from pipeline.cli.screen import err, out, print_json, steps
 from pipeline.cli.stack import any_stack
 from pipeline.core.errors import BadInput, Rejection
@@ -19,10 +20,19 @@ _TOLD_MAX = 20
 
 def send(
     file: Annotated[str, typer.Argument(help="A file of CloudEvents JSON lines, or - for stdin.")],
+    backfill: Annotated[
+        str | None,
+        typer.Option(help="Stage it under this name, however old it is; nothing is billed yet."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Send usage; bad lines are refused, named, and the rest is sent."""
     stream, size = _open(file)
+    if backfill is not None:
+        with stream:
+            report = stage_file(backfill, read_lines(stream), file, _told(), json)
+        mend(report)
+        return
     with stream, any_stack() as around, steps("sending") as tell:
 
         def progress(report: Report) -> None:
@@ -51,6 +61,16 @@ def send(
         )
     else:
         out.print(f"{report.sent:,} events sent and acknowledged, {report.refused_count:,} refused")
+    mend(report)
+
+
+def mend(report: Report) -> None:
+    """Say how to mend what was refused.
+
+    Raises:
+        BadInput: anything was.
+
+    """
     if report.refused_count:
         line, rejection = report.refused[0]
         raise BadInput(

@@ -22,6 +22,7 @@ from pipeline.ledger.seal import point_evidence
 from pipeline.meter.meters import Grain
 from pipeline.meter.place import NeedsTick, Opened, Place, look
 from pipeline.meter.sift import Sifted, contribution, delivery
+from pipeline.meter.slices import Slice
 from pipeline.meter.ticks import NO_TICK, Tick
 from pipeline.replay.points import FoldedPoints
 
@@ -106,7 +107,8 @@ class Refold:
 
     def feed(self, message: Message) -> None:
         """Fold the next message."""
-        books, place = self._books(), self.place
+        self._books()
+        place = self.place
         arrival = place.arrival(message.header_count, message.digest)
         ground = self.catalog_at(max(arrival.tick.fact_position, 1)).ground(self.number)
         looked = look(message.opened, arrival, ground, self._known(message.opened))
@@ -123,7 +125,11 @@ class Refold:
         else:
             piece = looked.piece
         place.pass_message(looked, claimed=claim is not None)
-        booked = Booked()
+        self.book(piece)
+
+    def book(self, piece: Slice) -> None:
+        """Book the next slice, wherever it comes from."""
+        books, booked = self._books(), Booked()
         position = (piece.tick or books.cursor.tick).fact_position
         books.book(piece, -1, self.catalog_at(position), booked)
         for passed in booked.ticks:

@@ -6,6 +6,7 @@ Law: what is amended is sent before its original is taken back, so a job that di
 and neither loses nor doubles usage; whoever is reversed already is left alone.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -23,6 +24,9 @@ from pipeline.workers.surroundings import Surroundings
 Tell = Callable[[int, int], None]
 """Progress: called with (records read, records to read)."""
 
+SENT = "sent"
+"""Of a reversal that the books do not have yet."""
+OPEN_STATES = frozenset({SENT, ReversalState.WAITING})
 _POLL_S = 0.2
 _TOLD_EVERY = 500
 
@@ -92,7 +96,7 @@ def amended(
     job.send(taken_back(event, tick.time) for event in events)
     if events:
         job.write([amendment_fact(chosen, change, events)], author)
-    done.states = _matched(job, done.coming, patience_s)
+    done.states = await_matches(job, [found.event for found in done.coming], patience_s)
     return done
 
 
@@ -158,26 +162,28 @@ def _replace(job: Readmission, change: Change, done: Amended, author: Author, te
     done.coming = coming
 
 
-def _matched(job: Readmission, coming: Sequence[Found], patience_s: float) -> Mapping[str, int]:
+def await_matches(
+    job: Readmission, reversed_: Sequence[KeyedEvent], patience_s: float
+) -> Mapping[str, int]:
     """Wait until the books have matched what was sent; return how many are in which state."""
     machine = job.machine
     deadline = machine.seconds() + patience_s
     while True:
-        states = _states(job, coming)
-        open_ones = states.get("sent", 0) + states.get(ReversalState.WAITING, 0)
-        if not open_ones or machine.seconds() > deadline:
+        states = Counter(reversal_states(job, reversed_).values())
+        if not states.keys() & OPEN_STATES or machine.seconds() > deadline:
             return states
         machine.pause(_POLL_S)
 
 
-def _states(job: Readmission, coming: Sequence[Found]) -> dict[str, int]:
+def reversal_states(job: Readmission, events: Sequence[KeyedEvent]) -> dict[bytes, str]:
+    """Return the state of each event's reversal, by key; SENT where the books have none."""
     by_partition: dict[int, list[KeyedEvent]] = {}
-    for found in coming:
-        by_partition.setdefault(found.partition, []).append(found.event)
-    states: dict[str, int] = {}
-    for partition, events in by_partition.items():
-        booked = job.store.reversed_already(partition, [event.key for event in events])
-        for event in events:
-            state = booked.get((event.key, event.payload_print), "sent")
-            states[state] = states.get(state, 0) + 1
+    for event in events:
+        home = partition_of(event.customer, job.around.partitions)
+        by_partition.setdefault(home, []).append(event)
+    states: dict[bytes, str] = {}
+    for partition, own in by_partition.items():
+        booked = job.store.reversed_already(partition, [event.key for event in own])
+        for event in own:
+            states[event.key] = booked.get((event.key, event.payload_print), SENT)
     return states

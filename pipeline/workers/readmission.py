@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from time import monotonic, sleep
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pipeline.book.reversing import Reversed
 from pipeline.catalog.catalog import Catalog
@@ -73,6 +73,38 @@ class Machine:
     clock: Callable[[], Instant] = wall_clock
     pause: Callable[[float], None] = sleep
     seconds: Callable[[], float] = monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a job began to look: what it knows of the log holds up to there."""
+
+    tick: Tick
+    gate: Gate
+
+    @property
+    def late_before(self) -> Instant:
+        """Before it usage is late now, or soon."""
+        return self.tick.time - self.gate.horizon + self.gate.tolerance
+
+    @property
+    def passes_until(self) -> Instant:
+        """How long claims remember all that comes behind it."""
+        return self.tick.time + self.gate.generation_width
+
+
+class Met(NamedTuple):
+    """The first event of a key in the log, and the pass that it shows."""
+
+    fingerprint: bytes
+    gate_pass: str
+
+
+class Looked(NamedTuple):
+    """What may become of an event, and the pass that the first of its key in the log shows."""
+
+    outcome: Outcome
+    gate_pass: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +170,11 @@ class Readmission:
             raise ServerFailed("the log has no tick yet: is the ticker running? (talea up)")
         return tick
 
+    def moment(self) -> Moment:
+        """Return the moment to look from: note it before looking."""
+        tick = self.last_tick()
+        return Moment(tick, self.catalog(tick).parameters.gate)
+
     def readmit(
         self, events: Sequence[KeyedEvent], author: Author, progress: Progress
     ) -> Readmitted:
@@ -147,16 +184,25 @@ class Readmission:
             ServerFailed: a server does not answer; what was sent by then counts, once.
 
         """
-        tick = self.last_tick()
-        gate = self.catalog(tick).parameters.gate
-        late_before = tick.time - gate.horizon + gate.tolerance  # late now, or soon
-        found = self._outcomes(events, late_before, gate, progress)
-        coming = [e for e, outcome in zip(events, found, strict=True) if outcome is Outcome.SENT]
-        in_time = self._prepare(event for event in coming if event.gate_time >= late_before)
-        late = self._prepare(event for event in coming if event.gate_time < late_before)
-        admitted = self._admit(late, tick.time + gate.generation_width, author)
+        now = self.moment()
+        doubted = [e.epoch is not None or e.gate_time < now.late_before for e in events]
+        found = self.look(events, now, progress, doubted)
+        coming = [e for e, each in zip(events, found, strict=True) if each.outcome is Outcome.SENT]
+        in_time = self._prepare(event for event in coming if event.gate_time >= now.late_before)
+        late = self._prepare(event for event in coming if event.gate_time < now.late_before)
+        admitted = self._admit(late, now, author)
         self._send([*in_time, *admitted])
-        return Readmitted(found, sorted({batch.gate_pass for _, batch in admitted}))
+        passes = sorted({batch.gate_pass for _, batch in admitted})
+        return Readmitted([each.outcome for each in found], passes)
+
+    def readmit_unit(
+        self, events: Iterable[KeyedEvent], now: Moment, author: Author, unit: str
+    ) -> None:
+        """Send events that a look at all of them found to stand nowhere, as part of a unit.
+
+        Each shows a pass that names the unit, late or not: so the log tells whose it is.
+        """
+        self._send(self._admit(self._prepare(events), now, author, unit))
 
     def send(self, events: Iterable[KeyedEvent]) -> None:
         """Send events that are in time, whatever stands in the log: claims know repeats."""
@@ -164,13 +210,14 @@ class Readmission:
 
     def stretch(self, partition: int, start: Instant | None) -> tuple[Place, int]:
         """Return where to read usage of event time `start` on from (None: all), and the end."""
-        first, end = self._ends()[partition]
+        first, end = self.ends()[partition]
         if start is not None:
             tolerance = self.catalog(self.last_tick()).parameters.gate.tolerance
             first = max(first, self.store.offset_at(partition, start - tolerance))
         return self._start(partition, first), end
 
-    def _ends(self) -> list[tuple[int, int]]:
+    def ends(self) -> list[tuple[int, int]]:
+        """Return (first offset kept, next offset) of each partition of the log."""
         return self.log.ends(usage_log(self.around.stack), self.around.partitions)
 
     def walk(
@@ -179,33 +226,43 @@ class Readmission:
         """Tell each message up to an offset as it was judged."""
         return self._reader.walk(partition, place, end)
 
-    def _outcomes(
-        self, events: Sequence[KeyedEvent], late_before: Instant, gate: Gate, progress: Progress
-    ) -> list[Outcome]:
-        """Return what may be sent, by what the log holds."""
-        ends = self._ends()
+    def look(
+        self,
+        events: Sequence[KeyedEvent],
+        now: Moment,
+        progress: Progress,
+        doubted: Sequence[bool] | None = None,
+    ) -> list[Looked]:
+        """Return what may be sent, by what the log holds of those doubted (None: all).
+
+        The others are known to claims.
+        """
+        ends = self.ends()
         homes: dict[int, list[int]] = {}
-        doubted: dict[int, list[KeyedEvent]] = {}
+        doubts: dict[int, list[KeyedEvent]] = {}
         for at, event in enumerate(events):
             home = partition_of(event.customer, self.around.partitions)
             homes.setdefault(home, []).append(at)
-            if event.epoch is not None or event.gate_time < late_before:  # claims do not know them
-                doubted.setdefault(home, []).append(event)
-        read, total = 0, sum(ends[home][1] - ends[home][0] for home in doubted)
-        found: dict[int, Outcome] = {}
+            if doubted is None or doubted[at]:
+                doubts.setdefault(home, []).append(event)
+        read, total = 0, sum(ends[home][1] - ends[home][0] for home in doubts)
+        found: dict[int, Looked] = {}
         for home, places in homes.items():
-            standing: dict[bytes, bytes] = {}
+            met: dict[bytes, Met] = {}
             proven_from = EARLIEST
-            if home in doubted:
+            if home in doubts:
                 first, end = ends[home]
                 place = self._start(home, first)
                 if first:  # what the log no longer holds lies before here
-                    proven_from = place.log_time + gate.tolerance
+                    proven_from = place.log_time + now.gate.tolerance
                 tell = partial(_tell, progress, read - first, total)
-                standing = self._standing(home, place, end, Wanted.of(doubted[home]), tell)
+                met = self.first_met(home, place, end, Wanted.of(doubts[home]), tell)
                 read += end - first
             own = [events[at] for at in places]
-            found |= zip(places, outcomes(own, standing, proven_from), strict=True)
+            standing = {key: each.fingerprint for key, each in met.items()}
+            for at, outcome in zip(places, outcomes(own, standing, proven_from), strict=True):
+                known = met.get(events[at].claims[0])
+                found[at] = Looked(outcome, known.gate_pass if known else "")
         progress(total, total)
         return [found[at] for at in range(len(events))]
 
@@ -216,19 +273,25 @@ class Readmission:
             raise ServerFailed(f"partition {partition}: no tick booked before offset {first}")
         return Place(first, first, tick, tick.time)
 
-    def _standing(
-        self, partition: int, place: Place, end: int, wanted: Wanted, tell: Callable[[int], None]
-    ) -> dict[bytes, bytes]:
-        """Return the wanted keys that stand in the log, with their first fingerprints."""
-        standing: dict[bytes, bytes] = {}
+    def first_met(
+        self,
+        partition: int,
+        place: Place,
+        end: int,
+        wanted: Wanted,
+        tell: Callable[[int], None] = lambda offset: None,
+    ) -> dict[bytes, Met]:
+        """Return the first event of each wanted key that stands in a stretch of the log."""
+        found: dict[bytes, Met] = {}
         sequences = Sequences(wanted.epochs)
         for arrival, looked in self._reader.walk(partition, place, end):
             tell(arrival.offset)
             if isinstance(looked, Sifted) and sequences.feed(looked, arrival):
                 met = wanted.met(looked.batch, looked.columns, looked.claimable, partition)
                 for event in met:
-                    standing.setdefault(*event.claims)
-        return standing
+                    key, own_print = event.claims
+                    found.setdefault(key, Met(own_print, looked.batch.gate_pass))
+        return found
 
     def _prepare(self, events: Iterable[KeyedEvent]) -> list[Prepared]:
         homes: dict[int, list[KeyedEvent]] = {}
@@ -237,14 +300,17 @@ class Readmission:
             homes.setdefault(home, []).append(event)
         return [(home, batch) for home, own in homes.items() for batch in pack_again(own)]
 
-    def _admit(self, late: Sequence[Prepared], until: Instant, author: Author) -> list[Prepared]:
+    def _admit(
+        self, late: Sequence[Prepared], now: Moment, author: Author, unit: str = ""
+    ) -> list[Prepared]:
         """Write the passes of late batches; return the batches with their passes in force."""
         if not late:
             return []
         groups = [
             late[start : start + _BATCHES_A_PASS] for start in range(0, len(late), _BATCHES_A_PASS)
         ]
-        given = [_pass_fact([batch for _, batch in group], until) for group in groups]
+        until = now.passes_until
+        given = [_pass_fact([batch for _, batch in group], until, unit) for group in groups]
         written = self.write(given, author)
         return [
             (home, replace(batch, gate_pass=fact.id))
@@ -268,13 +334,15 @@ class Readmission:
             producer.flush()
 
 
-def _pass_fact(batches: Sequence[UsageBatch], until: Instant) -> NewFact:
+def _pass_fact(batches: Sequence[UsageBatch], until: Instant, unit: str) -> NewFact:
     named: list[Json] = [pass_digest(batch.key, batch.fingerprint) for batch in batches]
     body: dict[str, Json] = {
         "until": instant_text(until),
         "batches": named,
         "events": sum(batch.event_count for batch in batches),
     }
+    if unit:
+        body["backfill"] = unit
     return NewFact(FactKind.GATE_PASS, str(named[0]), body)
 
 

@@ -1,6 +1,9 @@
 """Which rejected events may be sent again, over a log and tables in memory."""
 
+from collections.abc import Sequence
+
 from builders import T0, customer_of, facts, log_of, meter_of, rules_of, sequenced, usage
+from pipeline.catalog.facts import Fact
 from pipeline.collect.batch import UsageBatch
 from pipeline.collect.columns import Columns, read_columns
 from pipeline.collect.keyed import KeyedEvent, events_at
@@ -38,13 +41,13 @@ def event_of(batch: UsageBatch, at: int) -> KeyedEvent:
     return next(events_at(batch, columns, [at], 0))
 
 
-def job_over(*messages: Tick | UsageBatch) -> Readmission:
+def job_over(*messages: Tick | UsageBatch, known: Sequence[Fact] = NEW_METER) -> Readmission:
     """A job over one partition that holds these messages."""
     world = World(0, Chances().scaled(0))
     process, topics, database = world.start("job"), MemoryTopics(), MemoryDatabase(world)
     stack, settings = Stack(), Settings.model_construct(partitions=1)
     around = Surroundings("", "", Database("", ""), stack, 1, settings)
-    database.tables.facts.become({fact.serial: fact for fact in NEW_METER})
+    database.tables.facts.become({fact.serial: fact for fact in known})
     for message in messages:
         if isinstance(message, Tick):
             database.tables.ticks[message.serial] = (message, True)
