@@ -31,8 +31,8 @@ from pipeline.workers.surroundings import Surroundings
 TZDATA_VERSION = importlib.metadata.version("tzdata")
 GRACE_S = 60
 """Grace of a new log until a catalog says otherwise."""
-_JUDGING = frozenset({"ticker", "metering", "finalizer", "publisher"})
-"""Workers that would judge or number wrongly by tables that lack what topics know."""
+_JUDGING = frozenset({"ticker", "metering", "pricing", "finalizer", "publisher"})
+"""Workers that would judge, book or number wrongly by tables that lack what topics know."""
 
 
 def surroundings(settings: Settings, kafka: str, redis: str, postgres: str) -> Surroundings:
