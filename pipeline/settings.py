@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     """Postgres schema of the tenant."""
     replay: str = ""
     """Name of a replay, for its workers: they work on the shadow of the tenant, not on it."""
+    replay_copies: bool = False
+    """Whether that replay is of its own copy of the usage log."""
     replication: int = 1
     """Replication factor of topics that we create."""
 
@@ -89,7 +91,7 @@ class Settings(BaseSettings):
     def stack(self) -> Stack:
         """The tenant's names, or those of its shadow."""
         tenant = Stack(self.prefix, self.tenant_schema)
-        return tenant.shadow(self.replay) if self.replay else tenant
+        return tenant.shadow(self.replay, copies=self.replay_copies) if self.replay else tenant
 
     @property
     def own_key(self) -> Path:

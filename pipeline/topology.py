@@ -19,7 +19,7 @@ A name that reaches a broker, a table or a group is written here and nowhere els
     fact log (Postgres) ── ticker ──> billing.facts
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 EVENT_COUNT_HEADER = "talea-events"
@@ -27,6 +27,9 @@ EVENT_COUNT_HEADER = "talea-events"
 
 READER_GROUP = "talea-reader"
 """What readers without a group call themselves: librdkafka wants a name. Never joined."""
+
+COPIER = "talea-copy"
+"""The producer whose sequences stand in the copy of a log."""
 
 EMBEDDED_PARTITIONS = 8
 PRODUCTION_PARTITIONS = 64
@@ -116,7 +119,7 @@ TOPICS = (
 )
 
 SHADOW_TOPICS = (USAGE_METERED, USAGE_REJECTED)
-"""What a replay writes; it reads the usage log of whom it shadows."""
+"""What every replay writes; it reads the usage log of whom it shadows, or a copy of its own."""
 
 _SHADOW = "_replay_"
 
@@ -138,9 +141,15 @@ class Stack:
             return f"{self.log_prefix}{topic.name}"
         return f"{self.prefix}{topic.name}"
 
-    def shadow(self, name: str) -> "Stack":
-        """Return the names of a replay: the usage log is ours, all else its own."""
-        return Stack(f"{self.prefix}replay.{name}.", f"{self.shadows}{name}", self.prefix)
+    def shadow(self, name: str, *, copies: bool = False) -> "Stack":
+        """Return the names of a replay: the usage log is ours unless copied, all else its own."""
+        log_prefix = None if copies else self.prefix
+        return Stack(f"{self.prefix}replay.{name}.", f"{self.shadows}{name}", log_prefix)
+
+    @property
+    def shadow_topics(self) -> Sequence[Topic]:
+        """What a replay of these names has on the broker."""
+        return (*SHADOW_TOPICS, USAGE_EVENTS) if self.log_prefix is None else SHADOW_TOPICS
 
     @property
     def shadows(self) -> str:

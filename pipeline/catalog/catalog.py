@@ -53,7 +53,9 @@ class Catalog:
     def ground(self, partition: int) -> Ground:
         """Return what a message of a partition is judged by while this is in force."""
         log = self.parameters
-        return Ground(partition, log.partitions, log.gate, self.meters, self.gate_passes)
+        return Ground(
+            partition, log.partitions, log.gate, self.meters, self.gate_passes, log.copied
+        )
 
     @property
     def parameters(self) -> LogParameters:
@@ -181,8 +183,8 @@ class _Fold:
             case FactKind.GATE_PASS:
                 self._gate_passes[fact.id] = documents.gate_pass(fact.body)
             case FactKind.MATCH:
-                partition, matches = told_by(fact.serial, fact.body)
-                self._matches[partition] = (*self._matches.get(partition, ()), matches)
+                for partition, matches in told_by(fact.serial, fact.body):
+                    self._matches[partition] = (*self._matches.get(partition, ()), matches)
             case kind if kind in DEALT:
                 self._dealt.append(fact)
             case kind if kind in BY_HAND:

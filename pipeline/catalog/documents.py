@@ -41,6 +41,8 @@ class LogParameters:
     gate: Gate
     test_clock: Instant | None = None
     """When its test clock started; None: it lives by the wall's."""
+    copied: bool = False
+    """Whether it was copied from a log with other partitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +250,7 @@ def log_parameters(body: Body) -> LogParameters:
     gate = Gate(_whole(body, "horizon_s") * SECOND, _whole(body, "tolerance_s") * SECOND)
     started = body.get("test_clock")
     test_clock = None if started is None else parse_instant(started)
-    return LogParameters(_whole(body, "partitions"), gate, test_clock)
+    return LogParameters(_whole(body, "partitions"), gate, test_clock, bool(body.get("copied")))
 
 
 def rules(body: Body) -> Rules:

@@ -89,9 +89,22 @@ def matches_in(text: str) -> list[Match]:
     return found
 
 
-def told_by(serial: int, body: Mapping[str, Json]) -> tuple[int, Matches]:
-    """Return the partition that a fact's body is about, and what it tells."""
-    return cast(int, body["partition"]), (serial, cast(str, body["matches"]))
+def moved_matches(matches: Iterable[tuple[int, Match]]) -> dict[str, Json]:
+    """Return the body of a fact that tells matches of several partitions: of a copied log."""
+    told: dict[int, list[Match]] = {}
+    for partition, match in matches:
+        told.setdefault(partition, []).append(match)
+    bodies: list[Json] = [
+        {"partition": partition, "matches": " ".join(map(_text, few))}
+        for partition, few in sorted(told.items())
+    ]
+    return {"copied": bodies}
+
+
+def told_by(serial: int, body: Mapping[str, Json]) -> list[tuple[int, Matches]]:
+    """Return the partitions that a fact's body is about, and what it tells of each."""
+    bodies = cast("list[Mapping[str, Json]]", body.get("copied", [body]))
+    return [(cast(int, e["partition"]), (serial, cast(str, e["matches"]))) for e in bodies]
 
 
 def named_between(told: Sequence[Matches], after: int, until: int) -> list[Match]:

@@ -16,6 +16,7 @@ from pipeline.cli.deciding import moment
 from pipeline.cli.options import Actor, AsJson, Reason
 from pipeline.cli.screen import out, print_json, steps
 from pipeline.cli.stack import any_stack
+from pipeline.collect.limits import BATCH_EVENTS_MAX
 from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.errors import BadInput, CheckFailed
 from pipeline.core.identity import digest
@@ -29,7 +30,6 @@ from pipeline.workers.applying import apply_diff
 from pipeline.workers.replaying import (
     Asked,
     Outcome,
-    Pace,
     diff_replay,
     drop_replay,
     list_replays,
@@ -37,6 +37,7 @@ from pipeline.workers.replaying import (
     stop_replay,
     what_if_replay,
 )
+from pipeline.workers.shadowing import Pace
 from pipeline.workers.surroundings import Surroundings
 
 app = typer.Typer(
@@ -68,6 +69,16 @@ def run(
     known: Annotated[
         str | None, typer.Option("--as-known", help="Price by no later prices than known then.")
     ] = None,
+    partitions: Annotated[
+        int | None,
+        typer.Option(min=1, max=4096, help="Fold a copy of the log over so many partitions."),
+    ] = None,
+    batch_events: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=BATCH_EVENTS_MAX, help="Fold a copy of the log in batches of so many events."
+        ),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Replay all that is booked in a shadow of the stack, or go on with that; compare documents."""
@@ -79,6 +90,8 @@ def run(
     )
     with any_stack() as around:
         asked = _asked(around, selection, catalog, moment("--as-known", known))
+        if partitions is not None or batch_events is not None:
+            asked = asked.of_copy(partitions or around.partitions, batch_events)
         with _paced(f"replay {name}") as tell:
             outcome = run_replay(around, name, asked, workers, tell)
     if json:
@@ -142,7 +155,8 @@ def _paced(title: str) -> Iterator[Callable[[Pace], None]]:
             share = pace.done / pace.records if pace.records else 1.0
             left = "" if not share else f", {pace.seconds * (1 - share) / share:.0f} s left"
             rate = f"{pace.events:,} events, {pace.events_per_s:,.0f} a second"
-            tell(f"{title}: {rate}{left}", share)
+            doing = "copying the log, " if pace.copying else ""
+            tell(f"{title}: {doing}{rate}{left}", share)
 
         yield told
 

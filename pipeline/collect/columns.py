@@ -58,8 +58,11 @@ def _refuse(code: Code, path: str, message: str) -> Refused:
     return Refused(code, path, message)
 
 
-def read_columns(batch: UsageBatch) -> Columns | Rejection:
-    """Return the columns of a batch, or why it is refused whole."""
+def read_columns(batch: UsageBatch, *, copied: bool = False) -> Columns | Rejection:
+    """Return the columns of a batch, or why it is refused whole.
+
+    In a `copied` log sequenced events may have the keys of their old places with them.
+    """
     try:
         _check_header(batch)
         columns = Columns(
@@ -71,7 +74,7 @@ def read_columns(batch: UsageBatch) -> Columns | Rejection:
             wide=_wide(batch),
             reversed_at=_reversed_at(batch),
         )
-        _check_keys(batch)
+        _check_keys(batch, copied=copied)
         _check_mantissas(columns)
         _check_dictionaries(batch)
     except Refused as refused:
@@ -99,11 +102,12 @@ def _check_header(batch: UsageBatch) -> None:
         raise _refuse(Code.BAD_BATCH, "reversals", "a reversal has its original's key, no sequence")
 
 
-def _check_keys(batch: UsageBatch) -> None:
+def _check_keys(batch: UsageBatch, *, copied: bool) -> None:
     count = batch.event_count
     keyed = batch.mode is Mode.KEYED
     for path, width in (("key", KEY_BYTES), ("fingerprint", FINGERPRINT_BYTES)):
-        expected = count * width if keyed else 0
+        kept = copied and path == "key" and bool(batch.key)
+        expected = count * width if keyed or kept else 0
         if len(getattr(batch, path)) != expected:
             raise _refuse(
                 Code.BAD_LENGTH, path, f"{path} must have {expected} bytes for {count} events"

@@ -18,7 +18,7 @@ from pipeline.core.identity import (
     event_key,
     fingerprint,
     reversal_key,
-    sequenced_key,
+    sequenced_keys,
 )
 
 
@@ -126,10 +126,16 @@ def claimed_columns(batch: UsageBatch, columns: Columns, partition: int) -> tupl
 
 
 def key_at(batch: UsageBatch, index: int, partition: int) -> bytes:
-    """Return the key of an event; that of a sequenced one follows from its place."""
-    if batch.mode is Mode.KEYED:
-        return batch.key[index * KEY_BYTES : (index + 1) * KEY_BYTES]
-    return sequenced_key(batch.producer, batch.epoch, partition, batch.first_sequence + index)
+    """Return the key of an event."""
+    return keys_at(batch, (index,), partition)
+
+
+def keys_at(batch: UsageBatch, indexes: Sequence[int], partition: int) -> bytes:
+    """Return the keys of events; those of sequenced ones follow from their first places."""
+    if batch.key:
+        return b"".join(batch.key[at * KEY_BYTES : (at + 1) * KEY_BYTES] for at in indexes)
+    places = (batch.first_sequence + at for at in indexes)
+    return sequenced_keys(batch.producer, batch.epoch, partition, places)
 
 
 def _smallest(mantissa: int, scale: int) -> tuple[int, int]:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.collect.batch import Mode, UsageBatch, WideValue
+from pipeline.collect.batch import UsageBatch, WideValue
 from pipeline.collect.columns import Columns, Longs
-from pipeline.core.identity import KEY_BYTES, sequenced_keys, value_key
+from pipeline.collect.keyed import keys_at
+from pipeline.core.identity import KEY_BYTES, value_key
 from pipeline.meter.meters import Meter
 from pipeline.meter.slices import Points
 
@@ -68,10 +69,9 @@ def _single(picking: Picking, events: Longs, rows: Longs) -> Points:
 
 def _event_keys(picking: Picking, events: Longs) -> bytes:
     batch = picking.batch
-    if batch.mode is Mode.KEYED:
+    if batch.key:
         return np.frombuffer(batch.key, f"V{KEY_BYTES}")[events].tobytes()
-    places = (events + batch.first_sequence).tolist()
-    return sequenced_keys(batch.producer, batch.epoch, picking.partition, places)
+    return keys_at(batch, events.tolist(), picking.partition)
 
 
 def _distinct(picking: Picking, of: str, events: Longs, rows: Longs, windows: Longs) -> Points:

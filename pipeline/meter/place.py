@@ -99,7 +99,7 @@ def look(
         return _told(arrival, opened)
     if isinstance(opened, Tick):
         return _look_at_tick(opened, arrival, rows)
-    columns = read_columns(opened)
+    columns = read_columns(opened, copied=ground.copied)
     if isinstance(columns, Rejection):
         return _told(arrival, columns)
     log_time = arrival.log_time

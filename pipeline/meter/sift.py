@@ -43,6 +43,9 @@ class Ground:
     gate: Gate
     meters: Mapping[str, Meter]
     passes: Mapping[str, GatePass] = field(default_factory=dict)
+    copied: bool = False
+    """Whether the log was copied from another: its sequenced events keep the keys of their old
+    places."""
 
 
 @dataclass(frozen=True, slots=True)

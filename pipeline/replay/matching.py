@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from pipeline.catalog.matches import EventPlace, Match
 from pipeline.collect.batch import Mode
 from pipeline.collect.columns import Longs
-from pipeline.collect.keyed import KeyedEvent, events_at
+from pipeline.collect.keyed import KeyedEvent, events_at, keys_at
 from pipeline.core.calendar import Instant
-from pipeline.core.identity import KEY_BYTES, sequenced_keys
+from pipeline.core.identity import KEY_BYTES
 from pipeline.dedupe.claims import Verdict
 from pipeline.dedupe.sequences import SequenceRange, SequenceState, judge_range
 from pipeline.meter.sift import Arrival, Sifted
@@ -149,8 +149,7 @@ def _sequenced_places(
     batch = sifted.batch
     entries = [i for i, customer in enumerate(batch.customers) if customer in customers]
     own = places[np.isin(sifted.columns.customer[places], entries)].tolist()
-    numbers = [batch.first_sequence + at for at in own]
-    column = sequenced_keys(batch.producer, batch.epoch, sifted.partition, numbers)
+    column = keys_at(batch, own, sifted.partition)
     found = (column[i * KEY_BYTES : (i + 1) * KEY_BYTES] for i in range(len(own)))
     return [at for at, key in zip(own, found, strict=True) if key in keys]
 

@@ -332,7 +332,8 @@ class Recount:
             for index, usage in events:
                 self._count_fresh(usage)
                 if (offset, index) in self._back.wanted:
-                    key = sequenced_key(*name, self.partition, first + index)
+                    key = cast(bytes, batch["key"])[index * KEY_BYTES : (index + 1) * KEY_BYTES]
+                    key = key or sequenced_key(*name, self.partition, first + index)
                     payload = usage[0], key, payload_print(batch, index)
                     self._back.counted((offset, index), payload)
         elif verdict == "duplicate":

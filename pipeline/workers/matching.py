@@ -178,9 +178,9 @@ class Matcher:
             named: set[EventPlace] = set()
             for fact in known[settled:]:
                 if fact.kind is FactKind.MATCH:
-                    home, (_, text) = told_by(fact.serial, fact.body)
-                    if home == partition:
-                        named |= {match.reversal for match in matches_in(text)}
+                    for home, (_, text) in told_by(fact.serial, fact.body):
+                        if home == partition:
+                            named |= {match.reversal for match in matches_in(text)}
             return match_facts(partition, (m for m in found if m.reversal not in named))
 
         written = self.store.append_facts(decide, _AUTHOR, self.clock())

@@ -7,60 +7,45 @@ Law: a replay changes nothing of whom it shadows, and may be stopped and gone on
 is the same fold, and cursors say where it stands.
 """
 
-import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from functools import partial
 from time import monotonic, sleep
 
 from pipeline.book.booking import Cursor
-from pipeline.core.errors import BadInput, CheckFailed, ServerFailed
+from pipeline.catalog.facts import Fact
+from pipeline.collect.limits import BATCH_EVENTS_MAX
+from pipeline.core.errors import BadInput, ServerFailed
 from pipeline.core.identity import Json
+from pipeline.replay.copying import check_homes, log_body
 from pipeline.replay.diff import Diff, MovedUsage, Pair, Selection, diff
 from pipeline.replay.what_if import WhatIf, what_if
 from pipeline.stores.erasing import delete_group, delete_topics
-from pipeline.stores.kafka import create_topics, log_ends, usage_log
+from pipeline.stores.kafka import KafkaLog, create_topics, log_ends, usage_log
 from pipeline.stores.kept_claims import forget_claims
-from pipeline.stores.postgres.database import Database
 from pipeline.stores.postgres.pauses import ENDS
 from pipeline.stores.postgres.session import Session
 from pipeline.stores.postgres.shadows import (
+    Copying,
     Revise,
     Shadow,
     drop_schema,
     plant,
     shadows_with,
 )
-from pipeline.topology import SHADOW_TOPICS
+from pipeline.workers.copying import check_stop, copy_log
 from pipeline.workers.finalizer import Finalizer
 from pipeline.workers.knowledge import Knowledge
+from pipeline.workers.seams import Log
+from pipeline.workers.shadowing import Pace, Tell, shadow_of, with_copy
 from pipeline.workers.supervisor import Supervisor, WorkerKind
 from pipeline.workers.surroundings import Surroundings
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
-_SCHEMA_CHARS_MAX = 63
 _POLL_S = 0.2
 _PATIENCE_S = 120.0
 _STOPS_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How far a replay is: records of the log, events in them, seconds of this run."""
-
-    done: int
-    records: int
-    events: int
-    begun_at: int
-    seconds: float
-
-    @property
-    def events_per_s(self) -> float:
-        """Events booked a second, in this run."""
-        return (self.events - self.begun_at) / self.seconds if self.seconds else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +54,21 @@ class Asked:
 
     told: Mapping[str, Json]
     revise: Revise | None = None
+    copying: Copying | None = None
+    """That it is to be of a copy of the log, over other partitions or batches."""
+
+    def of_copy(self, partitions: int, batch_events: int | None = None) -> "Asked":
+        """Return the same, asked of a copy of the log."""
+        told: dict[str, Json] = {**self.told, "partitions": partitions}
+        if batch_events is not None:
+            told["batch_events"] = batch_events
+
+        def first_body(facts: Sequence[Fact]) -> Mapping[str, Json]:
+            check_homes(facts, partitions)
+            return log_body(facts[0].body, partitions)
+
+        copying = Copying(partitions, batch_events or BATCH_EVENTS_MAX, first_body)
+        return replace(self, told=told, copying=copying)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,34 +113,17 @@ class Standing:
     running: bool
 
 
-def shadow_of(around: Surroundings, name: str) -> Surroundings:
-    """Return the surroundings of a replay.
-
-    Raises:
-        BadInput: it cannot be called so.
-
-    """
-    if not _NAME.fullmatch(name):
-        raise BadInput(f"{name!r} is no name of a replay: a-z first, then up to 29 of a-z 0-9 _")
-    ours = around.settings
-    # How much was rejected is known: whoever saw it live let it go on.
-    tuning = {"replay": name, "home": ours.home / "replays" / name, "reject_share_max": Decimal(1)}
-    settings = ours.model_copy(update=tuning)
-    stack = settings.stack
-    if len(stack.schema) > _SCHEMA_CHARS_MAX:
-        raise BadInput(f"schema {stack.schema} is longer than {_SCHEMA_CHARS_MAX} characters")
-    database = Database(around.database.dsn, stack.schema)
-    return replace(around, stack=stack, database=database, settings=settings)
-
-
 def run_replay(
     around: Surroundings,
     name: str,
     asked: Asked,
     workers: int,
-    tell: Callable[[Pace], None],
+    tell: Tell,
+    log: Log | None = None,
 ) -> Outcome:
     """Replay what the books hold, or go on with that, and compare what was issued.
+
+    `log` is what a copy is made of, where that is not the usage log as it stands.
 
     Raises:
         BadInput: it runs already, or something else was asked of that name before.
@@ -154,14 +137,18 @@ def run_replay(
         known = _planted(around, session, asked)
         if asked.told and asked.told != known.asked:
             raise BadInput(f"replay {name} was begun otherwise: `talea replay drop {name}` first")
+        shadow = with_copy(shadow, known.copy)
         create_topics(
             shadow.kafka,
             shadow.stack,
             shadow.partitions,
             shadow.settings.replication,
-            SHADOW_TOPICS,
+            shadow.stack.shadow_topics,
         )
         try:
+            if known.copy is not None and not known.copy.whole:
+                source = log or KafkaLog(around.kafka)
+                copy_log(around, source, shadow, session, known.copy, tell)
             events = _fold(shadow, session, workers, tell)
             _finalize(shadow)
             selection = Selection.of_json(known.asked)
@@ -198,7 +185,7 @@ def _planted(around: Surroundings, session: Session, asked: Asked) -> Shadow:
                 f"{log}[{partition}] begins at {first}: what came before is gone, and a replay is"
                 " of the log from its beginning on"
             )
-    plant(session, around.database.schema, asked.told, asked.revise)
+    plant(session, around.database.schema, asked.told, asked.revise, asked.copying)
     return _planted(around, session, asked)
 
 
@@ -264,9 +251,7 @@ def _leading(shadow: Surroundings) -> Iterator[Session]:
         yield session
 
 
-def _fold(
-    shadow: Surroundings, session: Session, workers: int, tell: Callable[[Pace], None]
-) -> int:
+def _fold(shadow: Surroundings, session: Session, workers: int, tell: Tell) -> int:
     """Run the workers of a shadow until its books are at their end; return the events in them."""
     several = range(workers)
     kinds = [
@@ -283,10 +268,7 @@ def _fold(
     supervisor.start()
     try:
         while pace.done < pace.records:
-            if session.is_asked_to_stop():
-                raise CheckFailed(
-                    f"replay {shadow.settings.replay} was stopped: run it again to go on"
-                )
+            check_stop(shadow, session)
             sleep(_POLL_S)
             now = _pace(session, ends)
             pace = replace(now, begun_at=moved.begun_at, seconds=monotonic() - began)
@@ -369,9 +351,11 @@ def drop_replay(around: Surroundings, name: str) -> None:
     """
     shadow = _existing(around, name)
     with _leading(shadow) as session:
+        known = session.read_shadow()
+        shadow = with_copy(shadow, None if known is None else known.copy)
         forget_claims(shadow.redis, shadow.stack, range(shadow.partitions))
         delete_group(shadow.kafka, shadow.stack.metering_group)
-        delete_topics(shadow.kafka, map(shadow.stack.topic, SHADOW_TOPICS))
+        delete_topics(shadow.kafka, map(shadow.stack.topic, shadow.stack.shadow_topics))
         drop_schema(session, shadow.database.schema)
     shutil.rmtree(shadow.settings.home, ignore_errors=True)
 

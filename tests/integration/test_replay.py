@@ -3,9 +3,7 @@ makes others, each difference named.
 """
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -14,6 +12,7 @@ import pytest
 
 from fixtures_stack import StackMaker
 from integration.commands import talea
+from integration.replays import replayed, told
 from integration.running import RunningStack, wipe_claims
 from integration.story import GENERATIONS, SESSION_S, Story, open_shop
 from oracle import per_unit
@@ -26,7 +25,6 @@ from pipeline.workers.hindsight import drafts_at
 from pipeline.workers.replaying import (
     Asked,
     diff_replay,
-    drop_replay,
     list_replays,
     run_replay,
     stop_replay,
@@ -37,21 +35,6 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
 DEAR = ("0.1275", "0.2275")
 """The price of a gigabyte, and one that it never had."""
-
-
-def told(stack: RunningStack, *arguments: str) -> Any:
-    ran = talea(stack, "replay", *arguments, "--json")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return json.loads(ran.stdout)
-
-
-@contextmanager
-def replayed(stack: RunningStack, name: str, *asked: str) -> Iterator[Any]:
-    """What comes of a replay, which is dropped at the end."""
-    try:
-        yield told(stack, "run", name, *asked)
-    finally:
-        drop_replay(stack.around, name)
 
 
 def test_a_dearer_book_is_explained_and_applied_and_the_log_folded_again_makes_the_same(

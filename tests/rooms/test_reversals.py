@@ -134,7 +134,7 @@ MATCHES = [
 def test_matches_travel_as_facts() -> None:
     (fact,) = match_facts(3, reversed(MATCHES))
     assert fact.body == {"partition": 3, "matches": "7:0=5:3*1 7:1!9:0*0"}
-    assert told_by(8, fact.body) == (3, (8, "7:0=5:3*1 7:1!9:0*0"))
+    assert told_by(8, fact.body) == [(3, (8, "7:0=5:3*1 7:1!9:0*0"))]
     assert matches_in("7:0=5:3*1 7:1!9:0*0") == MATCHES
     assert len(match_facts(0, MATCHES * 501)) == 2
     with pytest.raises(BrokenInvariant, match="no match of a reversal"):

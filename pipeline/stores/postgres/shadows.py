@@ -8,8 +8,8 @@ write a fact or a tick.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import LiteralString, cast
+from dataclasses import asdict, dataclass, replace
+from typing import Any, LiteralString, cast
 
 from psycopg import sql
 
@@ -24,6 +24,29 @@ _LEADER_LOCK = "talea replay"
 
 
 @dataclass(frozen=True, slots=True)
+class LogCopy:
+    """The copy of a log that a replay is of.
+
+    It has that of each partition of the source which stands before `ends`, up to tick `serial`.
+    """
+
+    partitions: int
+    batch_events: int
+    ends: Sequence[int]
+    serial: int
+    whole: bool
+
+    @classmethod
+    def of_json(cls, told: Mapping[str, Json]) -> "LogCopy":
+        """Return what a shadow keeps of it."""
+        return cls(**cast(dict[str, Any], told))
+
+    def json(self) -> dict[str, Json]:
+        """Return it as a shadow keeps it."""
+        return {**asdict(self), "ends": [*self.ends]}
+
+
+@dataclass(frozen=True, slots=True)
 class Shadow:
     """A replay as it stands: what was asked, how long it worked, what came of it."""
 
@@ -33,30 +56,77 @@ class Shadow:
     began: Instant
     worked_ms: int
     outcome: Mapping[str, Json] | None
+    copy: LogCopy | None = None
+    """None where it is of the log itself."""
 
 
 Revise = Callable[[Sequence[Fact]], Mapping[int, Mapping[str, Json]]]
 """Called with all facts; returns the bodies that some have instead, by serial."""
 
 
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """That a replay is to be of a copy of the log; `log_body` says what its first fact says."""
+
+    partitions: int
+    batch_events: int
+    log_body: Callable[[Sequence[Fact]], Mapping[str, Json]]
+
+
 def plant(
-    connection: Connection, live: str, asked: Mapping[str, Json], revise: Revise | None
+    connection: Connection,
+    live: str,
+    asked: Mapping[str, Json],
+    revise: Revise | None,
+    copying: Copying | None = None,
 ) -> None:
     """Copy the facts and ticks of a stack into an empty shadow, as they stand at one instant.
 
     Each partition ends behind the last tick booked there: what comes behind it nobody has judged.
+    Where the log is to be copied, its partitions get their ends once it is (`finish_copy`).
     Call it as the owner of both schemas.
     """
     names = {"live": sql.Identifier(live)}
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        bodies = {} if revise is None else revise(_facts_of(connection, live))
+        facts = _facts_of(connection, live) if revise or copying else []
+        revised = {} if revise is None else revise(facts)
+        bodies = {1: copying.log_body(facts), **revised} if copying else revised
         texts = [canonical(dict(body)).decode() for body in bodies.values()]
         connection.execute(sql.SQL(_COPY_FACTS).format(**names), [[*bodies], texts])
         for statement in _PLANT:
             connection.execute(sql.SQL(statement).format(**names))
+        copy = None
+        if copying is None:
+            connection.execute(sql.SQL(_END_PARTITIONS).format(**names))
+        else:
+            count = cast(int, facts[0].body["partitions"])
+            booked = connection.execute(sql.SQL(_BOOKED).format(**names), [count - 1]).fetchone()
+            ends, serial = cast(tuple[list[int], int], booked)
+            made = LogCopy(copying.partitions, copying.batch_events, ends, serial, whole=False)
+            copy = canonical(made.json()).decode()
+            connection.execute("UPDATE tick SET partitions = %s", [copying.partitions])
         told = canonical(dict(asked)).decode()
-        connection.execute(sql.SQL(_NOTE_SHADOW).format(**names), [told, len(bodies)])
+        connection.execute(sql.SQL(_NOTE_SHADOW).format(**names), [told, len(revised), copy])
+
+
+def finish_copy(
+    connection: Connection,
+    copy: LogCopy,
+    bodies: Mapping[int, Mapping[str, Json]],
+    ends: Sequence[int],
+) -> None:
+    """Note that the copy of a log is whole: where its partitions end, what facts say there."""
+    with connection.transaction():
+        # A shadow's facts are copies: only what they say of places is told of other places.
+        connection.execute("ALTER TABLE fact DISABLE TRIGGER append_only_rows")
+        for serial, body in bodies.items():
+            text = canonical(dict(body)).decode()
+            connection.execute("UPDATE fact SET body = %s WHERE serial = %s", [text, serial])
+        connection.execute("ALTER TABLE fact ENABLE TRIGGER append_only_rows")
+        connection.execute(_END_COPIED, [[*ends]])
+        told = canonical(replace(copy, whole=True).json()).decode()
+        connection.execute("UPDATE shadow SET copy = %s", [told])
 
 
 def _facts_of(connection: Connection, schema: str) -> list[Fact]:
@@ -82,19 +152,33 @@ _PLANT: tuple[LiteralString, ...] = (
     " FROM (SELECT serial FROM {live}.fact_head) AS head",
     "INSERT INTO tick (serial, time_us, fact_position, partitions, acked)"
     " SELECT serial, time_us, fact_position, partitions, true FROM {live}.tick",
+    "REVOKE INSERT ON fact FROM talea_app",
+    "REVOKE UPDATE ON fact_head FROM talea_app",
+    "REVOKE INSERT, UPDATE ON tick FROM talea_app",
+)
+_END_PARTITIONS: LiteralString = (
     "INSERT INTO pause (partition_no, source_offset, reason, cause, origin)"
     " SELECT number, coalesce(max(source_offset) + 1, 0), 'replay',"
     " 'what is replayed ends here', 'usage'"
     " FROM generate_series(0, (SELECT (body::json ->> 'partitions')::integer - 1"
     " FROM fact WHERE serial = 1)) AS number"
-    " LEFT JOIN {live}.partition_tick ON partition_no = number GROUP BY number",
-    "REVOKE INSERT ON fact FROM talea_app",
-    "REVOKE UPDATE ON fact_head FROM talea_app",
-    "REVOKE INSERT, UPDATE ON tick FROM talea_app",
+    " LEFT JOIN {live}.partition_tick ON partition_no = number GROUP BY number"
+)
+_END_COPIED = (
+    "INSERT INTO pause (partition_no, source_offset, reason, cause, origin)"
+    " SELECT number - 1, ending, 'replay', 'what is replayed ends here', 'usage'"
+    " FROM unnest(%s::bigint[]) WITH ORDINALITY AS told (ending, number)"
+)
+_BOOKED: LiteralString = (
+    "SELECT json_agg(ending ORDER BY number), max(latest) FROM ("
+    "SELECT number, coalesce(max(source_offset) + 1, 0) AS ending,"
+    " coalesce(max(serial), 0) AS latest"
+    " FROM generate_series(0, %s) AS number"
+    " LEFT JOIN {live}.partition_tick ON partition_no = number GROUP BY number) AS booked"
 )
 _NOTE_SHADOW = (
-    "INSERT INTO shadow (asked, revised, issued)"
-    " SELECT %s, %s, coalesce(json_object_agg(issuer, place), '{{}}')"
+    "INSERT INTO shadow (asked, revised, copy, issued)"
+    " SELECT %s, %s, %s, coalesce(json_object_agg(issuer, place), '{{}}')"
     " FROM (SELECT issuer, max(place) AS place FROM {live}.document GROUP BY issuer) AS heads"
 )
 
@@ -130,13 +214,20 @@ def shadows_with(connection: Connection, prefix: str) -> list[str]:
 def read_shadow(connection: Connection) -> Shadow | None:
     """Return the replay whose schema this is; None where it was not planted to the end."""
     row = connection.execute(
-        "SELECT asked, revised, began, worked_ms, outcome FROM shadow"
+        "SELECT asked, revised, began, worked_ms, outcome, copy FROM shadow"
     ).fetchone()
     if row is None:
         return None
-    asked, revised, began, worked_ms, outcome = row
-    told = None if outcome is None else json.loads(outcome)
-    return Shadow(json.loads(asked), revised, from_datetime(began), worked_ms, told)
+    asked, revised, began, worked_ms, *rest = row
+    outcome, copy = (None if text is None else json.loads(text) for text in rest)
+    return Shadow(
+        json.loads(asked),
+        revised,
+        from_datetime(began),
+        worked_ms,
+        outcome,
+        None if copy is None else LogCopy.of_json(copy),
+    )
 
 
 def ask_to_stop(connection: Connection, *, stop: bool) -> None:

@@ -1,0 +1,69 @@
+"""Shadowing: the surroundings of a replay, and how it tells of its pace.
+
+Owns: what a replay's stack is called and where its log is.
+Does not own: names themselves (topology), what is done there (replaying.py, copying.py).
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from pipeline.core.errors import BadInput
+from pipeline.stores.postgres.database import Database
+from pipeline.stores.postgres.shadows import LogCopy
+from pipeline.workers.surroundings import Surroundings
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
+_SCHEMA_CHARS_MAX = 63
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How far a replay is: records of the log, events in them, seconds of this run.
+
+    `copying`: its log is still copied; it is folded behind that.
+    """
+
+    done: int
+    records: int
+    events: int
+    begun_at: int
+    seconds: float
+    copying: bool = False
+
+    @property
+    def events_per_s(self) -> float:
+        """Events a second, in this run."""
+        return (self.events - self.begun_at) / self.seconds if self.seconds else 0.0
+
+
+Tell = Callable[[Pace], None]
+
+
+def shadow_of(around: Surroundings, name: str) -> Surroundings:
+    """Return the surroundings of a replay.
+
+    Raises:
+        BadInput: it cannot be called so.
+
+    """
+    if not _NAME.fullmatch(name):
+        raise BadInput(f"{name!r} is no name of a replay: a-z first, then up to 29 of a-z 0-9 _")
+    ours = around.settings
+    # How much was rejected is known: whoever saw it live let it go on.
+    tuning = {"replay": name, "home": ours.home / "replays" / name, "reject_share_max": Decimal(1)}
+    settings = ours.model_copy(update=tuning)
+    stack = settings.stack
+    if len(stack.schema) > _SCHEMA_CHARS_MAX:
+        raise BadInput(f"schema {stack.schema} is longer than {_SCHEMA_CHARS_MAX} characters")
+    database = Database(around.database.dsn, stack.schema)
+    return replace(around, stack=stack, database=database, settings=settings)
+
+
+def with_copy(shadow: Surroundings, copy: LogCopy | None) -> Surroundings:
+    """Return the surroundings of a replay whose log is a copy of its own, if it is."""
+    if copy is None:
+        return shadow
+    settings = shadow.settings.model_copy(update={"replay_copies": True})
+    return replace(shadow, stack=settings.stack, partitions=copy.partitions, settings=settings)
