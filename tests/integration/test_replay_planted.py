@@ -28,7 +28,7 @@ from pipeline.stores.clock import wall_clock
 from pipeline.stores.codec import encode_batch
 from pipeline.stores.kafka import KafkaLog, LogRecord
 from pipeline.stores.postgres.facts import read_facts
-from pipeline.workers.replaying import Asked, run_replay
+from pipeline.workers.replaying import Asked, diff_replay, drop_replay, list_replays, run_replay
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
@@ -98,7 +98,7 @@ def test_what_is_planted_is_found_and_named(make_stack: StackMaker, tmp_path: Pa
     tax_is_named(stack, start, tmp_path / "reduced.yaml")
     rounding_is_named(stack, tmp_path)
     assert stack.invoiced() == billed
-    assert told(stack, "list") == []
+    assert list_replays(stack.around) == []
 
 
 def sold(start: Instant) -> str:
@@ -158,7 +158,7 @@ def events_are_named(stack: RunningStack, time: Instant, back: UsageEvent) -> No
     again = json.loads(ran.stdout)
     assert (again["identical"], sorted(again["differing"])) == (False, sorted(outcome.differing))
     assert f"4 of {len(NAMES)} documents differ" in ran.stderr
-    assert talea(stack, "replay", "drop", "planted").returncode == 0
+    drop_replay(stack.around, "planted")
 
 
 def keeps_its_contract(
@@ -198,8 +198,10 @@ def tax_is_named(stack: RunningStack, start: Instant, file: Path) -> None:
     assert ran["identical"] is None
     nets = {name: net(name, 3 - (name == REVERSED)) for name in NAMES}
     minors = {name: (taxed(own, STANDARD), taxed(own, REDUCED)) for name, own in nets.items()}
-    keeps_its_contract(told(stack, "diff", "taxed"), minors, dict.fromkeys(NAMES, "tax"))
-    assert talea(stack, "replay", "drop", "taxed").returncode == 0
+    keeps_its_contract(
+        diff_replay(stack.around, "taxed").json(), minors, dict.fromkeys(NAMES, "tax")
+    )
+    drop_replay(stack.around, "taxed")
 
 
 def rounding_is_named(stack: RunningStack, folder: Path) -> None:
@@ -207,7 +209,7 @@ def rounding_is_named(stack: RunningStack, folder: Path) -> None:
     (folder / "sitecustomize.py").write_text(ROUNDING)
     ran = talea(stack, "replay", "run", "rounded", "--json", PYTHONPATH=str(folder))
     assert ran.returncode == 1
-    diff = told(stack, "diff", "rounded")
+    diff: Any = diff_replay(stack.around, "rounded").json()
     assert json.loads(ran.stdout)["differing"] == [each["number"] for each in diff["invoices"]]
     nets = {name: net(name, 3 - (name == REVERSED)) for name in NAMES}
     cut = {name: own + cut_off(name) for name, own in nets.items()}
@@ -225,7 +227,7 @@ def rounding_is_named(stack: RunningStack, folder: Path) -> None:
         for name, causes in named.items()
     )
     assert any(map(cut_off, NAMES))
-    assert talea(stack, "replay", "drop", "rounded").returncode == 0
+    drop_replay(stack.around, "rounded")
 
 
 def cut_off(name: str) -> int:

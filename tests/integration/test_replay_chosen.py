@@ -1,0 +1,105 @@
+"""A replay of what is chosen: some customers, meters and times, prices as they were known; several
+at once, stopped and gone on with.
+"""
+
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from builders import usage
+from fixtures_stack import StackMaker
+from integration import shop
+from integration.commands import talea
+from integration.replays import told
+from integration.running import RunningStack
+from integration.traffic import customers_everywhere
+from pipeline.collect.batch import Mode, pack_events
+from pipeline.core.calendar import SECOND, Instant, instant_text
+from pipeline.core.identity import partition_of
+from pipeline.stores.clock import wall_clock
+from pipeline.stores.codec import encode_batch
+from pipeline.workers.replaying import diff_replay, drop_replay, list_replays, stop_replay
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
+
+CYCLE_S, PERIODS = 5, 3
+NAMES = customers_everywhere(4)
+CHEAP, DEAR = 'amount: "10.00"', 'amount: "12.00"'
+
+
+def test_what_is_chosen_is_replayed_alone(make_stack: StackMaker) -> None:
+    stack, start = make_stack(), wall_clock() // SECOND * SECOND
+    stack.start()
+    stack.apply(sold(start, None))
+    use(stack, start)
+    stack.await_documents(len(NAMES))
+    known = wall_clock()
+    stack.apply(sold(start, None).replace(CHEAP, DEAR))
+    periods = max(PERIODS, (wall_clock() - start) // (CYCLE_S * SECOND) + 2)
+    stack.apply(sold(start, start + periods * CYCLE_S * SECOND).replace(CHEAP, DEAR))
+    stack.await_documents(len(NAMES) * periods)
+    stack.close_the_books()
+
+    # cut at the end of the second period: from is in, to is not
+    second, third = (start + number * CYCLE_S * SECOND for number in (2, 3))
+    asked = ("--customers", NAMES[0], "--customers", NAMES[1], "--meters", "gigabytes")
+    times = ("--from", instant_text(second), "--to", instant_text(third))
+    with ThreadPoolExecutor(2) as both:
+        picked = both.submit(told, stack, "run", "picked", *asked, *times)
+        earlier = both.submit(told, stack, "run", "earlier", "--as-known", instant_text(known))
+        stack.until(lambda: len(list_replays(stack.around)) == len("ab"), "two replays are there")
+        assert (picked.result()["identical"], picked.result()["documents"]) == (True, 2)
+        assert earlier.result()["identical"] is None
+    diff: Any = diff_replay(stack.around, "earlier").json()
+    assert {*diff["by_cause"]} == {"price_revision"}
+    lines = [line for each in diff["invoices"] for line in each["lines"]]
+    assert {line["name"] for line in lines} == {"Base fee"}
+    assert {line["difference_minor"] for line in lines} == {-200}
+    numbers = {each["number"] for each in diff["invoices"]}
+    first = {d.sealed.number for d in stack.documents() if d.instant < second}
+    assert numbers
+    assert not numbers & first
+
+    goes_on(stack, len(NAMES) * periods)
+    for name in ("picked", "earlier", "again"):
+        drop_replay(stack.around, name)
+    assert list_replays(stack.around) == []
+
+
+def goes_on(stack: RunningStack, documents: int) -> None:
+    """A copy that was stopped is gone on with, as it was asked for; how far it is is told."""
+    with ThreadPoolExecutor(1) as beside:
+        ran = beside.submit(talea, stack, "replay", "run", "again", "--partitions", "3")
+        stack.until(
+            lambda: any(e.running and e.name == "again" for e in list_replays(stack.around)),
+            "it runs",
+        )
+        assert stop_replay(stack.around, "again")
+        assert ran.result().returncode == 1
+        assert "run it again to go on" in ran.result().stderr
+    otherwise = talea(stack, "replay", "run", "again", "--partitions", "2")
+    assert otherwise.returncode == 2
+    assert "was begun otherwise" in otherwise.stderr
+    ran_on = talea(stack, "replay", "run", "again", "--json")
+    assert ran_on.returncode == 0
+    outcome = json.loads(ran_on.stdout)
+    assert (outcome["identical"], outcome["documents"]) == (True, documents)
+    assert re.search(r"replay again: .*events, .* a second, \d+ s left", ran_on.stderr)
+
+
+def sold(start: Instant, end: Instant | None) -> str:
+    return shop.catalog(NAMES, start, end, f"PT{CYCLE_S}S")
+
+
+def use(stack: RunningStack, start: Instant) -> None:
+    """Something is used in every period."""
+    for name in NAMES:
+        home = partition_of(name, stack.around.partitions)
+        used = [
+            usage(name, f"{n}.125", meter="gigabytes", time=start + n * SECOND, id=str(n))
+            for n in range(PERIODS * CYCLE_S)
+        ]
+        stack.write(home, encode_batch(pack_events(used, Mode.KEYED, "", "", 0)), len(used))
