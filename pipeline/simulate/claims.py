@@ -100,10 +100,10 @@ class MemoryClaims:
         world = self.world
         world.effect(self.process, what)
         answer: asyncio.Future[object] = self.loop.create_future()
-        random = world.random
+        random = self.process.random
         self._runs = max(self._runs, world.now) + random.randint(1, _LATENCY_US)
         self._answers = max(self._answers, self._runs) + random.randint(1, _LATENCY_US)
-        answers, lost = self._answers, world.chance(world.chances.failure)
+        answers, lost = self._answers, self.process.chance(world.chances.failure)
 
         def run() -> None:
             told: object = None

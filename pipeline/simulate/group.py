@@ -100,9 +100,10 @@ class Group:
         ]
         if not behind:
             return
-        number = self.world.random.choice(behind)
+        random = member.process.random
+        number = random.choice(behind)
         start = member.positions[number]
-        count = self.world.random.randint(1, _BUFFER)
+        count = random.randint(1, _BUFFER)
         records = self.topics.records[self.name, number][start : start + count]
         for offset, kept in enumerate(records, start):
             message = Message(number, offset, kept.headers)
@@ -117,16 +118,17 @@ class Group:
         world.note("rebalance", self.term)
         self.members = [member for member in self.members if member.process.alive]
         heard = [m for m in self.members if m.process.stalled_until <= world.now]
-        owners = {n: world.random.choice(heard) for n in range(self.partitions)} if heard else {}
+        random = world.streams.of("group")
+        owners = {n: random.choice(heard) for n in range(self.partitions)} if heard else {}
         for member in heard:
             kept = member.positions
             member.term = self.term
             idle = not member.buffer  # else it would go on behind what lies in its buffer
-            if world.chance(0.5):
+            if random.random() < 0.5:
                 member.buffer.clear()
             member.positions = {}
             for number in [n for n, owner in owners.items() if owner is member]:
-                stays = number in kept and idle and world.chance(0.5)
+                stays = number in kept and idle and random.random() < 0.5
                 committed = self.committed.get(number, 0)
                 member.positions[number] = kept[number] if stays else committed
 
@@ -135,7 +137,7 @@ class Group:
         self.members.append(member)
         member.process.on_stall.append(self.lose_sight)
         member.process.on_death.append(lambda: self.world.after(SESSION_S, None, self.rebalance))
-        self.world.after(self.world.random.randint(0, 3), None, self.rebalance)
+        self.world.after(member.process.random.randint(0, 3), None, self.rebalance)
 
     def lose_sight(self, time_us: Instant) -> None:
         """Share out anew while a member stands still, if that lasts, and once it is back."""
@@ -174,10 +176,11 @@ class Stream:
     async def ack(self, event: Delivered) -> None:
         """Take an ack."""
         world = self.group.world
-        world.effect(self.member.process, "ack")
+        process = self.member.process
+        world.effect(process, "ack")
         partition, offset = event.message.partition, event.message.offset
         there = len(self.group.topics.records[self.group.slices, partition])
         self.group.acked.append(Ack(partition, offset, there, self.member, event.term))
-        if world.chance(0.4):
-            pause = world.random.random() / 4
+        if process.chance(0.4):
+            pause = process.random.random() / 4
             world.after(pause, None, lambda: self.group.commit(event, self.member))

@@ -122,7 +122,7 @@ class MemoryFollower:
         for partition in sorted(self.positions):
             start = self.positions[partition]
             kept = self.log.topics.records[self.name, partition][start:]
-            kept = kept[: world.random.randint(0, count_max - len(found))]
+            kept = kept[: self.log.process.random.randint(0, count_max - len(found))]
             found += [(partition, start + i, record.value) for i, record in enumerate(kept)]
             self.positions[partition] += len(kept)
         return found
@@ -162,12 +162,12 @@ class MemoryWriter:
         """
         lanes = _by_partition(self._queued)
         self._queued = []
-        self.world.random.shuffle(lanes)
+        self.process.random.shuffle(lanes)
         for records in lanes:
             for record in records:
                 self.world.effect(self.process, "write", stalls=True)
                 self.topics.append(*record)
-        if self.world.chance(self.world.chances.lost_ack):
+        if self.process.chance(self.world.chances.lost_ack):
             raise ServerFailed("Kafka did not say that it took the records")
 
 
@@ -194,24 +194,24 @@ class MemorySender:
     ) -> Awaitable[object]:
         """Send one record and return what is done once it was acked."""
         del key
-        world = self.world
-        world.effect(self.process, "send")
+        world, process, random = self.world, self.process, self.process.random
+        world.effect(process, "send")
         acked: asyncio.Future[None] = self.loop.create_future()
         sent = max(world.now, self._busy.get((topic, partition), 0))
-        arrives = sent + world.random.randint(1, SECOND // 2)
+        arrives = sent + random.randint(1, SECOND // 2)
         self._busy[topic, partition] = arrives
-        lost, never = (world.chance(world.chances.lost_ack) for _ in range(2))
-        twice = world.chance(world.chances.repeated)
+        lost, never = (process.chance(world.chances.lost_ack) for _ in range(2))
+        twice = process.chance(world.chances.repeated)
 
         def arrive() -> None:
-            if not self.process.alive and world.chance(0.5):  # the rest of its buffer died too
+            if not process.alive and process.chance(0.5):  # the rest of its buffer died too
                 self._broken.add((topic, partition))
             if never or (topic, partition) in self._broken:
-                world.at(arrives + SECOND // 5, self.process, answer)
+                world.at(arrives + SECOND // 5, process, answer)
                 return
             for _ in range(1 + twice):
                 self.topics.append(topic, partition, Kept(value))
-            world.at(arrives + world.random.randint(1, SECOND // 5), self.process, answer)
+            world.at(arrives + random.randint(1, SECOND // 5), process, answer)
 
         def answer() -> None:
             if not acked.done():

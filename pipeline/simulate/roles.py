@@ -128,9 +128,10 @@ class Role:
     def _replace(self, process: Runner) -> None:
         """Start another while this one stands still: it may wake up and go on."""
         world = self.stage.world
-        if self.current is process and world.chance(0.6):
+        random = world.streams.of(f"role {self.name}")
+        if self.current is process and random.random() < 0.6:
             self.current = None
-            world.after(world.random.randint(1, 9), None, self.launch)
+            world.after(random.randint(1, 9), None, self.launch)
 
     def _run(self, process: Runner, begin: Callable[[], Step]) -> None:
         self._guard(process, lambda: self._go(process, begin()))
@@ -140,7 +141,7 @@ class Role:
         pause = step()
         if pause > _BUSY_S:
             pause *= world.pace
-        if self.current is not process and world.chance(0.3):
+        if self.current is not process and process.chance(0.3):
             process.die()
         world.after(pause, process, lambda: self._guard(process, lambda: self._go(process, step)))
 
@@ -156,7 +157,8 @@ class Role:
         if self.current is process:
             self.current = None
             world = self.stage.world
-            world.after(world.random.randint(1, 4), None, self.launch)
+            pause = world.streams.of(f"role {self.name}").randint(1, 4)
+            world.after(pause, None, self.launch)
 
 
 def ticker(stage: Stage, tick_s: float) -> Callable[[Runner], Step]:
@@ -173,7 +175,7 @@ def ticker(stage: Stage, tick_s: float) -> Callable[[Runner], Step]:
             if not leads:
                 return 1.0
             one.tick()
-            return tick_s * stage.world.random.choice([0.5, 1.0, 1.5])
+            return tick_s * process.random.choice([0.5, 1.0, 1.5])
 
         return step
 

@@ -60,7 +60,7 @@ class MemoryOutlet:
         """
         self.world.effect(self.process, "commit", stalls=_STALLS)
         self.written()
-        if self.world.chance(self.world.chances.lost_ack):
+        if self.process.chance(self.world.chances.lost_ack):
             raise ServerFailed("Kafka did not say that it took the records")
 
     def written(self) -> None:

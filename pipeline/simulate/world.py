@@ -53,13 +53,19 @@ class Runner:
     """A process: dead for ever, stalled for a while, or running, by a clock that is off."""
 
     name: str
-    skew: Instant
+    random: Random
+    """Draws its own part of the schedule, so that another process more shifts no other's."""
+    skew: Instant = 0
     alive: bool = True
     stalled_until: Instant = 0
     waiting: "list[_Entry] | None" = None
     """What it would do next, while it stands still in the middle of a call."""
     on_death: list[Callable[[], None]] = field(default_factory=list)
     on_stall: list[Callable[[Instant], None]] = field(default_factory=list)
+
+    def chance(self, likely: float) -> bool:
+        """Return whether something happens to it."""
+        return self.random.random() < likely
 
     def die(self) -> None:
         """Stop for ever; what others held for it is let go."""
@@ -88,11 +94,10 @@ class Streams:
 
 
 class World:
-    """Runs what was planned, in the order of time. `random` draws the schedule."""
+    """Runs what was planned, in the order of time."""
 
     def __init__(self, seed: int, chances: Chances) -> None:
         """Begin at BEGIN."""
-        self.random = Random(seed)
         self.streams = Streams(seed)
         self.now = BEGIN
         self.chances = chances
@@ -124,7 +129,8 @@ class World:
     def start(self, name: str) -> Runner:
         """Start a process."""
         self.note("start", name)
-        return Runner(name, self.random.randint(-2, 2) * SECOND)
+        random = self.streams.of(f"process {name}")
+        return Runner(name, random, random.randint(-2, 2) * SECOND)
 
     def after(self, pause: float, process: Runner | None, call: Callable[[], None]) -> None:
         """Plan a call in `pause` seconds, which a dead process does not make."""
@@ -165,7 +171,7 @@ class World:
         self.note(process.name, what)
         if not process.alive:
             raise Crashed
-        chances, draw = self.chances, self.random.random()
+        chances, draw = self.chances, process.random.random()
         if draw >= chances.crash + chances.failure + stalls * chances.stall:
             return
         if draw < chances.crash:
@@ -182,7 +188,7 @@ class World:
     def _stall(self, process: Runner) -> None:
         """Let the others go on while this process stands still in the middle of a call."""
         self.counted["stalls"] += 1
-        until = self.now + self.random.randint(1, _STALL_S_MAX) * SECOND
+        until = self.now + process.random.randint(1, _STALL_S_MAX) * SECOND
         process.stalled_until, process.waiting = until, []
         for call in process.on_stall:
             call(until - self.now)
@@ -205,7 +211,3 @@ class World:
         self.run_until(self.now + int(seconds * SECOND))
         if not process.alive:
             raise Crashed
-
-    def chance(self, likely: float) -> bool:
-        """Return whether something happens."""
-        return self.random.random() < likely
