@@ -17,17 +17,26 @@ Body = Mapping[str, Json]
 Latest = Mapping[tuple[FactKind, str], Body]
 """The latest body of each (kind, subject)."""
 
-AGREED: Mapping[str, float] = {"ends": 30, "seats": 40, "moves": 20, "pauses": 20, "add-ons": 30}
+AGREED: Mapping[str, float] = {
+    "ends": 30,
+    "seats": 40,
+    "moves": 20,
+    "pauses": 20,
+    "add-ons": 30,
+    "leavings": 15,
+}
 """What is agreed, and about how many seconds go by before the next such agreement."""
-SELDOM = ("moves", "pauses", "add-ons")
+SELDOM = ("moves", "pauses", "add-ons", "leavings")
 """What is agreed in some seeds alone."""
 _AHEAD_S = 5
 """No tick is written meanwhile that does not name what was decided."""
 
 
 def agreed(kind: str, random: Random, latest: Latest, now: Instant) -> list[NewFact]:
-    """Return a subscription as somebody agrees on it next; nothing where that cannot be."""
+    """Return subscriptions as somebody agrees on them next; nothing where that cannot be."""
     subscribed = [body for (kind, _), body in latest.items() if kind is FactKind.SUBSCRIPTION]
+    if kind == "leavings":
+        return _left(random, subscribed, now)
     body = dict(random.choice(subscribed))
     found: Body | None
     match kind:
@@ -49,6 +58,17 @@ def _ended(random: Random, body: Body, now: Instant) -> Body:
     end = instant_text(now + random.randint(-40, 60) * SECOND)
     on = random.random() < 0.2 or end <= cast(str, body["start"])
     return {**body, "end": None if on else end}
+
+
+def _left(random: Random, subscribed: Sequence[Body], now: Instant) -> list[NewFact]:
+    """Return all that a customer had until about now: usage of it may still come."""
+    customer = random.choice(subscribed)["customer"]
+    end = instant_text(now + random.randint(-20, 5) * SECOND)
+    return [
+        NewFact(FactKind.SUBSCRIPTION, str(body["id"]), {**body, "end": end})
+        for body in subscribed
+        if body["customer"] == customer and cast(str, body["start"]) < end
+    ]
 
 
 def _reseated(random: Random, body: Body, now: Instant) -> Body:

@@ -21,6 +21,7 @@ from pipeline.core.errors import Code
 from pipeline.core.identity import Json
 from pipeline.simulate.agreements import Body
 from pipeline.simulate.billing import Billing, Cut
+from pipeline.simulate.corrected import correction_faults
 from pipeline.simulate.database import Tables
 from pipeline.simulate.dues import ExpectedLine, due
 from pipeline.simulate.log import Kept
@@ -29,7 +30,6 @@ from pipeline.simulate.returns import Returns
 from pipeline.simulate.settled import settlement_faults
 from pipeline.simulate.sold import minor
 from pipeline.simulate.witness import Counted, Name, Witness, name_of
-from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.drafts import Draft
 
 _DRAFTS_LOOKED_AT = 40
@@ -62,6 +62,8 @@ class Auditor:
     drafts_stored: Sequence[Draft]
     letters: Sequence[DeadLetter]
     random: Random
+    known_at: int
+    """The tick up to which all was booked long before the end."""
 
     def faults(self) -> Iterator[Fault]:
         """Yield every difference."""
@@ -73,7 +75,8 @@ class Auditor:
         yield from self._cuts()
         yield from self._documents()
         yield from settlement_faults(self.tables.documents, self.billing)
-        yield from self._corrected()
+        documents = self.tables.documents.values()
+        yield from correction_faults(documents, self.billing, self.witness, self.known_at)
         yield from self._chain()
         yield from self._drafts()
         yield from self._redriven()
@@ -188,42 +191,6 @@ class Auditor:
             yield "content", f"the document of {place} is missing"
         for place in sorted(must.keys() & kept.keys()):
             yield from _content_faults("content", place, kept[place], must[place])
-
-    def _corrected(self) -> Iterator[Fault]:
-        """At each cut every document before it comes, with its notes, to what all usage makes."""
-        notes: dict[str, list[tuple[int, Mapping[str, Json]]]] = {}
-        for document in self.tables.documents.values():
-            if document.kind != "invoice":
-                corrects = str(document.content["corrects"])
-                notes.setdefault(corrects, []).append((document.cut_serial, document.content))
-        for corrects, own in sorted(notes.items()):
-            if len({serial for serial, _ in own}) < len(own):
-                yield "corrected", f"two notes of {corrects} at one cut"
-        for document in self.tables.documents.values():
-            if document.kind == "invoice":
-                yield from self._corrected_faults(document, notes.get(document.id, ()))
-
-    def _corrected_faults(
-        self, document: Document, notes: Iterable[tuple[int, Mapping[str, Json]]]
-    ) -> Iterator[Fault]:
-        payer, currency = document.payer, document.currency
-        cuts = {s for place, s in self.billing.cuts.items() if place[:2] == (payer, currency)}
-        for serial in sorted(cuts):
-            if serial <= document.cut_serial:
-                continue
-            lines = self.billing.issued(payer, currency, serial, serial).lines
-            must = Counter[tuple[str, str]]()
-            for line in lines.get(document.instant, ()):
-                must[line.source, line.start] += line.total_minor
-            made = [document.content, *(note for at, note in notes if at <= serial)]
-            kept = Counter[tuple[str, str]]()
-            for told in (each for content in made for each in cast(list[Body], content["lines"])):
-                source = str(told["source_id"]), str(told["period_start"])
-                kept[source] += cast(int, told["total_minor"])
-            for place in sorted(kept.keys() | must.keys()):
-                if kept[place] != must[place]:
-                    name = f"{document.sealed.number} at cut {serial}: {place}"
-                    yield "corrected", f"{name} comes to {kept[place]}, due are {must[place]}"
 
     def _chain(self) -> Iterator[Fault]:
         """Numbers have no gap, each seal holds the one before."""

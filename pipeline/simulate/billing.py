@@ -40,7 +40,7 @@ from pipeline.simulate.stays import ends, over
 from pipeline.simulate.witness import Counted, Witness
 
 DIGITS = {"EUR": 2, "JPY": 0}
-
+_EARLY = (FactKind.BILL_NOW, FactKind.THRESHOLD_REACHED)
 
 Inside = Callable[[int, int], bool]
 """Whether what stands at an offset of a partition is billed."""
@@ -71,6 +71,8 @@ class Billing:
     """The serial that closed a payer's periods, or had them billed early."""
     early: dict[Cut, Body] = field(default_factory=dict)
     """What had a cut made early, as its fact tells it."""
+    corrections: dict[Cut, Fact] = field(default_factory=dict)
+    """What had a cut made that bills nothing: late usage that no other cut came after."""
 
     def __post_init__(self) -> None:
         """Sort usage, find every cut."""
@@ -91,7 +93,7 @@ class Billing:
                 grace = cast(int, known.latest["rules", "rules"]["grace_s"]) * SECOND
                 for end in over(known, book, before.time - grace, horizon):
                     self._cut_again(end, serial)
-                self._cut_early(self.facts[before.fact_position : tick.fact_position], serial)
+                self._cut_by_facts(self.facts[before.fact_position : tick.fact_position], serial)
 
     def _cut_again(self, end: Cut, serial: int) -> None:
         """Cut what is over once more, at the next instant, where its last end was cut before."""
@@ -99,12 +101,17 @@ class Billing:
             end = (*end[:2], end[2] + 1)
         self.cuts[end] = serial
 
-    def _cut_early(self, news: Sequence[Fact], serial: int) -> None:
+    def _cut_by_facts(self, news: Sequence[Fact], serial: int) -> None:
         for fact in news:
-            if fact.kind in (FactKind.BILL_NOW, FactKind.THRESHOLD_REACHED):
-                told = fact.body
-                place = str(told["customer"]), str(told["currency"]), parse_instant(told["at"])
-                self.cuts[place], self.early[place] = serial, told
+            if fact.kind not in (*_EARLY, FactKind.CORRECTION):
+                continue
+            told = fact.body
+            place = str(told["customer"]), str(told["currency"]), parse_instant(told["at"])
+            self.cuts[place] = serial
+            if fact.kind is FactKind.CORRECTION:
+                self.corrections[place] = fact
+            else:
+                self.early[place] = told
 
     def book(self, position: int) -> Book:
         """Return what is in force at a fact position."""
@@ -130,6 +137,7 @@ class Billing:
             (serial, instant)
             for (who, which, instant), serial in self.cuts.items()
             if (who, which) == (payer, currency) and serial <= until
+            if (who, which, instant) not in self.corrections
         )
         known = self._issued.get((payer, currency, len(own), seen))
         if known is None:

@@ -52,6 +52,8 @@ planted defects in a second of CPU: more of them see more than longer ones."""
 _CALM_S = 70
 _CALM_PACE = 4.0
 """In the calm ticks come about as seldom as in production, and nobody looks more often."""
+_KNOWN_S = 20
+"""What is booked so long before the calm must be corrected by its end."""
 _MATCHED_S = 10
 """What was booked last may be matched in this time."""
 _DRAIN_S = 300
@@ -139,6 +141,8 @@ class _Play:
         self.length_s = draw.randint(*_LENGTH_S) * scale.length
         self.roles = self._roles(draw)
         self.busy = True
+        self.known_at = 0
+        """The tick up to which all was booked a while before the calm."""
 
     def _roles(self, draw: Random) -> dict[str, Role]:
         stage, partitions = self.stage, self.stage.around.partitions
@@ -184,6 +188,7 @@ class _Play:
                 self._repeat(name, each_s, fault)
         if self.attend_s:
             self._repeat("attend", self.attend_s, self.operators.attend, always=True)
+        world.after(max(0, self.length_s - _KNOWN_S), None, self._note_known)
         world.run_until(world.now + int(self.length_s * SECOND))
         self.busy, world.chances = False, Chances().scaled(0)
         world.pace = _CALM_PACE
@@ -200,6 +205,11 @@ class _Play:
             still_s, stood = (still_s + 1 if stands == stood else 0), stands
             world.run_until(world.now + SECOND)
         self.stage.faults.append(("drained", f"the stack stands still: {self._stands()}"))
+
+    def _note_known(self) -> None:
+        cursors = self.stage.database.tables.cursors
+        if len(cursors) == self.stage.around.partitions:
+            self.known_at = min(cursor.tick.serial for cursor, _ in cursors.values())
 
     def _repeat(
         self, name: str, mean_s: float, call: Callable[[], None], *, always: bool = False
@@ -306,8 +316,8 @@ class _Play:
             stored = stage.database.drafts_stored
             letters = self._letters()
             draw = Random(f"{self.seed} audit")
-            auditor = Auditor(witness, returns, billing, tables, log, stored, letters, draw)
-            faults += auditor.faults()
+            looks = stored, letters, draw, self.known_at
+            faults += Auditor(witness, returns, billing, tables, log, *looks).faults()
             faults += self._refold()
             faults += self._published()
         return Outcome(

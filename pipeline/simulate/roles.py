@@ -22,6 +22,7 @@ from pipeline.simulate.papers_session import WorkerSession
 from pipeline.simulate.shelves import MemoryOutlet, Shelves
 from pipeline.simulate.world import Crashed, Runner, World
 from pipeline.workers.catchup import Catchup
+from pipeline.workers.correcting import correct_late
 from pipeline.workers.finalizer import Finalizer
 from pipeline.workers.healing import GapKeeper
 from pipeline.workers.holding import Holding, Resumed
@@ -43,6 +44,8 @@ Step = Callable[[], float]
 _EXPECTED = (Crashed, ServerFailed, Resumed, Deadly)
 _FENCED = "another worker books it"
 _WAIT_S = 0.2
+_LATE_EVERY = 6
+"""Idle rounds of a finalizer between two looks for late usage that no invoice will take along."""
 _BUSY_S = 0.1
 """Who rests no longer than this has more to do."""
 
@@ -232,13 +235,21 @@ def finalizer(stage: Stage) -> Callable[[Runner], Step]:
     """Return how a finalizer is started."""
 
     def start(process: Runner) -> Step:
-        knowing = Knowledge(stage.session(process))
-        one = Finalizer(stage.session(process), knowing, stage.clock(process))
+        facts, clock = stage.session(process), stage.clock(process)
+        one = Finalizer(stage.session(process), Knowledge(facts), clock)
+        idle = 0
 
         def step() -> float:
+            nonlocal idle
             while one.prepare():
                 pass
-            return 0.1 if one.register() else 0.5
+            if one.register():
+                return 0.1
+            idle += 1
+            if idle % _LATE_EVERY == 0:
+                told = correct_late(facts, one.known.catalog, clock())
+                stage.world.counted["corrections"] += len(told)
+            return 0.5
 
         return step
 

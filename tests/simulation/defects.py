@@ -321,6 +321,21 @@ class ForgetsAddOns(BillsPauses):
     left_out = "add_ons"
 
 
+class ForgetsWhoLeft(WorkerSession):
+    """Never finds usage of closed periods that no invoice takes along."""
+
+    def late_uncorrected(self, met_before: Instant) -> list[tuple[str, str]]:
+        del met_before
+        return []
+
+
+class CorrectsAgain(WorkerSession):
+    """Does not know which decisions to correct are still to be cut."""
+
+    def cuts_of_facts(self, serials: Collection[int]) -> set[int]:
+        return set(serials)
+
+
 class SpendsTwice(WorkerSession):
     """Does not remember what documents took of prepaid credits."""
 
@@ -488,6 +503,8 @@ DEFECTS = {
     "a plan in force before the change to it": (Parts(session=MovesAtOnce), 4),
     "a pause that is billed": (Parts(session=BillsPauses), 4),
     "an add-on that nobody bills": (Parts(session=ForgetsAddOns), 8),
+    "late usage of who left that nobody corrects": (Parts(session=ForgetsWhoLeft), 24),
+    "a correction that is decided twice": (Parts(session=CorrectsAgain), 8),
     "credits that are never used up": (Parts(session=SpendsTwice), 12),
     "a code that is for ever": (Parts(session=CodesForEver), 12),
     "a book that is on for all": (Parts(session=BooksForAll), 6),
