@@ -19,6 +19,7 @@ from pipeline.book.booking import (
 from pipeline.book.reversing import ReversalState, Reversed
 from pipeline.book.series import SeriesKey
 from pipeline.catalog.matches import EventPlace
+from pipeline.collect.rounds import Stand
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import KEY_BYTES, Json, canonical
@@ -41,6 +42,37 @@ V = TypeVar("V")
 
 class BookSession(FactSession):
     """What is booked, and usage as documents ask for it."""
+
+    def open_stands(self, partitions: Sequence[int], topic_id: str) -> list[Stand]:
+        """Return where these partitions of raw usage stand; a new one before its first message.
+
+        Raises:
+            BrokenInvariant: a partition was read from another topic.
+
+        """
+        with self.transaction():
+            found = [
+                self.tables.stands.setdefault(number, (Stand(number), topic_id))
+                for number in sorted(partitions)
+            ]
+        for stand, known in found:
+            if known != topic_id:
+                raise BrokenInvariant(f"partition {stand.partition} was read from another topic")
+        return [stand for stand, _ in found]
+
+    def save_stands(self, moves: Iterable[tuple[Stand, Stand]]) -> None:
+        """Move partitions of raw usage from where they are believed to stand.
+
+        Raises:
+            BrokenInvariant: another collector moved one.
+
+        """
+        with self.transaction():
+            for before, after in moves:
+                stands, topic_id = self.tables.stands[before.partition]
+                if stands != before:
+                    raise BrokenInvariant("another one reads it; this one stops")
+                self.tables.stands[before.partition] = (after, topic_id)
 
     def save(self, flushes: Sequence[Flush]) -> None:
         """Write flushes of one or more partitions in one transaction.

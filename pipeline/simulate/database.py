@@ -15,6 +15,7 @@ from pipeline.book.reversing import ReversalState, Reversed
 from pipeline.book.series import SeriesKey
 from pipeline.catalog.facts import Fact
 from pipeline.catalog.matches import EventPlace
+from pipeline.collect.rounds import Stand
 from pipeline.core.calendar import SECOND, Instant
 from pipeline.core.errors import BrokenInvariant, ServerFailed
 from pipeline.dedupe.sequences import SequenceState
@@ -139,6 +140,8 @@ class Tables:
         self.mirrored: Table[str, int] = Table(undo)
         self.ticks: Table[int, tuple[Tick, bool]] = Table(undo)
         self.cursors: Table[int, tuple[Cursor, Anchor]] = Table(undo)
+        self.stands: Table[int, tuple[Stand, str]] = Table(undo)
+        """Where each partition of raw usage stands, and in which topic."""
         self.passed: Table[tuple[int, int], TickPassed] = Table(undo)
         self.sequences: Table[tuple[int, SequenceKey], SequenceState] = Table(undo)
         self.usage: Table[tuple[SeriesKey, Instant, int], UsagePart] = Table(undo)

@@ -4,7 +4,7 @@ Owns: the course of a world: set-up, a while of faults, calm, drained, audited.
 """
 
 import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,39 +13,28 @@ from pathlib import Path
 from random import Random
 
 from pipeline.catalog.facts import Fact, NewFact
-from pipeline.collect.letters import DeadLetter
 from pipeline.core.calendar import SECOND
 from pipeline.core.errors import ServerFailed
 from pipeline.settings import Settings
 from pipeline.simulate import roles
-from pipeline.simulate.auditor import Auditor, Violation
-from pipeline.simulate.billing import Billing
+from pipeline.simulate.auditor import Violation
 from pipeline.simulate.database import MemoryDatabase
 from pipeline.simulate.decisions import HORIZON_S, TOLERANCE_S
-from pipeline.simulate.group import Ack, Group, Member
+from pipeline.simulate.group import Group
+from pipeline.simulate.inquest import Inquest
 from pipeline.simulate.log import Kept, MemoryTopics
 from pipeline.simulate.operators import ADA, Operators
-from pipeline.simulate.publication import Publication
-from pipeline.simulate.returns import Returns
 from pipeline.simulate.roles import Parts, Role, Stage
 from pipeline.simulate.story import Story
-from pipeline.simulate.witness import Witness
 from pipeline.simulate.world import Chances, Crashed, World
 from pipeline.stores.kafka import usage_log
 from pipeline.stores.postgres.database import Database
-from pipeline.stores.records import encode_tick, letter_of, read_slices
 from pipeline.topology import (
-    BILLING_DRAFT_INVOICES,
-    BILLING_DRAFT_LINES,
-    BILLING_INVOICES,
     USAGE_METERED,
-    USAGE_REJECTED,
     Stack,
 )
 from pipeline.workers.surroundings import Surroundings, partitions_of
-from pipeline.workers.verifying import Verifier
 
-_PUBLISHED = (BILLING_DRAFT_INVOICES, BILLING_DRAFT_LINES, BILLING_INVOICES)
 _LENGTH_S = (40, 100)
 """With the calm behind it two generations of claims. Seeds of twice this length see no more of the
 planted defects in a second of CPU: more of them see more than longer ones."""
@@ -137,6 +126,8 @@ class _Play:
         self.story.poison = poison if self.attend_s else 0
         reversing = world.streams.of("reversing").choice([0.05, 0.15])
         self.story.reversing = reversing if self.amend_s else 0
+        self.collects = world.streams.of("collecting").random() < 0.3
+        self.stage.raw += [[] for _ in range(partitions if self.collects else 0)]
         self.publishes = world.streams.of("publishing").random() < 0.4
         self.length_s = draw.randint(*_LENGTH_S) * scale.length
         self.roles = self._roles(draw)
@@ -154,6 +145,9 @@ class _Play:
         }
         if self.publishes:
             found |= {f"publisher-{n}": roles.publisher(stage) for n in range(2)}
+        for number in range(min(partitions, 2) if self.collects else 0):
+            own = partitions_of(number, min(partitions, 2), partitions)
+            found[f"collector-{number}"] = roles.collecting(stage, own, self.story.collected)
         if self.amend_s:
             found |= {f"matching-{n}": roles.matching(stage) for n in range(2)}
         for number in range(workers):
@@ -175,6 +169,8 @@ class _Play:
         world.run_until(world.now + 3 * SECOND)
         world.chances = self.chances
         self._repeat("usage", 1.0 / self.scale.usage, self._send)
+        if self.collects:
+            self._repeat("raw", 1.0 / self.scale.usage, self._send_raw)
         for kind, each_s in self.story.decisions.kinds.items():
             self._repeat(kind, each_s / self.scale.decisions, partial(self._decide, kind))
         for name, each_s, fault in (
@@ -234,6 +230,10 @@ class _Play:
             again_s = random.randint(0, 20)
             self.world.after(again_s, None, lambda: self._resend(partition, kept))
 
+    def _send_raw(self) -> None:
+        partition, kept = self.story.raw(self.world.now)
+        self.stage.raw[partition].append(kept)
+
     def _resend(self, partition: int, kept: Kept) -> None:
         if self.busy:
             self.stage.topics.append(usage_log(self.stage.around.stack), partition, kept)
@@ -281,10 +281,15 @@ class _Play:
         ]
         booked = {n: cursor.offset for n, (cursor, _) in sorted(tables.cursors.items())}
         waiting = len(tables.unprepared) + len(tables.prepared)
-        return f"ends {ends}, booked {booked}, cuts waiting {waiting}, dirty {sorted(tables.dirty)}"
+        raw = {number: stand.offset for number, (stand, _) in sorted(tables.stands.items())}
+        places = f"raw {raw}, ends {ends}, booked {booked}"
+        return f"{places}, cuts waiting {waiting}, dirty {sorted(tables.dirty)}"
 
     def _drained(self) -> bool:
         tables, name = self.stage.database.tables, usage_log(self.stage.around.stack)
+        for number, messages in enumerate(self.stage.raw):
+            if messages and tables.stands[number][0].offset < len(messages) - 1:
+                return False
         for number in range(self.stage.around.partitions):
             end = len(self.stage.topics.records[name, number])
             if end and (number not in tables.cursors or tables.cursors[number][0].offset < end - 1):
@@ -300,90 +305,17 @@ class _Play:
 
     def outcome(self) -> Outcome:
         """Audit what the world came to."""
-        stage, tables = self.stage, self.stage.database.tables
-        ticks = {serial: tick for serial, (tick, _) in tables.ticks.items()}
-        partitions, name = stage.around.partitions, usage_log(stage.around.stack)
-        messages = {encode_tick(tick, partitions): serial for serial, tick in ticks.items()}
-        facts = [tables.facts[serial] for serial in sorted(tables.facts)]
-        witness = Witness(partitions, ticks, messages, self.story.sent, facts)
-        log = [stage.topics.records[name, number] for number in range(partitions)]
-        for number, records in enumerate(log):
-            witness.hear(number, records)
-        faults = [*stage.faults, *self._ack_faults()]
-        if not faults:
-            returns = Returns(witness)
-            billing = Billing(facts, witness, returns.taken)
-            stored = stage.database.drafts_stored
-            letters = self._letters()
-            draw = Random(f"{self.seed} audit")
-            looks = stored, letters, draw, self.known_at
-            faults += Auditor(witness, returns, billing, tables, log, *looks).faults()
-            faults += self._refold()
-            faults += self._published()
+        looked = Inquest(self.seed, self.stage, self.story, self.known_at, told=self.publishes)
+        faults = looked.faults()
+        outcomes = looked.witness.outcomes.values()
         return Outcome(
             self.seed,
-            sum(told["offered"] for told in witness.outcomes.values()),
-            sum(told["duplicate"] for told in witness.outcomes.values()),
+            sum(told["offered"] for told in outcomes),
+            sum(told["duplicate"] for told in outcomes),
             dict(self.world.counted),
             [Violation(self.seed, law, detail) for law, detail in faults],
             self.world.trace,
         )
-
-    def _letters(self) -> list[DeadLetter]:
-        """Return every dead letter, as often as it was written."""
-        records, name = self.stage.topics.records, self.stage.around.stack.topic(USAGE_REJECTED)
-        partitions = range(self.stage.around.partitions)
-        return [letter_of(kept.value) for n in partitions for kept in records[name, n]]
-
-    def _ack_faults(self) -> Iterator[tuple[str, str]]:
-        """Yield acks of messages whose slices the broker did not have, and acks out of order."""
-        group, first = self.stage.group, dict[tuple[int, int], int]()
-        for partition in range(group.partitions):
-            for at, record in enumerate(group.topics.records[group.slices, partition]):
-                for piece in read_slices(record.value):
-                    first.setdefault((partition, piece.offset), at)
-        yield from ack_faults(group.acked, first)
-
-    def _published(self) -> list[tuple[str, str]]:
-        """Hold the billing topics, as a consumer sees them, against what was committed."""
-        if not self.publishes:
-            return []
-        stage, database = self.stage, self.stage.database
-        drafts, lines, documents = map(stage.around.stack.topic, _PUBLISHED)
-        told = Publication(
-            database.tables, database.drafts_stored, stage.shelves, (drafts, lines, documents)
-        )
-        return [("published", fault) for fault in told.faults()]
-
-    def _refold(self) -> list[tuple[str, str]]:
-        """Prove every document as `talea verify` does."""
-        process = self.world.start("verify")
-        verifier = Verifier(self.stage.around, self.stage.log(process), self.stage.session(process))
-        verified = verifier.verify(None, lambda _done, _of: None)
-        return [("refold", f"{number}: {why}") for number, why in sorted(verified.faults.items())]
-
-
-def ack_faults(
-    acked: Iterable[Ack], first: Mapping[tuple[int, int], int]
-) -> Iterator[tuple[str, str]]:
-    """Yield what acks promise too early; `first` slices stand where, by partition and offset.
-
-    An ack promises what comes before it as well. Whoever holds a partition acks nothing of it but
-    what the books have meanwhile, and so has what was held before that.
-    """
-    last: dict[tuple[Member, int, int], int] = {}
-    for ack in acked:
-        place, there = f"partition {ack.partition}: {ack.offset}", ack.slices_there
-        if first.get((ack.partition, ack.offset), there) >= there:
-            yield "acked", f"{place} without its slice"
-        line = ack.by, ack.term, ack.partition
-        before = last.get(line, ack.offset - 1)
-        left_out = range(before + 1, ack.offset)
-        if ack.offset <= before or any(
-            first.get((ack.partition, n), there) >= there for n in left_out
-        ):
-            yield "acked", f"{place} right after {before}"
-        last[line] = ack.offset
 
 
 def _surroundings(partitions: int, draw: Random, *, pauses: bool) -> Surroundings:
@@ -394,6 +326,7 @@ def _surroundings(partitions: int, draw: Random, *, pauses: bool) -> Surrounding
         horizon_s=HORIZON_S,
         tolerance_s=TOLERANCE_S,
         metering_lead=draw.choice([8, 40, 400]),
+        collector_linger_s=1.0,
         flush_records=draw.choice([3, 10, 50]),
         reject_window_events=draw.choice([60, 1 << 40]) if pauses else 1 << 40,
         reject_share_max=Decimal("0.5"),

@@ -11,6 +11,8 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from pipeline.book.booking import Gap
+from pipeline.collect.batch import UsageBatch
+from pipeline.collect.raw import RawReader
 from pipeline.core.calendar import SECOND, Instant
 from pipeline.core.errors import ServerFailed
 from pipeline.simulate.claims import MemoryClaims, MemoryRedis
@@ -19,9 +21,13 @@ from pipeline.simulate.group import Group, Member
 from pipeline.simulate.log import Deadly, MemoryLog, MemorySender, MemoryTopics, MemoryWriter
 from pipeline.simulate.loop import SimulatedLoop
 from pipeline.simulate.papers_session import WorkerSession
+from pipeline.simulate.raw import MemorySink, MemorySource, RawKept
 from pipeline.simulate.shelves import MemoryOutlet, Shelves
 from pipeline.simulate.world import Crashed, Runner, World
+from pipeline.stores.records import open_usage_event
+from pipeline.topology import USAGE_RAW
 from pipeline.workers.catchup import Catchup
+from pipeline.workers.collector import Collector
 from pipeline.workers.correcting import correct_late
 from pipeline.workers.finalizer import Finalizer
 from pipeline.workers.healing import GapKeeper
@@ -42,10 +48,12 @@ Step = Callable[[], float]
 """Does one step and returns the seconds until the next."""
 
 _EXPECTED = (Crashed, ServerFailed, Resumed, Deadly)
-_FENCED = "another worker books it"
+_FENCED = ("another worker books it", "another one reads it")
 _WAIT_S = 0.2
 _LATE_EVERY = 6
 """Idle rounds of a finalizer between two looks for late usage that no invoice will take along."""
+_FINISHES = 0.01
+"""How often a collector is told to end before a step."""
 _BUSY_S = 0.1
 """Who rests no longer than this has more to do."""
 
@@ -64,6 +72,7 @@ class Parts:
     matcher: type[Matcher] = Matcher
     publisher: type[Publisher] = Publisher
     outlet: Callable[[World, Runner, Shelves], Outlet] = MemoryOutlet
+    collector: type[Collector] = Collector
 
 
 @dataclass(slots=True)
@@ -78,6 +87,8 @@ class Stage:
     redis: MemoryRedis
     parts: Parts
     shelves: Shelves = field(default_factory=Shelves)
+    raw: list[list[RawKept]] = field(default_factory=list)
+    """Each partition of raw usage."""
     faults: list[tuple[str, str]] = field(default_factory=list)
 
     def clock(self, process: Runner) -> Callable[[], Instant]:
@@ -95,10 +106,9 @@ class Stage:
     def died(self, process: Runner, error: BaseException | None) -> None:
         """Note why a process ended: a fault is the world's, a new beginning its own choice."""
         self.world.note(process.name, "died of", type(error).__name__)
-        expected = isinstance(error, Crashed | ServerFailed | Resumed | Deadly) or _FENCED in str(
-            error
-        )
-        if process.alive and not expected:
+        expected = isinstance(error, Crashed | ServerFailed | Resumed | Deadly)
+        fenced = any(told in str(error) for told in _FENCED)
+        if process.alive and not (expected or fenced):
             self.faults.append(("sound", f"{process.name}: {type(error).__name__}: {error}"))
         process.die()
 
@@ -298,6 +308,38 @@ def publisher(stage: Stage) -> Callable[[Runner], Step]:
             if not leads:
                 return 2.0
             return 0.1 if one.step() else 0.5
+
+        return step
+
+    return start
+
+
+def collecting(
+    stage: Stage, numbers: list[int], noted: Callable[[bytes, UsageBatch], None]
+) -> Callable[[Runner], Step]:
+    """Return how a collector is started; now and then it ends as it should."""
+
+    def start(process: Runner) -> Step:
+        around, session = stage.around, stage.session(process)
+        stands = session.open_stands(numbers, f"id of {USAGE_RAW.name}")
+        starts = {stand.partition: stand.offset + 1 for stand in stands}
+        one = stage.parts.collector(
+            MemorySource(stage.world, process, stage.raw, starts),
+            MemorySink(stage.world, process, stage.topics, noted),
+            session.save_stands,
+            stands,
+            around.stack,
+            RawReader(around.partitions, open_usage_event),
+            around.partitions,
+            around.settings.collector_linger_s,
+            lambda: stage.world.now / SECOND,
+        )
+
+        def step() -> float:
+            if process.chance(_FINISHES):
+                one.finish()
+                raise Resumed("it was told to end")
+            return 0.1 if one.step() else 0.4
 
         return step
 

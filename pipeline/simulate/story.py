@@ -29,7 +29,9 @@ from pipeline.simulate.decisions import (
     Decisions,
     Names,
 )
+from pipeline.simulate.forms import spoilt, written
 from pipeline.simulate.log import Kept, Poison
+from pipeline.simulate.raw import RawKept
 from pipeline.simulate.world import Streams
 from pipeline.stores.codec import encode_batch
 
@@ -58,6 +60,8 @@ class Story:
     streams: Streams
     partitions: int
     sent: dict[bytes, Sent] = field(default_factory=dict)
+    packed: dict[bytes, Sent] = field(default_factory=dict)
+    """Those that collectors sent."""
     _events: list[UsageEvent] = field(default_factory=list)
     _records: list[tuple[int, Kept]] = field(default_factory=list)
     _places: dict[tuple[str, str, int], int] = field(default_factory=dict)
@@ -176,13 +180,41 @@ class Story:
         else:
             keys = [event_key(each.customer, each.source, each.id) for each in sent.events]
         for key, event in zip(keys, sent.events, strict=True):
-            self.keyed.setdefault(key, []).append(event)
+            self._key(key, event)
         self.sent[message] = replace(sent, keys=keys)
         if self.streams.of("poison").random() < self.poison:
             message = Poison(message)
         record = partition, Kept(message, batch.event_count)
         self._records.append(record)
         return record
+
+    def raw(self, now: Instant) -> tuple[int, RawKept]:
+        """Return the next raw message and its partition: any, whoever's it is."""
+        random = self.streams.of("raw")
+        partition, told = random.randrange(self.partitions), random.random()
+        if told < 0.15 and self._events:  # what came as a batch, too
+            event = random.choice(self._events[-60:])
+        else:
+            self._events.append(event := self._event(random, partition, now, stem="raw"))
+        if told > 0.9:
+            return partition, spoilt(random, event)
+        if random.random() < self.reversing:
+            event = self._reversal(random, event, now)
+        self._key(event_key(event.customer, event.source, event.id), event)
+        return partition, written(random, event)
+
+    def _key(self, key: bytes, event: UsageEvent) -> None:
+        self.keyed.setdefault(key, []).append(event)
+
+    def collected(self, message: bytes, batch: UsageBatch) -> None:
+        """Take down what a collector packed.
+
+        Raises:
+            LookupError: it changed an event.
+
+        """
+        keys, events = self._originals(batch)
+        self.packed[message] = self.sent[message] = Sent(events, keys=keys)
 
     def sent_again(self, message: bytes, batch: UsageBatch) -> None:
         """Take down what a job sends: events of before, under the keys that they had.
@@ -191,18 +223,17 @@ class Story:
             LookupError: it changed one.
 
         """
+        keys, events = self._originals(batch)
+        named = pass_digest(batch.key, batch.fingerprint)
+        self.sent[message] = Sent(events, keys=keys, gate_pass=batch.gate_pass, named=named)
+
+    def _originals(self, batch: UsageBatch) -> tuple[list[bytes], list[UsageEvent]]:
+        """Return what a batch says, as it was meant before."""
         columns = read_columns(batch)
         if not isinstance(columns, Columns):
-            raise LookupError("a job sent what nobody can read")
-        told = events_at(batch, columns, range(batch.event_count), 0)
-        found = [(each.key, self._original(each)) for each in told]
-        named = pass_digest(batch.key, batch.fingerprint)
-        self.sent[message] = Sent(
-            [event for _, event in found],
-            keys=[key for key, _ in found],
-            gate_pass=batch.gate_pass,
-            named=named,
-        )
+            raise LookupError("somebody sent what nobody can read")
+        told = [*events_at(batch, columns, range(batch.event_count), 0)]
+        return [each.key for each in told], [self._original(each) for each in told]
 
     def _original(self, told: KeyedEvent) -> UsageEvent:
         event = self._told_before(told)
@@ -219,7 +250,7 @@ class Story:
             own, dimensions = Fraction(each.value), dict(each.dimensions)
             if payload == (each.customer, each.meter, each.time, own, dimensions):
                 return each
-        raise LookupError(f"a job changed {payload}")
+        raise LookupError(f"somebody changed {payload}")
 
     def _noise(self, random: Random, partition: int, now: Instant) -> tuple[int, Kept]:
         """Return what breaks a rule: bytes, a header that lies, another's customer."""

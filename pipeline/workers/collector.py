@@ -8,7 +8,7 @@ once, collected or rejected, in the transaction that steps over it. No consumer 
 stands say where to read on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import groupby
@@ -28,7 +28,6 @@ from pipeline.core.errors import BrokenInvariant, Rejection
 from pipeline.meter.slices import Counts
 from pipeline.stores.codec import encode_batch
 from pipeline.stores.kafka import SureProducer, headers_of, topic_id, usage_log
-from pipeline.stores.postgres.collecting import open_stands, save_stands
 from pipeline.stores.postgres.pauses import RawPauses
 from pipeline.stores.raw import RawSource, raw_ends
 from pipeline.stores.records import encode_letter, open_usage_event
@@ -84,6 +83,14 @@ class Sink(Protocol):
 
 Save = Callable[[Sequence[tuple[Stand, Stand]]], None]
 """Moves stands, all or none."""
+
+
+class StandStore(Protocol):
+    """Where each partition of raw usage stands."""
+
+    def open_stands(self, partitions: Sequence[int], topic_id: str) -> list[Stand]: ...
+
+    def save_stands(self, moves: Iterable[tuple[Stand, Stand]]) -> None: ...
 
 
 class Collector:
@@ -275,7 +282,7 @@ def run_collector(around: Surroundings, number: int, of: int, stop: Event) -> No
     """Collect until stopped."""
     name, own = around.stack.topic(USAGE_RAW), partitions_of(number, of, around.partitions)
     connection = around.database.connect(name="collector", autocommit=True)
-    stands = open_stands(connection, own, topic_id(around.kafka, name))
+    stands = connection.open_stands(own, topic_id(around.kafka, name))
     ends = raw_ends(around.kafka, name, around.partitions)
     for line in check_stands(stands, ends, name):
         _log.error(line)
@@ -288,7 +295,7 @@ def run_collector(around: Surroundings, number: int, of: int, stop: Event) -> No
     collector = Collector(
         cast(Source, source),  # its client's types allow headers of text, which none has
         sink,
-        partial(save_stands, connection),
+        connection.save_stands,
         stands,
         around.stack,
         RawReader(around.partitions, read_record),

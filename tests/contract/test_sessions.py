@@ -38,6 +38,7 @@ from builders import (
 from pipeline.book.booking import Booked, Cursor, Cut, LateUsage
 from pipeline.catalog.by_hand import Holds
 from pipeline.catalog.facts import Fact, FactKind, NewFact
+from pipeline.collect.rounds import Stand
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json, canonical
@@ -64,6 +65,7 @@ from pipeline.stores.postgres.facts import Author
 from pipeline.stores.postgres.preparing import Prepared, PreparedCut, Registrar
 from pipeline.stores.postgres.session import Session
 from pipeline.stores.schemas import schema_folder
+from pipeline.workers.collector import StandStore
 from pipeline.workers.correcting import LateBooks
 from pipeline.workers.finalizer import DocumentStore
 from pipeline.workers.holding import PauseStore
@@ -105,6 +107,7 @@ class Store(
     JobStore,
     PublicationStore,
     MatchStore,
+    StandStore,
     Protocol,
 ):
     """Everything that workers ask of a session."""
@@ -210,6 +213,21 @@ REQUESTS = [
         ("level", Grain.LEVELS),
     )
 ]
+
+
+def test_raw_usage_is_stood_at_by_one_collector(side: Side) -> None:
+    one, other = side.session(), side.session()
+    first, second = one.open_stands([0, 1], "its id")
+    assert [first, second] == other.open_stands([1, 0], "its id") == [Stand(0), Stand(1)]
+    moved = Stand(0, 4, 3, 1, 1)
+    one.save_stands([(first, moved)])
+
+    with pytest.raises(BrokenInvariant, match="another one reads it"):
+        other.save_stands([(second, Stand(1, 7, 8)), (first, Stand(0, 5, 6))])
+
+    assert one.open_stands([0, 1], "its id") == [moved, second]
+    with pytest.raises(BrokenInvariant, match="another topic"):
+        one.open_stands([1], "that of another")
 
 
 def test_serials_of_ticks_have_no_gap_and_their_times_rise(side: Side) -> None:

@@ -14,6 +14,7 @@ from pipeline.collect.batch import UsageBatch
 from pipeline.collect.gate import Gate
 from pipeline.collect.keyed import KeyedEvent
 from pipeline.collect.letters import Refusal
+from pipeline.collect.rounds import Stand
 from pipeline.core.calendar import Instant
 from pipeline.dedupe.claims import Behind, Claim, Delivery, Judged, Verdict
 from pipeline.dedupe.standing import Outcome
@@ -31,6 +32,7 @@ from pipeline.stores.postgres.publishing import DraftChange
 from pipeline.stores.postgres.usage import NO_CUT
 from pipeline.stores.records import encode_letter, encode_slices, open_message, read_slices
 from pipeline.topology import USAGE_METERED, USAGE_REJECTED
+from pipeline.workers.collector import Collector
 from pipeline.workers.holding import Holding
 from pipeline.workers.matching import Matcher
 from pipeline.workers.metering import MeteringLine, letter_about
@@ -478,6 +480,23 @@ class ForgetsLines(WorkerSession):
         return None if super()._standing(draft_id) is None else frozenset()
 
 
+class MovesBeforeAcks(Collector):
+    """Takes what it sent for collected, whether the broker has it or not."""
+
+    def _settle(self) -> None:
+        for each in self._rounds._waiting:
+            each.unacked = 0
+        super()._settle()
+
+
+class MovesAnyStand(WorkerSession):
+    """Lets a collector that was overtaken move the stands of who overtook it."""
+
+    def save_stands(self, moves: Iterable[tuple[Stand, Stand]]) -> None:
+        stands = self.tables.stands
+        super().save_stands([(stands[after.partition][0], after) for _, after in moves])
+
+
 class Unfenced(MemoryOutlet):
     """Writes what it had begun, whoever took over meanwhile."""
 
@@ -514,6 +533,8 @@ DEFECTS = {
     "a redrive told before it is sent": (Parts(readmission=WritesBeforeItSends), 30),
     "a reversal matched by its key alone": (Parts(matcher=MatchesByKey), 12),
     "line items that nobody takes off": (Parts(session=ForgetsLines), 4),
+    "raw usage collected before the broker has it": (Parts(collector=MovesBeforeAcks), 20),
+    "a collector that was overtaken and moves on": (Parts(session=MovesAnyStand), 20),
     "a publisher that was overtaken and writes": (Parts(outlet=Unfenced), 20),
     "a skip that nobody obeys": (Parts(session=DisobeysSkips), 4),
     "a pause that holds one message": (Parts(holding=HoldsOne), 4),

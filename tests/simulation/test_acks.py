@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from pipeline.simulate.group import Ack, Member
-from pipeline.simulate.play import ack_faults
+from pipeline.simulate.inquest import ack_faults
 
 ONE = cast(Any, "one worker")
 OTHER = cast(Any, "another")

@@ -14,6 +14,7 @@ from pipeline.stores.postgres import (
     books,
     checkpoints,
     clocks,
+    collecting,
     documents,
     drafts,
     facts,
@@ -73,6 +74,9 @@ class Session(psycopg.Connection[TupleRow]):
     offset_at = books.offset_at
     tick_before = books.tick_before
     tick_passed = books.tick_passed
+
+    open_stands = collecting.open_stands
+    save_stands = collecting.save_stands
 
     end_pause = pauses.end_pause
     lock_cursor = pauses.lock_cursor
