@@ -260,6 +260,12 @@ class Auditor:
         serial = self.witness.serial_at(at.partition, at.offset)
         book = billing.book(self.witness.ticks[serial].fact_position)
         place = (draft.payer, draft.currency, draft.instant)
+        if billing.cuts.get(place, serial + 1) <= serial:  # it waited behind its cut
+            if "corrects" not in draft.content:
+                issued = billing.issued(draft.payer, draft.currency, serial).lines
+                must = issued.get(draft.instant, ())
+                yield from _content_faults("draft", place, draft.content, must)
+            return
         ahead = billing.open(book, draft.payer, at.log_time, serial)
         carried = ahead.get(place[1:])
         if carried is None:

@@ -86,6 +86,8 @@ class Decisions:
     meters: list[str] = field(init=False)
     early: bool = field(init=False)
     """Whether running periods are billed early, at will and at thresholds."""
+    waits: bool = field(init=False)
+    """Whether documents wait for the events that producers miss."""
     kinds: Mapping[str, float] = field(init=False)
     """What is decided in this seed."""
     currencies: Mapping[str, str] = field(default_factory=dict)
@@ -94,6 +96,7 @@ class Decisions:
     def __post_init__(self) -> None:
         """Draw what is metered, and what is played at all."""
         self.early = self.streams.of("early").random() < 0.3
+        self.waits = self.streams.of("waits").random() < _SELDOM
         seldom = [*SELDOM, *OFFERED]
         left_out = {kind for kind in seldom if self.streams.of(f"any {kind}").random() > _SELDOM}
         self.kinds = {kind: each_s for kind, each_s in KINDS.items() if kind not in left_out}
@@ -111,7 +114,7 @@ class Decisions:
         grace_s = random.randint(2, 12)
         return [
             *first_facts(self.partitions, HORIZON_S, TOLERANCE_S, grace_s, "2026.1"),
-            _fact(FactKind.ISSUER, id="talea", name="Talea", number_prefix="T-"),
+            self._issuer(),
             *(first_rates(self.streams.of("first rates")) if self.currencies else ()),
             *map(_meter, self.meters),
             self._plan(random, "gold"),
@@ -222,6 +225,10 @@ class Decisions:
         if random.random() < 0.5:
             body["effective"] = instant_text(now + random.randint(-60, 60) * SECOND)
         return NewFact(FactKind.PLAN, str(body["id"]), {**body, "prices": list(prices)})
+
+    def _issuer(self) -> NewFact:
+        own = {"completeness": "hold"} if self.waits else {}
+        return _fact(FactKind.ISSUER, id="talea", name="Talea", number_prefix="T-", **own)
 
     def _customer(self, name: str) -> NewFact:
         own = {"currency": self.currencies[name]} if name in self.currencies else {}

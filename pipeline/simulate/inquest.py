@@ -13,6 +13,7 @@ from pipeline.simulate.auditor import Auditor, Fault
 from pipeline.simulate.billing import Billing
 from pipeline.simulate.collected import collection_faults
 from pipeline.simulate.group import Ack, Member
+from pipeline.simulate.missing import missing_faults
 from pipeline.simulate.publication import Publication
 from pipeline.simulate.returns import Returns
 from pipeline.simulate.roles import Stage
@@ -81,6 +82,7 @@ class Inquest:
         raw = [each for each in letters if each.topic == USAGE_RAW.name]
         return [
             *auditor.faults(),
+            *missing_faults(witness, auditor.billing, stage.database.tables),
             *collection_faults(stage.raw, stands, log, self.story.packed, raw),
             *self._refold(),
             *self._published(),

@@ -4,15 +4,19 @@ Owns: how each job is put together over memory.
 Does not own: the jobs themselves (workers), when they are started (play.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 
+from pipeline.catalog.catalog import Catalog, extend
+from pipeline.catalog.facts import Fact, NewFact
+from pipeline.catalog.hand_rules import waiving
 from pipeline.collect.batch import UsageBatch
 from pipeline.core.calendar import SECOND
 from pipeline.core.errors import BadInput, Code, ServerFailed
+from pipeline.invoice.issues import INCOMPLETE
 from pipeline.replay.amending import Change, Chosen
 from pipeline.replay.letters import Selection
 from pipeline.simulate.decisions import CUSTOMERS
@@ -91,6 +95,17 @@ class Operators:
                     self._mend(pause)
                     stage.world.counted["resumed"] += len(end_pauses(session, pause.partition))
 
+    def waive(self) -> None:
+        """Accept that events are missing, of some of the documents that wait for them."""
+        stage, random = self.stage, self.stage.world.streams.of("waive")
+        for draft in list(stage.database.tables.drafts.values()):
+            waits = [issue for issue in draft.issues if issue["code"] == INCOMPLETE]
+            for issue in waits if random.random() < 0.6 else ():
+                with self._job("waive") as process:
+                    told = partial(_waived, str(issue["id"]))
+                    stage.session(process).append_facts(told, ADA, stage.world.now)
+                    stage.world.counted["waivers"] += 1
+
     def _mend(self, pause: Pause) -> None:
         """Mend the code, so that the message at a pause kills nobody any more."""
         name = usage_log(self.stage.around.stack)
@@ -160,6 +175,10 @@ class _Noted(MemoryWriter):
         if self.story is not None and isinstance(batch, UsageBatch):
             self.story.sent_again(value, batch)
         MemoryWriter.send(self, topic, partition, value, key=key, event_count=event_count)
+
+
+def _waived(issue: str, known: Sequence[Fact]) -> list[NewFact]:
+    return waiving(extend(Catalog(), known), issue)
 
 
 def _quiet(_done: int, _of: int) -> None:

@@ -43,6 +43,7 @@ _CALM_PACE = 4.0
 """In the calm ticks come about as seldom as in production, and nobody looks more often."""
 _KNOWN_S = 20
 """What is booked so long before the calm must be corrected by its end."""
+_WAIVES_S = 8
 _MATCHED_S = 10
 """What was booked last may be matched in this time."""
 _DRAIN_S = 300
@@ -126,6 +127,8 @@ class _Play:
         self.story.poison = poison if self.attend_s else 0
         reversing = world.streams.of("reversing").choice([0.05, 0.15])
         self.story.reversing = reversing if self.amend_s else 0
+        marking = world.streams.of("marked").choice([0.02, 0.08])
+        self.story.marking = marking if self.story.decisions.waits else 0
         self.collects = world.streams.of("collecting").random() < 0.3
         self.stage.raw += [[] for _ in range(partitions if self.collects else 0)]
         self.publishes = world.streams.of("publishing").random() < 0.4
@@ -182,6 +185,8 @@ class _Play:
         ):
             if each_s:
                 self._repeat(name, each_s, fault)
+        if self.story.decisions.waits:
+            self._repeat("waive", _WAIVES_S, self.operators.waive, always=True)
         if self.attend_s:
             self._repeat("attend", self.attend_s, self.operators.attend, always=True)
         world.after(max(0, self.length_s - _KNOWN_S), None, self._note_known)

@@ -5,6 +5,7 @@ Does not own: what people decide (decisions.py), when anything is sent (play.py)
 of it (auditor.py).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -12,7 +13,7 @@ from fractions import Fraction
 from random import Random
 from typing import cast
 
-from pipeline.collect.batch import Mode, UsageBatch, pack_events
+from pipeline.collect.batch import Mode, UsageBatch, heartbeat, pack_events
 from pipeline.collect.columns import Columns, read_columns
 from pipeline.collect.event import UsageEvent
 from pipeline.collect.keyed import KeyedEvent, events_at
@@ -65,11 +66,14 @@ class Story:
     _events: list[UsageEvent] = field(default_factory=list)
     _records: list[tuple[int, Kept]] = field(default_factory=list)
     _places: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    _epochs: Counter[tuple[str, str, int]] = field(default_factory=Counter)
     _coming: list[UsageEvent] = field(default_factory=list)
     """Events that were taken back before they are sent."""
     keyed: dict[bytes, list[UsageEvent]] = field(default_factory=dict)
     reversing: float = 0.0
     """How often an agent takes usage back that it sent, or is about to send."""
+    marking: float = 0.0
+    """How often a producer says how far it wrote, and now and then that this was all."""
     poison: float = 0.0
     """How many of the messages kill who looks into them."""
     amended: set[Fraction] = field(default_factory=set)
@@ -83,6 +87,8 @@ class Story:
 
     def message(self, now: Instant) -> tuple[int, Kept]:
         """Return the next record of the usage log and its partition."""
+        if self._places and self.streams.of("marking").random() < self.marking:
+            return self._mark(self.streams.of("marks"))
         random = self.streams.of("messages")
         draw, partition = random.random(), random.randrange(self.partitions)
         if draw < 0.08 and self._records:
@@ -127,13 +133,27 @@ class Story:
     def _sequenced(self, random: Random, partition: int, now: Instant) -> tuple[int, Kept]:
         count = random.randint(1, 4)
         events = [self._event(random, partition, now, source="") for _ in range(count)]
-        key = (random.choice(["host-1", "host-2"]), random.choice("ab"), partition)
+        writer = (random.choice(["host-1", "host-2"]), random.choice("ab"), partition)
+        key = writer[0], f"{writer[1]}{self._epochs[writer] or ''}", partition
         first = self._places.get(key, 0)
         self._places[key] = first + len(events)
         if random.random() < 0.1:  # this one overtakes, or is lost
             kept = self._kept(partition, Sent(events, *key[:2], first), Mode.SEQUENCED)
             return kept if random.random() < 0.5 else self._sequenced(random, partition, now)
         return self._kept(partition, Sent(events, *key[:2], first), Mode.SEQUENCED)
+
+    def _mark(self, random: Random) -> tuple[int, Kept]:
+        """Return how far a producer wrote: now and then what is before it is lost for ever."""
+        key = random.choice(sorted(self._places))
+        producer, epoch, partition = key
+        self._places[key] += random.choice([0, 0, 0, 2])
+        first, end = self._places[key], random.random() < 0.4
+        if end:  # it goes on in another epoch
+            self._epochs[producer, epoch[0], partition] += 1
+            del self._places[key]
+        message = encode_batch(heartbeat(producer, epoch, first, end=end))
+        self.sent[message] = Sent(producer=producer, epoch=epoch, first=first)
+        return partition, Kept(message, 0)
 
     def _event(
         self,

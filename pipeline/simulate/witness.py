@@ -43,6 +43,18 @@ class Counted:
         return _payload(self.event)
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Places of a sequence that were stepped over, at which offset, at which log time."""
+
+    partition: int
+    producer: str
+    epoch: str
+    places: range
+    offset: int
+    since: Instant
+
+
 @dataclass(slots=True)
 class Witness:
     """Hears the log of every partition, record by record.
@@ -67,6 +79,12 @@ class Witness:
     """Where a tick first stands, by partition and serial."""
     again: set["Name"] = field(default_factory=set)
     """What jobs sent again."""
+    gaps: list[Gap] = field(default_factory=list)
+    """Every one that ever showed, filled since or not."""
+    taken: dict[tuple[int, tuple[str, str]], set[int]] = field(
+        default_factory=lambda: defaultdict(set)
+    )
+    """The places that came, by partition and sequence."""
     faults: list[str] = field(default_factory=list)
     skips: set[object] = field(init=False)
     """(partition, offset) of every message that is gone on without."""
@@ -141,7 +159,8 @@ class _Walk:
     keys: dict[int, dict[object, object]] = field(default_factory=lambda: defaultdict(dict))
     reversed: set[object] = field(default_factory=set)
     payloads_counted: set[object] = field(default_factory=set)
-    places: dict[tuple[str, str], set[int]] = field(default_factory=lambda: defaultdict(set))
+    reached: dict[tuple[str, str], int] = field(default_factory=dict)
+    """The place behind the last that came, or was told to be written, by sequence."""
     batches: dict[tuple[str, str, int, int], bytes] = field(default_factory=dict)
 
     def usage(self, offset: int, record: Kept) -> None:
@@ -163,7 +182,7 @@ class _Walk:
             told["rejected"] += offered
             refused["rejected"] += offered
             return
-        outcomes = self._outcomes(sent, record.value)
+        outcomes = self._outcomes(sent, record.value, offset)
         for at, (event, outcome) in enumerate(zip(sent.events, outcomes, strict=True)):
             told[outcome] += 1
             if outcome in ("conflict", "late", "rejected"):
@@ -177,10 +196,10 @@ class _Walk:
                 else:
                     self.witness.reversals.append(counted)
 
-    def _outcomes(self, sent: Sent, message: bytes) -> list[str]:
+    def _outcomes(self, sent: Sent, message: bytes, offset: int) -> list[str]:
         by_time = [self._by_time(event, passed=bool(sent.gate_pass)) for event in sent.events]
         if sent.producer:
-            verdict = self._by_place(sent, message)
+            verdict = self._by_place(sent, message, offset)
             return [outcome or verdict for outcome in by_time]
         each = zip(sent.events, sent.keys, by_time, strict=True)
         return [outcome or self._by_key(key, event) for event, key, outcome in each]
@@ -219,18 +238,29 @@ class _Walk:
         self.reversed.add((key, payload))
         return "duplicate" if known else "fresh"
 
-    def _by_place(self, sent: Sent, message: bytes) -> str:
+    def _by_place(self, sent: Sent, message: bytes, offset: int) -> str:
         """Count a place of a sequence once."""
-        taken = self.places[sent.producer, sent.epoch]
+        taken = self.witness.taken[self.partition, (sent.producer, sent.epoch)]
         own = set(range(sent.first, sent.first + len(sent.events)))
         name = (sent.producer, sent.epoch, sent.first, len(own))
         if not own & taken:
+            self._reach(sent, offset)
             taken |= own
             self.batches[name] = message
             return "fresh"
         if name in self.batches:
             return "duplicate" if self.batches[name] == message else "conflict"
         return "duplicate" if own <= taken else "conflict"
+
+    def _reach(self, sent: Sent, offset: int) -> None:
+        """Note what a batch, or the mark of a producer, steps over."""
+        sequence = sent.producer, sent.epoch
+        stood, end = self.reached.get(sequence, 0), sent.first + len(sent.events)
+        if sent.first > stood:
+            places = range(stood, sent.first)
+            gap = Gap(self.partition, *sequence, places, offset, self.log_time)
+            self.witness.gaps.append(gap)
+        self.reached[sequence] = max(stood, end)
 
     def _twice(self, counted: Counted) -> None:
         """Hold the rule of generations against what it is for: nothing counts twice, ever."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.book.booking import BookedRows
+from pipeline.book.booking import BookedRows, SequenceKey
 from pipeline.catalog.facts import Fact, FactKind, NewFact, Skips
 from pipeline.catalog.matches import Match
 from pipeline.collect.batch import UsageBatch
@@ -17,6 +17,7 @@ from pipeline.collect.letters import Refusal
 from pipeline.collect.rounds import Stand
 from pipeline.core.calendar import Instant
 from pipeline.dedupe.claims import Behind, Claim, Delivery, Judged, Verdict
+from pipeline.dedupe.sequences import SequenceState
 from pipeline.dedupe.standing import Outcome
 from pipeline.invoice.fees import Reach
 from pipeline.invoice.usage import UsagePart, UsageRequest, Used
@@ -497,6 +498,40 @@ class MovesAnyStand(WorkerSession):
         super().save_stands([(stands[after.partition][0], after) for _, after in moves])
 
 
+class IssuesAllTheSame(WorkerSession):
+    """Does not look which events producers miss."""
+
+    def load_incomplete(
+        self, partition: int | None = None
+    ) -> dict[tuple[int, SequenceKey], SequenceState]:
+        super().load_incomplete(partition)
+        return {}
+
+
+class WaitsForLater(WorkerSession):
+    """Takes each gap for one that was there before every cut."""
+
+    def load_incomplete(
+        self, partition: int | None = None
+    ) -> dict[tuple[int, SequenceKey], SequenceState]:
+        found = super().load_incomplete(partition)
+        return {each: replace(state, since=(0,)) for each, state in found.items()}
+
+
+class ForgetsMarks(WorkerSession):
+    """Does not take down that events are missing before the mark of a producer."""
+
+    def write_flush(self, flush: Flush) -> None:
+        known = {key: _unmarked(state) for key, state in flush.booked.sequences.items()}
+        super().write_flush(replace(flush, booked=replace(flush.booked, sequences=known)))
+
+
+def _unmarked(state: SequenceState) -> SequenceState:
+    if not state.gaps or state.gaps[-1][1] != state.next:
+        return state
+    return replace(state, gaps=state.gaps[:-1], since=state.since[:-1])
+
+
 class Unfenced(MemoryOutlet):
     """Writes what it had begun, whoever took over meanwhile."""
 
@@ -535,6 +570,9 @@ DEFECTS = {
     "line items that nobody takes off": (Parts(session=ForgetsLines), 4),
     "raw usage collected before the broker has it": (Parts(collector=MovesBeforeAcks), 20),
     "a collector that was overtaken and moves on": (Parts(session=MovesAnyStand), 20),
+    "documents issued though events are missing": (Parts(session=IssuesAllTheSame), 12),
+    "documents that wait for what came later": (Parts(session=WaitsForLater), 12),
+    "a producer's mark that nobody takes down": (Parts(session=ForgetsMarks), 12),
     "a publisher that was overtaken and writes": (Parts(outlet=Unfenced), 20),
     "a skip that nobody obeys": (Parts(session=DisobeysSkips), 4),
     "a pause that holds one message": (Parts(holding=HoldsOne), 4),
