@@ -21,6 +21,7 @@ from pipeline.core.errors import BrokenInvariant, ServerFailed
 from pipeline.dedupe.sequences import SequenceState
 from pipeline.invoice.fees import Reach
 from pipeline.invoice.usage import UsagePart
+from pipeline.ledger.checkpoint import Checkpoint
 from pipeline.meter.slices import Minus
 from pipeline.meter.ticks import Tick
 from pipeline.simulate.world import SESSION_S, Runner, World
@@ -158,6 +159,7 @@ class Tables:
         self.carried: Table[tuple[str, str, str, str], Reach] = Table(undo)
         self.prepared: Table[tuple[str, str, Instant, str, int], Prepared] = Table(undo)
         self.documents: Table[tuple[str, int], Document] = Table(undo)
+        self.checkpoints: Table[tuple[str, int], Checkpoint] = Table(undo)
         self.pauses: Table[tuple[str, int], Pause] = Table(undo)
         self.deaths: Table[tuple[int, int], int] = Table(undo)
         self.draft_changes: Table[int, tuple[str, str]] = Table(undo)

@@ -21,17 +21,19 @@ def written(random: Random, event: UsageEvent) -> RawKept:
         case 0:
             return RawKept(encode_usage_event(event), (), event)
         case 1:
-            return RawKept(canonical({**_envelope(event), "data": _data(event)}), (_JSON,), event)
+            return RawKept(
+                canonical({**_envelope(event), "data": _usage_of(event)}), (_JSON,), event
+            )
         case 2:
-            return RawKept(canonical({**_envelope(event), "data": _data(event)}), (), event)
+            return RawKept(canonical({**_envelope(event), "data": _usage_of(event)}), (), event)
         case _:
-            return RawKept(canonical(_data(event)), _attributes(event), event)
+            return RawKept(canonical(_usage_of(event)), _attributes(event), event)
 
 
 def spoilt(random: Random, event: UsageEvent) -> RawKept:
     """Return a message that nobody can read, though some of it is right."""
     whole = encode_usage_event(event)
-    data = {**_data(event), "value": random.choice(["much", None, "1e5000"])}
+    data = {**_usage_of(event), "value": random.choice(["much", None, "1e5000"])}
     unclear = canonical({**_envelope(event), "data": data})
     value, headers = random.choice(
         [
@@ -39,7 +41,7 @@ def spoilt(random: Random, event: UsageEvent) -> RawKept:
             (random.randbytes(12), ()),
             (whole[: len(whole) // 2], ()),
             (unclear, (_JSON,)),
-            (canonical(_data(event)), _attributes(event)[1:]),
+            (canonical(_usage_of(event)), _attributes(event)[1:]),
         ]
     )
     return RawKept(value, headers, None)
@@ -55,7 +57,7 @@ def _envelope(event: UsageEvent) -> dict[str, Json]:
     }
 
 
-def _data(event: UsageEvent) -> dict[str, Json]:
+def _usage_of(event: UsageEvent) -> dict[str, Json]:
     told: dict[str, Json] = {
         "customer": event.customer,
         "meter": event.meter,

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.facts import Fact, NewFact
 from pipeline.catalog.hand_rules import waiving
@@ -19,6 +21,7 @@ from pipeline.core.errors import BadInput, Code, ServerFailed
 from pipeline.invoice.issues import INCOMPLETE
 from pipeline.replay.amending import Change, Chosen
 from pipeline.replay.letters import Selection
+from pipeline.simulate.beside import signing_of
 from pipeline.simulate.decisions import CUSTOMERS
 from pipeline.simulate.log import MemoryWriter, Poison
 from pipeline.simulate.roles import Stage
@@ -30,6 +33,7 @@ from pipeline.stores.postgres.pauses import Pause
 from pipeline.stores.records import open_message
 from pipeline.workers.amending import amended
 from pipeline.workers.announcing import announce
+from pipeline.workers.checkpointing import checkpoint_behind
 from pipeline.workers.pausing import end_pauses, take_skip
 from pipeline.workers.readmission import Machine, Readmission
 from pipeline.workers.redriving import redriven
@@ -105,6 +109,17 @@ class Operators:
                     told = partial(_waived, str(issue["id"]))
                     stage.session(process).append_facts(told, ADA, stage.world.now)
                     stage.world.counted["waivers"] += 1
+
+    def prove(self, key: Ed25519PrivateKey) -> None:
+        """Sign up to some document, as whoever proves it does."""
+        stage, random = self.stage, self.stage.world.streams.of("prove")
+        known = [*stage.database.tables.documents]
+        if not known:
+            return
+        issuer, place = random.choice(known)
+        with self._job("prove") as process:
+            signing = signing_of(stage, process, key)
+            checkpoint_behind(stage.session(process), issuer, place, signing)
 
     def _mend(self, pause: Pause) -> None:
         """Mend the code, so that the message at a pause kills nobody any more."""

@@ -284,10 +284,31 @@ class WorkerSession(PublishingSession):
             if (draft.payer, draft.currency, draft.instant) == place:
                 self._delete_draft(name)
 
+    def issuers_sealed(self) -> list[str]:
+        """Return who issued anything."""
+        self.effect("read issuers")
+        return sorted({issuer for issuer, _ in self.tables.documents})
+
+    def chain_after(self, issuer: str, place: int, until: int | None = None) -> list[Sealed]:
+        """Return the documents of an issuer after a place, in order."""
+        self.effect("read chain")
+        return [
+            document.sealed
+            for (of, at), document in sorted(self.tables.documents.items())
+            if of == issuer and place < at and (until is None or at <= until)
+        ]
+
     def read_checkpoints(self, issuer: str | None = None) -> list[Checkpoint]:
-        """Return nothing: no simulated stack has a key."""
-        del issuer
-        return []
+        """Return the checkpoints of an issuer, or all, by issuer and place."""
+        self.effect("read checkpoints")
+        found = sorted(self.tables.checkpoints.items())
+        return [checkpoint for (of, _), checkpoint in found if issuer in (None, of)]
+
+    def write_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Keep a checkpoint; where one stands at its place, that one stays."""
+        with self.transaction():
+            place = checkpoint.head.issuer, checkpoint.head.place
+            self.tables.checkpoints.setdefault(place, checkpoint)
 
     def read_documents(self, payer: str | None = None) -> list[Document]:
         """Return the documents of one payer, or all, by issuer and place."""

@@ -16,7 +16,7 @@ from pipeline.catalog.facts import Fact, NewFact
 from pipeline.core.calendar import SECOND
 from pipeline.core.errors import ServerFailed
 from pipeline.settings import Settings
-from pipeline.simulate import roles
+from pipeline.simulate import beside, roles
 from pipeline.simulate.auditor import Violation
 from pipeline.simulate.database import MemoryDatabase
 from pipeline.simulate.decisions import HORIZON_S, TOLERANCE_S
@@ -25,6 +25,7 @@ from pipeline.simulate.inquest import Inquest
 from pipeline.simulate.log import Kept, MemoryTopics
 from pipeline.simulate.operators import ADA, Operators
 from pipeline.simulate.roles import Parts, Role, Stage
+from pipeline.simulate.signing import key_of, signing_faults
 from pipeline.simulate.story import Story
 from pipeline.simulate.world import Chances, Crashed, World
 from pipeline.stores.kafka import usage_log
@@ -43,7 +44,9 @@ _CALM_PACE = 4.0
 """In the calm ticks come about as seldom as in production, and nobody looks more often."""
 _KNOWN_S = 20
 """What is booked so long before the calm must be corrected by its end."""
-_WAIVES_S = 8
+_WAIVES_S, _PROVES_S = 8, 25
+_SELDOM = 0.3
+"""In how many of the seeds what not every stack has is played."""
 _MATCHED_S = 10
 """What was booked last may be matched in this time."""
 _DRAIN_S = 300
@@ -129,12 +132,15 @@ class _Play:
         self.story.reversing = reversing if self.amend_s else 0
         marking = world.streams.of("marked").choice([0.02, 0.08])
         self.story.marking = marking if self.story.decisions.waits else 0
-        self.collects = world.streams.of("collecting").random() < 0.3
+        self.key = key_of(world.streams.of("key"))
+        self.signs = world.streams.of("signing").random() < _SELDOM
+        self.collects = world.streams.of("collecting").random() < _SELDOM
         self.stage.raw += [[] for _ in range(partitions if self.collects else 0)]
         self.publishes = world.streams.of("publishing").random() < 0.4
         self.length_s = draw.randint(*_LENGTH_S) * scale.length
         self.roles = self._roles(draw)
         self.busy = True
+        self.calm_end = world.now
         self.known_at = 0
         """The tick up to which all was booked a while before the calm."""
 
@@ -146,13 +152,15 @@ class _Play:
             "ticker-1": roles.ticker(stage, tick_s),
             **{f"finalizer-{n}": roles.finalizer(stage) for n in range(draw.choice([1, 2]))},
         }
+        if self.signs:
+            found |= {f"signer-{n}": beside.signer(stage, self.key) for n in range(2)}
         if self.publishes:
-            found |= {f"publisher-{n}": roles.publisher(stage) for n in range(2)}
+            found |= {f"publisher-{n}": beside.publisher(stage) for n in range(2)}
         for number in range(min(partitions, 2) if self.collects else 0):
             own = partitions_of(number, min(partitions, 2), partitions)
-            found[f"collector-{number}"] = roles.collecting(stage, own, self.story.collected)
+            found[f"collector-{number}"] = beside.collecting(stage, own, self.story.collected)
         if self.amend_s:
-            found |= {f"matching-{n}": roles.matching(stage) for n in range(2)}
+            found |= {f"matching-{n}": beside.matching(stage) for n in range(2)}
         for number in range(workers):
             own = partitions_of(number, workers, partitions)
             found[f"pricing-{number}"] = roles.pricing(stage, own)
@@ -182,6 +190,7 @@ class _Play:
             ("rewinds", self.chances.rewind_s, self._rewind),
             ("redrive", self.redrive_s, self.operators.redrive),
             ("amend", self.amend_s, self.operators.amend),
+            ("prove", _PROVES_S * self.signs, partial(self.operators.prove, self.key)),
         ):
             if each_s:
                 self._repeat(name, each_s, fault)
@@ -194,6 +203,7 @@ class _Play:
         self.busy, world.chances = False, Chances().scaled(0)
         world.pace = _CALM_PACE
         world.run_until(world.now + _CALM_S * SECOND)
+        self.calm_end = world.now
         self.roles["ticker-0"].retire()
         self.roles["ticker-1"].retire()
         still_s, stood = 0, ""
@@ -312,6 +322,8 @@ class _Play:
         """Audit what the world came to."""
         looked = Inquest(self.seed, self.stage, self.story, self.known_at, told=self.publishes)
         faults = looked.faults()
+        if self.signs:
+            faults += signing_faults(self.stage.database.tables, self.key, self.calm_end)
         outcomes = looked.witness.outcomes.values()
         return Outcome(
             self.seed,

@@ -7,12 +7,9 @@ Does not own: the workers themselves (workers), when faults come (play.py).
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import ParamSpec, TypeVar
 
 from pipeline.book.booking import Gap
-from pipeline.collect.batch import UsageBatch
-from pipeline.collect.raw import RawReader
 from pipeline.core.calendar import SECOND, Instant
 from pipeline.core.errors import ServerFailed
 from pipeline.simulate.claims import MemoryClaims, MemoryRedis
@@ -21,11 +18,9 @@ from pipeline.simulate.group import Group, Member
 from pipeline.simulate.log import Deadly, MemoryLog, MemorySender, MemoryTopics, MemoryWriter
 from pipeline.simulate.loop import SimulatedLoop
 from pipeline.simulate.papers_session import WorkerSession
-from pipeline.simulate.raw import MemorySink, MemorySource, RawKept
+from pipeline.simulate.raw import RawKept
 from pipeline.simulate.shelves import MemoryOutlet, Shelves
 from pipeline.simulate.world import Crashed, Runner, World
-from pipeline.stores.records import open_usage_event
-from pipeline.topology import USAGE_RAW
 from pipeline.workers.catchup import Catchup
 from pipeline.workers.collector import Collector
 from pipeline.workers.correcting import correct_late
@@ -36,7 +31,7 @@ from pipeline.workers.knowledge import Knowledge
 from pipeline.workers.matching import Matcher
 from pipeline.workers.metering import Machine, MeteringLine
 from pipeline.workers.pricing import PricingWorker
-from pipeline.workers.publisher import Outlet, Publisher, Topics
+from pipeline.workers.publisher import Outlet, Publisher
 from pipeline.workers.readmission import Readmission
 from pipeline.workers.seams import ClaimStore, Sender
 from pipeline.workers.surroundings import Surroundings
@@ -52,8 +47,6 @@ _FENCED = ("another worker books it", "another one reads it")
 _WAIT_S = 0.2
 _LATE_EVERY = 6
 """Idle rounds of a finalizer between two looks for late usage that no invoice will take along."""
-_FINISHES = 0.01
-"""How often a collector is told to end before a step."""
 _BUSY_S = 0.1
 """Who rests no longer than this has more to do."""
 
@@ -260,86 +253,6 @@ def finalizer(stage: Stage) -> Callable[[Runner], Step]:
                 told = correct_late(facts, one.known.catalog, clock())
                 stage.world.counted["corrections"] += len(told)
             return 0.5
-
-        return step
-
-    return start
-
-
-def matching(stage: Stage) -> Callable[[Runner], Step]:
-    """Return how what matches reversals is started: beside a finalizer, over its own session."""
-
-    def start(process: Runner) -> Step:
-        session = stage.session(process)
-        matcher = stage.parts.matcher(
-            stage.around,
-            stage.log(process),
-            session,
-            stage.clock(process),
-            partial(stage.world.wait, process),
-        )
-        leads = False
-
-        def step() -> float:
-            nonlocal leads
-            leads = leads or session.lock("matching")
-            if not leads:
-                return 5.0
-            matcher.step()
-            return 0.5
-
-        return step
-
-    return start
-
-
-def publisher(stage: Stage) -> Callable[[Runner], Step]:
-    """Return how a publisher is started."""
-
-    def start(process: Runner) -> Step:
-        outlet = stage.parts.outlet(stage.world, process, stage.shelves)
-        topics = Topics("id of {}".format, stage.shelves.whole)
-        one = stage.parts.publisher(stage.around, stage.session(process), outlet, topics)
-        leads = False
-
-        def step() -> float:
-            nonlocal leads
-            leads = leads or one.try_lead()
-            if not leads:
-                return 2.0
-            return 0.1 if one.step() else 0.5
-
-        return step
-
-    return start
-
-
-def collecting(
-    stage: Stage, numbers: list[int], noted: Callable[[bytes, UsageBatch], None]
-) -> Callable[[Runner], Step]:
-    """Return how a collector is started; now and then it ends as it should."""
-
-    def start(process: Runner) -> Step:
-        around, session = stage.around, stage.session(process)
-        stands = session.open_stands(numbers, f"id of {USAGE_RAW.name}")
-        starts = {stand.partition: stand.offset + 1 for stand in stands}
-        one = stage.parts.collector(
-            MemorySource(stage.world, process, stage.raw, starts),
-            MemorySink(stage.world, process, stage.topics, noted),
-            session.save_stands,
-            stands,
-            around.stack,
-            RawReader(around.partitions, open_usage_event),
-            around.partitions,
-            around.settings.collector_linger_s,
-            lambda: stage.world.now / SECOND,
-        )
-
-        def step() -> float:
-            if process.chance(_FINISHES):
-                one.finish()
-                raise Resumed("it was told to end")
-            return 0.1 if one.step() else 0.4
 
         return step
 

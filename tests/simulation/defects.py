@@ -532,6 +532,14 @@ def _unmarked(state: SequenceState) -> SequenceState:
     return replace(state, gaps=state.gaps[:-1], since=state.since[:-1])
 
 
+class SignsOnce(WorkerSession):
+    """Takes an issuer with a checkpoint for one whose days are all signed."""
+
+    def issuers_sealed(self) -> list[str]:
+        signed = {issuer for issuer, _ in self.tables.checkpoints}
+        return [issuer for issuer in super().issuers_sealed() if issuer not in signed]
+
+
 class Unfenced(MemoryOutlet):
     """Writes what it had begun, whoever took over meanwhile."""
 
@@ -573,6 +581,7 @@ DEFECTS = {
     "documents issued though events are missing": (Parts(session=IssuesAllTheSame), 12),
     "documents that wait for what came later": (Parts(session=WaitsForLater), 12),
     "a producer's mark that nobody takes down": (Parts(session=ForgetsMarks), 12),
+    "a chain that is signed on its first day": (Parts(session=SignsOnce), 8),
     "a publisher that was overtaken and writes": (Parts(outlet=Unfenced), 20),
     "a skip that nobody obeys": (Parts(session=DisobeysSkips), 4),
     "a pause that holds one message": (Parts(holding=HoldsOne), 4),
