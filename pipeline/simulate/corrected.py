@@ -50,7 +50,9 @@ def _of_document(
 ) -> Iterator[Fault]:
     payer, currency = document.payer, document.currency
     cuts = {s for place, s in billing.cuts.items() if place[:2] == (payer, currency)}
-    if max(cuts) <= known_at and not _comes_again(billing, payer, currency, last_of(billing)):
+    if max(cuts, default=0) <= known_at and not _comes_again(
+        billing, payer, currency, last_of(billing)
+    ):
         cuts.add(known_at)
     for serial in sorted(cuts):
         if serial <= document.cut_serial:

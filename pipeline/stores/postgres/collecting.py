@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.collect.rounds import Stand
 from pipeline.core.errors import BrokenInvariant
-from pipeline.stores.postgres.database import Connection
+from pipeline.stores.postgres.connection import Connection
 
 _STAND = "partition_no, source_offset, collected, rejected, skipped"
 
