@@ -104,6 +104,11 @@ class Catalog:
         """What is bought once."""
         return self.deals.orders
 
+    @property
+    def subscribers(self) -> Iterable[str]:
+        """Who has a subscription, or had one."""
+        return self._owned.keys()
+
     def subscriptions_of(self, customer: str) -> list[Subscription]:
         """Return a customer's subscriptions, by id."""
         return list(self._owned.get(customer, ()))

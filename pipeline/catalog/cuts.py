@@ -71,8 +71,8 @@ class CutSchedule:
         self._partition = partition
         self._catalog = catalog
         self._tick = tick
-        self._ahead: list[tuple[Instant, _Key]] = []
-        self._starts: list[tuple[Instant, _Key]] = []
+        self._ahead: list[_Edge] = []
+        self._starts: list[_Edge] = []
         self._touched: set[str] = set()
         for sold in self._own(catalog):
             self._push(sold, horizon_at(catalog, tick))
@@ -86,8 +86,8 @@ class CutSchedule:
         if catalog.position != self._catalog.position:
             due |= self._decided(catalog) | self._changed(catalog, passed, now)
         while self._ahead and self._ahead[0][0] <= now:
-            instant, key = heapq.heappop(self._ahead)
-            sold = _found(catalog, key)
+            instant, is_order, name = heapq.heappop(self._ahead)
+            sold = _found(catalog, is_order, name)
             due.add(_due(catalog, sold, instant))
             self._push(sold, instant)
         self._tick = tick
@@ -101,8 +101,8 @@ class CutSchedule:
         """
         customers, self._touched = self._touched, set()
         while self._starts and self._starts[0][0] <= self._tick.time:
-            instant, key = heapq.heappop(self._starts)
-            sold = _found(self._catalog, key)
+            instant, is_order, name = heapq.heappop(self._starts)
+            sold = _found(self._catalog, is_order, name)
             customers.add(self._catalog.accounts.payer(sold.customer))
             self._push_start(sold, instant)
         return sorted(customers)
@@ -162,12 +162,12 @@ class CutSchedule:
 
     def _push(self, sold: Sold, after: Instant) -> None:
         for instant in closings(self._catalog, sold, after, FOR_EVER):
-            heapq.heappush(self._ahead, (instant, _key(sold)))
+            heapq.heappush(self._ahead, (instant, *_key(sold)))
             return
 
     def _push_start(self, sold: Sold, after: Instant) -> None:
         for instant in starts(self._catalog, sold, after):
-            heapq.heappush(self._starts, (instant, _key(sold)))
+            heapq.heappush(self._starts, (instant, *_key(sold)))
             return
 
 
@@ -201,18 +201,18 @@ def _due(catalog: Catalog, sold: Sold, instant: Instant) -> Due:
 
 def _before(old: Catalog, sold: Sold) -> Sold | None:
     """Return what was sold under the same name before."""
-    return _all_like(old, _key(sold)).get(sold.id)
+    return _all_like(old, isinstance(sold, Order)).get(sold.id)
 
 
 _Key = tuple[bool, str]
 """(whether it is an order, its id)."""
+_Edge = tuple[Instant, bool, str]
+"""An instant, and the key of what was sold: flat, for every customer has two of them."""
 
 
-def _without(
-    edges: list[tuple[Instant, _Key]], moved: Container[_Key]
-) -> list[tuple[Instant, _Key]]:
+def _without(edges: list[_Edge], moved: Container[_Key]) -> list[_Edge]:
     """Return the heap of the edges of what is not moved."""
-    left = [edge for edge in edges if edge[1] not in moved]
+    left = [edge for edge in edges if edge[1:] not in moved]
     heapq.heapify(left)
     return left
 
@@ -221,13 +221,12 @@ def _key(sold: Sold) -> _Key:
     return isinstance(sold, Order), sold.id
 
 
-def _all_like(catalog: Catalog, key: _Key) -> Mapping[str, Sold]:
-    is_order, _ = key
+def _all_like(catalog: Catalog, is_order: bool) -> Mapping[str, Sold]:
     return catalog.orders.by_id if is_order else catalog.subscriptions
 
 
-def _found(catalog: Catalog, key: _Key) -> Sold:
-    return _all_like(catalog, key)[key[1]]
+def _found(catalog: Catalog, is_order: bool, name: str) -> Sold:
+    return _all_like(catalog, is_order)[name]
 
 
 def _parties(catalog: Catalog, sold: Sold) -> tuple[object, ...]:

@@ -13,7 +13,7 @@ from sys import intern
 from types import MappingProxyType
 from typing import TypeAlias, cast
 
-from pipeline.catalog.documents import moment_in
+from pipeline.catalog.documents import moment, moment_in
 from pipeline.catalog.early import Thresholds, thresholds
 from pipeline.catalog.rate_cards import Body, PlanPrice, card_body, plan_price
 from pipeline.core.calendar import Instant, instant_text, parse_instant
@@ -102,7 +102,7 @@ def subscription(body: Body) -> Subscription:
         id=cast(str, body["id"]),
         customer=intern(cast(str, body["customer"])),
         plan=intern(cast(str, body["plan"])),
-        start=parse_instant(body["start"]),
+        start=moment(cast(str, body["start"])),
         end=moment_in(body, "end"),
         anchor=_anchor(body.get("anchor")),
         trial_end=moment_in(body, "trial_end"),

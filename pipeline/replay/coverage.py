@@ -3,6 +3,9 @@
 Law: booked = covered + uncovered; usage is covered where a price of a subscription meters it.
 """
 
+from collections.abc import Iterable
+from itertools import chain
+
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.legs import FOR_EVER, legs
 from pipeline.core.calendar import snap_up
@@ -10,13 +13,17 @@ from pipeline.invoice.usage import UsageRequest, disjoint
 from pipeline.meter.scope import Scope
 
 
-def covered_stretches(catalog: Catalog) -> list[UsageRequest]:
+def covered_stretches(
+    catalog: Catalog, customers: Iterable[str] | None = None
+) -> list[UsageRequest]:
     """Return the stretches of windows that are paid for, per customer and meter.
 
-    Disjoint, but where a price has a filter: those of such a meter stand as they are.
+    Of some customers only, where all are too many to hold at once. Stretches are disjoint, but
+    where a price has a filter: those of such a meter stand as they are.
     """
     stretches = set()
-    for subscription in catalog.subscriptions.values():
+    whose = catalog.subscribers if customers is None else customers
+    for subscription in chain.from_iterable(map(catalog.subscriptions_of, whose)):
         for start, end, card in (
             found
             for leg in legs(catalog, subscription)

@@ -4,9 +4,10 @@ Owns: reading both sides, the log only once: a later look reads what is new.
 Does not own: the equation (replay/audit.py), a second account of outcomes (recounting.py).
 """
 
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from pipeline.book.booking import Cursor
 from pipeline.replay.audit import Conservation
@@ -91,6 +92,16 @@ class _Counted:
         return sum(count for _, count in self.ahead)
 
 
+_BITE = 2_000
+
+
+def _bites(names: Iterable[str]) -> Iterator[Sequence[str]]:
+    """Yield some names at a time."""
+    left = iter(names)
+    while bite := [*islice(left, _BITE)]:
+        yield bite
+
+
 class Audit:
     """Looks at the equation, as often as asked; each look reads only what came since.
 
@@ -153,11 +164,14 @@ class Audit:
         with connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             head, _ = connection.fact_head()
-            stretches = covered_stretches(self._known.catalog(head))
+            catalog, covered = self._known.catalog(head), Counter[int]()
+            for some in _bites(catalog.subscribers):
+                stretches = covered_stretches(catalog, some)
+                covered.update(covered_counts(connection, stretches, partitions))
             return Stock(
                 {number: cursor for number, (cursor, _) in load_cursors(connection).items()},
                 booked_counts(connection, partitions),
-                covered_counts(connection, stretches, partitions),
+                covered,
                 head,
                 connection.waiting_counts(),
             )

@@ -157,6 +157,10 @@ class Supervisor:
         return _Running(process, log, time.monotonic())
 
 
+_MEMORY = {"MALLOC_ARENA_MAX": "2"}
+"""Clients have many threads; the heap that each would have of its own keeps what it had once."""
+
+
 def worker_environment(around: Surroundings) -> dict[str, str]:
     """Return the environment that gives a worker the same surroundings."""
     settings = around.settings.model_dump(exclude_none=True, mode="json")
@@ -164,6 +168,7 @@ def worker_environment(around: Surroundings) -> dict[str, str]:
     return {
         **os.environ,
         **given,
+        **_MEMORY,
         "TALEA_HOME": str(around.settings.home.absolute()),
         "TALEA_KAFKA": around.kafka,
         "TALEA_REDIS": around.redis,

@@ -38,6 +38,8 @@ def stretches(*subscriptions: Decision) -> list[tuple[str, str, int, Scope]]:
         *subscriptions,
     )
     found = []
+    by_customer = [*covered_stretches(catalog, ["acme"]), *covered_stretches(catalog, ["globex"])]
+    assert sorted(by_customer) == sorted(covered_stretches(catalog))
     for each in covered_stretches(catalog):
         days = 0 if each.end == FOR_EVER else (each.end - each.start) // (86_400 * 10**6)
         found.append((each.customer, each.meter, days, each.scope))
