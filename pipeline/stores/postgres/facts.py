@@ -7,7 +7,7 @@ hands serials out.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString, cast
 
@@ -51,8 +51,9 @@ def append_facts(
     with connection.transaction():
         (head,) = one(connection, "SELECT serial FROM fact_head FOR UPDATE")
         facts += read_facts(connection, len(facts), head)
-        written = _numbered(facts, decide(facts), author, now)
-        write_facts(connection, written)
+        written: list[Fact] = []
+        # Numbered while they are copied: a transaction that idles for long is ended.
+        write_facts(connection, _noted(_numbered(facts, decide(facts), author, now), written))
         connection.execute("UPDATE fact_head SET serial = %s", [head + len(written)])
         return written
 
@@ -78,21 +79,26 @@ def write_facts(connection: Connection, facts: Iterable[Fact]) -> None:
     )
 
 
+def _noted(facts: Iterable[Fact], into: list[Fact]) -> Iterator[Fact]:
+    """Yield facts, and note them."""
+    for fact in facts:
+        into.append(fact)
+        yield fact
+
+
 def _numbered(
     known: Sequence[Fact], decided: Sequence[NewFact], author: Author, now: Instant
-) -> list[Fact]:
-    """Return what was decided as facts that follow the known ones."""
+) -> Iterator[Fact]:
+    """Yield what was decided as facts that follow the known ones."""
     revisions = dict.fromkeys(((new.kind, new.subject) for new in decided), 0)
     for fact in known if revisions else ():
         if (fact.kind, fact.subject) in revisions:
             revisions[fact.kind, fact.subject] += 1
-    written = []
     for serial, new in enumerate(decided, start=len(known) + 1):
         revisions[new.kind, new.subject] += 1
         fact_id, body = new.id_after(revisions[new.kind, new.subject]), dict(new.body)
         actor, reason = author.actor, author.reason
-        written.append(Fact(serial, fact_id, new.kind, new.subject, body, actor, reason, now))
-    return written
+        yield Fact(serial, fact_id, new.kind, new.subject, body, actor, reason, now)
 
 
 def read_facts(
