@@ -550,7 +550,7 @@ class Unfenced(MemoryOutlet):
 
 DEFECTS = {
     "acks before the broker has the slice": (Parts(line=AcksFirst), 4),
-    "a dead letter behind its slice": (Parts(line=TellsLater), 8),
+    "a dead letter behind its slice": (Parts(line=TellsLater), 20),
     "claims without an owner": (Parts(redis=SetNx), 4),
     "the cursor outside the transaction": (Parts(session=CursorApart), 20),
     "the newest payload wins": (Parts(redis=NewestWins), 2),
