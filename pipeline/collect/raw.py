@@ -80,7 +80,9 @@ class _Record(_Usage):
     time: Instant
 
 
-_decode = partial(from_json, allow_inf_nan=False)  # an int is exact, a float is only a float
+_decode = partial(from_json, allow_inf_nan=False, cache_strings="none")
+"""An int is exact, a float is only a float. Few strings of a message were met before: looking each
+up takes as long as all the rest."""
 _decode_as_written = json.JSONDecoder(parse_float=str, parse_int=str).raw_decode
 
 

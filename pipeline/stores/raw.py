@@ -7,7 +7,7 @@ Does not own: what a message means (collect/raw.py), where we stand (stores/post
 from collections.abc import Iterator, Mapping
 from time import monotonic
 
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Place
 
 from pipeline.core.errors import ServerFailed
@@ -15,6 +15,7 @@ from pipeline.stores.kafka import FOLLOW_WAIT_MS, log_ends, open_reader
 
 _COMMITTED = "read_committed"
 _ANSWER_S = 20.0
+_ENDS_S = 2.0
 _QUEUED_KBYTES = 32 * 1024
 _PASSING = (
     KafkaError._PARTITION_EOF,
@@ -72,6 +73,29 @@ class RawSource:
 def raw_ends(bootstrap: str, name: str, partitions: int) -> list[tuple[int, int]]:
     """Return (first offset kept, next offset) of each partition, open transactions left out."""
     return log_ends(bootstrap, name, partitions, isolation=_COMMITTED)
+
+
+class RawEnds:
+    """Asks where raw usage ends, again and again, over one connection."""
+
+    def __init__(self, bootstrap: str, name: str, partitions: int) -> None:
+        """Connect lazily."""
+        self._places = [Place(name, number) for number in range(partitions)]
+        self._consumer = open_reader(bootstrap, {"isolation.level": _COMMITTED})
+
+    def read(self) -> list[int]:
+        """Return the next offset of each partition; nothing where the broker does not say."""
+        try:
+            return [
+                self._consumer.get_watermark_offsets(place, timeout=_ENDS_S)[1]
+                for place in self._places
+            ]
+        except (KafkaException, TypeError):  # it gives none where time is out
+            return []
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._consumer.close()
 
 
 def raw_offsets(bootstrap: str, name: str, partition: int, start: int, end: int) -> Iterator[int]:

@@ -25,8 +25,11 @@ from pipeline.meter.slices import Minus
 from pipeline.stores.codec import Unreadable
 from pipeline.stores.kafka import KafkaLog, SureProducer, usage_log
 from pipeline.stores.postgres.books import Anchor, Books, Flush
+from pipeline.stores.postgres.collecting import load_stands
+from pipeline.stores.raw import RawEnds
 from pipeline.stores.records import read_slices
-from pipeline.topology import USAGE_METERED
+from pipeline.topology import USAGE_METERED, USAGE_RAW
+from pipeline.workers.backlog import RawBacklog
 from pipeline.workers.drafting import DraftStore, Planner, rate_dirty
 from pipeline.workers.healing import GapKeeper, mend_by_itself
 from pipeline.workers.knowledge import FactSource, Knowledge
@@ -77,6 +80,7 @@ class PricingWorker:
         writer: Callable[[], Writer],
         monotonic: Callable[[], float] = time.monotonic,
         gaps: GapKeeper | None = None,
+        collectors_behind: Callable[[], bool] = lambda: False,
     ) -> None:
         """Load the books and hold their anchors against the topics.
 
@@ -88,7 +92,7 @@ class PricingWorker:
         self._log, self._books, self._store = log, books, store
         self._clock, self._monotonic = clock, monotonic
         self._payers_wait, self._rests_until_s = False, 0.0
-        self._gaps = gaps or GapKeeper()
+        self._gaps, self._collectors_behind = gaps or GapKeeper(), collectors_behind
         self._facts, self._known, self._planner = facts, Knowledge(facts), Planner()
         self._teller = Teller(facts, clock)
         self._quarantine = Quarantine(around, log, self._known, writer)
@@ -153,12 +157,12 @@ class PricingWorker:
         return len(records)
 
     def _draft(self) -> None:
-        """Rate who must be, for as long as slices gather; while the books are behind, less.
+        """Rate who must be, for as long as slices gather; while who is before is behind, less.
 
         A draft of long ago helps little, and rating it costs what catching up needs.
         """
         started, self._payers_wait = self._monotonic(), False
-        behind = self._is_behind()
+        behind = self._is_behind() or self._collectors_behind()
         if behind and started < self._rests_until_s:
             return
         while rate_dirty(self._store, self._known, self._numbers, self._planner, self._teller):
@@ -255,6 +259,8 @@ def run_pricing(around: Surroundings, worker: int, workers: int, stop: Event) ->
     booking = database.connect(name="pricing books")
     drafting = database.connect(name="pricing drafts", autocommit=True)
     knowing = database.connect(name="pricing facts", autocommit=True)
+    raw_ends = RawEnds(around.kafka, around.stack.topic(USAGE_RAW), around.partitions)
+    backlog = RawBacklog(raw_ends.read, partial(load_stands, knowing), _BEHIND_S)
     gaps = GapKeeper(partial(mend_by_itself, around), around.settings.heal_after_s)
     pricing = PricingWorker(
         around,
@@ -266,9 +272,11 @@ def run_pricing(around: Surroundings, worker: int, workers: int, stop: Event) ->
         knowing.clock(),
         lambda: SureProducer(around.kafka),
         gaps=gaps,
+        collectors_behind=backlog.is_behind,
     )
     while not stop.is_set():
         pricing.step()
     pricing.close()
+    raw_ends.close()
     for connection in (knowing, booking, drafting):
         connection.close()

@@ -78,7 +78,9 @@ class Dirty:
         return [("nobody's customer", 0)]
 
 
-def worker(watch: Watch, dirty: Dirty, log: SilentLog, *ticks_s: int) -> PricingWorker:
+def worker(
+    watch: Watch, dirty: Dirty, log: SilentLog, *ticks_s: int, raw_behind: bool = False
+) -> PricingWorker:
     """A worker whose books stand at tick 1; others were written after so many seconds."""
     world = World(0, Chances().scaled(0))
     database = MemoryDatabase(world)
@@ -108,6 +110,7 @@ def worker(watch: Watch, dirty: Dirty, log: SilentLog, *ticks_s: int) -> Pricing
         writer=_none,
         clock=lambda: T0 + int(watch.now_s * SECOND),
         monotonic=lambda: watch.now_s,
+        collectors_behind=lambda: raw_behind,
     )
 
 
@@ -138,6 +141,17 @@ def test_drafts_wait_for_books_that_are_behind_a_tick_and_for_nothing_else(
         pricing.step()
         watch.now_s += BITE_S / 2
     assert len(dirty.rated_s) == rated
+
+
+def test_drafts_wait_for_collectors_that_are_behind_as_for_books() -> None:
+    watch = Watch(60.0)
+    dirty, log = Dirty(watch, bites=99), SilentLog()
+    pricing = worker(watch, dirty, log, raw_behind=True)
+
+    for _ in range(8):
+        pricing.step()
+        watch.now_s += BITE_S
+    assert [round(at, 1) for at in dirty.rated_s] == [60.0, 60.8, 61.6]
 
 
 def test_slices_gather_while_payers_are_rated_and_else_while_nothing_is() -> None:
