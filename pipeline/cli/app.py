@@ -8,7 +8,9 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from errno import ENOSPC
 from importlib import import_module, metadata
+from io import TextIOWrapper
 from typing import Annotated, NamedTuple
 
 import typer
@@ -140,6 +142,9 @@ def _not_loaded() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; return its exit status. A failure is one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # no letter that a terminal lacks stops a command
+            stream.reconfigure(errors="backslashreplace")
     wanted = next((word for word in arguments if not word.startswith("-")), None)
     try:
         result = _app(wanted)(list(arguments), standalone_mode=False, prog_name="talea")
@@ -158,11 +163,19 @@ def run(arguments: Sequence[str]) -> int:
         return _told(f"a broken invariant, nothing was changed: {error}", 3)
     except (KeyboardInterrupt, typer.Abort):
         return _told("stopped", 130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:  # typer's word for it: whoever read the answers has enough
         return 0
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == ENOSPC:
+            return _full(error)
         return _failed(error)
+
+
+def _full(error: OSError) -> int:
+    """Tell that a disk is full; what is still to be written to stdout is written to nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    where = f" for {error.filename}" if error.filename else ""
+    return _told(f"{error.strerror}{where}: make room and begin again", 3)
 
 
 def _failed(error: Exception) -> int:

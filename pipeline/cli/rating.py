@@ -41,6 +41,8 @@ def _answer(answer: Callable[[bytes], str]) -> int:
 
     What has come in is answered in one go, and whoever waits for an answer has it at once.
     """
+    if sys.stdin is None:  # closed by whoever started it
+        return 0
     source = cast(BufferedReader, sys.stdin.buffer)
     count, begun, more = 0, list[bytes](), True
     while more:

@@ -1,7 +1,11 @@
 """`talea rate` and `talea allocate` over a stream: what goes in line by line comes out so."""
 
 import json
+import subprocess
+import sys
 from io import BytesIO, TextIOWrapper
+from pathlib import Path
+from subprocess import PIPE, Popen
 
 import pytest
 
@@ -122,6 +126,53 @@ def test_the_explanation_of_each_line_follows_that_of_the_one_before(
         "18",
     ]
     assert all(char.isprintable() or char == "\n" for char in told)
+
+
+def test_a_terminal_of_few_letters_stops_no_explanation(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = BytesIO()
+    fed(monkeypatch, '{"id":1,"é":1}\n{"id":2,"x":1}'.encode())
+    monkeypatch.setattr("sys.stdout", TextIOWrapper(told, "ascii"))
+    assert run(["rate", "--explain"]) == 0
+
+    assert told.getvalue().count(b"not rated") == 2
+    assert b"\\xe9: nobody reads this key" in told.getvalue()
+
+
+def test_without_an_input_nothing_is_answered(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    assert run(["rate"]) == 0
+
+    assert capsys.readouterr() == ("", "")
+
+
+TALEA = [sys.executable, "-m", "pipeline", "rate"]
+FIVE = b'{"currency":"EUR","price":{"type":"flat","amount":"5"}}\n'
+
+
+def test_a_full_disk_is_told_in_one_line_that_blames_nobody() -> None:
+    with Path("/dev/full").open("wb") as full:
+        left = subprocess.run(TALEA, input=FIVE, stdout=full, stderr=PIPE, check=False)
+
+    assert left.returncode == 3
+    assert left.stderr == b"talea: No space left on device: make room and begin again\n"
+
+
+def test_whoever_reads_may_leave_at_any_answer() -> None:
+    with Popen(TALEA, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
+        asked, answers, told = process.stdin, process.stdout, process.stderr
+        assert asked is not None
+        assert answers is not None
+        assert told is not None
+        asked.write(FIVE)
+        asked.flush()
+        assert answers.readline()
+        answers.close()
+        asked.write(FIVE)
+        asked.close()
+
+        assert (process.wait(), told.read()) == (0, b"")
 
 
 def test_nothing_asked_is_nothing_answered(
