@@ -33,6 +33,7 @@ from pipeline.stores.postgres.session import Session
 from pipeline.stores.records import read_tick
 from pipeline.stores.tails import last_of
 from pipeline.topology import BILLING_FACTS, BILLING_INVOICES, USAGE_METERED
+from pipeline.workers.retaining import remove_again
 from pipeline.workers.surroundings import Surroundings
 
 Tell = Callable[[str], None]
@@ -66,7 +67,7 @@ def restore_lost(around: Surroundings, tell: Tell) -> bool:
     if log not in counts or any(name not in counts for name in others):
         return False  # of a log that is new
     ends = _ends(around, counts[log])
-    with around.database.session("restoring") as connection:
+    with around.database.session("restoring", owner=True) as connection:
         if not _is_behind(connection, ends):
             return False
         while not connection.lead_restoring():
@@ -82,8 +83,11 @@ def restore_lost(around: Surroundings, tell: Tell) -> bool:
                 " very log, or name other topics (TALEA_PREFIX)"
             ) from None
         head, _ = connection.fact_head()
-        not_fitting = connection.write_lost(lost, head, counts[log])
-        for line in _told(connection, lost, not_fitting):
+        with connection.transaction():
+            not_done = connection.write_lost(lost, head, counts[log])
+            told = [fact for fact in lost.facts if fact.kind is FactKind.RETENTION]
+            not_done += [_removal(fact) for fact in told if not remove_again(connection, fact)]
+        for line in _told(connection, lost, not_done):
             tell(line)
     return True
 
@@ -188,14 +192,14 @@ def _forget_dropped_claims(
         forget_claims(around.redis, around.stack, gone)
 
 
-def _told(connection: Session, lost: Lost, not_fitting: Iterable[str]) -> Iterator[str]:
+def _told(connection: Session, lost: Lost, not_done: Iterable[str]) -> Iterator[str]:
     """Yield what was brought back, and what was not."""
     yield (
         f"brought back {len(lost.facts)} facts, {len(lost.ticks)} ticks and"
         f" {len(lost.documents)} issued documents; usage since is folded out of the log again"
     )
-    for event in not_fitting:
-        yield f"not brought back: {event} does not fit what its document has met; record it again"
+    for fact in not_done:
+        yield f"not brought back: {fact} does not fit what is there: decide it again"
     behind = dict(personal_in(lost.facts))
     known = personal_values(connection, behind)
     without = sorted({who for value, who in behind.items() if value not in known})
@@ -204,9 +208,6 @@ def _told(connection: Session, lost: Lost, not_fitting: Iterable[str]) -> Iterat
             f"not brought back: personal values of {_some(without)}; they are on no topic: tell"
             " them again (talea catalog apply, talea invoices edit)"
         )
-    for fact in lost.facts:
-        if fact.kind is FactKind.RETENTION:
-            yield _contents_back(fact)
     if lost.documents:
         yield (
             "not brought back: warnings that documents were issued with, replays, and checkpoints"
@@ -214,11 +215,8 @@ def _told(connection: Session, lost: Lost, not_fitting: Iterable[str]) -> Iterat
         )
 
 
-def _contents_back(fact: Fact) -> str:
-    return (
-        f"not done again: the removal of contents up to {fact.body['number']} (fact {fact.serial}),"
-        " which this backup still has; `talea verify --all` names them"
-    )
+def _removal(fact: Fact) -> str:
+    return f"the removal of contents up to {fact.body['number']} (fact {fact.serial})"
 
 
 def _some(names: list[str]) -> str:

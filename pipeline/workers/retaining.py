@@ -118,6 +118,25 @@ def remove(store: Shelves, going: Going, author: Author, now: Instant) -> list[F
     return written
 
 
+def remove_again(store: Shelves, told: Fact) -> bool:
+    """Remove contents that are back out of a backup, as a fact told; return whether they are those.
+
+    `store` is a session of the owner.
+    """
+    ((removal,),) = removals([told]).values()
+    documents = store.read_documents()
+    going = [
+        each
+        for each in documents
+        if each.issuer == removal.issuer and removal.after < each.sealed.place <= removal.place
+    ]
+    kept = _kept(going, documents)
+    if kept_digest(kept.values()) != removal.kept_digest:
+        return False
+    store.remove_contents(removal.issuer, kept)
+    return True
+
+
 def _refuse_unless_held(stretch: Sequence[Document], checkpoint: Checkpoint, beyond: int) -> None:
     faults = chain_faults([each.sealed for each in stretch], beyond)
     name = f"place {checkpoint.head.place} of {checkpoint.head.issuer}"

@@ -12,6 +12,7 @@ import pytest
 from builders import keyed, usage
 from fixtures_stack import StackMaker
 from integration import shop
+from integration.backups import Backup
 from integration.commands import talea
 from integration.running import RunningStack
 from pipeline.core.calendar import DAY, SECOND, Instant, parse_instant
@@ -23,6 +24,7 @@ from pipeline.stores.codec import encode_batch
 from pipeline.stores.postgres.facts import Author
 from pipeline.stores.signing import signed, signing_key
 from pipeline.workers.checkpointing import Signing, sign_days
+from pipeline.workers.restoring import restore_lost
 from pipeline.workers.retaining import remove, to_remove
 from pipeline.workers.verifying import Depth
 
@@ -39,11 +41,12 @@ def now() -> Instant:
 
 
 @pytest.fixture(scope="module")
-def stack(make_shared_stack: StackMaker, now: Instant) -> RunningStack:
+def old(make_shared_stack: StackMaker, now: Instant) -> tuple[RunningStack, Backup]:
     """Two customers with three invoices each; the second and the fourth of six are signed.
 
     The base fee is due ahead, so each invoice builds on the one before. Eight years later the
     contents of the first two went, a day after of the next two. Then came usage of the last period.
+    The backup is of the moment before the second two went.
     """
     stack = make_shared_stack()
     stack.start()
@@ -56,6 +59,7 @@ def stack(make_shared_stack: StackMaker, now: Instant) -> RunningStack:
             connection.write_checkpoint(signed(head, signing_key(stack.around.settings)))
             before = oldest_kept(wall_clock() + 8 * 366 * DAY, 7)
             (going,) = to_remove(connection, before)
+            backup = Backup.of(stack.around)
             assert len(remove(connection, going, ADA, wall_clock())) == 1
             assert remove(connection, going, ADA, wall_clock()) == []
             assert to_remove(connection, before) == []
@@ -65,7 +69,12 @@ def stack(make_shared_stack: StackMaker, now: Instant) -> RunningStack:
     corrected = talea(stack, "invoices", "correct", "ann", *DECIDED)
     assert corrected.returncode == 0, corrected.stderr
     stack.await_documents(ISSUED + 1)
-    return stack
+    return stack, backup
+
+
+@pytest.fixture(scope="module")
+def stack(old: tuple[RunningStack, Backup]) -> RunningStack:
+    return old[0]
 
 
 def told(stack: RunningStack, *arguments: str) -> Any:
@@ -186,4 +195,22 @@ def test_what_a_day_issued_is_signed_once_it_is_over(stack: RunningStack) -> Non
             sign_days(connection, Signing(key, partial(int, at)))
             places.append([each.head.place for each in connection.read_checkpoints("shop")])
     assert places == [[2, 4], *[[2, 4, 7]] * 3]
+    assert dict(stack.verify(Depth.BOOKS).faults) == {}
+
+
+def test_contents_that_are_back_out_of_a_backup_go_again(
+    old: tuple[RunningStack, Backup],
+) -> None:
+    """The last document was not published, so it is lost; nothing says that it was."""
+    stack, backup = old
+    before = stack.documents()
+    stack.stop()
+    backup.restore(stack.around)
+    assert [each.sealed.is_removed for each in stack.documents()] == [True] * 2 + [False] * 4
+
+    said: list[str] = []
+    assert restore_lost(stack.around, said.append)
+
+    assert not any("not brought back: the removal" in line for line in said)
+    assert stack.documents() == before[:ISSUED]
     assert dict(stack.verify(Depth.BOOKS).faults) == {}
