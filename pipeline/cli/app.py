@@ -72,6 +72,7 @@ _COMMANDS = {
         "pipeline.cli.replay", "app", "Fold the log once more beside the stack, and compare."
     ),
     "clock": _Command("pipeline.cli.clock", "app", "A stack whose time you move: start, advance."),
+    "shadow": _Command("pipeline.cli.shadow", "app", "Rate by other prices beside the live ones."),
     "doctor": _Command("pipeline.cli.doctor", "doctor", "Say what claims take in Redis."),
     "bench": _Command("pipeline.cli.bench", "bench", "Measure events per second, totals checked."),
     "simulate": _Command(

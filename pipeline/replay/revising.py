@@ -7,6 +7,7 @@ at their places. Another catalog that says the same changes nothing.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.catalog.history import known_at
@@ -63,6 +64,19 @@ def priced_by(facts: Sequence[Fact], revisions: Iterable[NewFact]) -> Bodies:
     for kind, subject in said.keys() - {(fact.kind, fact.subject) for fact in facts}:
         raise ValueError(f"{kind.value} {subject} is new: a replay has what was there")
     return {**found, **_not_repriced(facts)} if found else found
+
+
+def revised(
+    facts: Iterable[Fact],
+    said: Mapping[tuple[FactKind, str], Mapping[str, Json]],
+    behind: int = 0,
+) -> list[Fact]:
+    """Return facts as they would be, had these revisions been said behind a serial (0: always)."""
+    found = []
+    for fact in facts:
+        body = said.get((fact.kind, fact.subject)) if fact.serial > behind else None
+        found.append(fact if body is None else replace(fact, body=body))
+    return found
 
 
 def as_known(facts: Sequence[Fact], known: Instant) -> Bodies:

@@ -14,7 +14,7 @@ from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.errors import BadInput
 from pipeline.invoice.asking import own_instant
 from pipeline.replay.applying import families, moved_since, repricings
-from pipeline.replay.diff import diff
+from pipeline.replay.diff import Diff, Pair, Selection, diff
 from pipeline.stores.postgres.facts import Author
 from pipeline.workers.announcing import await_named
 from pipeline.workers.replaying import moved_by, through
@@ -30,7 +30,7 @@ class Applied:
 
 
 def apply_diff(around: Surroundings, name: str, diff_id: str, author: Author) -> Applied:
-    """Decide the notes that a diff shows; return once their facts are in force.
+    """Decide the notes that the diff of a replay shows; return once their facts are in force.
 
     Raises:
         BadInput: the diff of that replay is another, or something happened to its documents since.
@@ -41,25 +41,48 @@ def apply_diff(around: Surroundings, name: str, diff_id: str, author: Author) ->
         pairs = session.documents_beside(live, whole=True)
         shown = diff(pairs, selection, moved_by(session, live))
         (planted_at, _) = session.fact_head()
+    looked = Looked(f"replay {name}", pairs, selection, shown, planted_at)
+    return apply_looked(around, looked, diff_id, author)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Documents beside what they would be, as at a position of the facts; `of` names it all."""
+
+    of: str
+    pairs: Sequence[Pair]
+    selection: Selection
+    shown: Diff
+    position: int
+
+
+def apply_looked(around: Surroundings, looked: Looked, diff_id: str, author: Author) -> Applied:
+    """Decide the notes that a diff shows; return once their facts are in force.
+
+    Raises:
+        BadInput: it is another diff, or something happened to its documents since.
+
+    """
     with around.database.session("apply") as store:
         now = store.clock()()
         known = store.read_facts(0)
         before = [fact for fact in known if _of(fact, diff_id)]
         if before:
             return Applied(before, already=True)
-        if shown.id != diff_id:
-            raise BadInput(f"the diff of {name} is {shown.id} now: look at it before it is applied")
+        if looked.shown.id != diff_id:
+            told = f"the diff of {looked.of} is {looked.shown.id} now"
+            raise BadInput(f"{told}: look at it before it is applied")
         try:
-            found = families(pairs, selection)
+            found = families(looked.pairs, looked.selection)
         except ValueError as error:
             raise BadInput(str(error)) from None
-        wanted = repricings(found, selection, diff_id, now)
+        wanted = repricings(found, looked.selection, diff_id, now)
 
         def decide(facts: Sequence[Fact]) -> Sequence[NewFact]:
             catalog = extend(Catalog(), facts)
             decided = defaultdict(list)
             for each in catalog.deals.decisions.known:
-                if each.serial > planted_at:
+                if each.serial > looked.position:
                     decided[each.document].append(each)
             issued = store.notes_by_document([each.document for each in found])
             moved = moved_since(found, decided, issued)
