@@ -29,7 +29,7 @@ _OUTCOMES: LiteralString = (
 )
 _DRAFTS: LiteralString = (
     "SELECT payer, (content::json #>> '{lines,0,metered_quantity}')::numeric,"
-    " (content::json #>> '{totals,total_minor}')::bigint FROM draft"
+    " (content::json #>> '{totals,total_minor}')::bigint FROM told_draft"
 )
 
 

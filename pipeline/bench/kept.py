@@ -11,9 +11,10 @@ from pipeline.stores.kept_claims import kept_claims
 
 _ROWS: LiteralString = (
     "SELECT (SELECT count(*) FROM usage), pg_total_relation_size('usage')::bigint,"
-    " (SELECT coalesce(sum(json_array_length(content::json -> 'lines')), 0)::bigint FROM draft),"
+    " (SELECT coalesce(sum(json_array_length(content::json -> 'lines')), 0)::bigint"
+    " FROM told_draft),"
     " pg_total_relation_size('draft')::bigint,"
-    " (SELECT coalesce(sum(octet_length(content)), 0)::bigint FROM draft)"
+    " (SELECT coalesce(sum(octet_length(content)), 0)::bigint FROM told_draft)"
 )
 
 

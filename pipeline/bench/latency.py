@@ -36,7 +36,7 @@ _PATIENCE_S = 60.0
 
 _LOOK: LiteralString = (
     "SELECT payer, source_offset, (content::json #>> '{lines,0,metered_quantity}')::bigint"
-    " FROM draft JOIN unnest(%s::text[], %s::bigint[]) AS w (payer, seen) USING (payer)"
+    " FROM told_draft JOIN unnest(%s::text[], %s::bigint[]) AS w (payer, seen) USING (payer)"
     " WHERE source_offset > seen"
 )
 _BOOKED: LiteralString = (

@@ -1,16 +1,20 @@
 """Hollow: the text of a document with gaps where its figures are, and its names.
 
-Owns: where on plain lines and fees figures and names stand, in which order they are told.
+Owns: where on plain lines and fees figures and names stand, in which order they are told; where
+the line items of a text are.
 Does not own: which documents are plain, what figures come to (retold.py), fields (lines.py).
 Law: filled with what it was taken from, a hollow text is `canonical` of that document.
 """
 
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import count
 from typing import cast
 
-from pipeline.core.identity import Json, canonical
+from pipeline.core.identity import Json, canonical, digest
 from pipeline.invoice.lines import Line
 from pipeline.meter.meters import Meter
 
@@ -27,14 +31,98 @@ MARK = "\ue000"
 
 @dataclass(frozen=True, slots=True)
 class Hollow:
-    """A text whose gaps take what `order` names of all that is told, in turn."""
+    """A text with gaps: `%3$s` takes the third of what is told, `%%` is a percent sign.
+
+    So it is told to Postgres too, whose `format` fills it alike.
+    """
 
     template: str
-    order: tuple[int, ...]
+    digest: str
+    _plain: str
+    _order: tuple[int, ...]
+
+    @classmethod
+    def of(cls, template: str) -> "Hollow":
+        """Return the text of a template."""
+        order = [int(number) - 1 for number in _GAP.findall(template) if number]
+        plain = _GAP.sub(lambda gap: "%s" if gap[1] else "%%", template)
+        return cls(template, digest(template.encode()), plain, tuple(order))
 
     def filled(self, told: Sequence[str]) -> str:
         """Return the text with what is told."""
-        return self.template % tuple(map(told.__getitem__, self.order))
+        return self._plain % tuple(map(told.__getitem__, self._order))
+
+
+_GAP = re.compile(r"%(?:%|([0-9]+)\$s)")
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A hollow text, and what is told in its gaps: names and figures, none with a line break."""
+
+    hollow: Hollow
+    told: Sequence[str]
+
+    @property
+    def text(self) -> str:
+        """The whole text."""
+        return self.hollow.filled(self.told)
+
+
+@dataclass(frozen=True, slots=True)
+class HollowLines:
+    """A hollow document cut where its line items are; each with the gap that its id is in."""
+
+    before: Hollow
+    lines: Sequence[tuple[int, Hollow]]
+    after: Hollow
+
+    def filled(self, told: Sequence[str]) -> tuple[str, dict[str, str]]:
+        """Return the document's text, and that of each line item by its id."""
+        lines = {told[place][1:-1]: line.filled(told) for place, line in self.lines}
+        text = f"{self.before.filled(told)}{','.join(lines.values())}{self.after.filled(told)}"
+        return text, lines
+
+
+@lru_cache(maxsize=1 << 10)
+def hollow_lines(template: str) -> HollowLines:
+    """Return a document with names as gaps, cut where its line items are.
+
+    Raises:
+        ValueError: it has not one list of lines, or the id of one is no gap.
+
+    """
+    # As long as its gap, each is a number, which may stand in a string and outside.
+    told = _GAP.sub(lambda gap: f"1{int(gap[1]):0{len(gap[0]) - 1}}" if gap[1] else "..", template)
+    start, spans = lines_in(told)
+    lines = [
+        (int(str(name)[1:]) - 1, Hollow.of(template[first:last])) for name, first, last in spans
+    ]
+    end = spans[-1][2] if spans else start
+    return HollowLines(Hollow.of(template[:start]), lines, Hollow.of(template[end:]))
+
+
+def lines_in(content: str) -> tuple[int, list[tuple[Json, int, int]]]:
+    """Return where the line items of a canonical content begin, and the id, start, end of each.
+
+    Raises:
+        ValueError: it has not one list of lines.
+
+    """
+    before, found, rest = content.partition(_LINES)
+    if not found or _LINES in rest:  # within a string its quotes would be escaped
+        raise ValueError(f"not one list of lines: {content[:200]}")
+    at = first = len(before) + len(_LINES)
+    spans = []
+    while content[at] != "]":
+        start = at + (content[at] == ",")
+        line, at = _JSON.raw_decode(content, start)
+        spans.append((line["id"], start, at))
+    return first, spans
+
+
+_LINES = '"lines":['
+_JSON = json.JSONDecoder()
 
 
 def hollow(content: Mapping[str, Json], meters: Sequence[Meter | None], *, named: bool) -> Hollow:
@@ -101,11 +189,10 @@ def _hollow_totals(totals: Mapping[str, Json], amount: str, total: str) -> Line:
 
 def _parted(marked: dict[str, Json]) -> Hollow:
     first, *rest = canonical(marked).decode().replace("%", "%%").split(MARK)
-    pieces, order = [first], list[int]()
+    pieces = [first]
     for mark, text in zip(rest[::2], rest[1::2], strict=True):
-        number, bare = mark.removeprefix("-"), mark.startswith("-")
+        number, bare = int(mark.removeprefix("-")), mark.startswith("-")
         if bare:
             pieces[-1] = pieces[-1][:-1]  # the quotes of the string go
-        pieces.append(text[1:] if bare else text)
-        order.append(int(number))
-    return Hollow("%s".join(pieces), tuple(order))
+        pieces += [f"%{number + 1}$s", text[1:] if bare else text]
+    return Hollow.of("".join(pieces))

@@ -18,6 +18,7 @@ from typing import cast
 from pipeline.core.calendar import Instant, instant_text, parse_instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json, canonical
+from pipeline.invoice.hollow import hollow_lines, lines_in
 
 DRAFT_FORMAT = "talea.draft.1"
 LINE_FORMAT = "talea.draft-line.1"
@@ -145,20 +146,23 @@ class DraftText:
             BrokenInvariant: it has no list of lines, or two.
 
         """
-        _, found, rest = content.partition(_LINES)
-        if not found or _LINES in rest:  # within a string its quotes would be escaped
-            raise BrokenInvariant(f"a draft's content has not one list of lines: {content[:200]}")
-        lines, at = {}, 0
-        while rest[at] != "]":
-            start = at + (rest[at] == ",")
-            line, at = _JSON.raw_decode(rest, start)
-            lines[line["id"]] = rest[start:at]
+        try:
+            _, spans = lines_in(content)
+        except ValueError as error:
+            raise BrokenInvariant(f"a draft's content has {error}") from None
+        lines = {cast(str, name): content[start:end] for name, start, end in spans}
+        return cls(position, content, issues, lines)
+
+    @classmethod
+    def told(
+        cls, position: DraftPosition, template: str, told: Sequence[str], issues: str
+    ) -> "DraftText":
+        """Return the draft of a text with names as gaps, and what is told in them."""
+        content, lines = hollow_lines(template).filled(told)
         return cls(position, content, issues, lines)
 
 
 NO_ISSUES = "[]"
-_LINES = '"lines":['
-_JSON = json.JSONDecoder()
 
 
 def draft_records(

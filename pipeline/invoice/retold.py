@@ -3,7 +3,7 @@
 Owns: the text of a document as another on equal terms was composed, with its own names and figures.
 Does not own: what a document says (compose.py, lines.py), where figures stand (hollow.py), when
 its lines change (drafting).
-Law: what is retold is `canonical` of what `compose` makes of the same lines and usage.
+Law: the text of what is retold is `canonical` of what `compose` makes of the same lines and usage.
 
 Composing is most of what a draft costs, and most drafts are made again and again: untaxed
 quantities at plain prices, beside fees, on terms that many have. Such a document is taken as a
@@ -25,7 +25,7 @@ from pipeline.core.money import minor_digits
 from pipeline.core.quantity import quantity_text
 from pipeline.invoice.compose import Composed, service_period
 from pipeline.invoice.fees import Fee
-from pipeline.invoice.hollow import MARK, Hollow, Told, hollow
+from pipeline.invoice.hollow import MARK, Filled, Hollow, Told, hollow
 from pipeline.invoice.lines import card_told, document_id_of, id_of_fee, ids_of_usage
 from pipeline.invoice.parts import PlannedLine
 from pipeline.invoice.usage import Usage, UsageRequest, quantity
@@ -92,8 +92,13 @@ class Retelling:
         self._mould: _Mould | None = None
         self._names: Told = []
 
-    def text(self, usage: Usage) -> str | None:
-        """Return the canonical text with this usage; None where it must be composed."""
+    @property
+    def shared(self) -> bool:
+        """Whether others may have the text of what is retold."""
+        return self._terms is not None and self._terms.shared
+
+    def told(self, usage: Usage) -> Filled | None:
+        """Return the document with this usage; None where it must be composed."""
         terms = self._terms
         if terms is None or not terms.moulds:
             return None
@@ -108,7 +113,7 @@ class Retelling:
             self._mould, self._names = mould, self._names_in(figures.shapes)
         if not mould.foretold or not (mould.foretold_others or mould.taken_of == self.id):
             return None
-        return mould.text(self._names, figures)
+        return mould.filled(self._names, figures)
 
     def hear(self, usage: Usage, composed: Sequence[Composed], texts: Sequence[str]) -> None:
         """Learn from what was composed, and its texts; at first it may not be made again at all."""
@@ -124,7 +129,7 @@ class Retelling:
         names, mould = self._names_in(figures.shapes), terms.moulds.get(figures.shapes)
         if mould is None:
             terms.keep(_taken(self.id, terms, names, figures, composed[0], texts[0]))
-        elif mould.text(names, figures) != texts[0]:
+        elif mould.filled(names, figures).text != texts[0]:
             terms.keep(None)
         else:
             mould.foretold |= figures.told != mould.first
@@ -255,10 +260,10 @@ class _Mould:
     foretold_others: bool = False
     """Whether it did so of a document with other names."""
 
-    def text(self, names: Told, figures: _Figures) -> str:
-        """Return the document's text with these names and figures."""
+    def filled(self, names: Told, figures: _Figures) -> Filled:
+        """Return the document with these names and figures."""
         totals = [str(rest + figures.amount) for rest in self.rest]
-        return self.hollow.filled([*names, *figures.told, *totals])
+        return Filled(self.hollow, [*names, *figures.told, *totals])
 
 
 def _taken(
@@ -275,7 +280,7 @@ def _taken(
     rest = (totals["amount_minor"] - figures.amount, totals["total_minor"] - figures.amount)
     empty = hollow(content, meters, named=terms.shared)
     mould = _Mould(name, figures.shapes, empty, rest, figures.told)
-    return mould if mould.text(names, figures) == text else None
+    return mould if mould.filled(names, figures).text == text else None
 
 
 def _plain_lines(catalog: Catalog, lines: Sequence[PlannedLine]) -> Sequence[_Plain | None] | None:

@@ -335,9 +335,10 @@ def _drafts(plan: _Plan, usage: Usage) -> Sequence[Draft]:
     """Return the would-be documents of a plan, with what is wrong with them."""
     payer, (currency, instant), retelling = plan.payer, plan.closing, plan.retelling
     position = DraftPosition(payer.cursor.partition, payer.cursor.offset, payer.cursor.log_time)
-    retold = retelling.text(usage)
-    if retold is not None:
-        return [Draft(retelling.id, payer.name, currency, instant, position, retold)]
+    told = retelling.told(usage)
+    if told is not None:
+        text, shared = told.text, told if retelling.shared else None
+        return [Draft(retelling.id, payer.name, currency, instant, position, text, (), shared)]
     composed = compose(payer.catalog, payer.name, currency, instant, plan.lines, usage)
     drafts = [draft_of(payer.name, currency, instant, position, each) for each in composed]
     retelling.hear(usage, composed, [each.text for each in drafts])

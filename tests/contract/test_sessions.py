@@ -45,8 +45,9 @@ from pipeline.core.identity import Json, canonical
 from pipeline.dedupe.sequences import Remembered, SequenceState
 from pipeline.embedded import Servers
 from pipeline.invoice.fees import Fee, Reach
+from pipeline.invoice.hollow import Filled, Hollow
 from pipeline.invoice.planned import Carried
-from pipeline.invoice.published import DraftPosition
+from pipeline.invoice.published import NO_ISSUES, DraftPosition, DraftText
 from pipeline.invoice.usage import UsageRequest
 from pipeline.ledger.seal import Sealed
 from pipeline.meter.meters import Grain
@@ -942,6 +943,29 @@ def test_a_draft_that_was_rated_several_times_is_owed_once(side: Side) -> None:
         assert [(each.id, len(each.marks)) for each in owed.changes] == [(name, 3)]
         session.settle(owed)
     assert not session.read_owed(1)
+
+
+SHARED = Hollow.of(
+    '{"id":%1$s,"lines":[{"id":%2$s,"name":"100%% of \\"%3$s\\"","total":%4$s}],"total":%4$s}'
+)
+
+
+@pytest.mark.parametrize("line", ["line_1", "line_2"])
+def test_a_draft_is_read_and_owed_alike_whether_its_text_is_shared_or_its_own(
+    side: Side, line: str
+) -> None:
+    session = side.session()
+    filled = Filled(SHARED, ['"d1"', f'"{line}"', "7", "12"])
+    own = replace(draft(5), text=filled.text)
+
+    for each in (replace(own, filled=filled), own, replace(own, filled=filled)):
+        session.store_drafts([each])
+        (found,) = _drafts(session)
+        told = f'[{{"id":"{line}","name":"100% of \\"7\\"","total":12}}]'
+        assert found.text == f'{{"id":"d1","lines":{told},"total":12}}'
+        (owed,) = session.read_owed(10).changes
+        assert owed.draft == DraftText.kept(own.position, own.text, NO_ISSUES)
+        assert owed.draft.lines.keys() == {line}
 
 
 def test_publishing_to_other_topics_owes_everything_anew(side: Side) -> None:

@@ -31,6 +31,7 @@ from pipeline.invoice.compose import compose
 from pipeline.invoice.lines import document_id_of
 from pipeline.invoice.parts import PlannedLine
 from pipeline.invoice.planned import planned_lines
+from pipeline.invoice.published import NO_ISSUES, DraftPosition, DraftText
 from pipeline.invoice.retold import Moulds
 from pipeline.invoice.usage import UsagePart
 
@@ -108,8 +109,13 @@ class Draft:
         }
         (composed,) = compose(self.catalog, self.payer, "EUR", self.instant, self.lines, usage)
         text = canonical(composed.content).decode()
-        found = self.retelling.text(usage)
-        assert found in (None, text)
+        found = self.retelling.told(usage)
+        if found is not None:
+            assert found.text == text
+            if self.retelling.shared:
+                at = DraftPosition(0, 0, 0)
+                filled = DraftText.told(at, found.hollow.template, found.told, NO_ISSUES)
+                assert filled == DraftText.kept(at, text, NO_ISSUES)
         assert self.retelling.id == composed.content["id"]
         if found is None:
             self.retelling.hear(usage, [composed], [text])

@@ -2,15 +2,19 @@
 
 Law: a draft is replaced only by one of the same or a later position; of dirty payers the one that
 was marked first is rated first.
+
+A text that many have is kept once (`hollow_text`), and of each draft what is told in its gaps.
+Whoever reads the whole reads `told_draft`.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import LiteralString, cast
 
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json, canonical
+from pipeline.invoice.hollow import Filled
 from pipeline.invoice.published import NO_ISSUES, DraftPosition
 from pipeline.stores.postgres.connection import Connection
 
@@ -29,6 +33,8 @@ class Draft:
     """Its content in canonical text."""
     issues: Sequence[Mapping[str, Json]] = ()
     """Validation issues as JSON: with a critical one it would not be issued."""
+    filled: Filled | None = field(default=None, compare=False)
+    """Its text once more, where others have the same but for names and figures."""
 
     @classmethod
     def of(
@@ -53,7 +59,7 @@ class Draft:
 def awaited_taxes(connection: Connection, count_max: int) -> list[dict[str, Json]]:
     """Return questions of tax that drafts await, each once."""
     rows = connection.execute(
-        "SELECT DISTINCT question::text FROM draft,"
+        "SELECT DISTINCT question::text FROM told_draft,"
         " json_array_elements(content::json #> '{tax,awaited}') AS question"
         " WHERE issues <> '[]' LIMIT %s",
         [count_max],
@@ -79,8 +85,13 @@ def take_dirty(
 
 def store_drafts(connection: Connection, drafts: Iterable[Draft]) -> None:
     """Write drafts that are newer than what is there, at once."""
-    rows = [
-        (
+    rows, hollows = [], dict[str, str]()
+    for draft in drafts:
+        filled = draft.filled
+        if filled is not None:
+            hollows[filled.hollow.digest] = filled.hollow.template
+        issues = canonical([*map(dict, draft.issues)]).decode() if draft.issues else NO_ISSUES
+        row = (
             draft.id,
             draft.payer,
             draft.currency,
@@ -88,23 +99,31 @@ def store_drafts(connection: Connection, drafts: Iterable[Draft]) -> None:
             draft.position.partition,
             draft.position.offset,
             draft.position.log_time,
-            canonical([*map(dict, draft.issues)]).decode() if draft.issues else NO_ISSUES,
-            draft.text,
+            issues,
+            draft.text if filled is None else "\n".join(filled.told),
+            None if filled is None else filled.hollow.digest,
         )
-        for draft in drafts
-    ]
+        rows.append(row)
+    if hollows:
+        connection.execute(_KEEP_HOLLOW, [[*hollows], [*hollows.values()]])
     if rows:
         connection.execute(_UPSERT, [*map(list, zip(*rows, strict=True))])
 
 
+_KEEP_HOLLOW: LiteralString = (
+    "INSERT INTO hollow_text (digest, template) SELECT * FROM unnest(%b::text[], %b::text[])"
+    " ON CONFLICT DO NOTHING"
+)
 # Arrays travel in binary: in text each quote of a content would be escaped.
 _UPSERT: LiteralString = (
     "INSERT INTO draft (id, payer, currency, instant_us, partition_no, source_offset,"
-    " log_time_us, issues, content)"
+    " log_time_us, issues, content, hollow)"
     " SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::integer[],"
-    " %b::bigint[], %b::bigint[], %b::text[], %b::text[]) AS w ON CONFLICT (id) DO UPDATE SET"
+    " %b::bigint[], %b::bigint[], %b::text[], %b::text[], %b::text[]) AS w"
+    " ON CONFLICT (id) DO UPDATE SET"
     " source_offset = excluded.source_offset, log_time_us = excluded.log_time_us,"
-    " content = excluded.content, issues = excluded.issues, rated_at = excluded.rated_at"
+    " content = excluded.content, hollow = excluded.hollow, issues = excluded.issues,"
+    " rated_at = excluded.rated_at"
     " WHERE draft.source_offset <= excluded.source_offset"
 )
 
@@ -157,7 +176,7 @@ def faulty_drafts(connection: Connection) -> list[tuple[Draft, bool]]:
 
 _DRAFTS = (
     "SELECT id, payer, currency, instant_us, partition_no, source_offset, log_time_us, content,"
-    " issues FROM draft"
+    " issues FROM told_draft"
 )
 
 

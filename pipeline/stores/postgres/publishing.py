@@ -46,12 +46,13 @@ _MARKS_EACH = 20
 """So many marks are looked at for each draft that may be published: reading all could be long."""
 _CHANGES = (
     "SELECT m.id, m.payer, m.marks, p.line_ids,"
-    " d.partition_no, d.source_offset, d.log_time_us, d.content, d.issues"
+    " d.partition_no, d.source_offset, d.log_time_us, d.content, d.hollow, d.issues"
     " FROM (SELECT id, max(payer) AS payer, array_agg(serial) AS marks"
     " FROM (SELECT * FROM draft_change ORDER BY serial LIMIT %s) AS oldest GROUP BY id"
     " ORDER BY min(serial) LIMIT %s) AS m"
     " LEFT JOIN published_draft AS p USING (id) LEFT JOIN draft AS d USING (id) ORDER BY m.id"
 )
+_HOLLOW = 8
 # The issuers one by one along the primary key: the table is as long as history, they are few.
 _DOCUMENTS = (
     "WITH RECURSIVE chain (issuer) AS ((SELECT min(issuer) FROM document) UNION ALL"
@@ -80,18 +81,41 @@ def read_owed(connection: Connection, count_max: int) -> Owed:
     # Changes first: the document of a draft that is gone was committed with the mark, so it is
     # seen now and goes out before the draft is taken off; unless there are more than fit.
     marked = connection.execute(_CHANGES, [_MARKS_EACH * count_max, count_max])
-    changes = [_change(row) for row in marked.fetchall()]
+    found = marked.fetchall()
+    templates = _templates(connection, {row[_HOLLOW] for row in found} - {None})
+    changes = [_change(row, templates) for row in found]
     rows = connection.execute(_DOCUMENTS, [count_max, count_max]).fetchall()
     documents = [_issued(row) for row in rows]
     return Owed(documents, changes if len(documents) < count_max else [])
 
 
-def _change(row: Sequence[object]) -> DraftChange:
-    document_id, payer, marks, standing, *position, content, issues = row
+def _templates(connection: Connection, digests: Iterable[str]) -> Mapping[str, str]:
+    """Return hollow texts by digest, each fetched once: under a digest there is ever only one."""
+    new = [each for each in digests if each not in _FETCHED]
+    if new:
+        if len(_FETCHED) > _FETCHED_MAX:
+            _FETCHED.clear()
+            new = [*digests]
+        rows = connection.execute(
+            "SELECT digest, template FROM hollow_text WHERE digest = ANY(%s)", [new]
+        )
+        _FETCHED.update(rows.fetchall())
+    return _FETCHED
+
+
+_FETCHED: dict[str, str] = {}
+_FETCHED_MAX = 1_000
+
+
+def _change(row: Sequence[object], templates: Mapping[str, str]) -> DraftChange:
+    document_id, payer, marks, standing, *position, content, hollow, issues = row
     draft = None
     if content is not None:
-        at = DraftPosition(*cast(list[int], position))
-        draft = DraftText.kept(at, cast(str, content), cast(str, issues))
+        at, text, told = DraftPosition(*cast(list[int], position)), str(content), str(issues)
+        if hollow is None:
+            draft = DraftText.kept(at, text, told)
+        else:
+            draft = DraftText.told(at, templates[cast(str, hollow)], text.split("\n"), told)
     return DraftChange(
         cast(str, document_id),
         cast(str, payer),
