@@ -244,7 +244,7 @@ class PricingWorker:
         self._reader.close()
 
 
-_BEHIND_REST = 3
+_BEHIND_REST = 7
 """While the books are behind, a bite of drafts is followed by so many times as long without."""
 _BEHIND_S = 2
 

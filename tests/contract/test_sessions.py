@@ -275,6 +275,22 @@ def test_one_leads_until_its_session_ends(side: Side) -> None:
     assert any(second.try_lead() for _ in range(100))
 
 
+def test_who_asks_for_some_kinds_of_facts_sees_yet_that_all_are_there(side: Side) -> None:
+    session, last = side.with_facts(), len(DECISIONS)
+    kinds = [session.read_facts(0)[place].kind for place in range(last)]
+    meters = [serial for serial, kind in enumerate(kinds, 1) if kind is FactKind.METER]
+
+    def serials(after: int, until: int | None) -> list[int]:
+        return [fact.serial for fact in session.read_facts(after, until, {FactKind.METER})]
+
+    assert len(meters) > 1
+    assert kinds[last - 1] is not FactKind.METER
+    assert serials(0, None) == meters
+    assert serials(0, last) == [*meters, last]
+    assert serials(meters[0], meters[1]) == [meters[1]]
+    assert serials(meters[-1], last + 1) == []
+
+
 def test_who_decides_sees_all_facts_and_a_failed_decision_writes_none(side: Side) -> None:
     session = side.with_facts()
 
