@@ -316,6 +316,7 @@ def _line_fault(told: Mapping[str, Json], must: ExpectedLine) -> str:
         pairs.append(("due", told["invoice_at"], instant_text(must.due)))
         pairs.append(("meter", told["meter"], must.meter))
         pairs.append(("plan", card.get("plan"), must.plan))
+        pairs.append(("account", told.get("sub_account"), must.account))
     if must.quantity is not None:
         pairs.append(("quantity", str(told["quantity"]), _text(must.quantity)))
         children = cast(list[dict[str, int]], told["children"])

@@ -31,6 +31,7 @@ from pipeline.simulate.sold import (
     Revision,
     less,
     minor,
+    payer_of,
     printed,
     rate_of,
     revised,
@@ -191,8 +192,13 @@ class Billing:
             if isinstance(each, ExpectedLine):
                 found.append(each)
             else:
-                whole = self._line(each.name, payer, each.card, closing[0], each.spans, inside)
-                found.append(_without_early(whole, each.spans, each.early))
+                whole = self._line(
+                    each.name, each.customer, each.card, closing[0], each.spans, inside
+                )
+                line = _without_early(whole, each.spans, each.early)
+                found.append(
+                    line if each.customer == payer else replace(line, account=each.customer)
+                )
         return sorted(found, key=lambda line: (line.source, line.start, line.total_minor))
 
     def _early_lines(
@@ -211,9 +217,11 @@ class Billing:
             for body, spans in left_of(book, item, period, carried):
                 if body["meter"] is None:
                     continue
-                payer = str(subscription["customer"])
-                whole = self._line(name, payer, body, currency, spans, inside)
+                customer = str(subscription["customer"])
+                whole = self._line(name, customer, body, currency, spans, inside)
                 line = _without_early(whole, spans, early)
+                if payer_of(book, customer) != customer:
+                    line = replace(line, account=customer)
                 more = printed(line.quantity or Fraction(0))
                 if not (more or line.total_minor or line.taken_minor):
                     continue
@@ -226,7 +234,7 @@ class Billing:
     def _line(
         self,
         subscription: str,
-        payer: str,
+        customer: str,
         card: Body,
         currency: str,
         spans: Spans,
@@ -238,7 +246,7 @@ class Billing:
             total = _fee_total(card, spans, digits)
         else:
             meter = str(card["meter"])
-            counted = self._standing(payer, meter, inside)
+            counted = self._standing(customer, meter, inside)
             used, before = quantity(meter, counted, spans.whole), Fraction(0)
             total, taken = _totals(card, used, digits)
             if spans.whole[0] != start:  # tiers carry over from the part that is billed already
@@ -255,14 +263,14 @@ class Billing:
             spans.due,
             cast("str | None", card["meter"]),
             cast("str | None", card.get("plan")),
-            taken,
+            taken_minor=taken,
         )
 
-    def _standing(self, payer: str, meter: str, inside: Inside) -> list[Counted]:
+    def _standing(self, customer: str, meter: str, inside: Inside) -> list[Counted]:
         """Return the usage of a meter that is inside, but for what was taken off inside."""
-        taken = self._gone.get((payer, meter), ())
+        taken = self._gone.get((customer, meter), ())
         gone = {id(each.usage) for each in taken if inside(each.usage.partition, each.offset)}
-        used = self._used.get((payer, meter), ())
+        used = self._used.get((customer, meter), ())
         return [e for e in used if inside(e.partition, e.offset) and id(e) not in gone]
 
 

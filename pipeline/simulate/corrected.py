@@ -13,7 +13,7 @@ from pipeline.core.calendar import SECOND, Instant, parse_instant
 from pipeline.core.identity import Json
 from pipeline.simulate.agreements import Body
 from pipeline.simulate.billing import Billing
-from pipeline.simulate.sold import Book, named
+from pipeline.simulate.sold import Book, named, payer_of
 from pipeline.simulate.stays import billed_in, runs_on
 from pipeline.simulate.witness import Witness
 from pipeline.stores.postgres.documents import Document
@@ -113,8 +113,11 @@ def _uncalled_for(billing: Billing, witness: Witness) -> Iterator[Fault]:
 
 def _came(billing: Billing, witness: Witness, payer: str, before: int, serial: int) -> bool:
     """Return whether any usage came, or went, between two ticks."""
-    home = witness.home(payer)
+    home, book = witness.home(payer), billing.book(len(billing.facts))
     since, until = (witness.tick_places[home, each] for each in (before, serial))
-    came = [each.offset for each in witness.counted if each.event.customer == payer]
-    went = [each.offset for each in billing.taken if each.usage.event.customer == payer]
+    own = {
+        name for kind, name in book.latest if kind == "customer" and payer_of(book, name) == payer
+    }
+    came = [each.offset for each in witness.counted if each.event.customer in own]
+    went = [each.offset for each in billing.taken if each.usage.event.customer in own]
     return any(since <= offset < until for offset in [*came, *went])

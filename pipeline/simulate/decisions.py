@@ -8,6 +8,7 @@ Does not own: usage (story.py), what is agreed anew (agreements.py), when anybod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from random import Random
 from typing import cast
 
@@ -15,7 +16,7 @@ from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.changes import first_facts
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.calendar import SECOND, Instant, instant_text
-from pipeline.core.identity import Json
+from pipeline.core.identity import Json, partition_of
 from pipeline.invoice.asking import billing_now
 from pipeline.simulate.agreements import AGREED, CYCLES, SELDOM, Body, Latest, agreed
 from pipeline.simulate.offers import OFFERED, first_rates, offered
@@ -44,6 +45,8 @@ METERS: Mapping[str, Body] = {
 DIMENSIONS: Mapping[str, Sequence[str]] = {"region": "ab", "user": "xyz"}
 THRESHOLDS: Mapping[str, Json] = {"thresholds": {"at": ["40", "900"], "every": "4000"}}
 HORIZON_S, TOLERANCE_S = 60, 5
+PARENTS = {"acme": "parent", "globex": "parent", "hooli": "own"}
+"""Who has a sub-account in some seeds, and who pays for that."""
 UNHEARD_OF = "unheard-of"
 """The meter that is used before it is in force, if it ever is."""
 _OTHER_METERS_MAX = 3
@@ -88,6 +91,9 @@ class Decisions:
     """Whether running periods are billed early, at will and at thresholds."""
     waits: bool = field(init=False)
     """Whether documents wait for the events that producers miss."""
+    accounts: Mapping[str, str] = field(init=False)
+    """The parent of each sub-account."""
+    customers: Sequence[str] = field(init=False)
     kinds: Mapping[str, float] = field(init=False)
     """What is decided in this seed."""
     currencies: Mapping[str, str] = field(default_factory=dict)
@@ -96,6 +102,9 @@ class Decisions:
     def __post_init__(self) -> None:
         """Draw what is metered, and what is played at all."""
         self.early = self.streams.of("early").random() < 0.3
+        some = self.streams.of("accounts").random() < _SELDOM
+        self.accounts = {self._beside(name): name for name in PARENTS if some}
+        self.customers = (*CUSTOMERS, *self.accounts)
         self.waits = self.streams.of("waits").random() < _SELDOM
         seldom = [*SELDOM, *OFFERED]
         left_out = {kind for kind in seldom if self.streams.of(f"any {kind}").random() > _SELDOM}
@@ -120,7 +129,9 @@ class Decisions:
             self._plan(random, "gold"),
             self._plan(random, "silver"),
             *(self._customer(name) for name in CUSTOMERS[:4]),
+            *(self._customer(name) for name in self.accounts),
             *(self._subscription(random, name, BEGIN) for name in CUSTOMERS[:3]),
+            *(self._subscription(random, name, BEGIN) for name in self.accounts),
         ]
 
     def next(self, kind: str, known: Sequence[Fact], now: Instant) -> list[NewFact]:
@@ -129,7 +140,7 @@ class Decisions:
         random = self.streams.of(kind)
         match kind:
             case "subscriptions":
-                name = random.choice(CUSTOMERS)
+                name = random.choice(self.customers)
                 there = (FactKind.CUSTOMER, name) in latest
                 back = now + random.randint(-50, 20) * SECOND
                 sold = self._subscription(random, name, back)
@@ -230,8 +241,17 @@ class Decisions:
         own = {"completeness": "hold"} if self.waits else {}
         return _fact(FactKind.ISSUER, id="talea", name="Talea", number_prefix="T-", **own)
 
+    def _beside(self, parent: str) -> str:
+        """Return the name of a sub-account that is in its parent's partition."""
+        home = partition_of(parent, self.partitions)
+        names = (f"{parent}.{number}" for number in count(1))
+        return next(name for name in names if partition_of(name, self.partitions) == home)
+
     def _customer(self, name: str) -> NewFact:
         own = {"currency": self.currencies[name]} if name in self.currencies else {}
+        if name in self.accounts:
+            parent = self.accounts[name]
+            own = {"parent": parent, "payer": PARENTS[parent]}
         return _fact(FactKind.CUSTOMER, id=name, time_zone="UTC", profile={}, **own)
 
     def _subscription(

@@ -37,6 +37,8 @@ class ExpectedLine:
     meter: str | None = None
     plan: str | None = None
     """None: an order's."""
+    account: str | None = None
+    """The sub-account that it is of."""
     taken_minor: int = 0
     """What codes take off usage: what they take off as a whole is a line all the same."""
 
@@ -93,6 +95,7 @@ class Due:
     """A line that falls due: whose, by which card, when, and what was billed of it early."""
 
     name: str
+    customer: str
     card: Body
     spans: Spans
     early: Mapping[Instant, Early]
@@ -110,7 +113,7 @@ def due(book: Book, payer: str, closing: Closing, carried: Carried) -> list[Due 
             if carried.until.get((name, item), -1) < period.served[1] <= instant:
                 early = carried.early.get((name, item), {})
                 for body, spans in left_of(book, item, period, carried):
-                    found.append(Due(name, body, spans, early))
+                    found.append(Due(name, str(subscription["customer"]), body, spans, early))
                 carried.billed((name, item), period.served[1])
     for name, order in named(book, "order", payer):
         at = parse_instant(order["at"])
@@ -118,7 +121,7 @@ def due(book: Book, payer: str, closing: Closing, carried: Carried) -> list[Due 
             source, moment = (name, str(line["id"])), (at, at)
             if at <= instant and source not in carried.until:
                 spans = Spans(moment, moment, moment, moment, moment, at)
-                found.append(Due(name, line, spans, {}))
+                found.append(Due(name, str(order["customer"]), line, spans, {}))
                 carried.billed(source, at)
     return found
 

@@ -47,7 +47,7 @@ def _credit(random: Random, latest: Latest, now: Instant, meters: Sequence[str])
     name = f"credit-{len(known) + 1}"
     body: dict[str, Json] = {
         "id": name,
-        "customer": random.choice(_names(latest, FactKind.CUSTOMER)),
+        "customer": random.choice(_payers(latest)),
         "issuer": "talea",
         "currency": currency,
         "amount": f"{whole}" if currency == "JPY" else f"{whole}.{cents:02d}",
@@ -67,6 +67,11 @@ def _any_or(random: Random, *names: str) -> Json:
 
 def _names(latest: Latest, wanted: FactKind) -> list[str]:
     return sorted(name for kind, name in latest if kind is wanted)
+
+
+def _payers(latest: Latest) -> list[str]:
+    known = ((name, body) for (kind, name), body in latest.items() if kind is FactKind.CUSTOMER)
+    return sorted(name for name, body in known if body.get("payer") != "parent")
 
 
 def _code(random: Random, latest: Latest, now: Instant) -> list[NewFact]:

@@ -185,6 +185,12 @@ def booked_cards(book: Book, customer: str, plan: str) -> dict[str, Body]:
     return found
 
 
+def payer_of(book: Book, customer: Json) -> str:
+    """Return who is invoiced for a customer."""
+    body = book.latest["customer", str(customer)]
+    return str(body["parent"] if body.get("payer") == "parent" else customer)
+
+
 def named(book: Book, wanted: str, payer: str) -> Sequence[tuple[str, Body]]:
     """Return a payer's subscriptions, or orders, by name."""
     known = book.owned.get((wanted, payer))
@@ -193,6 +199,6 @@ def named(book: Book, wanted: str, payer: str) -> Sequence[tuple[str, Body]]:
         known = book.owned[wanted, payer] = [
             (name, body)
             for (kind, name), body in latest
-            if kind == wanted and body["customer"] == payer
+            if kind == wanted and payer_of(book, body["customer"]) == payer
         ]
     return known

@@ -15,7 +15,7 @@ from pipeline.core.calendar import SECOND, Instant, parse_instant
 from pipeline.core.identity import Json
 from pipeline.simulate.agreements import Body
 from pipeline.simulate.quantities import Stretch
-from pipeline.simulate.sold import Book, Stay
+from pipeline.simulate.sold import Book, Stay, payer_of
 
 End = tuple[str, str, Instant]
 """(payer, currency, instant) at which something sold is due."""
@@ -85,8 +85,8 @@ def _earlier(one: Instant | None, other: Instant | None) -> Instant | None:
 
 
 def billed_in(book: Book, subscription: Body) -> str:
-    """Return the currency of a subscription's documents: the customer's own, if there is one."""
-    agreed = book.latest["customer", str(subscription["customer"])].get("currency")
+    """Return the currency of a subscription's documents: its payer's own, if there is one."""
+    agreed = book.latest["customer", payer_of(book, subscription["customer"])].get("currency")
     return str(agreed or book.latest["plan", str(subscription["plan"])]["currency"])
 
 
@@ -116,14 +116,14 @@ def ends(
     """
     found = set()
     for (kind, _), body in book.latest.items():
-        if kind == "subscription" and payer in (None, body["customer"]):
-            whose = str(body["customer"]), billed_in(book, body)
+        if kind == "subscription" and payer in (None, payer_of(book, body["customer"])):
+            whose = payer_of(book, body["customer"]), billed_in(book, body)
             known = periods(book, body, until if began is None else began)
             found |= {(*whose, each.served[1]) for each in known if each.served[1] <= until}
-        elif kind == "order" and payer in (None, body["customer"]):
+        elif kind == "order" and payer in (None, payer_of(book, body["customer"])):
             at = parse_instant(body["at"])
             if at <= until and (began is None or at <= began):
-                found.add((str(body["customer"]), str(body["currency"]), at))
+                found.add((payer_of(book, body["customer"]), str(body["currency"]), at))
     return found
 
 
@@ -144,7 +144,7 @@ def over(before: Book, book: Book, passed: Instant, now: Instant) -> Iterator[En
         if last is None and ran and start <= now:
             last = start
         if last is not None and (ran or old is None):
-            yield str(body["customer"]), billed_in(book, body), last
+            yield payer_of(book, body["customer"]), billed_in(book, body), last
 
 
 @cache

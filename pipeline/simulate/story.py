@@ -21,7 +21,6 @@ from pipeline.core.calendar import SECOND, Instant
 from pipeline.core.identity import event_key, partition_of, pass_digest, sequenced_key
 from pipeline.replay.amending import Chosen
 from pipeline.simulate.decisions import (
-    CUSTOMERS,
     DIMENSIONS,
     HORIZON_S,
     METERS,
@@ -163,8 +162,9 @@ class Story:
         source: str = "shop",
         stem: str = "event",
     ) -> UsageEvent:
-        own = [name for name in CUSTOMERS if partition_of(name, self.partitions) == partition]
-        customer = random.choice(own or CUSTOMERS)  # without own: of the wrong partition
+        known = self.decisions.customers
+        own = [name for name in known if partition_of(name, self.partitions) == partition]
+        customer = random.choice(own or known)  # without own: of the wrong partition
         meter = random.choice(self.decisions.meters)
         told = [name for name in told_by(meter) if random.random() < 0.9]
         dimensions = {name: random.choice(DIMENSIONS[name]) for name in told}
