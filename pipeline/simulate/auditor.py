@@ -74,6 +74,7 @@ class Auditor:
         yield from self._usage()
         yield from self._cuts()
         yield from self._documents()
+        yield from self._terms()
         yield from settlement_faults(self.tables.documents, self.billing)
         documents = self.tables.documents.values()
         yield from correction_faults(documents, self.billing, self.witness, self.known_at)
@@ -160,6 +161,20 @@ class Auditor:
                 must[each.event.customer, each.event.meter, *place] += sign
         for point in sorted((kept - must).keys() | (must - kept).keys(), key=str):
             yield "once", f"point {point}: kept {kept[point]} times, told {must[point]}"
+
+    def _terms(self) -> Iterator[Fault]:
+        """Every document says of itself what it was told last, and its record counts that in."""
+        for document in self.tables.documents.values():
+            edits = [f for f in self.witness.facts if f.kind is FactKind.DOCUMENT_EDIT]
+            own = [fact for fact in edits if fact.subject == document.id]
+            for fact in own[-1:]:
+                for name in ("purchase_order", "memo", "payment_days"):
+                    told, must = document.content.get(name), fact.body[name]
+                    if must is not None and told != must:
+                        yield "told", f"{document.sealed.number} says {name} {told}, not {must}"
+                record = cast(dict[str, Json], json.loads(document.sealed.record))
+                if cast(int, record["fact_position_last"]) < fact.serial:
+                    yield "told", f"{document.sealed.number} was sealed without fact {fact.serial}"
 
     def _cuts(self) -> Iterator[Fault]:
         kept = {place: row.serial for place, row in self.tables.cuts.items()}

@@ -27,6 +27,7 @@ from pipeline.simulate.dues import (
 from pipeline.simulate.quantities import quantity
 from pipeline.simulate.returns import Taken
 from pipeline.simulate.sold import (
+    DIGITS,
     Book,
     Revision,
     less,
@@ -40,7 +41,6 @@ from pipeline.simulate.sold import (
 from pipeline.simulate.stays import ends, over
 from pipeline.simulate.witness import Counted, Witness
 
-DIGITS = {"EUR": 2, "JPY": 0}
 _EARLY = (FactKind.BILL_NOW, FactKind.THRESHOLD_REACHED)
 
 Inside = Callable[[int, int], bool]

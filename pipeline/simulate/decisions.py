@@ -248,10 +248,11 @@ class Decisions:
         return next(name for name in names if partition_of(name, self.partitions) == home)
 
     def _customer(self, name: str) -> NewFact:
-        own = {"currency": self.currencies[name]} if name in self.currencies else {}
-        if name in self.accounts:
-            parent = self.accounts[name]
-            own = {"parent": parent, "payer": PARENTS[parent]}
+        parent = self.accounts.get(name)
+        billed = self.currencies.get(parent or name)  # a sub-account has its parent's
+        own = {"currency": billed} if billed else {}
+        if parent:
+            own |= {"parent": parent, "payer": PARENTS[parent]}
         return _fact(FactKind.CUSTOMER, id=name, time_zone="UTC", profile={}, **own)
 
     def _subscription(

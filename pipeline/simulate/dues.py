@@ -14,7 +14,7 @@ from pipeline.core.calendar import Instant, instant_text, parse_instant
 from pipeline.simulate.agreements import Body
 from pipeline.simulate.deals import dealt
 from pipeline.simulate.quantities import Stretch
-from pipeline.simulate.sold import Book, agreed, cards, named, parts
+from pipeline.simulate.sold import DIGITS, Book, agreed, cards, minor, named, parts
 from pipeline.simulate.stays import Period, billed_in, periods, runs_on
 
 Closing = tuple[str, Instant]
@@ -123,7 +123,21 @@ def due(book: Book, payer: str, closing: Closing, carried: Carried) -> list[Due 
                 spans = Spans(moment, moment, moment, moment, moment, at)
                 found.append(Due(name, str(order["customer"]), line, spans, {}))
                 carried.billed(source, at)
+    found += _by_hand(book, payer, closing, carried)
     return found
+
+
+def _by_hand(book: Book, payer: str, closing: Closing, carried: Carried) -> Iterator[ExpectedLine]:
+    """Yield the lines that people added, each on the first document behind its instant."""
+    for name, body in named(book, "hand_line", payer):
+        at, source = parse_instant(body["at"]), ("", name)
+        if body["currency"] != closing[0] or at > closing[1] or source in carried.until:
+            continue
+        unit = Fraction(str(cast(Body, cast(Body, body["card"])["price"])["amount"]))
+        total = minor(unit * Fraction(str(body["quantity"])), DIGITS[closing[0]])
+        moment = instant_text(at)
+        yield ExpectedLine(name, moment, moment, None, total, at)
+        carried.billed(source, at)
 
 
 def _given_back(

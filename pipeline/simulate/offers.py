@@ -1,6 +1,6 @@
 """Offers: what is decided beside plans in the story of one seed.
 
-Owns: prepaid credits, promotion codes, price books, rates of exchange.
+Owns: prepaid credits, promotion codes, price books, rates of exchange, lines by hand.
 Does not own: plans (decisions.py), what is agreed of a subscription (agreements.py).
 """
 
@@ -9,13 +9,15 @@ from fractions import Fraction
 from random import Random
 from typing import cast
 
+from pipeline.catalog.by_hand import HandLine, LineType
 from pipeline.catalog.facts import FactKind, NewFact
+from pipeline.catalog.hand_rules import own_price
 from pipeline.core.calendar import SECOND, Instant, instant_text
 from pipeline.core.identity import Json
 from pipeline.core.quantity import quantity_text
 from pipeline.simulate.agreements import Body, Latest
 
-OFFERED: Mapping[str, float] = {"credits": 5, "codes": 12, "books": 15, "rates": 15}
+OFFERED: Mapping[str, float] = {"credits": 5, "codes": 12, "books": 15, "rates": 15, "lines": 12}
 """What is offered in some seeds, and about how many seconds go by before the next offer."""
 
 
@@ -30,6 +32,8 @@ def offered(
             return _code(random, latest, now)
         case "books":
             return _book(random, latest)
+        case "lines":
+            return [_line_by_hand(random, latest, now)]
         case _:
             return [_rate(*random.choice(PAIRS), random.choice(_DAYS), random)]
 
@@ -72,6 +76,25 @@ def _names(latest: Latest, wanted: FactKind) -> list[str]:
 def _payers(latest: Latest) -> list[str]:
     known = ((name, body) for (kind, name), body in latest.items() if kind is FactKind.CUSTOMER)
     return sorted(name for name, body in known if body.get("payer") != "parent")
+
+
+def _line_by_hand(random: Random, latest: Latest, now: Instant) -> NewFact:
+    """Return a line that somebody adds to whatever document comes next."""
+    name = f"line-{1 + sum(kind is FactKind.HAND_LINE for kind, _ in latest)}"
+    kind = random.choice([LineType.CHARGE, LineType.FEE, LineType.CREDIT, LineType.ADJUSTMENT])
+    quantity, amount = Fraction(random.randint(1, 30), 4), Fraction(random.randint(1, 9999), 1000)
+    unit = -amount if kind.gives_back else amount
+    line = HandLine(
+        id=name,
+        customer=random.choice(_payers(latest)),
+        issuer="talea",
+        currency=random.choice(["EUR", "JPY"]),
+        at=now + random.randint(-30, 30) * SECOND,
+        type=kind,
+        card=own_price(name, name.title(), unit, quantity),
+        quantity=quantity,
+    )
+    return NewFact(FactKind.HAND_LINE, name, line.body())
 
 
 def _code(random: Random, latest: Latest, now: Instant) -> list[NewFact]:

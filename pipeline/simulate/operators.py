@@ -12,9 +12,11 @@ from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from pipeline.catalog.by_hand import DocumentEdit
 from pipeline.catalog.catalog import Catalog, extend
+from pipeline.catalog.cuts import horizon_at
 from pipeline.catalog.facts import Fact, NewFact
-from pipeline.catalog.hand_rules import waiving
+from pipeline.catalog.hand_rules import telling, waiving
 from pipeline.collect.batch import UsageBatch
 from pipeline.core.calendar import SECOND
 from pipeline.core.errors import BadInput, Code, ServerFailed
@@ -22,12 +24,14 @@ from pipeline.invoice.issues import INCOMPLETE
 from pipeline.replay.amending import Change, Chosen
 from pipeline.replay.letters import Selection
 from pipeline.simulate.beside import signing_of
+from pipeline.simulate.database import Tables
 from pipeline.simulate.decisions import CUSTOMERS
 from pipeline.simulate.log import MemoryWriter, Poison
 from pipeline.simulate.roles import Stage
 from pipeline.simulate.story import Story
 from pipeline.simulate.world import Crashed, Runner
 from pipeline.stores.kafka import usage_log
+from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.facts import Author
 from pipeline.stores.postgres.pauses import Pause
 from pipeline.stores.records import open_message
@@ -110,6 +114,25 @@ class Operators:
                     stage.session(process).append_facts(told, ADA, stage.world.now)
                     stage.world.counted["waivers"] += 1
 
+    def tell(self) -> None:
+        """Have a document that is still open say something of itself."""
+        stage, random = self.stage, self.stage.world.streams.of("tell")
+        drafts = [*stage.database.tables.drafts.values()]
+        if not drafts:
+            return
+        draft = random.choice(drafts)
+        wanted = DocumentEdit(
+            draft.id,
+            draft.payer,
+            purchase_order=random.choice([None, f"PO-{random.randint(1, 9)}"]),
+            memo=random.choice([None, "thanks", "for the second floor"]),
+            payment_days=random.choice([None, random.randint(1, 60)]),
+        )
+        with self._job("tell") as process:
+            told = partial(_told, stage.database.tables, draft, wanted)
+            stage.session(process).append_facts(told, ADA, stage.world.now)
+            stage.world.counted["terms"] += 1
+
     def prove(self, key: Ed25519PrivateKey) -> None:
         """Sign up to some document, as whoever proves it does."""
         stage, random = self.stage, self.stage.world.streams.of("prove")
@@ -190,6 +213,19 @@ class _Noted(MemoryWriter):
         if self.story is not None and isinstance(batch, UsageBatch):
             self.story.sent_again(value, batch)
         MemoryWriter.send(self, topic, partition, value, key=key, event_count=event_count)
+
+
+def _told(
+    tables: Tables, draft: Draft, wanted: DocumentEdit, known: Sequence[Fact]
+) -> list[NewFact]:
+    """Return the edit of a draft, unless its document is prepared or about to be cut."""
+    place, catalog = (draft.payer, draft.currency, draft.instant), extend(Catalog(), known)
+    last, _ = tables.ticks[len(tables.ticks)]
+    if place in tables.cuts and place not in tables.unprepared:
+        return []
+    if place not in tables.cuts and horizon_at(catalog, last) >= draft.instant:
+        return []
+    return telling(catalog, wanted, ())
 
 
 def _waived(issue: str, known: Sequence[Fact]) -> list[NewFact]:

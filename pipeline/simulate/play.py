@@ -133,6 +133,7 @@ class _Play:
         marking = world.streams.of("marked").choice([0.02, 0.08])
         self.story.marking = marking if self.story.decisions.waits else 0
         self.key = key_of(world.streams.of("key"))
+        self.tell_s = world.streams.of("told").choice([0, 0, 10])
         self.signs = world.streams.of("signing").random() < _SELDOM
         self.collects = world.streams.of("collecting").random() < _SELDOM
         self.stage.raw += [[] for _ in range(partitions if self.collects else 0)]
@@ -190,6 +191,7 @@ class _Play:
             ("rewinds", self.chances.rewind_s, self._rewind),
             ("redrive", self.redrive_s, self.operators.redrive),
             ("amend", self.amend_s, self.operators.amend),
+            ("tell", self.tell_s, self.operators.tell),
             ("prove", _PROVES_S * self.signs, partial(self.operators.prove, self.key)),
         ):
             if each_s:

@@ -18,6 +18,8 @@ from pipeline.simulate.log import Kept, MemoryTopics
 from pipeline.simulate.world import Runner, World
 from pipeline.stores.records import open_message
 
+_STALLS = 8
+"""How many times likelier than elsewhere a collector stands still where another overtakes it."""
 _READ_MAX = 6
 _WAITS_MAX = 60
 
@@ -67,7 +69,7 @@ class MemorySource:
     def read(self, count_max: int, wait_s: float) -> list[RawMessage]:
         """Return some of what is there, without waiting."""
         del wait_s
-        self.world.effect(self.process, "read raw", stalls=2)
+        self.world.effect(self.process, "read raw", stalls=_STALLS)
         found: list[RawMessage] = []
         for partition, start in sorted(self.positions.items()):
             count = self.process.random.randint(0, min(count_max, _READ_MAX))
@@ -107,7 +109,7 @@ class MemorySink:
     ) -> None:
         """Queue one record; `acked` is called once it arrived and somebody looks."""
         del key
-        self.world.effect(self.process, "send batch", stalls=2)
+        self.world.effect(self.process, "send batch", stalls=_STALLS)
         batch = open_message(value)
         if isinstance(batch, UsageBatch):
             self.noted(value, batch)
@@ -115,15 +117,16 @@ class MemorySink:
         arrives = max(self.world.now, self._busy.get(lane, 0)) + random.randint(1, SECOND // 2)
         self._busy[lane] = arrives
         self._in_flight += 1
-        lost = self.process.chance(self.world.chances.lost_ack)
+        lost, never = (self.process.chance(self.world.chances.lost_ack) for _ in range(2))
 
         def arrive() -> None:
-            if not self.process.alive and self.process.chance(0.5):  # so did all behind it
+            died = not self.process.alive and self.process.chance(0.5)
+            if died or never:  # and all behind it
                 self._broken.add(lane)
+            self._failed |= lost or never
             if lane not in self._broken:
                 self.topics.append(topic, partition, Kept(value, event_count))
                 self._in_flight -= 1
-                self._failed |= lost
                 if not lost:
                     self._acked.append(acked)
 
@@ -142,7 +145,7 @@ class MemorySink:
         for call in acked:
             call()
         if self._failed:
-            raise ServerFailed("Kafka did not say that it took a batch")
+            raise ServerFailed("Kafka did not take a batch, or did not say so")
 
     def flush(self) -> None:
         """Wait until everything sent was acked.

@@ -14,9 +14,9 @@ from typing import cast
 
 from pipeline.core.calendar import Instant, parse_instant
 from pipeline.simulate.agreements import Body
-from pipeline.simulate.billing import DIGITS, Billing
+from pipeline.simulate.billing import Billing
 from pipeline.simulate.dues import ExpectedLine
-from pipeline.simulate.sold import Book, minor
+from pipeline.simulate.sold import DIGITS, Book, minor
 from pipeline.stores.postgres.documents import Document
 
 

@@ -15,6 +15,7 @@ from pipeline.core.identity import Json, derived_id
 from pipeline.simulate.agreements import Body
 from pipeline.simulate.quantities import Stretch
 
+DIGITS = {"EUR": 2, "JPY": 0}
 Revision = tuple[Instant, Body]
 """From when on a plan's prices are these."""
 

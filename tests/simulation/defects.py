@@ -392,6 +392,25 @@ class FirstRate(Misreads):
         return replace(fact, body=next(f.body for f in facts if f.subject == fact.subject))
 
 
+class PaysItself(Misreads):
+    """Does not know that a parent pays for its sub-accounts."""
+
+    kind = FactKind.CUSTOMER
+
+    def _misread(self, fact: Fact) -> Fact:
+        return replace(fact, body={**fact.body, "payer": "own"})
+
+
+class ForgetsTerms(Misreads):
+    """Does not know what a document was told to say of itself."""
+
+    kind = FactKind.DOCUMENT_EDIT
+
+    def _misread(self, fact: Fact) -> Fact:
+        told = dict.fromkeys(("purchase_order", "memo", "payment_days"))
+        return replace(fact, body={**fact.body, **told})
+
+
 class SellsAgain(WorkerSession):
     """Does not remember which orders were billed."""
 
@@ -401,6 +420,19 @@ class SellsAgain(WorkerSession):
         found = super().carried_by(payers)
         return {
             place: {source: reach for source, reach in own.items() if source[0]}
+            for place, own in found.items()
+        }
+
+
+class AddsAgain(WorkerSession):
+    """Does not remember which lines by hand were billed."""
+
+    def carried_by(
+        self, payers: Sequence[str]
+    ) -> dict[tuple[str, str], dict[tuple[str, str], Reach]]:
+        found = super().carried_by(payers)
+        return {
+            place: {(of, name): reach for (of, name), reach in own.items() if of or "/" in name}
             for place, own in found.items()
         }
 
@@ -550,7 +582,7 @@ class Unfenced(MemoryOutlet):
 
 DEFECTS = {
     "acks before the broker has the slice": (Parts(line=AcksFirst), 4),
-    "a dead letter behind its slice": (Parts(line=TellsLater), 20),
+    "a dead letter behind its slice": (Parts(line=TellsLater), 8),
     "claims without an owner": (Parts(redis=SetNx), 4),
     "the cursor outside the transaction": (Parts(session=CursorApart), 20),
     "the newest payload wins": (Parts(redis=NewestWins), 2),
@@ -571,6 +603,9 @@ DEFECTS = {
     "a code that is for ever": (Parts(session=CodesForEver), 12),
     "a book that is on for all": (Parts(session=BooksForAll), 6),
     "a rate that was told anew in vain": (Parts(session=FirstRate), 12),
+    "a sub-account that pays itself": (Parts(session=PaysItself), 8),
+    "a line by hand on every document": (Parts(session=AddsAgain), 24),
+    "a document that forgets what it was told": (Parts(session=ForgetsTerms), 8),
     "an order that is billed on every document": (Parts(session=SellsAgain), 8),
     "rejected usage sent again unread": (Parts(readmission=SendsBlindly), 40),
     "a redrive told before it is sent": (Parts(readmission=WritesBeforeItSends), 30),
@@ -584,7 +619,7 @@ DEFECTS = {
     "a chain that is signed on its first day": (Parts(session=SignsOnce), 8),
     "a publisher that was overtaken and writes": (Parts(outlet=Unfenced), 20),
     "a skip that nobody obeys": (Parts(session=DisobeysSkips), 4),
-    "a pause that holds one message": (Parts(holding=HoldsOne), 4),
+    "a pause that holds one message": (Parts(holding=HoldsOne), 28),
     "a reversal that leaves its point": (Parts(session=KeepsPoints), 4),
     "a reversal that comes first is forgotten": (Parts(matcher=MatchesOnce), 4),
 }
