@@ -44,6 +44,8 @@ class FactKind(StrEnum):
     """Usage was voided or amended: who, why, which events."""
     BACKFILL = "backfill"
     """Old usage came in bulk, as one unit of that name, or was taken back with it."""
+    INCIDENT = "incident"
+    """Prices were wrong for a while: which facts said so, and what was done about it."""
     BOOK = "price_book"
     BOOK_SWITCH = "book_switch"
     """A price book is on for a share of the customers and a list of them, or off."""

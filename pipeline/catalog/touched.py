@@ -27,6 +27,7 @@ _OF_NOBODY = frozenset(
         FactKind.SKIP,
         FactKind.REDRIVE,
         FactKind.BACKFILL,
+        FactKind.INCIDENT,
         FactKind.RETENTION,
     }
 )

@@ -64,6 +64,12 @@ _COMMANDS = {
     "backfill": _Command(
         "pipeline.cli.backfill", "app", "Old usage in bulk: preview, commit, take back."
     ),
+    "incident": _Command(
+        "pipeline.cli.incident", "app", "Wrong prices: hold, survey, roll back, credit, tell."
+    ),
+    "drill": _Command(
+        "pipeline.cli.drill", "drill", "Play a pricing incident, from alarm to post-mortem."
+    ),
     "heal": _Command("pipeline.cli.heal", "heal", "Mend gaps between the log and the books."),
     "rewind": _Command(
         "pipeline.cli.rewind", "rewind", "Read the log from an earlier place again; no total moves."

@@ -92,7 +92,7 @@ def run(
         asked = _asked(around, selection, catalog, moment("--as-known", known))
         if partitions is not None or batch_events is not None:
             asked = asked.of_copy(partitions or around.partitions, batch_events)
-        with _paced(f"replay {name}") as tell:
+        with paced(f"replay {name}") as tell:
             outcome = run_replay(around, name, asked, workers, tell)
     if json:
         print_json(
@@ -147,7 +147,7 @@ def _asked(
 
 
 @contextmanager
-def _paced(title: str) -> Iterator[Callable[[Pace], None]]:
+def paced(title: str) -> Iterator[Callable[[Pace], None]]:
     """Show how far a replay is, how fast it is, and how long it will take."""
     with steps(title) as tell:
 
@@ -219,7 +219,7 @@ def drop(name: Name) -> None:
 
 
 @app.command("diff")
-def tell_diff(
+def show_diff(
     name: Name,
     json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print lines as CSV.")] = False,
@@ -234,7 +234,7 @@ def tell_diff(
     elif as_csv:
         csv.writer(sys.stdout).writerows([_COLUMNS, *_rows(found)])
     else:
-        _tell_diff(found)
+        tell_diff(found)
 
 
 _COLUMNS = (
@@ -262,7 +262,8 @@ def _rows(found: Diff) -> Iterator[tuple[object, ...]]:
                 yield *told, each.currency, *figures, *cause
 
 
-def _tell_diff(found: Diff) -> None:
+def tell_diff(found: Diff) -> None:
+    """Print a diff for a person."""
     table = Table(box=None, pad_edge=False)
     for title in ("number", "customer", "before", "after", "difference", "causes"):
         right = title in ("before", "after", "difference")

@@ -27,13 +27,14 @@ PRICING = (
 """What may be another in a replay: what decides amounts, and no cut."""
 
 
-_NO_CHANGE: Json = {"lines": [], "taxes": []}
+NOT_REPRICED: Json = {"lines": [], "taxes": []}
+"""What the fact of an applied diff says where what it corrected is priced anew."""
 
 
 def _not_repriced(facts: Iterable[Fact]) -> dict[int, Mapping[str, Json]]:
     """Return the facts of applied diffs, changing nothing: what they corrected is priced anew."""
     return {
-        fact.serial: {**fact.body, "change": _NO_CHANGE}
+        fact.serial: {**fact.body, "change": NOT_REPRICED}
         for fact in facts
         if fact.kind is FactKind.REPRICING
     }

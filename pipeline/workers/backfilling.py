@@ -7,7 +7,7 @@ Law: effects before memory: whoever dies half-way commits, or takes back, again,
 differs. What a unit did not send it does not take back.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.catalog.catalog import FactLog
@@ -153,7 +153,8 @@ def commit(
             _, events = _staged(session, name)
             checked = check_unit(job, units, name, events, now, tell)
             job.readmit_unit(checked.coming, now, author, name)
-            _await_booked(job, name, patience_s)
+            homes = {partition_of(event.customer, around.partitions) for event in events}
+            _await_booked(job, name, homes, patience_s)
             took_ms = (job.machine.clock() - (unit.began or started)) // 1000
             told = committed_fact(name, staged.digest, checked.counts, took_ms)
             job.write([told], author)
@@ -265,13 +266,13 @@ def check_unit(
     return found
 
 
-def _await_booked(job: Readmission, name: str, patience_s: float) -> None:
-    """Return once the books have all that the log holds now."""
-    ends, machine = [end for _, end in job.ends()], job.machine
+def _await_booked(job: Readmission, name: str, homes: Collection[int], patience_s: float) -> None:
+    """Return once the books have all that these partitions of the log hold now."""
+    ends, machine = {p: end for p, (_, end) in enumerate(job.ends()) if p in homes}, job.machine
     deadline = machine.seconds() + patience_s
     while True:
         cursors = job.store.load_cursors()
-        if all(p in cursors and cursors[p][0].offset + 1 >= end for p, end in enumerate(ends)):
+        if all(p in cursors and cursors[p][0].offset + 1 >= end for p, end in ends.items()):
             return
         if machine.seconds() > deadline:
             told = f"backfill {name} is sent, but the books have not come to its end"

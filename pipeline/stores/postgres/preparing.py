@@ -240,6 +240,16 @@ def lock_cut(connection: Connection, payer: str, currency: str, instant: Instant
     return row[0] if row else None
 
 
+def documents_owed(connection: Connection, serial: int) -> int:
+    """Return how many cuts up to a tick have documents that are not issued yet."""
+    row = connection.execute(
+        "SELECT (SELECT count(*) FROM cut WHERE NOT prepared AND serial <= %s)"
+        " + (SELECT count(*) FROM prepared WHERE cut_serial <= %s)",
+        [serial, serial],
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def issuers_waiting(connection: Connection) -> list[str]:
     """Return the issuers with prepared documents."""
     rows = connection.execute("SELECT DISTINCT issuer FROM prepared ORDER BY issuer")

@@ -140,6 +140,7 @@ class Session(psycopg.Connection[TupleRow]):
     closings_cut = preparing.closings_cut
     cuts_before = preparing.cuts_before
     decided_to_come = preparing.decided_to_come
+    documents_owed = preparing.documents_owed
     issuers_waiting = preparing.issuers_waiting
     read_prepared = preparing.read_prepared
     save_prepared = preparing.save_prepared

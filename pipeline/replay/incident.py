@@ -1,0 +1,170 @@
+"""Incident: prices that were wrong for a while, and the way back.
+
+Owns: which facts were wrong, what stands in their place, how far an incident is, its times.
+Does not own: what it came to (diff.py), the notes (applying.py), writing facts (workers).
+Law: whatever facts said that were not wrong stays said. Where nobody was wrong nothing changes.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import cast
+
+from pipeline.catalog.facts import Fact, FactKind, NewFact
+from pipeline.core.calendar import Instant, instant_text
+from pipeline.core.identity import Json
+from pipeline.replay.revising import NOT_REPRICED, PRICING, Bodies
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,19}")
+
+
+class Step(StrEnum):
+    """What was done about an incident, in this order."""
+
+    OPENED = "opened"
+    ROLLED_BACK = "rolled_back"
+    CREDITED = "credited"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """An incident as facts tell it: `wrong` are the serials of the facts that were."""
+
+    name: str
+    wrong: tuple[int, ...]
+    steps: Mapping[Step, Fact] = field(default_factory=dict)
+
+    @property
+    def step(self) -> Step:
+        """What was done last."""
+        return [step for step in Step if step in self.steps][-1]
+
+    @property
+    def replay(self) -> str:
+        """What the replay without its wrong facts is called."""
+        return f"incident_{self.name.lower().replace('-', '_')}"
+
+    @property
+    def diff_id(self) -> str | None:
+        """The diff whose notes correct it."""
+        told = self.steps.get(Step.CREDITED)
+        return None if told is None else cast(str, told.body["diff_id"])
+
+
+def incidents(facts: Iterable[Fact]) -> dict[str, Incident]:
+    """Return every incident by name."""
+    found: dict[str, Incident] = {}
+    for fact in facts:
+        if fact.kind is not FactKind.INCIDENT:
+            continue
+        step = Step(cast(str, fact.body["what"]))
+        if step is Step.OPENED:
+            wrong = tuple(cast(list[int], fact.body["wrong"]))
+            found[fact.subject] = Incident(fact.subject, wrong, {step: fact})
+        else:
+            known = found[fact.subject]
+            found[fact.subject] = replace(known, steps={**known.steps, step: fact})
+    return found
+
+
+def checked_name(name: str) -> str:
+    """Return the name of an incident.
+
+    Raises:
+        ValueError: it is none.
+
+    """
+    if not _NAME.fullmatch(name):
+        told = "a letter first, then up to 19 letters, digits and hyphens, like INC-7"
+        raise ValueError(f"{name!r} is no name of an incident: {told}")
+    return name
+
+
+def wrong_facts(
+    facts: Sequence[Fact], since: Instant, until: Instant | None, subjects: Collection[str]
+) -> list[Fact]:
+    """Return what said prices in [since, until), of these plans, books, ... or all.
+
+    Raises:
+        ValueError: there is none, or nothing stood before one of them.
+
+    """
+    found = [
+        fact
+        for fact in facts
+        if fact.kind in PRICING
+        and since <= fact.recorded_at
+        and (until is None or fact.recorded_at < until)
+        and (not subjects or fact.subject in subjects)
+    ]
+    for subject in sorted(set(subjects) - {fact.subject for fact in found}):
+        raise ValueError(f"nothing was said of {subject} then: `talea catalog log` tells all")
+    if not found:
+        when = instant_text(since)
+        raise ValueError(f"no price was changed since {when}: `talea catalog log` tells all")
+    stood_before(facts, {fact.serial for fact in found})
+    return found
+
+
+def stood_before(facts: Iterable[Fact], wrong: Collection[int]) -> dict[int, Fact]:
+    """Return what stood before each wrong fact, by serial: the last of its subject that was right.
+
+    Raises:
+        ValueError: nothing did, or it has a day of its own.
+
+    """
+    right: dict[tuple[FactKind, str], Fact] = {}
+    found: dict[int, Fact] = {}
+    for fact in facts:
+        about = fact.kind, fact.subject
+        if fact.serial not in wrong:
+            right[about] = fact
+            continue
+        named = f"{fact.kind.value} {fact.subject}"
+        if about not in right:
+            raise ValueError(f"{named} is new in fact {fact.serial}: nothing stood before it")
+        if "effective" in right[about].body:
+            raise ValueError(f"{named} had a day of its own before: roll it back by a catalog")
+        found[fact.serial] = right[about]
+    return found
+
+
+def without(facts: Sequence[Fact], incident: Incident) -> Bodies:
+    """Return the bodies of facts in a world in which none of an incident was ever wrong.
+
+    Nor was anything corrected for it there.
+    """
+    before = stood_before(facts, incident.wrong)
+    own = [
+        fact
+        for fact in facts
+        if fact.kind is FactKind.REPRICING and fact.body["reference"] == incident.diff_id
+    ]
+    return {
+        **{serial: fact.body for serial, fact in before.items()},
+        **{fact.serial: {**fact.body, "change": NOT_REPRICED} for fact in own},
+    }
+
+
+def rollback(facts: Sequence[Fact], incident: Incident) -> list[NewFact]:
+    """Return the facts that put in force what stood before; none where somebody did already."""
+    last = {(fact.kind, fact.subject): fact for fact in facts}
+    before = stood_before(facts, incident.wrong)
+    return [
+        NewFact(fact.kind, fact.subject, before[fact.serial].body)
+        for fact in last.values()
+        if fact.serial in before
+    ]
+
+
+def opened(name: str, wrong: Iterable[Fact]) -> NewFact:
+    """Return the fact that an incident was found."""
+    serials: list[Json] = [fact.serial for fact in wrong]
+    return NewFact(FactKind.INCIDENT, name, {"what": Step.OPENED.value, "wrong": serials})
+
+
+def stepped(name: str, step: Step, **told: Json) -> NewFact:
+    """Return the fact that something was done about it."""
+    return NewFact(FactKind.INCIDENT, name, {"what": step.value, **told})
