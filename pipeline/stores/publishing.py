@@ -16,8 +16,8 @@ from pipeline.core.errors import ServerFailed
 
 _ANSWER_S = 10.0
 _GATHER_MS = 50
-"""How long records wait for others to be packed with. Whoever commits sends them at once; drafts
-are much alike, so that many together take a tenth of the room, and of the broker's time."""
+"""How long records wait for others to be packed with: drafts are much alike, and the broker takes
+many at once. Whoever commits sends what waits."""
 _DOCUMENT_BYTES_MAX = 64 << 20
 """Before compression; the broker holds what it gets against the topic's own limit."""
 

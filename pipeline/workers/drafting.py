@@ -337,8 +337,8 @@ def _drafts(plan: _Plan, usage: Usage) -> Sequence[Draft]:
     position = DraftPosition(payer.cursor.partition, payer.cursor.offset, payer.cursor.log_time)
     told = retelling.told(usage)
     if told is not None:
-        text, shared = told.text, told if retelling.shared else None
-        return [Draft(retelling.id, payer.name, currency, instant, position, text, (), shared)]
+        own = told if retelling.shared else told.text
+        return [Draft(retelling.id, payer.name, currency, instant, position, own)]
     composed = compose(payer.catalog, payer.name, currency, instant, plan.lines, usage)
     drafts = [draft_of(payer.name, currency, instant, position, each) for each in composed]
     retelling.hear(usage, composed, [each.text for each in drafts])

@@ -972,10 +972,10 @@ def test_a_draft_is_read_and_owed_alike_whether_its_text_is_shared_or_its_own(
 ) -> None:
     session = side.session()
     filled = Filled(SHARED, ['"d1"', f'"{line}"', "7", "12"])
-    own = replace(draft(5), text=filled.text)
+    own = replace(draft(5), told=filled.text)
 
-    for each in (replace(own, filled=filled), own, replace(own, filled=filled)):
-        session.store_drafts([each])
+    for told in (filled, filled.text, filled):
+        session.store_drafts([replace(own, told=told)])
         (found,) = _drafts(session)
         told = f'[{{"id":"{line}","name":"100% of \\"7\\"","total":12}}]'
         assert found.text == f'{{"id":"d1","lines":{told},"total":12}}'

@@ -9,7 +9,7 @@ Whoever reads the whole reads `told_draft`.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import LiteralString, cast
 
 from pipeline.core.calendar import Instant
@@ -29,12 +29,10 @@ class Draft:
     currency: str
     instant: Instant
     position: DraftPosition
-    text: str
-    """Its content in canonical text."""
+    told: str | Filled
+    """Its content in canonical text, or what is told in the gaps of one that others have too."""
     issues: Sequence[Mapping[str, Json]] = ()
     """Validation issues as JSON: with a critical one it would not be issued."""
-    filled: Filled | None = field(default=None, compare=False)
-    """Its text once more, where others have the same but for names and figures."""
 
     @classmethod
     def of(
@@ -49,6 +47,11 @@ class Draft:
         """Return the draft with a content."""
         text = canonical(content).decode()
         return cls(cast(str, content["id"]), payer, currency, instant, position, text, issues)
+
+    @property
+    def text(self) -> str:
+        """Its content in canonical text."""
+        return self.told if isinstance(self.told, str) else self.told.text
 
     @property
     def content(self) -> dict[str, Json]:
@@ -87,9 +90,11 @@ def store_drafts(connection: Connection, drafts: Iterable[Draft]) -> None:
     """Write drafts that are newer than what is there, at once."""
     rows, hollows = [], dict[str, str]()
     for draft in drafts:
-        filled = draft.filled
-        if filled is not None:
-            hollows[filled.hollow.digest] = filled.hollow.template
+        text, digest = draft.told, None
+        if isinstance(text, Filled):
+            digest = text.hollow.digest
+            hollows[digest] = text.hollow.template
+            text = "\n".join(text.told)
         issues = canonical([*map(dict, draft.issues)]).decode() if draft.issues else NO_ISSUES
         row = (
             draft.id,
@@ -100,8 +105,8 @@ def store_drafts(connection: Connection, drafts: Iterable[Draft]) -> None:
             draft.position.offset,
             draft.position.log_time,
             issues,
-            draft.text if filled is None else "\n".join(filled.told),
-            None if filled is None else filled.hollow.digest,
+            text,
+            digest,
         )
         rows.append(row)
     if hollows:
