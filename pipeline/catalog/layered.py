@@ -47,9 +47,14 @@ class _Layered(Mapping[K, V]):
 
 
 def updated(before: Mapping[K, V], told: Mapping[K, V]) -> Mapping[K, V]:
-    """Return a mapping with more told, each instead of what was under its key before."""
+    """Return a mapping with more told, each instead of what was under its key before.
+
+    Neither may be changed any more: the mapping may be one of them, or rest on both.
+    """
     if not told:
         return before
+    if not before:
+        return told
     known, since = before, told
     if isinstance(before, _Layered):
         known, since = before.known, {**before.told, **told}

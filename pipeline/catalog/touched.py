@@ -100,6 +100,8 @@ class Touched:
         return Touched(after.everybody, after._all()) if many else after
 
     def _all(self) -> dict[str, int]:
+        if not self._known:
+            return self._since
         known = {name: at for name, at in self._known.items() if name not in self._since}
         return {**known, **self._since}
 

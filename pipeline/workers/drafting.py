@@ -263,7 +263,7 @@ class Planner:
         return plans
 
 
-_REMEMBERED_MAX = 50_000
+_REMEMBERED_MAX = 32_000
 """Payers and their lines, each of a kilobyte or two: texts are those of all on their terms."""
 
 

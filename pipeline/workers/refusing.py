@@ -28,6 +28,7 @@ from pipeline.workers.surroundings import Surroundings
 _log = structlog.get_logger()
 
 _LOOK_S = 4.0
+_DECIDING = frozenset((FactKind.REDRIVE, FactKind.WAIVER))
 
 
 @dataclass(slots=True)
@@ -52,7 +53,7 @@ class Refusals:
 
     def decide(self, facts: list[Fact]) -> None:
         """Note what people made of some."""
-        new = [fact for fact in facts if fact.kind in (FactKind.REDRIVE, FactKind.WAIVER)]
+        new = [fact for fact in facts if fact.kind in _DECIDING]
         if new:
             self._facts += new
             states = States.after(self._facts)
@@ -93,8 +94,9 @@ class Letters:
         """Note everything that came since the last time."""
         with self._lock:
             with self._around.database.session("refusals") as connection:
-                new = connection.read_facts(self._facts)
-            self._facts = new[-1].serial if new else self._facts
+                head, _ = connection.fact_head()
+                new = connection.read_facts(self._facts, head, _DECIDING)
+            self._facts = head
             refusals.decide(new)
             for letter in letters_since(self._around, self._log, self._read):
                 if is_unread(letter):
