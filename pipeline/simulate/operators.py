@@ -117,7 +117,8 @@ class Operators:
     def tell(self) -> None:
         """Have a document that is still open say something of itself."""
         stage, random = self.stage, self.stage.world.streams.of("tell")
-        drafts = [*stage.database.tables.drafts.values()]
+        kept = stage.database.tables.drafts.values()
+        drafts = [draft for draft in kept if "corrects" not in draft.content]  # of notes nobody
         if not drafts:
             return
         draft = random.choice(drafts)

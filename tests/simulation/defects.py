@@ -522,12 +522,17 @@ class MovesBeforeAcks(Collector):
         super()._settle()
 
 
-class MovesAnyStand(WorkerSession):
-    """Lets a collector that was overtaken move the stands of who overtook it."""
+class CountsOn(WorkerSession):
+    """Adds what a collector counted to what stands, whoever overtook it meanwhile."""
 
     def save_stands(self, moves: Iterable[tuple[Stand, Stand]]) -> None:
-        stands = self.tables.stands
-        super().save_stands([(stands[after.partition][0], after) for _, after in moves])
+        added = []
+        for before, after in moves:
+            stands, _ = self.tables.stands[after.partition]
+            collected = stands.collected + after.collected - before.collected
+            rejected = stands.rejected + after.rejected - before.rejected
+            added.append((stands, replace(after, collected=collected, rejected=rejected)))
+        super().save_stands(added)
 
 
 class IssuesAllTheSame(WorkerSession):
@@ -540,14 +545,14 @@ class IssuesAllTheSame(WorkerSession):
         return {}
 
 
-class WaitsForLater(WorkerSession):
-    """Takes each gap for one that was there before every cut."""
+class WaitsForOthers(WorkerSession):
+    """Takes what misses in any partition for missing in each."""
 
     def load_incomplete(
         self, partition: int | None = None
     ) -> dict[tuple[int, SequenceKey], SequenceState]:
-        found = super().load_incomplete(partition)
-        return {each: replace(state, since=(0,)) for each, state in found.items()}
+        del partition
+        return super().load_incomplete()
 
 
 class ForgetsMarks(WorkerSession):
@@ -612,9 +617,9 @@ DEFECTS = {
     "a reversal matched by its key alone": (Parts(matcher=MatchesByKey), 12),
     "line items that nobody takes off": (Parts(session=ForgetsLines), 4),
     "raw usage collected before the broker has it": (Parts(collector=MovesBeforeAcks), 20),
-    "a collector that was overtaken and moves on": (Parts(session=MovesAnyStand), 20),
+    "a collector that was overtaken and counts on": (Parts(session=CountsOn), 28),
     "documents issued though events are missing": (Parts(session=IssuesAllTheSame), 12),
-    "documents that wait for what came later": (Parts(session=WaitsForLater), 12),
+    "documents that wait for other partitions": (Parts(session=WaitsForOthers), 24),
     "a producer's mark that nobody takes down": (Parts(session=ForgetsMarks), 12),
     "a chain that is signed on its first day": (Parts(session=SignsOnce), 8),
     "a publisher that was overtaken and writes": (Parts(outlet=Unfenced), 20),
