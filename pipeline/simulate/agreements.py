@@ -74,7 +74,7 @@ def _left(random: Random, subscribed: Sequence[Body], now: Instant) -> list[NewF
 def _reseated(random: Random, body: Body, now: Instant) -> Body:
     """Return a subscription to whose fee another quantity is agreed, from some instant ahead on."""
     at = instant_text(now + random.randint(_AHEAD_S * SECOND, 40 * SECOND))
-    seats: Json = {"base": random.choice(["0", "2", "3.5", "12"])}
+    seats: Json = {"base": random.choice(["0", "1", "2", "3.5", "12"])}
     return _changed(body, {"at": at, "quantities": seats})
 
 

@@ -164,9 +164,15 @@ def _agreed(book: Book, stay: Stay) -> list[Revision]:
             item = stay.item(name)
             seats = {"quantity": known[item]} if item in known else {}
             whose = {"id": item, "listed": name, "plan": stay.plan}
-            prices.append({**priced.get(name, card), **whose, **seats})
+            prices.append(_plain({**priced.get(name, card), **whose, **seats}))
         found.append((edge, {**plan, "prices": prices}))
     return found
+
+
+def _plain(card: dict[str, Json]) -> dict[str, Json]:
+    """Return a card without the quantity of one: said or not, it is the same card."""
+    one = Fraction(str(card.get("quantity", 1))) == 1
+    return {name: told for name, told in card.items() if not (one and name == "quantity")}
 
 
 def booked_cards(book: Book, customer: str, plan: str) -> dict[str, Body]:
