@@ -109,6 +109,21 @@ PRICES: Mapping[str, tuple[str | None, Priced]] = {
 }
 """Each price with its meter."""
 
+COMMITMENTS: Mapping[str, tuple[int, Sequence[str]]] = {
+    "spend": (150_000, [*PRICES]),
+    "reserved": (4_500, ["unit", "graduated"]),
+}
+"""Each with its least, and what counts for it."""
+
+
+def topped_up(worth: Mapping[str, int]) -> dict[str, int]:
+    """What each commitment charges of a cycle in which the prices come to so much."""
+    return {
+        name: max(0, least - sum(worth[price] for price in prices))
+        for name, (least, prices) in COMMITMENTS.items()
+    }
+
+
 CATALOG = """
   - {id: base, name: Base, price: {type: flat, amount: "5.00"}}
   - id: seats
@@ -189,4 +204,6 @@ CATALOG = """
         - {values: [us], unit_amount: "0.35"}
       default_unit_amount: "0.5"
     discounts: [{type: percentage, percent: "5"}]
+  - {id: spend, name: Spend, price: {type: flat, amount: "1500"}, covers: all}
+  - {id: reserved, name: Reserved, price: {type: flat, amount: "45"}, covers: [unit, graduated]}
 """

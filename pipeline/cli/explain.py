@@ -10,6 +10,7 @@ from pipeline.cli.options import AsJson
 from pipeline.cli.screen import out
 from pipeline.cli.stack import any_stack
 from pipeline.core.identity import Json
+from pipeline.invoice.lines import COMMITMENT
 from pipeline.stores.kafka import KafkaLog
 from pipeline.workers.explaining import Explained, events_of, explained
 
@@ -41,7 +42,9 @@ def _header(told: Explained) -> str:
     line, number = told.line, told.document.sealed.number
     text = f"{line['description']}: {line['total_minor']} minor units {line['currency']}, {number}"
     if told.usage is None:
-        return f"{text}\nit bills no usage: {line['source_id']}"
+        tops = line["category"] == COMMITMENT
+        what = "it tops up what others come to" if tops else "it bills no usage"
+        return f"{text}\n{what}: {line['source_id']}"
     events = sum(cast(list[int], part)[1] for part in cast(list[Json], told.usage["parts"]))
     return (
         f"{text}\n{told.usage['windows']} windows of meter {told.usage['meter']} with {events}"

@@ -13,6 +13,7 @@ import pytest
 
 from builders import usage
 from fixtures_stack import StackMaker
+from integration.commands import talea
 from integration.running import FINALIZER, METERING, PRICING, TICKER, RunningStack
 from integration.traffic import Traffic, check_books, customers_everywhere
 from oracle import Oracle
@@ -20,7 +21,7 @@ from pipeline.collect.event import UsageEvent
 from pipeline.core.calendar import SECOND, Instant, instant_text
 from pipeline.core.identity import Json
 from pipeline.stores.clock import wall_clock
-from price_oracle import CATALOG, PRICES
+from price_oracle import CATALOG, PRICES, topped_up
 
 pytestmark = pytest.mark.servers
 
@@ -134,6 +135,9 @@ def test_every_price_comes_to_what_the_oracle_works_out(billed: Billed, edge: in
             for price in PRICES
             if (edge < PERIODS if price == "seats" else edge > 0)
         }
+        if edge:
+            worth = {price: billed.owed(customer, price, edge - 1) for price in PRICES}
+            expected |= topped_up(worth)
         found: dict[str, int] = defaultdict(int)
         content = billed.content(customer, edge)
         for line in content["lines"]:
@@ -152,9 +156,11 @@ def test_bounds_minima_and_discounts_were_all_met(billed: Billed) -> None:
         for line in billed.content(customer, edge)["lines"]
     ]
     children = [child for line in lines for child in line["children"]]
+    tops = [line["total_minor"] for line in lines if line["category"] == "commitment"]
     taken = {each["type"] for node in [*lines, *children] for each in node["discounts"]}
 
     assert taken >= {"percentage", "fixed"}
+    assert min(tops) == 0 < max(tops)
     assert {child["name"].split(": ")[1] for child in children} >= {"minimum", "usage", "flat"}
     assert {line["payment_term"] for line in lines} == {"in_advance", "in_arrears"}
 
@@ -164,6 +170,17 @@ def test_a_draft_before_its_cut_is_the_invoice(billed: Billed) -> None:
 
     assert {customer for customer, _ in billed.drafts} == set(billed.customers)
     assert billed.drafts == {key: issued[key] for key in billed.drafts}
+
+
+def test_a_commitment_is_explained_by_what_others_come_to(billed: Billed) -> None:
+    content = billed.content(billed.customers[0], 1)
+    (line,) = (each for each in content["lines"] if each["rate_card"]["id"] == "spend")
+    said = talea(billed.stack, "explain", line["id"])
+
+    assert (said.returncode, said.stderr) == (0, "")
+    head, why = said.stdout.splitlines()
+    assert head.startswith(f"Spend, at least 1500.00: {1500 - line['total_minor'] / 100:.2f} spent")
+    assert why == f"it tops up what others come to: s-{billed.customers[0]}/spend"
 
 
 def test_everything_is_billed_and_proven(billed: Billed) -> None:
