@@ -124,7 +124,8 @@ def worked(
         billed = _whole(catalog, line.billed, currency, usage, period.copy())
     found = _whole(catalog, line, currency, usage, period)
     for group, past in billed.items():
-        found[group] = found[group].less(past)
+        if group in found or not past.is_nothing:  # nobody's is no group once there is usage
+            found[group] = found.get(group, NOTHING).less(past)
     if topped and line.position.closes:
         (only,) = found  # what has groups has no minimum
         found[only] = replace(found[only], details=less(found[only].details, topped))

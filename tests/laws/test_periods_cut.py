@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from builders import instant
+from builders import graduated, instant, per_unit
 from laws.test_terms import cards, catalog, told
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.early import EarlyUsage
@@ -18,6 +19,8 @@ from pipeline.invoice.compose import compose
 from pipeline.invoice.fees import Reach
 from pipeline.invoice.planned import Carried, carried_by_all, planned_lines, requests_of
 from pipeline.meter.points import UsagePoint
+from pipeline.meter.scope import Scope
+from pipeline.rate import parse_price
 
 JAN, FEB = instant("2026-01-01T00:00:00Z"), instant("2026-02-01T00:00:00Z")
 
@@ -106,6 +109,30 @@ def test_an_end_moved_later_costs_what_it_would_have_cost_at_once(
     )
     quantities = [sum(map(float, [line["quantity"] for line in each])) for each in (lines, at_once)]
     assert card.meter is None or abs(quantities[0] - quantities[1]) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("price", "totals"),
+    [
+        (per_unit("2"), [[("", 0)], [("eu", 600)]]),
+        # the fee of nobody's usage comes back once there is somebody
+        (graduated((None, "2", "1")), [[("", 100)], [("", -100), ("eu", 700)]]),
+    ],
+)
+def test_usage_of_a_group_that_a_document_ended_before(
+    price: dict[str, Any], totals: list[list[tuple[str, int]]]
+) -> None:
+    """Nothing was used when the first document ended; then 3 were, in eu."""
+    read = parse_price(price)
+    assert not isinstance(read, tuple)
+    card = PlanPrice("p", "Price", "calls", read, {}, Scope((), ("region",)))
+    used = [UsagePoint(JAN + DAY, bytes(16), 0, 3, 1, (("region", "eu"),))]
+    known = [Cut(end, ended(card, end)) for end in (JAN + DAY, JAN + 2 * DAY)]
+
+    assert [
+        [(line["rate_card"]["group"].get("region", ""), line["total_minor"]) for line in lines]
+        for lines in documents(known, used)
+    ] == totals
 
 
 @few
