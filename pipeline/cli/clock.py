@@ -23,7 +23,6 @@ from pipeline.stores.postgres.facts import Author
 from pipeline.workers.supervisor import Supervisor, default_workers
 from pipeline.workers.surroundings import Surroundings
 from pipeline.workers.timekeeping import Between, keeping, nothing, settle
-from pipeline.workers.verifying import Verified
 
 app = typer.Typer(help="A stack whose time you move.", no_args_is_help=True)
 
@@ -84,7 +83,6 @@ class _Billed:
     events: int
     documents: int
     seconds: float
-    verified: Verified
 
 
 @app.command("run")
@@ -97,9 +95,11 @@ def run(
 ) -> None:
     """Bill a year of made-up subscriptions and usage in a new log; fold it again and compare."""
     settings, began = read_settings(), _instant("--start", start)
-    with own_stack(settings, began) as owned, _workers(owned.around):
-        billed = _bill(owned.around, Year(customers, began, owned.around.partitions, months), step)
-    verified = billed.verified
+    with own_stack(settings, began) as owned:
+        around = owned.around
+        with _workers(around):
+            billed = _bill(around, Year(customers, began, around.partitions, months), step)
+        verified = verify_documents(around, None)
     matched = verified.checked - len(verified.faults)
     if json:
         print_json(
@@ -141,7 +141,7 @@ def _bill(around: Surroundings, year: Year, step: str) -> _Billed:
     _advance(around, year.end, step_us, year.used)
     documents = _settle(around)
     seconds = monotonic() - since
-    return _Billed(year.customers, year.events, documents, seconds, verify_documents(around, None))
+    return _Billed(year.customers, year.events, documents, seconds)
 
 
 def _advance(around: Surroundings, to: Instant, step_us: int, between: Between = nothing) -> None:

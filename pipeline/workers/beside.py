@@ -45,17 +45,16 @@ _REST_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Revised:
-    """The fact log as it would be, had others been said behind a serial; ticks as they are."""
+    """The fact log as it would be, had others been said; ticks as they are."""
 
     source: Session
     said: Mapping[tuple[FactKind, str], Mapping[str, Json]]
-    behind: int = 0
 
     def read_facts(
         self, after: int, until: int | None = None, kinds: Collection[FactKind] | None = None
     ) -> list[Fact]:
         """Return facts, with other bodies where they say prices."""
-        return revised(self.source.read_facts(after, until, kinds), self.said, self.behind)
+        return revised(self.source.read_facts(after, until, kinds), self.said)
 
     def ticks_from(self, serial: int, count: int) -> list[Tick]:
         """Return the rows of ticks."""
@@ -89,10 +88,14 @@ def revisions_of(candidate: Candidate) -> list[NewFact]:
 
 @dataclass(slots=True)
 class Issued:
-    """Issued documents of payers, composed anew by other facts, at their cuts."""
+    """Issued documents of payers, composed anew by other facts, at their cuts.
+
+    `latest` is the catalog of all of these facts.
+    """
 
     session: Session
-    known: Knowledge
+    catalog_at: Callable[[int], Catalog]
+    latest: Catalog
     _serials: dict[int, int] = field(default_factory=dict)
 
     def history(self, payer: str, documents: Sequence[Document]) -> History:
@@ -108,9 +111,8 @@ class Issued:
     def _catalog_at_cut(self, serial: int) -> Catalog:
         if serial not in self._serials:
             self._serials[serial] = self.session.fact_position(serial)
-        latest = self.known.latest()
-        catalog = self.known.catalog(self._serials[serial])
-        return catalog.answered_by(latest).decided_by(latest)
+        catalog = self.catalog_at(self._serials[serial])
+        return catalog.answered_by(self.latest).decided_by(self.latest)
 
 
 class Beside:
@@ -123,7 +125,7 @@ class Beside:
         said = {(each.kind, each.subject): each.body for each in revisions_of(candidate)}
         self._live, self._shadow = Knowledge(session), Knowledge(Revised(session, said))
         self._planners = Planner(), Planner()
-        self._issued = Issued(session, self._shadow)
+        self._partitions = self._live.catalog(1).parameters.partitions
 
     def step(self) -> int:
         """Rate a bite of what changed; return how many payers there were."""
@@ -161,8 +163,7 @@ class Beside:
         """Return payers as one of the catalogs has them, where their books stand."""
         cursors, found = self._session.load_cursors(), []
         for name in names:
-            partitions = known.catalog(1).parameters.partitions
-            cursor, _anchor = cursors[partition_of(name, partitions)]
+            cursor, _anchor = cursors[partition_of(name, self._partitions)]
             catalog = known.catalog(cursor.tick.fact_position)
             if name in catalog.customers:
                 found.append(Payer(name, cursor, catalog, horizon_at(catalog, cursor.tick)))
@@ -170,21 +171,23 @@ class Beside:
 
     def _documents(self, payers: Sequence[str]) -> Iterator[Priced]:
         wanted = ids_beside(self._session, self._name, payers)
+        issued = Issued(self._session, self._shadow.catalog, self._shadow.latest())
         for payer in payers:
             documents = self._session.read_documents(payer)
-            history = self._issued.history(payer, documents)
+            history = issued.history(payer, documents)
             for each in documents:
                 if each.id in wanted:
-                    totals = self._totals(history, each)
+                    totals = _totals(issued, history, each)
                     yield Priced(each.id, payer, each.currency, True, -1, *totals)
 
-    def _totals(self, history: History, document: Document) -> tuple[int, int]:
-        """Return what an invoice comes to on both sides; one issued anew counts as it was first."""
-        paper = document.paper
-        if paper.replaces is not None:
-            return 0, 0
-        made = self._issued.composed(history, paper, document.cut_serial)
-        return total_minor(document.content), total_minor(made.content)
+
+def _totals(issued: Issued, history: History, document: Document) -> tuple[int, int]:
+    """Return what an invoice comes to on both sides; one issued anew counts as it was first."""
+    paper = document.paper
+    if paper.replaces is not None:
+        return 0, 0
+    made = issued.composed(history, paper, document.cut_serial)
+    return total_minor(document.content), total_minor(made.content)
 
 
 def _beside(live: Mapping[str, Draft], shadow: Mapping[str, Draft]) -> Iterator[Priced]:

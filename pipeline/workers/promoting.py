@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
+from pipeline.catalog.catalog import FactLog
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.catalog.sheet import Sheet
 from pipeline.core.calendar import Instant, instant_text, parse_instant
@@ -17,6 +18,7 @@ from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
 from pipeline.invoice.history import History, Paper
 from pipeline.replay.diff import Moved, Pair, Selection, UsedIn, diff
+from pipeline.replay.revising import revised
 from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.drafts import read_drafts
 from pipeline.stores.postgres.facts import Author
@@ -24,8 +26,7 @@ from pipeline.stores.postgres.session import Session
 from pipeline.stores.postgres.shadow_prices import Candidate
 from pipeline.workers.announcing import await_named
 from pipeline.workers.applying import Looked
-from pipeline.workers.beside import Issued, Revised, revisions_of
-from pipeline.workers.knowledge import Knowledge
+from pipeline.workers.beside import Issued, revisions_of
 from pipeline.workers.surroundings import Surroundings
 
 _EDGES_TOLD = 3
@@ -136,8 +137,9 @@ def affected(around: Surroundings, candidate: Candidate) -> Affected:
     with around.database.session("affected") as session, session.snapshot():
         facts = session.read_facts(0)
         before = cast(int, promoted["position"])
-        former = Revised(session, _former(facts, promoted), before)
-        issued = Issued(session, Knowledge(former))
+        former = FactLog()
+        former.append(revised(facts, _former(facts, promoted), before))
+        issued = Issued(session, former.at, former.at(former.head))
         pairs, by_hand = list[Pair](), list[str]()
         documents = session.read_documents()
         payers = {each.payer for each in documents if each.instant > since}
