@@ -11,12 +11,19 @@ from pipeline.workers.supervisor import worker_environment
 def talea(
     stack: RunningStack, *arguments: str, given: str = "", **environment: str
 ) -> subprocess.CompletedProcess[str]:
+    return talea_within(100, stack, *arguments, given=given, **environment)
+
+
+def talea_within(
+    patience_s: float, stack: RunningStack, *arguments: str, given: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """For what may take long."""
     return subprocess.run(
         [sys.executable, "-m", "pipeline", *arguments],
         env={**os.environ, **worker_environment(stack.around), **environment},
         input=given,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=patience_s,
         check=False,
     )

@@ -38,7 +38,7 @@ meters:
 
 @dataclass
 class GeneratedShop:
-    """So many customers and events of theirs; `live_events_per_s` is how fast they were booked."""
+    """So many customers and events; `live_events_per_s`: from the log to documents, as replayed."""
 
     stack: RunningStack
     customers: Sequence[str]
@@ -107,11 +107,11 @@ class GeneratedShop:
         began = monotonic()
         stack.start(METERING, PRICING)
         stack.await_booked(self.patience_s)
-        self.live_events_per_s = stack.counts().offered / (monotonic() - began)
         stack.apply(self.catalog())
         stack.start(FINALIZER)
         least = int(len(self.customers) * DOCUMENTS_A_CUSTOMER)
         stack.await_documents(least, self.patience_s)
+        self.live_events_per_s = stack.counts().offered / (monotonic() - began)
 
     def sent(self) -> Iterator[None]:
         """Send all usage in batches of one partition; every tenth batch comes twice."""

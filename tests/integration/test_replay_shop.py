@@ -39,12 +39,13 @@ def test_a_shop_of_every_shape_comes_out_the_same(make_stack: StackMaker, tmp_pa
     wipe_claims(stack.around)
 
     offered = stack.counts().offered
-    with replayed(stack, "copied", "--partitions", "3", "--workers", "2") as ran:
+    copied = ("--partitions", "3", "--workers", "2")
+    with replayed(stack, "copied", *copied, patience_s=PATIENCE_S) as ran:
         assert (ran["identical"], ran["differing"]) == (True, [])
         assert ran["documents"] == documents
     same = tmp_path / "same.yaml"
     same.write_text(shop.catalog())
-    with replayed(stack, "same", "--catalog", str(same)) as ran:
+    with replayed(stack, "same", "--catalog", str(same), patience_s=PATIENCE_S) as ran:
         what_if = told(stack, "what-if", "same")
         assert [each["difference_minor"] for each in what_if["revenue"]] == [0]
         assert told(stack, "diff", "same")["invoices"] == []
