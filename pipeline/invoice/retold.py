@@ -7,9 +7,10 @@ Law: the text of what is retold is `canonical` of what `compose` makes of the sa
 
 Composing is most of what a draft costs, and most drafts are made again and again: untaxed
 quantities at plain prices, beside fees, on terms that many have. Such a document is taken as a
-mould of all on its terms. It is used once it has foretold, to the byte, a document with other
-figures, and for others than whom it was taken of once it has foretold one of theirs. What is not
-plain is composed; what is particular to one payer has a mould of its own.
+mould of all on its terms. Other figures than it was taken with it tells once it has foretold some,
+to the byte, and of others than whom it was taken of once it has foretold one of theirs: when a
+period begins, all are of nothing. What is not plain is composed; what is particular to one payer
+has a mould of its own.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -111,7 +112,8 @@ class Retelling:
             if mould is None:
                 return None
             self._mould, self._names = mould, self._names_in(figures.shapes)
-        if not mould.foretold or not (mould.foretold_others or mould.taken_of == self.id):
+        told = mould.foretold or figures.told == mould.first
+        if not told or not (mould.foretold_others or mould.taken_of == self.id):
             return None
         return mould.filled(self._names, figures)
 

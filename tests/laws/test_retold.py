@@ -187,10 +187,20 @@ def test_a_taxed_draft_is_composed() -> None:
     assert not any(draft.retold(told) for told in GROWS)
 
 
-def test_the_same_usage_again_foretells_nothing() -> None:
+def test_the_same_usage_again_foretells_nothing_else() -> None:
     draft = Draft(shop(price_of("p", PLAIN["unit"], "calls")))
 
-    assert not any(draft.retold(GROWS[0]) for _ in range(5))
+    told = [GROWS[0], GROWS[0], GROWS[0], GROWS[0], *GROWS[1:]]
+    assert [draft.retold(each) for each in told] == [False, False, True, True, False, True, True]
+
+
+def test_of_many_who_used_nothing_yet_all_but_three_are_retold() -> None:
+    catalog = shop(price_of("p", PLAIN["unit"], "calls"), FEE, more=others(*OTHERS))
+    moulds = Moulds()
+    nothing = ((0, 0), (0, 0))
+    drafts = [Draft(catalog, payer, moulds) for payer in ("acme", *OTHERS)]
+
+    assert [draft.retold(nothing) for draft in drafts] == [False, False, False, True, True]
 
 
 def test_a_tier_that_is_reached_is_composed_at_first() -> None:
