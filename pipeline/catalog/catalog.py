@@ -143,7 +143,7 @@ def extend(
         fold.position = fact.serial
         if only is None or fact.kind in only:
             fold.take(fact)
-    return fold.catalog()
+    return fold.catalog() if fold.position > catalog.position else catalog
 
 
 class _Fold:

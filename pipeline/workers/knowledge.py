@@ -91,6 +91,8 @@ class Knowledge:
         """Return the catalog at a position, or where its facts are not all there, before it."""
         with self._lock:
             known = self._catalogs.before(_ALL if position is None else position)
+            if known.position == position:
+                return known
             found = extend(known, self._facts(known.position, position), self.kinds)
             if found.position > known.position:
                 self._catalogs.keep(found)
