@@ -34,7 +34,7 @@ def test_a_shop_of_every_shape_comes_out_the_same(make_stack: StackMaker, tmp_pa
     shop.close()
     kinds, prices, documents = shop.shapes()
     assert kinds == {"invoice", "credit_note", "debit_note"}
-    assert prices == {*PRICES}
+    assert prices >= {*PRICES}
     assert documents >= INVOICES
     wipe_claims(stack.around)
 
