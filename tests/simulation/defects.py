@@ -11,7 +11,6 @@ from pipeline.book.booking import BookedRows, SequenceKey
 from pipeline.catalog.facts import Fact, FactKind, NewFact, Skips
 from pipeline.catalog.matches import Match
 from pipeline.collect.batch import UsageBatch
-from pipeline.collect.gate import Gate
 from pipeline.collect.keyed import KeyedEvent
 from pipeline.collect.letters import Refusal
 from pipeline.collect.rounds import Stand
@@ -37,7 +36,7 @@ from pipeline.workers.collector import Collector
 from pipeline.workers.holding import Holding
 from pipeline.workers.matching import Matcher
 from pipeline.workers.metering import MeteringLine, letter_about
-from pipeline.workers.readmission import Prepared, Progress, Readmission
+from pipeline.workers.readmission import Looked, Moment, Prepared, Progress, Readmission
 
 
 class AcksFirst(MeteringLine):
@@ -440,10 +439,14 @@ class AddsAgain(WorkerSession):
 class SendsBlindly(Readmission):
     """Sends rejected events again without reading the log for their keys."""
 
-    def _outcomes(
-        self, events: Sequence[KeyedEvent], late_before: Instant, gate: Gate, progress: Progress
-    ) -> list[Outcome]:
-        return [Outcome.SENT for _ in events]
+    def look(
+        self,
+        events: Sequence[KeyedEvent],
+        now: Moment,
+        progress: Progress,
+        doubted: Sequence[bool] | None = None,
+    ) -> list[Looked]:
+        return [Looked(Outcome.SENT, "") for _ in events]
 
 
 class WritesBeforeItSends(Readmission):
