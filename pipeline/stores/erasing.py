@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 from pipeline.core.errors import ServerFailed
 from pipeline.stores.groups import answered
 from pipeline.stores.kafka import admin, partition_counts
+from pipeline.stores.leaving import take_out
 
 _ANSWER_S = 20.0
 _GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.GROUP_ID_NOT_FOUND)
@@ -34,15 +35,22 @@ def delete_topics(bootstrap: str, names: Iterable[str]) -> None:
 
 
 def delete_group(bootstrap: str, group: str) -> None:
-    """Delete a consumer group, once its last member is gone.
+    """Delete a consumer group, whoever is in it: call it when its members are dead.
 
     Raises:
-        ServerFailed: it still has members after a while, or the broker does not answer.
+        ServerFailed: somebody joins it again and again, or the broker does not answer.
 
     """
     client = admin(bootstrap)
+
+    def delete() -> None:
+        there = client.describe_consumer_groups([group])[group].result(_ANSWER_S).members
+        if there:
+            take_out(bootstrap, group, [(each.member_id, each.group_instance_id) for each in there])
+        client.delete_consumer_groups([group])[group].result(_ANSWER_S)
+
     try:
-        answered(lambda: client.delete_consumer_groups([group])[group].result(_ANSWER_S))
+        answered(delete)
     except KafkaException as error:
         if error.args[0].code() not in _GONE:
             raise ServerFailed(f"the broker would not delete group {group}: {error}") from None
