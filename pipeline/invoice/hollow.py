@@ -15,8 +15,10 @@ from itertools import count
 from typing import cast
 
 from pipeline.core.identity import Json, canonical, digest
-from pipeline.invoice.lines import Line
 from pipeline.meter.meters import Meter
+
+Line = dict[str, Json]
+"""As in lines.py, which is not imported: clients that read drafts load no catalog, nor numpy."""
 
 Told = list[str]
 """Names, then figures, as they stand in a text."""
