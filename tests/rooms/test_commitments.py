@@ -279,6 +279,23 @@ def test_what_cannot_be_rated_stops_the_commitment_too() -> None:
     assert not lines_of(document)
 
 
+def test_what_has_no_rate_of_exchange_stops_a_commitment_that_needs_none() -> None:
+    catalog = catalog_of(
+        log_of(),
+        rules_of(),
+        issuer_of(),
+        meter_of("calls", window_s=3600),
+        plan_of("team", CALLS, spend(currencies={"EUR": {"price": flat("85")}}), currency="USD"),
+        customer_of("acme"),
+        billed_in(subscription_of("s", "acme", "team", APR), "EUR"),
+    )
+    (document,) = _documents(catalog, 50)
+
+    assert [(issue.component, issue.code) for issue in document.issues] == [
+        (f"s/{price} from {APR}", document.issues[0].code) for price in ("calls", "spend")
+    ]
+
+
 # ---- what a sheet may say ------------------------------------------------------------------
 
 SHEET = """\
