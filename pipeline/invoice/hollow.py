@@ -91,7 +91,7 @@ def hollow_lines(template: str) -> HollowLines:
     """Return a document with names as gaps, cut where its line items are.
 
     Raises:
-        ValueError: it has not one list of lines, or the id of one is no gap.
+        ValueError: it has no list of lines, or the id of one is no gap.
 
     """
     # As long as its gap, each is a number, which may stand in a string and outside.
@@ -108,11 +108,11 @@ def lines_in(content: str) -> tuple[int, list[tuple[Json, int, int]]]:
     """Return where the line items of a canonical content begin, and the id, start, end of each.
 
     Raises:
-        ValueError: it has not one list of lines.
+        ValueError: none of its own stands first.
 
     """
-    before, found, rest = content.partition(_LINES)
-    if not found or _LINES in rest:  # within a string its quotes would be escaped
+    before, found, _ = content.partition(_LINES)  # within a string its quotes would be escaped
+    if not found or not _is_object(f"{before}{_LINES}]}}"):
         raise ValueError(f"not one list of lines: {content[:200]}")
     at = first = len(before) + len(_LINES)
     spans = []
@@ -121,6 +121,15 @@ def lines_in(content: str) -> tuple[int, list[tuple[Json, int, int]]]:
         line, at = _JSON.raw_decode(content, start)
         spans.append((line["id"], start, at))
     return first, spans
+
+
+def _is_object(text: str) -> bool:
+    """Whether a text is JSON: a list of lines within another value would leave that one open."""
+    try:
+        _JSON.decode(text)
+    except ValueError:
+        return False
+    return True
 
 
 _LINES = '"lines":['

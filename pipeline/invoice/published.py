@@ -143,7 +143,7 @@ class DraftText:
         """Return the draft of a content and its validation issues, both in canonical text.
 
         Raises:
-            BrokenInvariant: it has no list of lines, or two.
+            BrokenInvariant: it has no list of lines, or another of that name stands before it.
 
         """
         try:

@@ -99,6 +99,18 @@ def test_records_are_canonical_whatever_a_draft_says(
     assert {read_line(value).customer for value in values[1:]} <= {customer}
 
 
+def test_a_line_may_have_a_list_of_that_name_too() -> None:
+    """A price may be of the usage whose dimension `lines` has one of some values."""
+    told: Json = {"filter": {"lines": ["], x"]}}
+    rows: list[Json] = [{"id": name, "rate_card": told} for name in ("a", "b")]
+    text = kept(DraftInvoice(AT, {"customer": "acme", "id": "d", "lines": rows, "z": told}))
+
+    assert {name: json.loads(line) for name, line in text.lines.items()} == {
+        "a": rows[0],
+        "b": rows[1],
+    }
+
+
 @pytest.mark.parametrize("content", ['{"id":"d"}', '{"a":{"lines":[]},"id":"d","lines":[]}'])
 def test_a_content_without_one_list_of_lines_is_a_defect(content: str) -> None:
     with pytest.raises(BrokenInvariant, match="not one list of lines"):
