@@ -75,10 +75,21 @@ def _plan_problems(sheet: Sheet, catalog: Catalog) -> Iterator[Problem]:
         if plan.id in sold:
             yield from _sold_plan_problems(sheet, path, catalog.plans[plan.id], plan)
         if plan.id in catalog.plans:
-            before = {price.id: price for price in catalog.plans[plan.id].prices}
-            for place, price in enumerate(plan.prices):
-                for fault in agreed_faults(price, before.get(price.id), plan.prices):
-                    yield sheet.problem(f"{path}.prices[{place}].covers", fault)
+            yield from _commitment_problems(sheet, path, catalog.plans[plan.id], plan)
+
+
+def _commitment_problems(sheet: Sheet, path: str, before: Plan, plan: Plan) -> Iterator[Problem]:
+    """Yield what would be a fee in a part of a period, and a commitment in another."""
+    phases = {phase.id: phase.prices or () for phase in before.phases}
+    lists = [(path, plan.prices, before.prices)] + [
+        (f"{path}.phases[{place}]", phase.prices or (), phases.get(phase.id, ()))
+        for place, phase in enumerate(plan.phases)
+    ]
+    for where, prices, old in lists:
+        known = {price.id: price for price in old}
+        for place, price in enumerate(prices):
+            for fault in agreed_faults(price, known.get(price.id), prices):
+                yield sheet.problem(f"{where}.prices[{place}].covers", fault)
 
 
 def _cards(path: str, plan: Plan) -> Iterator[tuple[str, PlanPrice]]:

@@ -420,6 +420,10 @@ def problems(old: str, new: str) -> list[str]:
             "line 18: plans[0].prices[2].covers: spend is a commitment in force, and never a fee:"
             " use another id"
         )),
+        ('amount: "20"}, covers: [calls]', 'later: amount: "20"}', (
+            "line 14: plans[0].phases[0].prices[1].covers: spend is a commitment in force, and"
+            " never a fee: use another id"
+        )),
         ('amount: "9"}, quantity: "3"', 'later: amount: "9"}, covers: [calls]', (
             "line 17: plans[0].prices[1].covers: seats is a fee in force, and never a commitment:"
             " use another id"
