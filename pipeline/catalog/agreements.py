@@ -66,8 +66,14 @@ def _price_faults(
             meter = meters.get(card.meter) if card.meter is not None else None
             for key, fault in meter_faults(meter, plan.cycle, plan.currency, card):
                 yield f"{path}.{key}", fault
-            beside = {each.id: each for each in _cards(plan)}
-            for fault in agreed_faults(card, beside[card.id], beside.values()):
+            beside = [*_cards(plan)]
+            faults = {
+                fault: None  # each once: a phase may have the price too
+                for before in beside
+                if before.id == card.id
+                for fault in agreed_faults(card, before, beside)
+            }
+            for fault in faults:
                 yield f"{path}.covers", fault
 
 

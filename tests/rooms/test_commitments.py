@@ -434,6 +434,20 @@ def test_a_broken_commitment(old: str, new: str, expected: str) -> None:
     assert expected in problems(old, new)
 
 
+def test_what_is_agreed_is_a_commitment_wherever_the_plan_has_one() -> None:
+    """A fee while the first phase runs, a commitment ever after: neither takes both places."""
+    text = SHEET.replace('amount: "20"}, covers: [calls]', 'amount: "20"}')
+    own = "{id: floor, name: Own floor"
+    agreed = text.replace(own, "{id: spend, name: X, price: {type: flat, amount: '1'}}, " + own)
+
+    found = Desk().ask(agreed)
+    assert isinstance(found, list)
+    assert [str(problem).partition(": ")[2] for problem in found] == [
+        "subscriptions[0].prices[0].covers: spend is a commitment in force, and never a fee: use"
+        " another id"
+    ]
+
+
 def test_an_order_commits_to_no_period() -> None:
     order = (
         "\norders: [{id: o, customer: acme, issuer: shop, currency: EUR, at: 2026-04-01T00:00:00Z,"
