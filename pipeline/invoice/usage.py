@@ -5,7 +5,7 @@ Does not own: where they lie (stores/postgres/usage.py), the folds over points (
 Law: any split of the same usage into rows, points, scales and orders gives the same quantity.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias, assert_never
@@ -82,7 +82,7 @@ def quantity(meter: Meter, request: UsageRequest, used: Iterable[Used]) -> Fract
     parts = [row for row in rows if isinstance(row, UsagePart)]
     points = [row for row in rows if isinstance(row, UsagePoint)]
     if meter.points:
-        parts += map(_part, points)
+        parts += _parts(points)
     period = Period(request.start, request.end)
     match meter.aggregation:
         case Aggregation.COUNT:
@@ -126,10 +126,19 @@ def events_for(price: Price, used: Iterable[Used]) -> Events:
     return Events(amounts=tuple(amount for amount in amounts if amount >= 0))
 
 
-def _part(point: UsagePoint) -> UsagePart:
-    """Return what a point comes to where its meter adds up."""
-    told, value = point.multiplicity, point.mantissa
-    return UsagePart(point.scale, told, told * value, value, value, 0, point.dimensions)
+def _parts(points: Iterable[UsagePoint]) -> list[UsagePart]:
+    """Return what points come to where their meter adds up: of each scale one part."""
+    by_scale: dict[int, list[UsagePoint]] = {}
+    for point in points:
+        by_scale.setdefault(point.scale, []).append(point)
+    return [_part(scale, told) for scale, told in by_scale.items()]
+
+
+def _part(scale: int, points: Sequence[UsagePoint]) -> UsagePart:
+    count = sum(point.multiplicity for point in points)
+    total = sum(point.multiplicity * point.mantissa for point in points)
+    mantissas = [point.mantissa for point in points]
+    return UsagePart(scale, count, total, min(mantissas), max(mantissas))
 
 
 def _count(parts: Iterable[UsagePart]) -> Fraction:
@@ -137,8 +146,10 @@ def _count(parts: Iterable[UsagePart]) -> Fraction:
 
 
 def _sum(parts: Iterable[UsagePart]) -> Fraction:
-    sums = [from_mantissa(part.sum, part.scale) for part in parts]
-    return sum(sums[1:], sums[0]) if sums else Fraction(0)
+    by_scale: dict[int, int] = {}  # whole numbers add up far faster than fractions
+    for part in parts:
+        by_scale[part.scale] = by_scale.get(part.scale, 0) + part.sum
+    return sum((from_mantissa(each, scale) for scale, each in by_scale.items()), Fraction(0))
 
 
 def _percent(meter: Meter) -> Fraction:

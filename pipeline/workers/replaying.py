@@ -150,7 +150,7 @@ def run_replay(
                 source = log or KafkaLog(around.kafka)
                 copy_log(around, source, shadow, session, known.copy, tell)
             events = _fold(shadow, session, workers, tell)
-            _finalize(shadow)
+            _finalize(shadow, session)
             selection = Selection.of_json(known.asked)
             pairs, found = _compared(around, session, selection)
         except BaseException:
@@ -295,13 +295,13 @@ def _pace(session: Session, ends: Mapping[int, int]) -> Pace:
     return Pace(done, sum(ends.values()), events, events, 0.0)
 
 
-def _finalize(shadow: Surroundings) -> None:
+def _finalize(shadow: Surroundings, session: Session) -> None:
     """Make every document that can be made: what is left waits for what it waits for live."""
     database = shadow.database
     with database.session("replay finalizer") as store, database.session("replay facts") as facts:
         finalizer = Finalizer(store, Knowledge(facts), facts.clock())
         while finalizer.prepare() or finalizer.register():
-            pass
+            check_stop(shadow, session)
 
 
 def list_replays(around: Surroundings) -> list[Standing]:
