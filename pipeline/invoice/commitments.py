@@ -115,7 +115,7 @@ def _spent(catalog: Catalog, line: PlannedLine, currency: str, usage: Usage) -> 
     periods: dict[str, Period] = {}
     total = 0
     for each in line.covered or ():
-        if each.card.meter is None or each.fee is not None:  # usage without a rate has a fault
+        if each.card.meter is None:
             total += _fee(each).net_minor
             continue
         period = periods.setdefault(each.key.price, Period())

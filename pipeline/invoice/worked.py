@@ -139,6 +139,10 @@ def _whole(
     catalog: Catalog, line: PlannedLine, currency: str, usage: Usage, period: Period
 ) -> dict[Pairs, Worked]:
     """Return what a line comes to, whatever documents have it."""
+    if isinstance(line.fee, Fault):
+        raise Unrated(
+            line.fee
+        )  # another document has it, priced by hand, or a commitment counts it
     card, meter, request = line.card, meter_of(catalog, line), line.request
     if request is None:
         return {}

@@ -13,6 +13,7 @@ from builders import (
     graduated,
     instant,
     issuer_of,
+    line_edit_of,
     log_of,
     meter_of,
     per_unit,
@@ -202,6 +203,31 @@ def test_the_rate_is_that_of_the_tax_point(
             f"no rate from USD to EUR dated {day} or before: add one under fx_rates, or list the"
             " price in its currencies"
         )
+
+
+def test_what_was_billed_by_hand_for_want_of_a_rate_is_an_issue_of_the_rest() -> None:
+    """A document ended on the 16th: its first part has no rate, the second is listed in euros."""
+    listed: Json = {"EUR": {"price": per_unit("2"), "minimum": "20"}}
+    other = price_of("it", per_unit("2"), "calls", minimum="20", currencies=listed)
+    changes: list[Json] = [{"at": "2026-01-11T00:00:00Z", "prices": [other]}]
+
+    def sold(end: str | None, *more: Decision) -> Catalog:
+        agreed = subscription_of("s", "acme", "p", JAN, end, changes=changes)
+        agreed[2]["currency"] = "EUR"
+        return shop(agreed, *more, price=per_unit("1"))
+
+    (stopped,) = documents(sold(mid := "2026-01-16T00:00:00Z"), 5, mid)
+    (issue,) = stopped.issues
+    name, line = str(stopped.content["id"]), str(issue.line)
+    edit = line_edit_of(name, "acme", line, amount_minor=500)
+    (by_hand,) = documents(sold(mid, edit), 5, mid)
+    assert not by_hand.issues
+
+    catalog, until = sold(None, edit), instant(FEB)
+    lines = planned_lines(catalog, "acme", "EUR", until, carried_by_all([by_hand.content]))
+    usage = {asked: [UsagePart(0, 1, 5, 5, 5)] for asked in requests_of(lines)}
+    (rest,) = compose(catalog, "acme", "EUR", until, lines, usage)
+    assert [each.code for each in rest.issues] == [issue.code] == ["missing_rate"]
 
 
 def test_a_rate_is_not_turned_round() -> None:
