@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.facts import Fact
 from pipeline.catalog.sheet import Sheet, parse_sheet
 from pipeline.cli.catalog import apply_sheet, changed_by, read_sheet, refused
@@ -295,7 +296,8 @@ def promote(
         edge = period_edge(session, candidate) if asked is None else asked
         if edge <= session.clock()():
             raise BadInput(f"{instant_text(edge)} is past: prices change at an edge to come")
-        sheet = dated(candidate, _sheet(candidate), edge)
+        standing = extend(Catalog(), session.read_facts(0)).plans
+        sheet = dated(candidate, _sheet(candidate), edge, standing)
         (position, _) = session.fact_head()
         written = apply_sheet(around, sheet, f"shadow prices {name}", Author(actor, reason))
         promoted = promotion_json(edge, position, written)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from pipeline.catalog.catalog import FactLog
+from pipeline.catalog.documents import Plan
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.catalog.sheet import Sheet
 from pipeline.core.calendar import Instant, instant_text, parse_instant
@@ -54,11 +55,12 @@ def period_edge(session: Session, candidate: Candidate) -> Instant:
     raise BadInput(f"their periods end at {len(ends)} instants ({first} ...): say --at TIME")
 
 
-def dated(candidate: Candidate, sheet: Sheet, at: Instant) -> Sheet:
+def dated(candidate: Candidate, sheet: Sheet, at: Instant, standing: Mapping[str, Plan]) -> Sheet:
     """Return a candidate's catalog with its changes in force from an instant on.
 
     Raises:
-        BadInput: more changes than plans, and only these can have a day.
+        BadInput: more changes than plans, and only these can have a day; or a plan in force
+            (`standing`) has a later one, which could not be put back without these prices.
 
     """
     for each in revisions_of(candidate):
@@ -68,6 +70,11 @@ def dated(candidate: Candidate, sheet: Sheet, at: Instant) -> Sheet:
                 " apply` it when it is to hold"
             )
     changed = {each.subject for each in revisions_of(candidate)}
+    for name in sorted(changed & standing.keys()):
+        to_come = standing[name].effective
+        if to_come is not None and to_come > at:
+            day = instant_text(to_come)
+            raise BadInput(f"plan {name} changes at {day} already: say --at {day} or later")
     plans = [replace(plan, effective=at) for plan in sheet.plans if plan.id in changed]
     return replace(sheet, plans=tuple(plans))
 
