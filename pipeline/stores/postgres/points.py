@@ -52,7 +52,7 @@ _SELECT_POINTS = (
 )
 _READ = (
     "SELECT r.place, s.customer, s.meter, s.scale, s.dimensions,"
-    " found.time_us, found.point_key, found.value, found.told"
+    " found.time_us, found.point_key, found.value::text, found.told"
     + _ASKED
     + f" CROSS JOIN LATERAL (({_SELECT_POINTS} r.end_us AND p.time_us >= r.start_us{_STANDING})"
     f" UNION ALL ({_SELECT_POINTS} r.start_us AND r.levels{_STANDING} LIMIT 1)) AS found"

@@ -106,7 +106,7 @@ def windows_of_usage(
     stretches = [(n, each) for n, of in enumerate(asked) for each in disjoint(of)]
     rows = connection.execute(
         "SELECT r.place, s.customer, s.meter, s.scale, s.dimensions, u.window_us,"
-        " sum(u.count)::bigint, sum(u.sum), min(u.minimum), max(u.maximum)"
+        " sum(u.count)::bigint, sum(u.sum)::text, min(u.minimum)::text, max(u.maximum)::text"
         + _REQUESTED
         + " GROUP BY r.place, s.customer, s.meter, s.scale, s.dimensions, u.window_us",
         [*_columns([each for _, each in stretches]), below_cut],
