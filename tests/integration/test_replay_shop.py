@@ -6,6 +6,7 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 
 import pytest
 
@@ -48,7 +49,9 @@ def test_a_shop_of_every_shape_comes_out_the_same(make_stack: StackMaker, tmp_pa
         assert ran["documents"] == documents
     same = tmp_path / "same.yaml"
     same.write_text(shop.catalog())
+    before_s = cpu_s()
     with replayed(stack, "same", "--catalog", str(same), patience_s=PATIENCE_S) as ran:
+        worked_s = cpu_s() - before_s
         what_if = told(stack, "what-if", "same")
         assert [each["difference_minor"] for each in what_if["revenue"]] == [0]
         assert told(stack, "diff", "same")["invoices"] == []
@@ -58,12 +61,19 @@ def test_a_shop_of_every_shape_comes_out_the_same(make_stack: StackMaker, tmp_pa
         f"{documents:,} documents, {offered:,} events: 0 bytes differ; live"
         f" {offered / shop.live_s:,.0f} events/s to the last document, replayed"
         f" {ran['events_per_s']:,.0f}/s: {ratio:.2f} x (target 1); what-if in"
-        f" {ran['seconds']:.1f} s (target {WHAT_IF_S:.0f} a million events)"
+        f" {ran['seconds']:.1f} s (target {WHAT_IF_S:.0f} a million events),"
+        f" {worked_s:.1f} s of CPU beside what the servers took, load {os.getloadavg()[0]:.1f}"
     )
     if BIG:
         assert ratio * SLOWER_MAX >= 1
         beside(shop)
     assert len(stack.documents()) == documents
+
+
+def cpu_s() -> float:
+    """What commands and the workers that they ended took so far."""
+    used = getrusage(RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def beside(shop: GeneratedShop) -> None:
