@@ -149,14 +149,31 @@ def without(facts: Sequence[Fact], incident: Incident) -> Bodies:
 
 
 def rollback(facts: Sequence[Fact], incident: Incident) -> list[NewFact]:
-    """Return the facts that put in force what stood before; none where somebody did already."""
-    last = {(fact.kind, fact.subject): fact for fact in facts}
+    """Return the facts that put in force what stood before; none where somebody did already.
+
+    What was said since of a day to come is said once more: it rests on what was wrong.
+    """
     before = stood_before(facts, incident.wrong)
-    return [
-        NewFact(fact.kind, fact.subject, before[fact.serial].body)
-        for fact in last.values()
-        if fact.serial in before
-    ]
+    told: dict[tuple[FactKind, str], list[Fact]] = {
+        (f.kind, f.subject): [] for f in before.values()
+    }
+    for fact in facts:
+        if (fact.kind, fact.subject) in told:
+            told[fact.kind, fact.subject].append(fact)
+    return [new for own in told.values() for new in _put_back(own, before)]
+
+
+def _put_back(told: Sequence[Fact], before: Mapping[int, Fact]) -> list[NewFact]:
+    """Return the facts that put back one subject, of which all this was told."""
+    to_come: list[Fact] = []
+    for fact in reversed(told):
+        if fact.serial in before:
+            right = [before[fact.serial], *reversed(to_come)]
+            return [NewFact(each.kind, each.subject, each.body) for each in right]
+        if "effective" not in fact.body:
+            break  # it stands instead of all that was told earlier
+        to_come.append(fact)
+    return []
 
 
 def opened(name: str, wrong: Iterable[Fact]) -> NewFact:

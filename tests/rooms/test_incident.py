@@ -5,8 +5,22 @@ from typing import Any
 
 import pytest
 
-from builders import T0, Decision, facts, flat, issuer_of, log_of, plan_of, price_of, rules_of
+from builders import (
+    T0,
+    Decision,
+    fact_log,
+    facts,
+    flat,
+    instant,
+    issuer_of,
+    log_of,
+    plan_of,
+    price_of,
+    rules_of,
+)
 from pipeline.catalog.facts import Fact, FactKind, NewFact
+from pipeline.catalog.planning import as_written
+from pipeline.catalog.rate_cards import card_body
 from pipeline.core.calendar import SECOND
 from pipeline.core.identity import Json
 from pipeline.replay.incident import (
@@ -130,6 +144,32 @@ def test_rolling_back_says_once_more_what_stood(
     known = timed(*map(basic, said))
 
     assert amounts([new.body for new in rollback(known, incident(*wrong))]) == back
+
+
+def from_day(amount: str, day: str) -> Decision:
+    kind, subject, body = basic(amount)
+    return kind, subject, {**body, "effective": f"{day}T00:00:00Z"}
+
+
+@pytest.mark.parametrize("wrong", [basic("10"), from_day("10", "2026-04-01")])
+def test_what_is_to_come_on_a_day_does_not_hide_what_is_wrong_until_then(wrong: Decision) -> None:
+    known = timed(basic("1"), wrong, from_day("2", "2026-06-01"), from_day("3", "2026-07-01"))
+
+    back = rollback(known, incident(5))
+
+    log = fact_log(*[(f.kind, f.subject, dict(f.body)) for f in known])
+    after = as_written(log.at(log.head), back).plans["basic"]
+    told = [
+        (day, amounts([{"prices": [card_body(each) for each in plan.prices]}]))
+        for day, _, plan in after.spans()
+    ]
+    assert told == [
+        (instant("2026-07-01T00:00:00Z"), ["3"]),
+        (instant("2026-06-01T00:00:00Z"), ["2"]),
+        (None, ["1"]),
+    ]
+    last = [replace(known[3], serial=100 + n, body=new.body) for n, new in enumerate(back)]
+    assert rollback([*known, *last], incident(5)) == []
 
 
 def test_facts_alone_say_how_far_an_incident_is() -> None:
