@@ -10,9 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.corrections import Decision
 from pipeline.catalog.facts import FactKind
 from pipeline.core.calendar import Instant
+from pipeline.invoice.fees import Reason
+from pipeline.invoice.lines import Line, LineKey
 from pipeline.invoice.notes import (
     Change,
     Record,
@@ -21,10 +24,13 @@ from pipeline.invoice.notes import (
     emptied,
     part_of_change,
 )
+from pipeline.invoice.planned import Carried, planned_lines
+from pipeline.rate.terms import PaymentTerm
 from pipeline.replay.diff import Pair, Selection
 
 CODE = "repriced"
 """The reason code of such notes."""
+_AHEAD = PaymentTerm.IN_ADVANCE.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,25 @@ def repricings(
                 )
             )
     return made
+
+
+def given_back_by_next(
+    decisions: Iterable[Decision], catalog: Catalog, carried: Mapping[tuple[str, str], Carried]
+) -> str | None:
+    """Return the first invoice with a fee in advance that its payer's next one gives back itself.
+
+    That is so where its price is another by now: a note of it would give the difference twice.
+    """
+    for each in decisions:
+        own = carried.get((each.payer, each.currency), {})
+        lines = planned_lines(catalog, each.payer, each.currency, each.at, own)
+        given = {line.key for line in lines if line.reason is Reason.UNUSED and line.fee}
+        changed = cast(list[Line], (each.change or {})["lines"])
+        if any(
+            line["payment_term"] == _AHEAD and LineKey.of_line(line) in given for line in changed
+        ):
+            return each.document
+    return None
 
 
 def total_minor(bodies: Iterable[Record]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.errors import BadInput
 from pipeline.invoice.asking import own_instant
-from pipeline.replay.applying import families, moved_since, repricings
+from pipeline.replay.applying import families, given_back_by_next, moved_since, repricings
 from pipeline.replay.diff import Diff, Pair, Selection, diff
 from pipeline.stores.postgres.facts import Author
 from pipeline.workers.announcing import await_named
@@ -89,6 +89,13 @@ def apply_looked(around: Surroundings, looked: Looked, diff_id: str, author: Aut
             if moved is not None:
                 raise BadInput(
                     f"{moved} was corrected since: replay it again, and look at the diff"
+                )
+            carried = store.carried_by([each.payer for each in wanted])
+            waits = given_back_by_next(wanted, catalog, carried)
+            if waits is not None:
+                raise BadInput(
+                    f"{waits} billed a fee in advance whose price is another by now: the next"
+                    " invoice gives that back by itself, so look at the diff again behind it"
                 )
             least, made = now, []
             for each in wanted:

@@ -33,7 +33,14 @@ from pipeline.core.identity import Json
 from pipeline.invoice.compose import compose
 from pipeline.invoice.planned import carried_by_all, planned_lines, requests_of
 from pipeline.invoice.usage import UsagePart
+from pipeline.replay.applying import (
+    families,
+    given_back_by_next,
+    repricings,
+    total_minor,
+)
 from pipeline.replay.coverage import covered_stretches
+from pipeline.replay.diff import Pair, Selection
 
 APR, MAY, JUN, JUL = (f"2026-0{month}-01T00:00:00Z" for month in (4, 5, 6, 7))
 SEATS = price_of("seats", flat("30"), quantity="2", payment_term="in_advance")
@@ -70,8 +77,13 @@ def books(*plans: Decision, end: str | None = None, start: str = APR, **agreed: 
 
 def issued(known: Sequence[tuple[str, Catalog]], used: Sequence[str] = ()) -> list[Any]:
     """The lines of acme's documents, cut by cut, each by what was known then."""
+    return [[line for each in cut for line in _lines(each)] for cut in documents(known, used)]
+
+
+def documents(known: Sequence[tuple[str, Catalog]], used: Sequence[str] = ()) -> list[list[Any]]:
+    """acme's documents, cut by cut, each by what was known then."""
     contents: list[Any] = []
-    found = []
+    found: list[list[Any]] = []
     for until, catalog in known:
         lines = planned_lines(catalog, "acme", "EUR", instant(until), carried_by_all(contents))
         answers = {
@@ -79,8 +91,8 @@ def issued(known: Sequence[tuple[str, Catalog]], used: Sequence[str] = ()) -> li
             for asked in requests_of(lines)
         }
         made = compose(catalog, "acme", "EUR", instant(until), lines, answers)
-        contents += [document.content for document in made]
-        found.append([line for document in made for line in _lines(document.content)])
+        found.append([document.content for document in made])
+        contents += found[-1]
     return found
 
 
@@ -616,3 +628,35 @@ def test_cycles_are_counted_from_their_anchor(
     assert cuts(books(plan, start=start, anchor=anchor), "2028-01-01T00:00:00Z")[: len(ends)] == (
         ends
     )
+
+
+WRONG, RIGHT = (
+    books(plan_of("p", price_of("fee", flat(each), payment_term="in_advance")))
+    for each in ("10", "1")
+)
+
+
+@pytest.mark.parametrize(
+    ("now", "since", "waits", "noted"),
+    [
+        pytest.param(RIGHT, [], True, -900, id="the next invoice gives it back: a note waits"),
+        pytest.param(RIGHT, [MAY], False, 0, id="it gave that back: notes come to nothing"),
+        pytest.param(WRONG, [], False, -900, id="the price is in force: only a note gives it back"),
+    ],
+)
+def test_a_wrong_fee_in_advance_is_not_given_back_twice(
+    now: Catalog, since: list[str], waits: bool, noted: int
+) -> None:
+    before, after = (
+        [each for cut in documents([(APR, first), *((at, RIGHT) for at in since)]) for each in cut]
+        for first in (WRONG, RIGHT)
+    )
+    pairs = [
+        Pair(str(at), "acme", instant(one["cut_instant"]), at, False, one, other)
+        for at, (one, other) in enumerate(zip(before, after, strict=True))
+    ]
+    at = instant("2026-05-20T00:00:00Z")
+    wanted = repricings(families(pairs, Selection()), Selection(), "diff_1", at)
+    found = given_back_by_next(wanted, now, {("acme", "EUR"): carried_by_all(before)})
+    assert found == (before[0]["id"] if waits else None)
+    assert sum(total_minor(each.told().body for each in wanted).values()) == noted
