@@ -257,8 +257,7 @@ def _fold(shadow: Surroundings, session: Session, workers: int, tell: Tell) -> i
     kinds = [
         *(WorkerKind("metering", number, workers) for number in several),
         *(WorkerKind("pricing", number, workers) for number in several),
-        WorkerKind("finalizer"),
-    ]
+    ]  # no finalizer: killed at the end, it would hold cuts that `_finalize` then steps over
     ends, began = _ends(session), monotonic()
     pace = moved = _pace(session, ends)
     if pace.done == pace.records:
