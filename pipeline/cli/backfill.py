@@ -1,6 +1,6 @@
 """`talea backfill`: old usage in bulk: what it would come to, committed, taken back whole."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Annotated
 
 import typer
@@ -9,7 +9,7 @@ from rich.table import Table
 from pipeline.agents.cloudevents import Report, take_lines
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.cli.options import Actor, AsJson, Reason
-from pipeline.cli.screen import counted, out, print_json, steps
+from pipeline.cli.screen import amounts_text, counted, out, print_json, steps
 from pipeline.cli.stack import any_stack
 from pipeline.core.calendar import instant_text
 from pipeline.core.errors import BadInput, Rejection
@@ -153,11 +153,7 @@ def _tell_money(found: Foretold) -> None:
         out.print(f"{found.uncovered:,} events are covered by no subscription: nobody pays them")
     for customer in found.unrated:
         out.print(f"a document of {customer} cannot be rated: talea doctor tells why", markup=False)
-    out.print(f"in all {_amounts(found.totals) or 'no difference'}")
-
-
-def _amounts(of: Mapping[str, int]) -> str:
-    return ", ".join(f"{Money(minor, currency).text} {currency}" for currency, minor in of.items())
+    out.print(f"in all {amounts_text(found.totals) or 'no difference'}")
 
 
 @app.command("commit")

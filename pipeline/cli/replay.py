@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -14,14 +14,13 @@ from pipeline.catalog.facts import Fact
 from pipeline.cli.catalog import changed_by, read_sheet
 from pipeline.cli.deciding import moment
 from pipeline.cli.options import Actor, AsJson, Reason
-from pipeline.cli.screen import out, print_json, steps
+from pipeline.cli.screen import amounts_text, out, print_json, steps
 from pipeline.cli.stack import any_stack
 from pipeline.collect.limits import BATCH_EVENTS_MAX
 from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.errors import BadInput, CheckFailed
 from pipeline.core.identity import digest
 from pipeline.core.money import Money
-from pipeline.replay.applying import total_minor
 from pipeline.replay.diff import Diff, Selection
 from pipeline.replay.revising import Bodies, as_known, priced_by
 from pipeline.replay.what_if import Change
@@ -287,7 +286,7 @@ def tell_diff(found: Diff) -> None:
     for currency, minor in found.totals.items():
         out.print(f"in all {Money(minor, currency).text} {currency}")
     for cause, of in found.by_cause.items():
-        out.print(f"  {cause.value}: {_amounts(of)}")
+        out.print(f"  {cause.value}: {amounts_text(of)}")
 
 
 @app.command("apply")
@@ -301,20 +300,13 @@ def apply(
     """Have the notes issued that a diff shows, once; refused where anything moved since."""
     with any_stack() as around:
         applied = apply_diff(around, name, shown, Author(actor, reason))
-    total = total_minor(fact.body for fact in applied.facts)
+    total = applied.total_minor
     if json:
-        print_json(
-            {
-                "diff_id": shown,
-                "already": applied.already,
-                "documents": [fact.subject for fact in applied.facts],
-                "total_minor": total,
-            }
-        )
+        print_json(applied.json(shown))
     elif applied.already:
-        out.print(f"applied already: {len(applied.facts)} documents, {_amounts(total)}")
+        out.print(f"applied already: {len(applied.facts)} documents, {amounts_text(total)}")
     elif applied.facts:
-        out.print(f"{len(applied.facts)} documents are corrected by {_amounts(total)}")
+        out.print(f"{len(applied.facts)} documents are corrected by {amounts_text(total)}")
         out.print("their notes are issued by the finalizer: `talea invoices list` shows them")
     else:
         out.print("nothing to correct: the diff moves no money")
@@ -350,7 +342,3 @@ def tell_what_if(name: Name, json: AsJson = False) -> None:
 def _change(each: Change) -> str:
     before, after = (Money(e, each.currency).text for e in (each.before_minor, each.after_minor))
     return f"{before} -> {after} ({each.percent_text or '-'} %)"
-
-
-def _amounts(of: Mapping[str, int]) -> str:
-    return ", ".join(f"{Money(minor, currency).text} {currency}" for currency, minor in of.items())

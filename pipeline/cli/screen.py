@@ -1,11 +1,13 @@
 """What people see: progress on stderr, results on stdout, one JSON document where asked."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from pipeline.core.money import Money
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -14,6 +16,12 @@ err = Console(stderr=True, highlight=False)
 def print_json(document: object) -> None:
     """Print the one JSON document of a command."""
     print(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+def amounts_text(by_currency: Mapping[str, int]) -> str:
+    """Return amounts in minor units as they are read, by currency."""
+    told = (f"{Money(minor, currency).text} {currency}" for currency, minor in by_currency.items())
+    return ", ".join(told)
 
 
 @contextmanager

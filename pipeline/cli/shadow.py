@@ -22,7 +22,6 @@ from pipeline.core.calendar import instant_text
 from pipeline.core.errors import BadInput, CheckFailed, ServerFailed
 from pipeline.core.identity import Json
 from pipeline.core.money import Money
-from pipeline.replay.applying import total_minor
 from pipeline.replay.diff import Diff
 from pipeline.replay.guarding import Limits, summed
 from pipeline.replay.revising import priced_by
@@ -361,18 +360,10 @@ def notes(
             candidate = find_candidate(session, name)
         looked = affected(around, candidate).looked
         applied = apply_looked(around, looked, shown, Author(actor, reason))
-    total = total_minor(fact.body for fact in applied.facts)
     if json:
-        print_json(
-            {
-                "diff_id": shown,
-                "already": applied.already,
-                "documents": [fact.subject for fact in applied.facts],
-                "total_minor": total,
-            }
-        )
+        print_json(applied.json(shown))
         return
-    for currency, minor in total.items():
+    for currency, minor in applied.total_minor.items():
         again = " already" if applied.already else ""
         amount = Money(minor, currency).text
         out.print(f"{len(applied.facts)} invoices are corrected{again} by {amount} {currency}")

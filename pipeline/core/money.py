@@ -4,7 +4,8 @@ Owns: the minor unit, the one rounding (half away from zero), the largest-remain
 Law: allocate(...) sums to what was allocated; no float, no tolerance.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -87,6 +88,14 @@ class Money:
     def __sub__(self, other: "Money") -> "Money":
         """Subtract an amount of the same currency."""
         return self + -other
+
+
+def sums_by_currency(amounts: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Return the sums of (currency, minor units), in order of currency; none that is zero."""
+    found = Counter[str]()
+    for currency, minor in amounts:
+        found[currency] += minor
+    return {currency: found[currency] for currency in sorted(found) if found[currency]}
 
 
 def allocate(total_minor: int, weights: Sequence[Fraction]) -> list[int]:

@@ -5,7 +5,7 @@ Does not own: the diff (diff.py), the note itself (invoice/notes.py), writing de
 Law: the notes sum to the diff; an invoice with all its notes then is the replay's with its own.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -14,6 +14,7 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.corrections import Decision
 from pipeline.catalog.facts import FactKind
 from pipeline.core.calendar import Instant
+from pipeline.core.money import sums_by_currency
 from pipeline.invoice.fees import Reason
 from pipeline.invoice.lines import Line, LineKey
 from pipeline.invoice.notes import (
@@ -127,11 +128,10 @@ def given_back_by_next(
 
 def total_minor(bodies: Iterable[Record]) -> dict[str, int]:
     """Return what the notes of applied decisions come to, by currency."""
-    found = Counter[str]()
-    for body in bodies:
-        change = Change.of_json(cast(Record, body["change"]))
-        found[cast(str, body["currency"])] += change.totals.total
-    return {currency: found[currency] for currency in sorted(found) if found[currency]}
+    return sums_by_currency(
+        (cast(str, body["currency"]), Change.of_json(cast(Record, body["change"])).totals.total)
+        for body in bodies
+    )
 
 
 def moved_since(

@@ -14,6 +14,7 @@ from typing import NamedTuple, cast
 
 from pipeline.core.calendar import Instant, instant_text, parse_instant
 from pipeline.core.identity import Json, canonical, derived_id
+from pipeline.core.money import sums_by_currency
 from pipeline.invoice.lines import COMMITMENT, Line
 from pipeline.invoice.notes import Record, lines_of
 from pipeline.invoice.totals import Totals
@@ -182,10 +183,7 @@ class Diff:
     @property
     def totals(self) -> Mapping[str, int]:
         """The difference by currency; none that is zero."""
-        found = Counter[str]()
-        for each in self.documents:
-            found[each.currency] += each.difference_minor
-        return {currency: found[currency] for currency in sorted(found) if found[currency]}
+        return sums_by_currency((each.currency, each.difference_minor) for each in self.documents)
 
     @property
     def by_cause(self) -> Mapping[Cause, Mapping[str, int]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 from pipeline.core.identity import Json
+from pipeline.core.money import sums_by_currency
 
 Content = Mapping[str, Json]
 
@@ -68,10 +69,7 @@ class Foretold:
     @property
     def totals(self) -> Mapping[str, int]:
         """The difference by currency; none that is zero."""
-        found = Counter[str]()
-        for each in self.moved:
-            found[each.currency] += each.difference_minor
-        return {currency: found[currency] for currency in sorted(found) if found[currency]}
+        return sums_by_currency((each.currency, each.difference_minor) for each in self.moved)
 
     def json(self) -> dict[str, Json]:
         """Return it for a report."""

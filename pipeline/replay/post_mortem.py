@@ -5,7 +5,6 @@ Does not own: sending or writing them (cli), any figure (facts, issued documents
 Law: every amount stands in a decided fact or an issued note; the same facts tell the same.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -14,7 +13,7 @@ from typing import cast
 from pipeline.catalog.facts import Fact, FactKind
 from pipeline.core.calendar import SECOND, Instant, instant_text
 from pipeline.core.identity import Json
-from pipeline.core.money import Money
+from pipeline.core.money import Money, sums_by_currency
 from pipeline.invoice.lines import Line
 from pipeline.invoice.notes import Change
 from pipeline.invoice.totals import Totals
@@ -98,10 +97,7 @@ class PostMortem:
     @property
     def totals(self) -> Mapping[str, int]:
         """What the notes come to, by currency; none that is zero."""
-        found = Counter[str]()
-        for each in self.documents:
-            found[each.currency] += each.difference_minor
-        return {currency: found[currency] for currency in sorted(found) if found[currency]}
+        return sums_by_currency((each.currency, each.difference_minor) for each in self.documents)
 
     @property
     def customers(self) -> list[str]:

@@ -12,8 +12,15 @@ from dataclasses import dataclass, replace
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.errors import BadInput
+from pipeline.core.identity import Json
 from pipeline.invoice.asking import own_instant
-from pipeline.replay.applying import families, given_back_by_next, moved_since, repricings
+from pipeline.replay.applying import (
+    families,
+    given_back_by_next,
+    moved_since,
+    repricings,
+    total_minor,
+)
 from pipeline.replay.diff import Diff, Pair, Selection, diff
 from pipeline.stores.postgres.facts import Author
 from pipeline.workers.announcing import await_named
@@ -27,6 +34,21 @@ class Applied:
 
     facts: Sequence[Fact]
     already: bool
+
+    @property
+    def total_minor(self) -> dict[str, int]:
+        """What their notes come to, by currency."""
+        return total_minor(fact.body for fact in self.facts)
+
+    def json(self, diff_id: str) -> dict[str, Json]:
+        """Return it for a report."""
+        documents: list[Json] = [fact.subject for fact in self.facts]
+        return {
+            "diff_id": diff_id,
+            "already": self.already,
+            "documents": documents,
+            "total_minor": {**self.total_minor},
+        }
 
 
 def apply_diff(around: Surroundings, name: str, diff_id: str, author: Author) -> Applied:

@@ -83,3 +83,12 @@ def test_it_looks_once_a_second() -> None:
     after(topic.backlog(), topic, seconds=10)
 
     assert 9 <= topic.looks <= 11
+
+
+def test_what_came_only_now_is_none_yet() -> None:
+    topic = Topic(ends=[1000, 0], stands=[Stand(0, 0)])
+    backlog = topic.backlog()
+    assert not after(backlog, topic, seconds=0.5)
+    topic.stands = [Stand(0, 400)]
+    assert not after(backlog, topic, seconds=1)
+    assert after(backlog, topic, seconds=1.5)

@@ -1,7 +1,8 @@
 """Copying a log: what its facts say of places there, and which partition counts it may not have."""
 
-from typing import cast
+from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from builders import (
@@ -19,10 +20,15 @@ from builders import (
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.facts import skip_fact
 from pipeline.catalog.matches import EventPlace, Match, match_facts
+from pipeline.collect.batch import Mode
+from pipeline.collect.columns import Columns, read_columns
+from pipeline.collect.limits import BATCH_BYTES_MAX, BATCH_EVENTS_MAX
+from pipeline.collect.repacking import Cut, Origin, Repacker
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json, partition_of
 from pipeline.meter.ticks import NO_TICK, Tick
 from pipeline.replay.copying import Copier, check_homes, log_body, moved_bodies, named_places
+from pipeline.stores.codec import encode_batch
 
 ONE, OTHER = (
     Match(EventPlace(7, 0), EventPlace(5, 3), 1),
@@ -62,7 +68,7 @@ def test_facts_that_name_places_name_those_of_the_copy() -> None:
         [Match(EventPlace(4, 9), EventPlace(3, 8), 1)],  # what was not copied is told nowhere
     ]
     assert bodies[4] == {"partition": -1, "offset": -1}
-    (batches,) = (cast("list[Json]", bodies[5]["batches"]),)
+    batches = cast("list[Json]", bodies[5]["batches"])
     assert sorted(map(str, batches)) == batches
     assert {"ff", *cast("list[str]", found[-1].body["batches"])} == {*batches}
     assert (catalog.parameters.partitions, catalog.parameters.copied) == (3, True)
@@ -84,3 +90,29 @@ def test_a_sub_account_stays_with_its_payer(partitions: int, parts: bool) -> Non
             check_homes(found, partitions)
     else:
         check_homes(found, partitions)
+
+
+def test_batches_are_packed_together_no_further_than_a_batch_may_be_large() -> None:
+    sent = [
+        keyed(*(usage(id=f"{n}-{at}", **noted(100 * n + at)) for at in range(100)))
+        for n in range(4)
+    ]
+    made, packer = [], Repacker(Mode.KEYED, "")
+    for offset, batch in enumerate(sent):
+        columns = read_columns(batch)
+        assert isinstance(columns, Columns)
+        cut = Cut(Origin(0, offset), batch, columns, np.arange(batch.event_count))
+        if not packer.takes(cut, BATCH_EVENTS_MAX):
+            made.append(packer.take("", "", 0))
+            packer = Repacker(Mode.KEYED, "")
+        packer.add(cut)
+    made.append(packer.take("", "", 0))
+    sizes = [len(encode_batch(batch)) for batch in (*sent, *made)]
+    assert max(sizes) <= BATCH_BYTES_MAX < sum(sizes[: len(sent)])
+    assert 1 < len(made) < len(sent)
+    assert sum(batch.event_count for batch in made) == sum(batch.event_count for batch in sent)
+
+
+def noted(number: int) -> dict[str, Any]:
+    """Dimensions of some 900 bytes that no other event has."""
+    return {f"note-{at}": f"{number} " + "x" * 200 for at in range(4)}
