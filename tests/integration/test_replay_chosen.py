@@ -22,6 +22,7 @@ from pipeline.core.identity import partition_of
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.codec import encode_batch
 from pipeline.workers.replaying import diff_replay, drop_replay, list_replays, stop_replay
+from pipeline.workers.shadowing import shadow_of
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
@@ -67,6 +68,15 @@ def test_what_is_chosen_is_replayed_alone(make_stack: StackMaker) -> None:
     for name in ("picked", "earlier", "again"):
         drop_replay(stack.around, name)
     assert list_replays(stack.around) == []
+
+
+def test_a_replay_that_is_just_being_planted_is_not_listed_yet(make_stack: StackMaker) -> None:
+    around = make_stack().around
+    database = shadow_of(around, "new").database
+    database.migrate()
+    with database.session("test", owner=True) as session:
+        session.execute("ALTER TABLE shadow DROP COLUMN copy")  # a migration is still to run
+    assert list_replays(around) == []
 
 
 def goes_on(stack: RunningStack, documents: int) -> None:

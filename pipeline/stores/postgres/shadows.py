@@ -213,8 +213,9 @@ def shadows_with(connection: Connection, prefix: str) -> list[str]:
 
 def read_shadow(connection: Connection) -> Shadow | None:
     """Return the replay whose schema this is; None where it was not planted to the end."""
+    # Its schema may be just coming into being, or be of an earlier version: without that column.
     row = connection.execute(
-        "SELECT asked, revised, began, worked_ms, outcome, copy FROM shadow"
+        "SELECT asked, revised, began, worked_ms, outcome, to_jsonb(shadow) ->> 'copy' FROM shadow"
     ).fetchone()
     if row is None:
         return None
