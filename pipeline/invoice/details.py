@@ -106,6 +106,16 @@ class Detail:
             tuple(cast(list[Record], child["discounts"])),
         )
 
+    @classmethod
+    def of_edited(cls, line: Record) -> "Detail":
+        """Return what a line bills whose amount was edited, as a whole: it has no children."""
+        return cls(
+            Component(Kind.USAGE),
+            exact(str(line["quantity"])),
+            exact(str(line["unit_amount"])),
+            cast(int, line["subtotal_minor"]),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Early:
@@ -174,7 +184,9 @@ class Early:
 
     @classmethod
     def of_line(cls, line: Record) -> "Early":
-        """Return what a line of an early document bills."""
+        """Return what a line of an early document bills: of an edited one, what its edit says."""
+        children = cast(list[Record], line["children"])
+        edited = not children and line["managed_by"] == "manual"
         card, fx = cast(Record, line["rate_card"]), cast("Record | None", line["fx"])
         return cls(
             parse_instant(line["period_start"]),
@@ -183,7 +195,7 @@ class Early:
             str(line["name"]),
             card,
             exact(str(line["quantity"])),
-            tuple(map(Detail.of_child, cast(list[Record], line["children"]))),
+            (Detail.of_edited(line),) if edited else tuple(map(Detail.of_child, children)),
             None if fx is None else cast(int, fx["from_amount_minor"]),
         )
 

@@ -123,12 +123,13 @@ class _Due:
     def reached(self, made: Sequence[Correction]) -> Carried:
         """Return how far its documents bill, where no earlier one did.
 
-        Early ones carry what they come to.
+        Early and edited ones carry what they come to.
         """
         contents = (each.document.content for each in made)
-        early = [content for content in contents if is_early(content)]
-        if early:
-            reached = with_documents(self.carried, early)
+        billing = [each for each in contents if "corrects" not in each and "replaces" not in each]
+        edits = self.catalog.by_hand.edits
+        if any(is_early(each) or each["id"] in edits for each in billing):
+            reached = with_documents(self.carried, billing)
         else:
             reached = with_lines(self.carried, [line for line in self.lines if not line.runs])
         return {key: reach for key, reach in reached.items() if self.carried.get(key) != reach}

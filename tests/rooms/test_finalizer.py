@@ -1,5 +1,6 @@
 """The finalizer: whose document cannot be rated is held up, everybody else is billed."""
 
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from builders import (
     Decision,
     customer_of,
     facts,
+    flat,
     instant,
     issuer_of,
     line_edit_of,
@@ -27,11 +29,12 @@ from pipeline.catalog.by_hand import Holds, nothing_held
 from pipeline.catalog.facts import Fact, FactKind
 from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.errors import Code, Rejection
-from pipeline.core.identity import Json
+from pipeline.core.identity import Json, derived_id
 from pipeline.dedupe.sequences import SequenceState
+from pipeline.invoice.fees import Reach
 from pipeline.invoice.issues import Severity
 from pipeline.invoice.lines import document_id_of
-from pipeline.invoice.planned import Carried
+from pipeline.invoice.planned import Carried, carried_by_all
 from pipeline.invoice.usage import UsagePart, UsageRequest, Used
 from pipeline.meter.slices import Counts
 from pipeline.meter.ticks import Tick
@@ -75,6 +78,7 @@ class Archive:
     gaps: Mapping[tuple[int, SequenceKey], SequenceState] = field(default_factory=dict)
     holds: list[Holds] = field(default_factory=list)
     issued: set[str] = field(default_factory=set)
+    reached: dict[tuple[str, str], Reach] = field(default_factory=dict)
 
     def decide(self, *decisions: Decision) -> None:
         """Write facts behind those at the cut."""
@@ -93,6 +97,7 @@ class Archive:
         for each in made:
             self.cuts.remove(each.cut)
             self.prepared += each.documents
+            self.reached |= each.reached
 
     def store_drafts(self, drafts: Iterable[Draft]) -> None:
         self.drafts += drafts
@@ -170,7 +175,7 @@ class Archive:
         return {}
 
     def fact_position(self, tick_serial: int) -> int:
-        return len(FACTS)
+        return len(self.begun)
 
 
 @dataclass
@@ -223,6 +228,24 @@ def test_a_document_that_cannot_be_rated_holds_up_its_payer_alone() -> None:
     assert (draft.payer, draft.instant, draft.position.offset) == ("heavy", FEB, 7)
     assert (issue["severity"], issue["code"]) == ("critical", "beyond_last_tier")
     assert issue["component"] == "s-heavy/per-call from 2026-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("amount", [None, 1])
+def test_what_is_kept_of_a_fee_ahead_is_what_its_document_tells(amount: int | None) -> None:
+    plan = plan_of("basic", price_of("fee", flat("20"), payment_term="in_advance"))
+    sold = subscription_of("s-acme", "acme", "basic", "2026-01-01T00:00:00Z")
+    begun = [*DECISIONS[:4], plan, customer_of("acme"), sold]
+    name = document_id_of("acme", "EUR", instant_text(JAN), "talea")
+    line = derived_id("line", name, "s-acme", "fee", instant_text(JAN), "flat")
+    if amount is not None:
+        begun.append(line_edit_of(name, "acme", line, amount_minor=amount))
+    archive = Archive([Cut("acme", "EUR", JAN, 7)], {}, begun=begun)
+
+    finalizing(archive).prepare()
+
+    (document,) = (json.loads(each.content) for each in archive.prepared)
+    assert document["totals"]["total_minor"] == (2000 if amount is None else amount)
+    assert archive.reached == carried_by_all([document])
 
 
 def a_cut_of(*payers: str) -> Archive:

@@ -14,6 +14,7 @@ from builders import (
     flat,
     instant,
     issuer_of,
+    line_edit_of,
     log_of,
     meter_of,
     per_unit,
@@ -224,3 +225,26 @@ def test_what_was_billed_early_comes_back_with_a_subscription_that_is_taken_back
 
     assert [content["totals"]["total_minor"] for content in contents] == [6000, -6000]
     assert not any(reach.early for reach in carried_by_all(contents).values())
+
+
+@pytest.mark.parametrize("said", [{"amount_minor": 4000}, {"quantity": "80", "unit_amount": "0.5"}])
+def test_what_an_early_document_was_edited_to_is_billed_and_no_more(said: dict[str, Json]) -> None:
+    known, early = decisions(), EarlyUsage("s", instant(JAN))
+
+    def made(catalog: Catalog, at: str, used: int, carried: Carried, *of: EarlyUsage) -> Any:
+        lines = planned_lines(catalog, "acme", "EUR", instant(at), carried, *of)
+        usage = {asked: [UsagePart(0, 1, used, 0, 0)] for asked in requests_of(lines)}
+        cause = "fact" if of else None
+        (document,) = compose(catalog, "acme", "EUR", instant(at), lines, usage, cause)
+        return document.content
+
+    first = made(catalog_of(*known), MID, 60, {}, early)
+    edit = line_edit_of(first["id"], "acme", first["lines"][0]["id"], **said)
+    catalog = catalog_of(*known, edit)
+    contents = [made(catalog, MID, 60, {}, early)]
+    contents.append(made(catalog, FEB, 100, carried_by_all(contents)))
+
+    calls = [content["lines"][0] for content in contents]
+    assert [line["total_minor"] for line in calls] == [4000, 6000]
+    assert sum(child["total_minor"] for child in calls[1]["children"]) == 6000
+    assert sum(int(line["quantity"]) for line in calls) == 100
