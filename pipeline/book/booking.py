@@ -13,11 +13,12 @@ import numpy as np
 
 from pipeline.book.conflicts import SequenceConflict
 from pipeline.book.reversing import Reversals, Settled
-from pipeline.book.series import SeriesIndex, names_of
+from pipeline.book.series import SeriesIndex
+from pipeline.catalog.accounts import NO_ACCOUNTS, Accounts
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.cuts import Closed, CutSchedule, Due, instant_of
 from pipeline.catalog.matches import EventPlace
-from pipeline.collect.columns import Indexes, Longs
+from pipeline.collect.columns import Indexes, Longs, Mask
 from pipeline.collect.limits import BATCH_EVENTS_MAX
 from pipeline.core.calendar import EARLIEST, Instant
 from pipeline.core.errors import BrokenInvariant
@@ -103,7 +104,8 @@ class BookedRows:
     """Rows of one slice under their cuts: the series of row i is `index.keys[series[i]]`.
 
     `wide` maps a row to its (sum, minimum, maximum) where these do not fit int64; `points` is
-    None where no meter of the slice keeps any. `minus`: each row takes one event off.
+    None where no meter of the slice keeps any. `minus`: each row takes one event off. `accounts`
+    told who pays when they were booked.
     """
 
     index: SeriesIndex
@@ -117,6 +119,7 @@ class BookedRows:
     wide: Mapping[int, tuple[int, int, int]]
     points: BookedPoints | None = None
     minus: bool = False
+    accounts: Accounts = NO_ACCOUNTS
 
 
 class Gap(Exception):
@@ -142,7 +145,8 @@ class Booked:
     sequences: MutableMapping[SequenceKey, SequenceState] = field(default_factory=dict)
     ticks: list[TickPassed] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
-    dirty: set[str] = field(default_factory=set)
+    marked: set[str] = field(default_factory=set)
+    """Payers whose drafts are out of date, whether they have rows or not."""
     repeated: int = 0
     skipped: set[int] = field(default_factory=set)
     reversals: dict[EventPlace, Minus] = field(default_factory=dict)
@@ -150,6 +154,22 @@ class Booked:
     conflicts: list[SequenceConflict] = field(default_factory=list)
     late: dict[tuple[str, int], LateUsage] = field(default_factory=dict)
     """Usage of closed periods, by payer and the cut it stands under."""
+
+    @property
+    def dirty(self) -> set[str]:
+        """Payers whose drafts are out of date: of all rows together, not slice by slice."""
+        met: dict[tuple[int, int], tuple[BookedRows, Mask]] = {}
+        for rows in self.rows:
+            key = (id(rows.index), id(rows.accounts))
+            if key not in met:
+                met[key] = (rows, np.zeros(len(rows.index.keys), np.bool_))
+            met[key][1][rows.series] = True
+        found = set(self.marked)
+        for rows, numbers in met.values():
+            keys = rows.index.keys
+            customers = [keys[number].customer for number in np.flatnonzero(numbers).tolist()]
+            found.update(rows.accounts.payers_of(customers))
+        return found
 
 
 class Partition:
@@ -295,7 +315,6 @@ class Partition:
 
     def _rows(self, rows: Rows, into: Booked) -> BookedRows:
         series, customers = self._series.numbers(rows), np.frombuffer(rows.customer_index, "<u2")
-        into.dirty.update(self._accounts.payers_of(names_of(rows.customers, customers)))
         self._note_late(rows, customers, into)
         return BookedRows(
             index=self._series,
@@ -308,6 +327,7 @@ class Partition:
             maximum=np.frombuffer(rows.maximum, "<i8"),
             wide={w.row: (int(w.sum), int(w.minimum), int(w.maximum)) for w in rows.wide},
             points=_points(rows.points) if rows.points.row else None,
+            accounts=self._accounts,
         )
 
     def _note_late(self, rows: Rows, customers: Indexes, into: Booked) -> None:
@@ -340,7 +360,7 @@ class Partition:
             self._schedule = CutSchedule(self.cursor.partition, catalog, NO_TICK)
         for due in self._schedule.pass_tick(tick, catalog):
             self._cut(due, tick, into)
-        into.dirty.update(self._schedule.started())
+        into.marked.update(self._schedule.started())
 
     def _cut(self, due: Due, tick: Tick, into: Booked) -> None:
         instant = instant_of(due, self._known, tick.serial)
@@ -349,7 +369,7 @@ class Partition:
         cut = Cut(due.payer, due.currency, instant, tick.serial, due.fact)
         self._remember(cut)
         into.cuts.append(cut)
-        into.dirty.add(due.payer)
+        into.marked.add(due.payer)
 
 
 def _points(points: Points) -> BookedPoints:

@@ -5,8 +5,7 @@ Law: one series, one number; a slice's rows find theirs without a Python object 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,7 +13,6 @@ from pipeline.collect.columns import Indexes, Longs
 from pipeline.meter.slices import Rows
 
 Pairs = tuple[tuple[str, str], ...]
-_K = TypeVar("_K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,82 +25,71 @@ class SeriesKey:
     dimensions: Pairs
 
 
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Series that differ by customer alone, by its name."""
+
+    meter: str
+    scale: int
+    dimensions: Pairs
+    numbers: dict[str, int] = field(default_factory=dict)
+
+
 class SeriesIndex:
     """Numbers from 0 on: `keys[number]` is the series."""
 
-    __slots__ = ("__weakref__", "_customers", "_kinds", "_numbers", "keys")
+    __slots__ = ("__weakref__", "_kinds", "keys")
 
     def __init__(self) -> None:
         """Start with no series."""
         self.keys: list[SeriesKey] = []
-        self._customers: dict[str, int] = {}
-        self._kinds: dict[tuple[str, int, Pairs], int] = {}
-        self._numbers: dict[int, int] = {}
+        self._kinds: dict[tuple[str, int, Pairs], _Kind] = {}
 
     def numbers(self, rows: Rows) -> Longs:
         """Return the number of each row's series."""
         customer = np.frombuffer(rows.customer_index, "<u2")
-        meter = np.frombuffer(rows.meter_index, "<u2")
-        place = np.frombuffer(rows.dimensions_index, "<u2")
-        kinds = self._kinds_of(rows, meter, place)
-        codes = (self._customers_of(rows, customer) << 32) | kinds
-        found = _looked_up(self._numbers, codes.tolist())
-        if found is None:
-            met = (
-                self._met(code, rows, customer, meter, place, row)
-                for row, code in enumerate(codes.tolist())
-            )
-            found = np.fromiter(met, np.int64, len(codes))
-        return found
-
-    def _met(
-        self, code: int, rows: Rows, customer: Indexes, meter: Indexes, place: Indexes, row: int
-    ) -> int:
-        number = self._numbers.get(code)
-        if number is None:
-            self._numbers[code] = number = len(self.keys)
-            entry = rows.meters[meter[row]]
-            pairs = tuple(sorted(rows.dimensions[place[row]].items()))
-            key = SeriesKey(rows.customers[customer[row]], entry.meter, entry.scale, pairs)
-            self.keys.append(key)
-        return number
-
-    def _customers_of(self, rows: Rows, customer: Indexes) -> Longs:
-        """Return a code for each row's customer; only of rows: strangers' names are not kept."""
-        codes = _looked_up(self._customers, rows.customers)
-        if codes is None:
-            known = self._customers
-            codes = np.zeros(len(rows.customers), np.int64)
-            for entry in np.unique(customer).tolist():
-                codes[entry] = known.setdefault(rows.customers[entry], len(known))
-        return codes[customer]
-
-    def _kinds_of(self, rows: Rows, meter: Indexes, place: Indexes) -> Longs:
-        """Return a code for each row's meter, scale and dimensions together."""
         width = len(rows.dimensions)
         if len(rows.meters) * width == 1:  # nearly every slice of one producer
-            return np.full(len(meter), self._kind(rows, 0, 0))
+            return self._of_one_kind(rows, customer)
+        meter = np.frombuffer(rows.meter_index, "<u2")
+        place = np.frombuffer(rows.dimensions_index, "<u2")
         pairs, inverse = np.unique(meter.astype(np.int64) * width + place, return_inverse=True)
-        codes = [self._kind(rows, pair // width, pair % width) for pair in pairs.tolist()]
-        return np.array(codes, dtype=np.int64)[inverse]
+        kinds = [self._kind(rows, pair // width, pair % width) for pair in pairs.tolist()]
+        met = (
+            self._number(kinds[kind], rows.customers[entry])
+            for kind, entry in zip(inverse.tolist(), customer.tolist(), strict=True)
+        )
+        return np.fromiter(met, np.int64, len(customer))
 
-    def _kind(self, rows: Rows, meter: int, place: int) -> int:
+    def _of_one_kind(self, rows: Rows, customer: Indexes) -> Longs:
+        kind = self._kind(rows, 0, 0)
+        found = _looked_up(kind.numbers, rows.customers)
+        if found is None:  # only customers with rows are met: strangers' names are not kept
+            found = np.zeros(len(rows.customers), np.int64)
+            for entry in np.unique(customer).tolist():
+                found[entry] = self._number(kind, rows.customers[entry])
+        return found[customer]
+
+    def _number(self, kind: _Kind, customer: str) -> int:
+        number = kind.numbers.get(customer)
+        if number is None:
+            kind.numbers[customer] = number = len(self.keys)
+            self.keys.append(SeriesKey(customer, kind.meter, kind.scale, kind.dimensions))
+        return number
+
+    def _kind(self, rows: Rows, meter: int, place: int) -> _Kind:
         entry = rows.meters[meter]
         dimensions = tuple(sorted(rows.dimensions[place].items()))
-        return self._kinds.setdefault((entry.meter, entry.scale, dimensions), len(self._kinds))
+        known = self._kinds.get((entry.meter, entry.scale, dimensions))
+        if known is None:
+            known = _Kind(entry.meter, entry.scale, dimensions)
+            self._kinds[entry.meter, entry.scale, dimensions] = known
+        return known
 
 
-def _looked_up(known: Mapping[_K, int], keys: Sequence[_K]) -> Longs | None:
-    """Return the numbers of keys, None where one is not known."""
+def _looked_up(known: Mapping[str, int], names: Sequence[str]) -> Longs | None:
+    """Return the numbers of names, None where one is not known."""
     try:
-        return np.fromiter(map(known.__getitem__, keys), np.int64, len(keys))
+        return np.fromiter(map(known.__getitem__, names), np.int64, len(names))
     except KeyError:
         return None
-
-
-def names_of(customers: Sequence[str], customer: Indexes) -> Sequence[str]:
-    """Return the customers that rows are of."""
-    met = np.bincount(customer, minlength=len(customers)) > 0
-    if met.all():
-        return customers
-    return [customers[entry] for entry in np.flatnonzero(met).tolist()]

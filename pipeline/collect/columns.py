@@ -58,10 +58,13 @@ def _refuse(code: Code, path: str, message: str) -> Refused:
     return Refused(code, path, message)
 
 
-def read_columns(batch: UsageBatch, *, copied: bool = False) -> Columns | Rejection:
+def read_columns(
+    batch: UsageBatch, *, copied: bool = False, familiar: bool = False
+) -> Columns | Rejection:
     """Return the columns of a batch, or why it is refused whole.
 
-    In a `copied` log sequenced events may have the keys of their old places with them.
+    In a `copied` log sequenced events may have the keys of their old places with them. Where
+    all customers are `familiar`, their names were found well formed before.
     """
     try:
         _check_header(batch)
@@ -76,7 +79,7 @@ def read_columns(batch: UsageBatch, *, copied: bool = False) -> Columns | Reject
         )
         _check_keys(batch, copied=copied)
         _check_mantissas(columns)
-        _check_dictionaries(batch)
+        _check_dictionaries(batch, familiar=familiar)
     except Refused as refused:
         return refused.rejection
     return columns
@@ -169,7 +172,7 @@ def _check_mantissas(columns: Columns) -> None:
             raise _refuse(Code.BAD_BATCH, "wide", f"event {index} has two mantissas")
 
 
-def _check_dictionaries(batch: UsageBatch) -> None:
+def _check_dictionaries(batch: UsageBatch, *, familiar: bool) -> None:
     for path, entries in (
         ("customers", batch.customers),
         ("meters", batch.meters),
@@ -177,7 +180,8 @@ def _check_dictionaries(batch: UsageBatch) -> None:
     ):
         if len(entries) > limits.DICTIONARY_MAX:
             raise _refuse(Code.TOO_LARGE, path, f"more than {limits.DICTIONARY_MAX} {path}")
-    _check_names(batch.customers, "customers", limits.ID_CHARS_MAX)
+    if not familiar:
+        _check_names(batch.customers, "customers", limits.ID_CHARS_MAX)
     _check_names([entry.meter for entry in batch.meters], "meters", limits.METER_CHARS_MAX)
     for entry in batch.meters:
         if not 0 <= entry.scale <= SCALE_MAX:

@@ -99,7 +99,8 @@ def look(
         return _told(arrival, opened)
     if isinstance(opened, Tick):
         return _look_at_tick(opened, arrival, rows)
-    columns = read_columns(opened, copied=ground.copied)
+    familiar = ground.familiar.holds(opened.customers)
+    columns = read_columns(opened, copied=ground.copied, familiar=familiar)
     if isinstance(columns, Rejection):
         return _told(arrival, columns)
     log_time = arrival.log_time
@@ -108,7 +109,7 @@ def look(
         if following is None:
             return NeedsTick(arrival.tick.serial + 1)
         log_time = max(log_time, following.time)
-    sifted = sift(opened, columns, arrival, ground, log_time)
+    sifted = sift(opened, columns, arrival, ground, log_time, familiar=familiar)
     return _told(arrival, sifted) if isinstance(sifted, Rejection) else sifted
 
 

@@ -19,6 +19,7 @@ from pipeline.collect.columns import Columns, Mask, outside_calendar
 from pipeline.collect.gate import Gate, GatePass
 from pipeline.collect.keyed import claimed_columns
 from pipeline.collect.letters import Refusal
+from pipeline.collect.names import Familiar
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import Code, Rejection
 from pipeline.core.identity import FINGERPRINT_BYTES, KEY_BYTES, partition_of
@@ -46,6 +47,7 @@ class Ground:
     copied: bool = False
     """Whether the log was copied from another: its sequenced events keep the keys of their old
     places."""
+    familiar: Familiar = field(default_factory=Familiar, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +115,18 @@ def needs_next_tick(columns: Columns, arrival: Arrival, gate: Gate) -> bool:
 
 
 def sift(
-    batch: UsageBatch, columns: Columns, arrival: Arrival, ground: Ground, log_time: Instant
+    batch: UsageBatch,
+    columns: Columns,
+    arrival: Arrival,
+    ground: Ground,
+    log_time: Instant,
+    *,
+    familiar: bool = False,
 ) -> Sifted | Rejection:
     """Judge every event of a readable batch by itself and by time.
 
-    `log_time` is that of the tick before it, or of the next one (`needs_next_tick`).
+    `log_time` is that of the tick before it, or of the next one (`needs_next_tick`). Where all
+    customers are `familiar`, they were found at home before.
     """
     if arrival.tick.serial == 0:
         return Rejection(Code.NO_TICK, "", "the record lies before the first tick of its log")
@@ -126,7 +135,7 @@ def sift(
     if batch.gate_pass and (refusal := _pass_fault(batch, ground, log_time)):
         return refusal
     meters = [ground.meters.get(entry.meter) for entry in batch.meters]
-    wrong = _wrong_events(batch, columns, ground, meters)
+    wrong = _wrong_events(batch, columns, ground, meters, familiar=familiar)
     claimable = np.ones(len(columns), dtype=np.bool_)
     refusals = []
     for rejection, mask in wrong:
@@ -173,7 +182,12 @@ def _refusal(rejection: Rejection, mask: Mask) -> Refusal:
 
 
 def _wrong_events(
-    batch: UsageBatch, columns: Columns, ground: Ground, meters: Sequence[Meter | None]
+    batch: UsageBatch,
+    columns: Columns,
+    ground: Ground,
+    meters: Sequence[Meter | None],
+    *,
+    familiar: bool,
 ) -> list[tuple[Rejection, Mask]]:
     """Return what is wrong with events whatever the time, first reason first."""
     wrong = []
@@ -183,14 +197,8 @@ def _wrong_events(
                 Code.UNKNOWN_METER, "meter", f"no meter {entry.meter[:_TOLD_CHARS]!r} was in force"
             )
             wrong.append((rejection, columns.meter == index))
-    homes = list(map(partition_of, batch.customers, repeat(ground.partitions)))
-    for index in _elsewhere(homes, ground.partition):
-        rejection = Rejection(
-            Code.WRONG_PARTITION,
-            "customer",
-            f"{batch.customers[index][:_TOLD_CHARS]!r} belongs to partition {homes[index]}",
-        )
-        wrong.append((rejection, columns.customer == index))
+    if not familiar:
+        wrong += _from_elsewhere(batch, columns, ground)
     outside = outside_calendar(columns)
     if outside.any():
         wrong.append((Rejection(Code.BAD_TIME, "time", "outside the years 2000 to 2099"), outside))
@@ -204,11 +212,21 @@ def _wrong_events(
     return wrong
 
 
-def _elsewhere(homes: Sequence[int], partition: int) -> Sequence[int]:
-    """Return the places of homes that are not this partition."""
-    if homes.count(partition) == len(homes):
-        return ()
-    return [index for index, home in enumerate(homes) if home != partition]
+def _from_elsewhere(
+    batch: UsageBatch, columns: Columns, ground: Ground
+) -> list[tuple[Rejection, Mask]]:
+    """Return events of customers of other partitions; where all are at home, learn their names."""
+    homes = list(map(partition_of, batch.customers, repeat(ground.partitions)))
+    if homes.count(ground.partition) == len(homes):
+        ground.familiar.learn(batch.customers)
+        return []
+    wrong = []
+    for index, home in enumerate(homes):
+        if home != ground.partition:
+            text = f"{batch.customers[index][:_TOLD_CHARS]!r} belongs to partition {home}"
+            rejection = Rejection(Code.WRONG_PARTITION, "customer", text)
+            wrong.append((rejection, columns.customer == index))
+    return wrong
 
 
 def delivery(sifted: Sifted, arrival: Arrival, after: int, gate: Gate) -> Delivery | None:

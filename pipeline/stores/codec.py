@@ -19,10 +19,9 @@ from pipeline.collect.batch import MeterScale, Mode, Reversal, UsageBatch, WideV
 from pipeline.stores.schemas import schema_folder
 
 MARKER = b"\xc3\x01"
-_HEAD = 10
-_BATCH = "UsageBatch.v1"
-_COUNT_MAX = 1 << 14
-"""Twice the entries of an array, as its first two bytes can tell them."""
+HEAD_BYTES = 10
+"""Of a message before its record: the marker and the schema's fingerprint."""
+BATCH = "UsageBatch.v1"
 
 Record = Mapping[str, object]
 Decode = Callable[[bytes], tuple[str, dict[str, object]]]
@@ -39,6 +38,11 @@ def _schema(name: str) -> tuple[bytes, object]:
     raw = json.loads((schema_folder() / "avro" / f"{name}.avsc").read_text("utf-8"))
     crc = fingerprint(to_parsing_canonical_form(raw), "CRC-64-AVRO")
     return MARKER + bytes.fromhex(crc), parse_schema(raw)
+
+
+def header_of(name: str) -> bytes:
+    """Return what messages of a schema begin with."""
+    return _schema(name)[0]
 
 
 @cache
@@ -83,14 +87,12 @@ def decode(message: bytes) -> tuple[str, dict[str, object]]:
         Unreadable: no marker, an unknown fingerprint, truncated, or bytes left over.
 
     """
-    found = _readers().get(message[:_HEAD])
+    found = _readers().get(message[:HEAD_BYTES])
     if found is None:
         raise Unreadable("not the single-object encoding of a schema we know")
     name, schema = found
-    if name == _BATCH and (at_sight := _batch_at_sight(message)) is not None:
-        return name, at_sight
     stream = BytesIO(message)
-    stream.seek(_HEAD)
+    stream.seek(HEAD_BYTES)
     try:
         record = schemaless_reader(stream, cast(dict[str, object], schema), None)
     except Exception as error:  # fastavro raises whatever the bytes provoke
@@ -100,67 +102,14 @@ def decode(message: bytes) -> tuple[str, dict[str, object]]:
     return name, cast(dict[str, object], record)
 
 
-def _batch_at_sight(message: bytes) -> dict[str, object] | None:
-    """Return the record of a batch, its names read twice as fast; None where that cannot be.
-
-    What this cannot read, `decode` reads, or says what is wrong with it.
-    """
-    before, behind = _around_names()
-    stream = BytesIO(message)
-    stream.seek(_HEAD)
-    try:
-        record = cast(dict[str, object], schemaless_reader(stream, before, None))
-        names, at = _names(message, stream.tell())
-        stream.seek(at)
-        record |= cast(dict[str, object], schemaless_reader(stream, behind, None))
-    except Exception:  # fastavro raises whatever the bytes provoke
-        return None
-    return {**record, "customers": names} if stream.tell() == len(message) else None
-
-
-@cache
-def _around_names() -> tuple[dict[str, object], dict[str, object]]:
-    """Return schemas of what stands before the names of a batch, and of what stands behind."""
-    raw = json.loads((schema_folder() / "avro" / f"{_BATCH}.avsc").read_text("utf-8"))
-    fields = raw["fields"]
-    at = [field["name"] for field in fields].index("customers")
-    parts = ({**raw, "fields": fields[:at]}, {**raw, "fields": fields[at + 1 :]})
-    before, behind = (cast(dict[str, object], parse_schema(part)) for part in parts)
-    return before, behind
-
-
-def _names(message: bytes, at: int) -> tuple[list[str], int]:
-    """Return an array of short ASCII strings, and where it ends.
-
-    Raises:
-        Unreadable: they are not all of that kind, or stand in several blocks.
-        IndexError: the message ends before them.
-
-    """
-    count, at = message[at], at + 1
-    if count & 0x80:
-        count, at = count & 0x7F | message[at] << 7, at + 1
-    if count > _COUNT_MAX or count & 1:
-        raise Unreadable("a block of another kind")
-    text, names, seen = message.decode("latin-1"), [], 0
-    for _ in range(count >> 1):
-        size = message[at]
-        seen |= size
-        end = at + 1 + (size >> 1)
-        names.append(text[at + 1 : end])
-        at = end
-    if seen & 0x81 or not "".join(names).isascii() or (count and message[at]):
-        raise Unreadable("names of another kind")
-    return names, at + (count > 0)
-
-
 def encode_batch(batch: UsageBatch) -> bytes:
     """Return the message of a batch."""
     return encode(
-        _BATCH,
+        BATCH,
         {
             **{name: getattr(batch, name) for name in UsageBatch.__slots__},
             "mode": batch.mode.value,
+            "customers": list(batch.customers),
             "meters": [{"meter": m.meter, "scale": m.scale} for m in batch.meters],
             "wide": [{"index": w.index, "mantissa": w.mantissa} for w in batch.wide],
             "reversals": [{"index": r.index, "time": r.time} for r in batch.reversals],

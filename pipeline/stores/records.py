@@ -14,6 +14,7 @@ from pipeline.collect.batch import MeterScale, UsageBatch, WideValue
 from pipeline.collect.event import UsageEvent
 from pipeline.collect.letters import DeadLetter, Refusal, kept_headers, kept_message
 from pipeline.collect.limits import READ_BYTES_MAX
+from pipeline.collect.names import Names, lines_of
 from pipeline.core.errors import Code, Rejection
 from pipeline.dedupe.sequences import SequenceRange
 from pipeline.meter.place import SKIPPED, Opened
@@ -21,13 +22,16 @@ from pipeline.meter.slices import NO_POINTS, Counts, Minus, Points, Rows, Slice,
 from pipeline.meter.ticks import Tick
 from pipeline.stores.codec import Decode, Record, Unreadable, batch_of, decode, encode
 from pipeline.stores.figures import pack_figures, read_figures
+from pipeline.stores.sight import decode_at_sight
 from pipeline.topology import USAGE_EVENTS
 
 _TICK_BYTES_MAX = 256
 """Above what one takes: a batch need not be opened to be told from it."""
 
 
-def open_message(message: bytes, decoded: Decode = decode) -> Tick | UsageBatch | Rejection:
+def open_message(
+    message: bytes, decoded: Decode = decode_at_sight
+) -> Tick | UsageBatch | Rejection:
     """Return what a message of the usage log is, or that nobody can tell."""
     if len(message) > READ_BYTES_MAX:
         return Rejection(Code.TOO_LARGE, "", f"a message of more than {READ_BYTES_MAX} bytes")
@@ -53,7 +57,7 @@ def read_tick(message: bytes) -> Tick | None:
 
 
 def open_at(
-    partition: int, offset: int, message: bytes, skips: Skips, decoded: Decode = decode
+    partition: int, offset: int, message: bytes, skips: Skips, decoded: Decode = decode_at_sight
 ) -> Opened:
     """Return what the message of a position is; nobody looks into one that is skipped."""
     return SKIPPED if (partition, offset) in skips else open_message(message, decoded)
@@ -130,7 +134,7 @@ def _slice_record(piece: Slice, version: int) -> Record:
         **{name: getattr(piece.counts, name) for name in _COUNTS},
         "sequence": seen and {name: getattr(seen, name) for name in SequenceRange.__slots__},
         **{name: getattr(rows, name) for name in _ROW_COLUMNS},
-        **(_tight_columns(rows) if version > 3 else {}),
+        **(_tight_columns(rows) if version > 3 else {"customers": list(rows.customers)}),
         "meters": [{"meter": m.meter, "scale": m.scale} for m in rows.meters],
         "wide": [{name: getattr(w, name) for name in WideRow.__slots__} for w in rows.wide],
     }
@@ -146,7 +150,7 @@ def _tight_columns(rows: Rows) -> Record:
     widths, figures = pack_figures([(windows - base).tobytes(), *others])
     return {
         "customers": [],
-        "customer_lines": "\n".join(rows.customers),
+        "customer_lines": lines_of(rows.customers),
         **dict.fromkeys(_FIGURES, b""),
         "window_base": base,
         "figure_widths": widths,
@@ -165,7 +169,7 @@ def _loosened(fields: dict[str, Any]) -> dict[str, Any]:
     except ValueError as error:
         raise Unreadable(str(error)) from None
     starts = np.frombuffer(windows, "<i8") + fields["window_base"]
-    customers = fields["customer_lines"].split("\n")
+    customers = Names(fields["customer_lines"])
     return {**fields, **found, "window_start": starts.tobytes(), "customers": customers}
 
 

@@ -22,8 +22,9 @@ from fastavro import parse_schema, schemaless_reader
 
 from pipeline.core.errors import ServerFailed
 from pipeline.stores.addresses import read_address
-from pipeline.stores.codec import Decode, OurSchema, Unreadable, decode, our_schemas
+from pipeline.stores.codec import Decode, OurSchema, Unreadable, our_schemas
 from pipeline.stores.evolution import misfits, unbounded
+from pipeline.stores.sight import decode_at_sight
 
 _log = structlog.get_logger()
 
@@ -177,7 +178,7 @@ class ForeignReader:
 
         """
         if not is_foreign(message):
-            return decode(message)
+            return decode_at_sight(message)
         schema_id = int.from_bytes(message[1:_HEAD], "big")
         known = self._known.get(schema_id) or self._look_up(schema_id)
         if known.why_not:
@@ -225,7 +226,7 @@ class ForeignReader:
 
 def message_decoder(url: str | None, tries_max: int | None = None) -> Decode:
     """Return what decodes messages: ours alone, or with a registry those of outsiders too."""
-    return ForeignReader(Registry(url), tries_max=tries_max).decode if url else decode
+    return ForeignReader(Registry(url), tries_max=tries_max).decode if url else decode_at_sight
 
 
 def is_foreign(message: bytes) -> bool:

@@ -517,7 +517,7 @@ def marking(*payers: set[str]) -> list[Flush]:
     """Flushes of one partition, one after the other, that mark these payers and no more."""
     stands = [Cursor(0), *(replace(Cursor(0), offset=offset) for offset in range(len(payers)))]
     return [
-        Flush(before, after, ANCHOR, Booked(dirty=marked))
+        Flush(before, after, ANCHOR, Booked(marked=marked))
         for (before, after), marked in zip(pairwise(stands), payers, strict=True)
     ]
 

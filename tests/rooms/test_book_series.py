@@ -53,4 +53,4 @@ def test_customers_without_rows_are_not_remembered() -> None:
     index.numbers(rows(["stranger", "acme"], [("calls", 0)], [{}], (1, 0, 0)))
 
     assert index.keys == [SeriesKey("acme", "calls", 0, ())]
-    assert "stranger" not in index._customers
+    assert [*index._kinds["calls", 0, ()].numbers] == ["acme"]

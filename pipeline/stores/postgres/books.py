@@ -238,12 +238,12 @@ class Books:
                         for c in booked.cuts
                     ],
                 )
-            if booked.dirty:
+            if dirty := booked.dirty:
                 cursor.execute(
                     "INSERT INTO dirty (payer, partition_no, version)"
                     " SELECT payer, %s, %s FROM unnest(%s::text[]) AS payer"
                     " ON CONFLICT (payer) DO UPDATE SET version = excluded.version",
-                    [partition, flush.after.offset, sorted(booked.dirty)],
+                    [partition, flush.after.offset, sorted(dirty)],
                 )
             cursor.execute(_UPSERT_CURSOR, _cursor_row(flush.after, flush.anchor))
         write_sequences(self._connection, partition, booked.sequences)

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from builders import keyed, sequenced, usage
 from pipeline.collect.batch import UsageBatch, heartbeat
-from pipeline.stores import codec
-from pipeline.stores.codec import Unreadable, decode, encode_batch
+from pipeline.stores import codec, sight
+from pipeline.stores.codec import Unreadable, encode_batch
 from pipeline.stores.schemas import schema_folder
+from pipeline.stores.sight import decode_at_sight
 
 _SCHEMA = json.loads((schema_folder() / "avro" / "UsageBatch.v1.avsc").read_text("utf-8"))
 SCHEMA = parse_schema(_SCHEMA)
@@ -32,7 +33,7 @@ def by_the_schema(message: bytes) -> object:
 
 def read(message: bytes) -> object:
     try:
-        return decode(message)[1]
+        return decode_at_sight(message)[1]
     except Unreadable:
         return None
 
@@ -55,7 +56,7 @@ def read(message: bytes) -> object:
 )
 def test_short_ascii_names_are_read_at_sight(names: list[str], at_sight: bool) -> None:
     message = encode_batch(replace(BATCH, customers=names))
-    found = codec._batch_at_sight(message)
+    found = sight._batch_at_sight(message)
 
     assert (found is not None) == at_sight
     assert read(message) == by_the_schema(message)
@@ -70,7 +71,7 @@ def test_names_in_blocks_are_left_to_the_schema() -> None:
 
     for split in (b"\x02\x08acme\x02\x0cglobex\x00", b"\x03\x18\x08acme\x0cglobex\x00"):
         blocks = message.replace(whole, split)
-        assert codec._batch_at_sight(blocks) is None
+        assert sight._batch_at_sight(blocks) is None
         assert read(blocks) == by_the_schema(blocks)
 
 
@@ -101,4 +102,4 @@ def test_broken_batches_are_read_as_the_schema_reads_them(
 def test_a_batch_is_what_it_was() -> None:
     for batch in (BATCH, keyed(usage("café", id="1"))):
         assert isinstance(batch, UsageBatch)
-        assert codec.batch_of(decode(encode_batch(batch))[1]) == batch
+        assert codec.batch_of(decode_at_sight(encode_batch(batch))[1]) == batch
