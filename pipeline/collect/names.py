@@ -25,8 +25,8 @@ class Names(Sequence[str]):
         return self._apart
 
     def __len__(self) -> int:
-        """Return how many there are, without an object for each."""
-        return self.text.count("\n") + 1
+        """Return how many there are."""
+        return len(self._names())
 
     def __iter__(self) -> Iterator[str]:
         """Go through them."""

@@ -40,14 +40,15 @@ def fold(
     chosen = np.flatnonzero(fresh)
     if not len(chosen):
         return Rows()
-    customer, meter = columns.customer[chosen], columns.meter[chosen]
-    dimensions, place = _projected(batch, meter, columns.dimensions[chosen], meters)
-    time, widths = columns.time[chosen], [each.window_us if each else 1 for each in meters]
-    windows = time - time % np.array(widths, np.int64)[meter]
+    kept = slice(None) if len(chosen) == len(columns) else chosen  # nearly always all of them
+    customer, meter = columns.customer[kept], columns.meter[kept]
+    dimensions, place = _projected(batch, meter, columns.dimensions[kept], meters)
+    time, widths = columns.time[kept], [each.window_us if each else 1 for each in meters]
+    windows = _windows(time, widths, meter)
     entries = (len(batch.customers), len(meters), len(dimensions))
     groups = _group((customer, meter, place), entries, windows, gcd(*widths))
     first = groups.order[groups.starts]
-    mantissa = columns.mantissa[chosen][groups.order]
+    mantissa = columns.mantissa[kept][groups.order]
     counts = np.diff(np.append(groups.starts, len(chosen)))
     windows = windows[first]
     wide = _wide_rows(columns, chosen, groups, mantissa)
@@ -78,6 +79,14 @@ def fold(
     )
 
 
+def _windows(time: Longs, widths: Sequence[int], meter: Indexes) -> Longs:
+    """Return the start of each event's window."""
+    width = np.int64(widths[0])
+    if len({*widths}) == 1:  # nearly every batch: one number divides sooner than many
+        return time // width * width
+    return time - time % np.array(widths, np.int64)[meter]
+
+
 def _projected(
     batch: UsageBatch, meter: Indexes, place: Indexes, meters: Sequence[Meter | None]
 ) -> tuple[list[dict[str, str]], Indexes]:
@@ -104,14 +113,20 @@ def _group(
 
     Every window starts some whole `step`s after another.
     """
-    numbers: list[Indexes | Longs] = [*columns]
-    sizes = [*entries]
+    told = [at for at, size in enumerate(entries) if size > 1]
+    numbers: list[Indexes | Longs] = [columns[at] for at in told]
+    sizes = [entries[at] for at in told]
     first, last = int(windows.min()), int(windows.max())
     if first < last:
         numbers.append((windows - first) // step)
         sizes.append((last - first) // step + 1)
+    if not numbers:
+        return _Groups(np.arange(len(windows)), np.zeros(1, np.int64))
     if prod(sizes) <= _SHORTS:  # nearly every batch: 16 bits are sorted in no time
-        row = np.ravel_multi_index(numbers, sizes).astype("<u2")
+        row = numbers[0].astype("<u2")
+        for number, size in zip(numbers[1:], sizes[1:], strict=True):
+            row *= np.uint16(size)
+            row += number.astype("<u2")
         order = np.argsort(row, kind="stable")
         keys = [row[order]]
     else:

@@ -7,8 +7,16 @@ from hypothesis import strategies as st
 from pipeline.book.merging import Merged, merge
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
+FAR = 1 << 40
+"""Two keys so far apart do not fit one number."""
 ROW = st.tuples(
-    st.integers(1, 3), st.integers(0, 2), st.integers(0, 1), st.integers(1, 9), INT64, INT64, INT64
+    st.sampled_from([1, 2, 3, FAR]),
+    st.sampled_from([0, 1, 2, FAR]),
+    st.integers(0, 1),
+    st.integers(1, 9),
+    INT64,
+    INT64,
+    INT64,
 )
 Row = tuple[int, ...]
 

@@ -275,3 +275,30 @@ def test_rows_stand_by_series_then_window_however_many_windows(span: int) -> Non
 
 def unpack_longs(column: bytes) -> list[int]:
     return [int(number) for number in np.frombuffer(column, "<i8")]
+
+
+@pytest.mark.parametrize("apart", [0, 1, (1 << 16) - 2, (1 << 16) - 1, 1 << 16])
+@pytest.mark.parametrize("customers", [1, 2])
+def test_windows_of_few_customers_may_lie_far_apart(customers: int, apart: int) -> None:
+    """Two customers, and as many windows as 16 bits tell, are more than 16 bits tell."""
+    meter = count_meter("calls", MINUTE)
+    events = [
+        usage(f"c{n % customers}", time=T0 + when * MINUTE, id=str(n))
+        for n, when in enumerate((apart, 0, apart, 0))
+    ]
+    batch = keyed(*events)
+    columns = read_columns(batch)
+    assert isinstance(columns, Columns)
+    rows = fold(batch, columns, np.ones(4, np.bool_), [meter], 0)
+
+    told = zip(
+        np.frombuffer(rows.customer_index, "<u2").tolist(),
+        unpack_longs(rows.window_start),
+        unpack_longs(rows.count),
+        strict=True,
+    )
+    expected: dict[tuple[int, int], int] = {}
+    for n, event in enumerate(events):
+        key = (n % customers, event.time)
+        expected[key] = expected.get(key, 0) + 1
+    assert {(who, when): count for who, when, count in told} == expected
