@@ -144,20 +144,21 @@ class Stand:
 
     def await_drafted(self) -> float:
         """Return the moment at which every payer's draft was seen to be up to date."""
-        left, deadline = 0, 0.0
-        while payers := self._payers_to_rate():
+        first, deadline = 0, 0.0
+        while waiting := self._first_to_rate():
             self.check()
             now = time.monotonic()
-            if payers != left:
-                left, deadline = payers, now + _PATIENCE_S
+            if waiting != first:
+                first, deadline = waiting, now + _PATIENCE_S
             if now > deadline:
-                raise ServerFailed(f"{left} payers wait to be rated, and none of them is")
+                raise ServerFailed("payers wait to be rated, and none of them is")
             time.sleep(_POLL_S)
         return time.monotonic()
 
-    def _payers_to_rate(self) -> int:
-        (count,) = one(self.connection, "SELECT count(*) FROM dirty")
-        return int(count)
+    def _first_to_rate(self) -> int:
+        """Return the mark that has waited longest, 0: none; to count all would cost the run."""
+        (since,) = one(self.connection, "SELECT coalesce(min(since), 0) FROM dirty")
+        return int(since)
 
     def await_fact(self, position: int) -> None:
         """Return once the books of every partition stand behind a tick that names a fact."""

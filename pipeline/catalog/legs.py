@@ -61,6 +61,9 @@ class Leg:
         """Whether anything is due when a period starts."""
         if self.free:
             return False
+        if not self._is_agreed:  # as most: every card is one of its plan
+            listed = (revision.prices_in(self.phase) for _, _, revision in self._revisions())
+            return any(card.in_advance for cards in listed for card in cards)
         return any(card.in_advance for price in self.prices for _, _, card in self.cards(price))
 
     def cards(self, price: str) -> Iterator[DatedCard]:
@@ -79,9 +82,13 @@ class Leg:
     @property
     def _as_listed(self) -> bool:
         """Whether the plan's prices hold throughout, as most do."""
+        return self.plan.earlier is None and self.phase is None and not self._is_agreed
+
+    @property
+    def _is_agreed(self) -> bool:
+        """Whether anything of its prices is the customer's own."""
         sold = self.subscription
-        agreed = sold.changes or sold.quantities or sold.prices
-        return self.plan.earlier is None and self.phase is None and not agreed
+        return bool(sold.changes or sold.quantities or sold.prices)
 
     def _revisions(self) -> Iterator[tuple[Instant, Instant | None, Plan]]:
         for since, until, revision in reversed([*self.plan.spans()]):

@@ -92,8 +92,8 @@ class Subscription:
     @property
     def plans(self) -> frozenset[str]:
         """Every plan it is on at any time."""
-        own = {change.plan for change in self.agreed if change.plan is not None}
-        return frozenset(own | {add_on.plan for add_on in self.add_ons})
+        changed = {change.plan for change in self.changes if change.plan is not None}
+        return frozenset({self.plan, *changed, *(add_on.plan for add_on in self.add_ons)})
 
 
 def subscription(body: Body) -> Subscription:

@@ -195,6 +195,7 @@ def cycle_index(instant: Instant, anchor: Instant, cycle: Duration, time_zone: s
     return index
 
 
+@lru_cache(maxsize=1 << 12)  # many begin at the same instant
 def cycle_at(anchor: Instant, cycle: Duration, index: int, time_zone: str) -> Period:
     """Return period `index`: [edge index, edge index + 1)."""
     return Period(

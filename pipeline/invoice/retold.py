@@ -53,11 +53,17 @@ class Moulds:
         currency: str,
         instant: Instant,
         lines: Sequence[PlannedLine],
+        like: "Retelling | None" = None,
     ) -> "Retelling":
-        """Return the retelling of a document with these lines."""
+        """Return the retelling of a document with these lines.
+
+        `like`: that of another payer's, from which they differ in names alone.
+        """
         issuers = {line.served.plan.issuer for line in lines}
         issuer = min(issuers, default="")
         name = document_id_of(payer, currency, instant_text(instant), issuer)
+        if like is not None and like.shared and not _is_by_hand(catalog, name):
+            return Retelling(name, payer, instant, lines, like._terms)
         plain = None
         if len(issuers) == 1 and catalog.issuers[issuer].tax is None:
             plain = _plain_lines(catalog, lines)
@@ -313,6 +319,10 @@ def _is_seldom(line: PlannedLine, but: str = "") -> bool:
     return any(getattr(line, each.name) != each.default for each in _SELDOM if each.name != but)
 
 
+def _is_by_hand(catalog: Catalog, name: str) -> bool:
+    return name in catalog.by_hand.edits or name in catalog.by_hand.documents
+
+
 def _alike(
     catalog: Catalog, payer: str, name: str, lines: Sequence[PlannedLine]
 ) -> tuple[Sequence[object], Hashable] | None:
@@ -322,8 +332,7 @@ def _alike(
     None where something is particular to the payer or the document.
     """
     customer = catalog.customers[payer]
-    by_hand = name in catalog.by_hand.edits or name in catalog.by_hand.documents
-    if customer.empty_invoices or by_hand:
+    if customer.empty_invoices or _is_by_hand(catalog, name):
         return None
     held, key = list[object](), list[Hashable]()
     for line in lines:

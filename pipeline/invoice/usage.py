@@ -149,6 +149,9 @@ def _sum(parts: Iterable[UsagePart]) -> Fraction:
     by_scale: dict[int, int] = {}  # whole numbers add up far faster than fractions
     for part in parts:
         by_scale[part.scale] = by_scale.get(part.scale, 0) + part.sum
+    if len(by_scale) == 1:
+        ((scale, total),) = by_scale.items()
+        return from_mantissa(total, scale)
     return sum((from_mantissa(each, scale) for scale, each in by_scale.items()), Fraction(0))
 
 

@@ -4,7 +4,7 @@ Owns: load -> compose -> store, in bites.  Does not own: composing (invoice), ra
 Law: everything a draft rests on is read in one snapshot, so its position is exact.
 """
 
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
@@ -16,8 +16,9 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.corrections import Decision
 from pipeline.catalog.cuts import horizon_at
 from pipeline.core.calendar import Instant
+from pipeline.invoice.alike import Patterns, Planned
 from pipeline.invoice.compose import Composed, compose
-from pipeline.invoice.drafts import Closing, open_closings
+from pipeline.invoice.drafts import Closing
 from pipeline.invoice.parts import PlannedLine
 from pipeline.invoice.planned import Carried, planned_lines, requests_of, with_lines
 from pipeline.invoice.published import DraftPosition
@@ -206,6 +207,7 @@ class Planner:
         """Start with nothing remembered."""
         self._known: dict[str, _Known] = {}
         self._moulds = Moulds()
+        self._patterns = Patterns(self._moulds)
         self._weight = 0
         self.left_out: frozenset[str] = frozenset()
         """Of the last call: payers with an early document to come, on which drafts will rest."""
@@ -245,7 +247,7 @@ class Planner:
             if known is not None and known.moment == moment:
                 still_open = known.grounds.open
             else:
-                still_open = open_closings(payer.catalog, name, *moment[1:], payer.at_once)
+                still_open = self._patterns.open(payer.catalog, name, *moment[1:], payer.at_once)
             grounds = _Grounds(
                 moment.touched,
                 still_open,
@@ -255,23 +257,30 @@ class Planner:
             if known is not None and known.grounds == grounds:
                 planned = known.planned
             else:
-                planned = _planned(payer.catalog, name, grounds, catalog_at, self._moulds)
+                planned = self._planned(payer.catalog, name, grounds, catalog_at)
                 self._weight += _weight(planned) - (_weight(known.planned) if known else 0)
             if known is None or known.planned is not planned or known.moment != moment:
                 self._known[name] = _Known(moment, grounds, planned)
             plans += [_Plan(payer, *each) for each in planned]
         return plans
 
+    def _planned(
+        self, catalog: Catalog, name: str, grounds: "_Grounds", catalog_at: Callable[[int], Catalog]
+    ) -> Sequence[Planned]:
+        def work_out() -> Sequence[Planned]:
+            return _planned(catalog, name, grounds, catalog_at, self._moulds)
+
+        if grounds.unprepared:
+            return work_out()
+        return self._patterns.planned(catalog, name, grounds.open, grounds.carried, work_out)
+
 
 _REMEMBERED_MAX = 32_000
 """Payers and their lines, each of a kilobyte or two: texts are those of all on their terms."""
 
 
-def _weight(planned: Sequence["_Planned"]) -> int:
+def _weight(planned: Sequence[Planned]) -> int:
     return 1 + sum(len(lines) for _, lines, _ in planned)
-
-
-_Planned = tuple[Closing, Sequence[PlannedLine], Retelling]
 
 
 class _Moment(NamedTuple):
@@ -280,7 +289,7 @@ class _Moment(NamedTuple):
     touched: int
     passed: Instant
     log_time: Instant
-    closed: Container[Closing]
+    closed: Collection[Closing]
 
 
 class _Grounds(NamedTuple):
@@ -297,7 +306,7 @@ class _Known(NamedTuple):
 
     moment: _Moment
     grounds: _Grounds
-    planned: Sequence[_Planned]
+    planned: Sequence[Planned]
 
 
 def _by_payer(found: Mapping[tuple[str, str], T]) -> dict[str, dict[str, T]]:
@@ -314,8 +323,8 @@ def _planned(
     grounds: _Grounds,
     catalog_at: Callable[[int], Catalog],
     moulds: Moulds,
-) -> list[_Planned]:
-    planned: list[_Planned] = []
+) -> list[Planned]:
+    planned: list[Planned] = []
     for currency in sorted({currency for currency, _ in grounds.open}):
         carried = grounds.carried.get(currency, {})
         # What the finalizer is about to make of booked cuts is carried by then: by the facts

@@ -42,8 +42,9 @@ class Owed:
         return bool(self.documents or self.changes)
 
 
-_MARKS_EACH = 20
-"""So many marks are looked at for each draft that may be published: reading all could be long."""
+_MARKS_EACH = 4
+"""So many marks are looked at for each draft that may be published: what is behind is read again
+for the next ones."""
 _CHANGES = (
     "SELECT m.id, m.payer, m.marks, p.line_ids,"
     " d.partition_no, d.source_offset, d.log_time_us, d.content, d.hollow, d.issues"
