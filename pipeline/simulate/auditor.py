@@ -272,7 +272,7 @@ class Auditor:
                     continue
                 ahead = self.billing.open(book, payer, cursor.log_time, cursor.tick.serial)
                 for closing, carried in ahead.items():
-                    if due(book, payer, closing, carried):
+                    if due(book, payer, closing, carried.copy()):
                         found[payer, *closing] = 0
         return found
 
@@ -292,9 +292,7 @@ class Auditor:
         if carried is None:
             yield "draft", f"{place} is not open at {at}"
             return
-        lines = billing.lines(
-            book, draft.payer, place[1:], carried, lambda _at, offset: offset <= at.offset
-        )
+        lines = billing.lines(book, draft.payer, place[1:], carried, at.offset)
         for law, detail in _content_faults("draft", place, draft.content, lines):
             yield law, f"{detail} at {at.partition}/{at.offset}"
 

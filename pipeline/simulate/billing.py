@@ -5,10 +5,9 @@ Does not own: which events count (witness.py), quantities (quantities.py), compa
 Law: it shares no step with the pipeline.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import partial
 from typing import cast
 
 from pipeline.catalog.facts import Fact, FactKind
@@ -17,6 +16,7 @@ from pipeline.simulate.agreements import Body
 from pipeline.simulate.dues import (
     Carried,
     Closing,
+    Due,
     Early,
     ExpectedLine,
     Spans,
@@ -43,8 +43,6 @@ from pipeline.simulate.witness import Counted, Witness
 
 _EARLY = (FactKind.BILL_NOW, FactKind.THRESHOLD_REACHED)
 
-Inside = Callable[[int, int], bool]
-"""Whether what stands at an offset of a partition is billed."""
 Cut = tuple[str, str, Instant]
 """(payer, currency, instant)."""
 
@@ -55,6 +53,21 @@ class Issued:
 
     lines: dict[Instant, list[ExpectedLine]]
     carried: Carried
+
+
+@dataclass(frozen=True, slots=True)
+class _Fallen:
+    """What fell due at one cut of a payer in a currency, whatever usage came since.
+
+    `early`: it was cut by a fact, and its lines are never corrected: its period's last document is.
+    """
+
+    serial: int
+    instant: Instant
+    dues: Sequence[Due | ExpectedLine]
+    early: bool
+    carried: Carried
+    """Once it is billed."""
 
 
 @dataclass(slots=True)
@@ -68,6 +81,10 @@ class Billing:
     _used: dict[tuple[str, str], list[Counted]] = field(default_factory=dict)
     _gone: dict[tuple[str, str], list[Taken]] = field(default_factory=dict)
     _issued: dict[tuple[str, str, int, int | None], Issued] = field(default_factory=dict)
+    _fallen: dict[tuple[str, str], list[_Fallen]] = field(default_factory=dict)
+    _ahead: dict[tuple[int, str, Instant, int], dict[Closing, Carried]] = field(
+        default_factory=dict
+    )
     cuts: dict[Cut, int] = field(default_factory=dict)
     """The serial that closed a payer's periods, or had them billed early."""
     early: dict[Cut, Body] = field(default_factory=dict)
@@ -126,7 +143,7 @@ class Billing:
             for fact in until:  # whatever was told last stands at the end
                 latest.pop((fact.kind.value, fact.subject), None)
                 latest[fact.kind.value, fact.subject] = fact.body
-            self._books[position] = Book(latest, plans)
+            self._books[position] = Book(position, latest, plans)
         return self._books[position]
 
     def issued(self, payer: str, currency: str, until: int, seen: int | None = None) -> "Issued":
@@ -134,35 +151,58 @@ class Billing:
 
         Or, to be corrected, by all usage before the tick `seen`.
         """
-        own = sorted(
-            (serial, instant)
-            for (who, which, instant), serial in self.cuts.items()
-            if (who, which) == (payer, currency) and serial <= until
-            if (who, which, instant) not in self.corrections
-        )
-        known = self._issued.get((payer, currency, len(own), seen))
+        fallen = self._fallen_of(payer, currency)
+        count = sum(each.serial <= until for each in fallen)
+        known = self._issued.get((payer, currency, count, seen))
         if known is None:
-            known = Issued({}, Carried())
-            for serial, instant in own:
-                book = self.book(self.witness.ticks[serial].fact_position)
-                inside = partial(self._before_tick, seen or serial)
-                closing, early = (currency, instant), self.early.get((payer, currency, instant))
-                if early:  # it is never corrected: its period's last document is
-                    inside = partial(self._before_tick, serial)
-                    lines = self._early_lines(book, early, currency, known.carried, inside)
-                else:
-                    lines = self.lines(book, payer, closing, known.carried, inside)
+            known = Issued({}, fallen[count - 1].carried if count else Carried())
+            for each in fallen[:count]:
+                below = each.serial if each.early else seen or each.serial
+                lines = self._lines_of(payer, currency, each.dues, self._end(payer, below))
                 if lines:
-                    known.lines[instant] = lines
-            self._issued[payer, currency, len(own), seen] = known
+                    known.lines[each.instant] = lines
+            self._issued[payer, currency, count, seen] = known
         return known
 
-    def _before_tick(self, serial: int, partition: int, offset: int) -> bool:
-        """Return whether something stands before a tick, or is the tick."""
-        return offset <= self.witness.tick_places[partition, serial]
+    def _fallen_of(self, payer: str, currency: str) -> list[_Fallen]:
+        """Return what fell due at every cut of a payer in a currency, in their order."""
+        known = self._fallen.get((payer, currency))
+        if known is None:
+            known, carried = [], Carried()
+            own = sorted(
+                (serial, instant)
+                for (who, which, instant), serial in self.cuts.items()
+                if (who, which) == (payer, currency)
+                if (who, which, instant) not in self.corrections
+            )
+            for serial, instant in own:
+                book = self.book(self.witness.ticks[serial].fact_position)
+                early = self.early.get((payer, currency, instant))
+                dues: Sequence[Due | ExpectedLine]
+                if early:
+                    end = self._end(payer, serial)
+                    dues = self._early_lines(book, early, currency, carried, end)
+                else:
+                    dues = due(book, payer, (currency, instant), carried)
+                after = carried.copy()
+                known.append(_Fallen(serial, instant, dues, early is not None, after))
+            self._fallen[payer, currency] = known
+        return known
+
+    def _end(self, payer: str, serial: int) -> int:
+        """Return where a tick stands in a payer's partition: it and all before is billed."""
+        return self.witness.tick_places[self.witness.home(payer), serial]
 
     def open(self, book: Book, payer: str, log_time: Instant, until: int) -> dict[Closing, Carried]:
         """Return the closings still ahead at a log time, with what is carried before each."""
+        asked = book.position, payer, log_time, until
+        if asked not in self._ahead:
+            self._ahead[asked] = self._open(book, payer, log_time, until)
+        return self._ahead[asked]
+
+    def _open(
+        self, book: Book, payer: str, log_time: Instant, until: int
+    ) -> dict[Closing, Carried]:
         cut = {k[1:] for k, serial in self.cuts.items() if k[0] == payer and serial <= until}
         ahead = {
             (currency, end)
@@ -179,22 +219,21 @@ class Billing:
         return found
 
     def lines(
-        self,
-        book: Book,
-        payer: str,
-        closing: Closing,
-        carried: Carried,
-        inside: Inside,
+        self, book: Book, payer: str, closing: Closing, carried: Carried, end: int
     ) -> list[ExpectedLine]:
-        """Return the lines that fall due at a closing and nobody carries; carry them."""
+        """Return the lines that fall due at a closing and nobody carries, by usage up to `end`."""
+        dues = due(book, payer, closing, carried.copy())
+        return self._lines_of(payer, closing[0], dues, end)
+
+    def _lines_of(
+        self, payer: str, currency: str, dues: Sequence[Due | ExpectedLine], end: int
+    ) -> list[ExpectedLine]:
         found = []
-        for each in due(book, payer, closing, carried):
+        for each in dues:
             if isinstance(each, ExpectedLine):
                 found.append(each)
             else:
-                whole = self._line(
-                    each.name, each.customer, each.card, closing[0], each.spans, inside
-                )
+                whole = self._line(each.name, each.customer, each.card, currency, each.spans, end)
                 line = _without_early(whole, each.spans, each.early)
                 found.append(
                     line if each.customer == payer else replace(line, account=each.customer)
@@ -202,23 +241,23 @@ class Billing:
         return sorted(found, key=lambda line: (line.source, line.start, line.total_minor))
 
     def _early_lines(
-        self, book: Book, told: Body, currency: str, carried: Carried, inside: Inside
+        self, book: Book, told: Body, currency: str, carried: Carried, end_offset: int
     ) -> list[ExpectedLine]:
         """Return what a fact has billed of the periods that run; carry it."""
         name, at = str(told["subscription"]), parse_instant(told["running_at"])
         subscription, found = book.latest["subscription", name], []
-        for item, period in billed_periods(book, subscription, at):
+        for item, period, sold in billed_periods(book, subscription, at):
             (start, end), stay = period.served, period.stay
             if not (start <= at < end and carried.until.get((name, item), -1) < end):
                 continue
             if told["add_on"] not in (None, stay.add_on):
                 continue
             early = carried.early.setdefault((name, item), {})
-            for body, spans in left_of(book, item, period, carried):
+            for body, spans in left_of(book, item, period, sold, carried):
                 if body["meter"] is None:
                     continue
                 customer = str(subscription["customer"])
-                whole = self._line(name, customer, body, currency, spans, inside)
+                whole = self._line(name, customer, body, currency, spans, end_offset)
                 line = _without_early(whole, spans, early)
                 if payer_of(book, customer) != customer:
                     line = replace(line, account=customer)
@@ -238,7 +277,7 @@ class Billing:
         card: Body,
         currency: str,
         spans: Spans,
-        inside: Inside,
+        end_offset: int,
     ) -> ExpectedLine:
         digits = DIGITS[currency]
         (start, end), used, taken = spans.left, None, 0
@@ -246,7 +285,7 @@ class Billing:
             total = _fee_total(card, spans, digits)
         else:
             meter = str(card["meter"])
-            counted = self._standing(customer, meter, inside)
+            counted = self._standing(customer, meter, end_offset)
             used, before = quantity(meter, counted, spans.whole), Fraction(0)
             total, taken = _totals(card, used, digits)
             if spans.whole[0] != start:  # tiers carry over from the part that is billed already
@@ -266,12 +305,12 @@ class Billing:
             taken_minor=taken,
         )
 
-    def _standing(self, customer: str, meter: str, inside: Inside) -> list[Counted]:
-        """Return the usage of a meter that is inside, but for what was taken off inside."""
+    def _standing(self, customer: str, meter: str, end: int) -> list[Counted]:
+        """Return the usage of a meter up to an offset, but for what was taken off up to there."""
         taken = self._gone.get((customer, meter), ())
-        gone = {id(each.usage) for each in taken if inside(each.usage.partition, each.offset)}
+        gone = {id(each.usage) for each in taken if each.offset <= end}
         used = self._used.get((customer, meter), ())
-        return [e for e in used if inside(e.partition, e.offset) and id(e) not in gone]
+        return [each for each in used if each.offset <= end and id(each) not in gone]
 
 
 def _fee_total(card: Body, spans: Spans, digits: int) -> int:

@@ -10,8 +10,8 @@ from typing import cast
 from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.identity import Json
 from pipeline.simulate.agreements import Body
-from pipeline.simulate.sold import Book
-from pipeline.simulate.stays import Period, billed_in, stays, width_of
+from pipeline.simulate.sold import Book, Period
+from pipeline.simulate.stays import billed_in, stays, width_of
 
 
 def dealt(book: Book, period: Period, card: Body) -> Body:

@@ -14,8 +14,8 @@ from pipeline.core.calendar import Instant, instant_text, parse_instant
 from pipeline.simulate.agreements import Body
 from pipeline.simulate.deals import dealt
 from pipeline.simulate.quantities import Stretch
-from pipeline.simulate.sold import DIGITS, Book, agreed, cards, minor, named, parts
-from pipeline.simulate.stays import Period, billed_in, periods, runs_on
+from pipeline.simulate.sold import DIGITS, Book, Parts, Period, agreed, cards, minor, named, parts
+from pipeline.simulate.stays import billed_in, periods, runs_on
 
 Closing = tuple[str, Instant]
 """(currency, instant)."""
@@ -109,10 +109,10 @@ def due(book: Book, payer: str, closing: Closing, carried: Carried) -> list[Due 
         if billed_in(book, subscription) != currency:
             continue
         found += _given_back(book, name, subscription, carried, instant)
-        for item, period in billed_periods(book, subscription, instant):
+        for item, period, sold in billed_periods(book, subscription, instant):
             if carried.until.get((name, item), -1) < period.served[1] <= instant:
                 early = carried.early.get((name, item), {})
-                for body, spans in left_of(book, item, period, carried):
+                for body, spans in left_of(book, item, period, sold, carried):
                     found.append(Due(name, str(subscription["customer"]), body, spans, early))
                 carried.billed((name, item), period.served[1])
     for name, order in named(book, "order", payer):
@@ -148,7 +148,7 @@ def _given_back(
     is_over = not runs_on(book, subscription, instant)
     for (of, item), early in carried.early.items():
         for start, (end, used, total, _) in list(early.items()) if of == name else ():
-            known = [each.served for _, each in billed_periods(book, subscription, start, item)]
+            known = [p.served for i, p, _ in billed_periods(book, subscription, start) if i == item]
             if (is_over or start < instant) and not any(s <= start < e for s, e in known):
                 del early[start]
                 span = instant_text(start), instant_text(end)
@@ -157,24 +157,31 @@ def _given_back(
 
 
 def billed_periods(
-    book: Book, subscription: Body, until: Instant, only: str = ""
-) -> Iterator[tuple[str, Period]]:
-    """Yield (item, period) of every period that begins by `until` and has a card of the item."""
+    book: Book, subscription: Body, until: Instant
+) -> list[tuple[str, Period, Parts]]:
+    """Return (item, period, its parts) of every period that begins by `until` and has the item."""
+    name = str(subscription["id"])
+    known = book.billed.get((name, until))
+    if known is None:
+        known = book.billed[name, until] = [*_billed(book, subscription, until)]
+    return known
+
+
+def _billed(book: Book, subscription: Body, until: Instant) -> Iterator[tuple[str, Period, Parts]]:
     known = [(each, agreed(book, each.stay)) for each in periods(book, subscription, until)]
     told = (body for _, revisions in known for _, body in revisions)
     for item in sorted({str(card["id"]) for body in told for card in cards(body)}):
-        if only in ("", item):
-            for period, revisions in known:
-                if parts(revisions, item, period.served):
-                    yield item, period
+        for period, revisions in known:
+            sold = parts(revisions, item, period.served)
+            if sold:
+                yield item, period, sold
 
 
 def left_of(
-    book: Book, item: str, period: Period, carried: Carried
+    book: Book, item: str, period: Period, sold: Parts, carried: Carried
 ) -> Iterator[tuple[Body, Spans]]:
     """Yield what of a period's parts no document has, each with its card."""
     until = carried.until.get((period.stay.subscription, item), -1)
-    sold = parts(agreed(book, period.stay), item, period.served)
     left = [(part, body, max(part[0], until)) for part, body in sold if part[1] > until]
     if not left:  # the price ended within the period, and was billed up to there
         return

@@ -7,7 +7,9 @@ Law: it shares no step with the pipeline.
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil
 from typing import cast
 
@@ -19,6 +21,11 @@ from pipeline.simulate.witness import Counted
 
 Stretch = tuple[Instant, Instant]
 """[start, end)."""
+
+
+@lru_cache(maxsize=4096)
+def _exactly(value: Decimal) -> Fraction:
+    return Fraction(value)
 
 
 def width_us(meter: str) -> Instant:
@@ -33,7 +40,7 @@ def point_of(event: UsageEvent) -> tuple[Instant, Fraction] | None:
         width, told = width_us(event.meter), body["of"] in event.dimensions
         return (event.time // width * width, Fraction(0)) if told else None
     kept = body["aggregation"] in ("latest", "percentile", "time_weighted") or "points" in body
-    return (event.time, Fraction(event.value)) if kept else None
+    return (event.time, _exactly(event.value)) if kept else None
 
 
 def quantity(meter: str, used: Iterable[Counted], served: Stretch) -> Fraction:
@@ -42,7 +49,7 @@ def quantity(meter: str, used: Iterable[Counted], served: Stretch) -> Fraction:
     start, end = (-(-edge // width) * width for edge in served)
     ordered = sorted((e for e in used if e.event.time < end), key=lambda e: (e.event.time, e.key))
     inside = [each for each in ordered if each.event.time >= start]
-    values = [Fraction(each.event.value) for each in inside]
+    values = [_exactly(each.event.value) for each in inside]
     match body["aggregation"]:
         case "count":
             return Fraction(len(values))
@@ -62,7 +69,7 @@ def quantity(meter: str, used: Iterable[Counted], served: Stretch) -> Fraction:
         case "window_percentile":
             sums = dict.fromkeys(range(start, end, width), Fraction(0))
             for each in inside:
-                sums[each.event.time // width * width] += Fraction(each.event.value)
+                sums[each.event.time // width * width] += _exactly(each.event.value)
             return _percentile(list(sums.values()), body)
         case _:
             return _levels(ordered, (start, end)) / (cast(int, body["per_s"]) * SECOND)
@@ -83,7 +90,7 @@ def _levels(ordered: Iterable[Counted], served: Stretch) -> Fraction:
             event.dimensions.get(name)
             for name in cast(list[str], METERS[event.meter]["dimensions"])
         )
-        told[of].append((event.time, Fraction(event.value)))
+        told[of].append((event.time, _exactly(event.value)))
     area = Fraction(0)
     for levels in told.values():
         ends = [time for time, _ in levels[1:]] + [served[1]]

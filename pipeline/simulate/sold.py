@@ -40,9 +40,26 @@ class Stay:
 
 
 @dataclass(frozen=True, slots=True)
-class Book:
-    """What is in force: the latest body of every (kind, subject), each plan's revisions."""
+class Period:
+    """A whole cycle of a stay, and what was served of it."""
 
+    stay: Stay
+    cycle: Stretch
+    served: Stretch
+
+
+Parts = Sequence[tuple[Stretch, Body]]
+"""The parts of a period in which a card says the same, and what it says there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """What is in force at a position: the latest body of every (kind, subject), plans' revisions.
+
+    What follows from these alone is kept once it was asked for.
+    """
+
+    position: int
     latest: Mapping[tuple[str, str], Body]
     plans: Mapping[str, Sequence[Revision]]
     stays: dict[str, list[Stay]] = field(default_factory=dict)
@@ -51,6 +68,8 @@ class Book:
     """By each stay that was asked for."""
     owned: dict[tuple[str, str], list[tuple[str, Body]]] = field(default_factory=dict)
     """A payer's bodies by name, of each (kind, payer) that was asked for."""
+    billed: dict[tuple[str, Instant], list[tuple[str, Period, Parts]]] = field(default_factory=dict)
+    """What is billed of a subscription's periods, of each that was asked for up to an instant."""
 
 
 def revised(before: Sequence[Revision], body: Body) -> list[Revision]:
@@ -66,8 +85,8 @@ def cards(plan: Body) -> Sequence[Body]:
     return cast(Sequence[Body], plan["prices"])
 
 
-def parts(revisions: Sequence[Revision], card: str, served: Stretch) -> list[tuple[Stretch, Body]]:
-    """Return the parts of a period in which a card says the same, and what it says there."""
+def parts(revisions: Sequence[Revision], card: str, served: Stretch) -> Parts:
+    """Return the parts of a period in which a card says the same."""
     found: list[tuple[Stretch, Body]] = []
     ends = [since for since, _ in revisions[1:]] + [served[1]]
     for (since, plan), until in zip(revisions, ends, strict=True):

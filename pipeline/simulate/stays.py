@@ -7,27 +7,17 @@ Law: it shares no step with the pipeline.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import cast
 
 from pipeline.core.calendar import SECOND, Instant, parse_instant
 from pipeline.core.identity import Json
 from pipeline.simulate.agreements import Body
-from pipeline.simulate.quantities import Stretch
-from pipeline.simulate.sold import Book, Stay, payer_of
+from pipeline.simulate.sold import Book, Period, Stay, payer_of
 
 End = tuple[str, str, Instant]
 """(payer, currency, instant) at which something sold is due."""
-
-
-@dataclass(frozen=True, slots=True)
-class Period:
-    """A whole cycle of a stay, and what was served of it."""
-
-    stay: Stay
-    cycle: Stretch
-    served: Stretch
 
 
 def stays(book: Book, subscription: Body) -> list[Stay]:
