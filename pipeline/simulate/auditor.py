@@ -124,7 +124,7 @@ class Auditor:
     def _comparable(self, letter: DeadLetter) -> DeadLetter:
         """Without its log time, where whoever looked before a skip took that of what is skipped."""
         told, place = _but_conflicts(letter), letter.partition
-        skipped = any((place, offset) in self.witness.skips for offset in range(letter.offset))
+        skipped = self.witness.first_skips.get(place, letter.offset) < letter.offset
         return replace(told, log_time=0) if skipped else told
 
     def _names_skipped(self, letter: DeadLetter) -> bool:

@@ -26,8 +26,9 @@ class FactSession(MemorySession):
             known = self.read_facts(0)
             written: list[Fact] = []
             for new in decide(known):
-                alike = [f for f in [*known, *written] if (f.kind, f.subject) == _about(new)]
-                fact_id, serial = new.id_after(len(alike) + 1), len(known) + len(written) + 1
+                about = new.kind, new.subject
+                alike = sum((f.kind, f.subject) == about for f in [*known, *written])
+                fact_id, serial = new.id_after(alike + 1), len(known) + len(written) + 1
                 body, (actor, reason) = dict(new.body), (author.actor, author.reason)
                 fact = Fact(serial, fact_id, new.kind, new.subject, body, actor, reason, now)
                 self.tables.facts[serial] = fact
@@ -44,8 +45,9 @@ class FactSession(MemorySession):
         Of some `kinds` only, and then the one at `until` too.
         """
         self.effect("read facts")
-        last = len(self.tables.facts) if until is None else min(until, len(self.tables.facts))
-        facts = (self.tables.facts[serial] for serial in range(after + 1, last + 1))
+        kept = self.tables.facts
+        last = len(kept) if until is None else min(until, len(kept))
+        facts = [kept[serial] for serial in range(after + 1, last + 1)]
         return [f for f in facts if kinds is None or f.kind in kinds or f.serial == until]
 
     def read_skips(self) -> Skips:
@@ -108,7 +110,3 @@ class FactSession(MemorySession):
     def fact_position(self, tick_serial: int) -> int:
         """Return the fact position that a tick names."""
         return self.tables.ticks[tick_serial][0].fact_position
-
-
-def _about(new: NewFact) -> tuple[object, str]:
-    return new.kind, new.subject

@@ -6,7 +6,7 @@ Law: callbacks of one process run in the order they were made, as on any loop.
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextvars import Context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,6 +14,27 @@ from pipeline.core.calendar import SECOND, Instant
 from pipeline.simulate.world import Runner, World
 
 T = TypeVar("T")
+
+
+class _Planned(asyncio.TimerHandle):
+    """A callback to come. What asyncio's own handles keep for debugging nobody asks for here."""
+
+    __slots__ = ("call",)
+
+    def __init__(
+        self, call: Callable[..., object], args: tuple[Any, ...], context: Context | None
+    ) -> None:
+        self.call: Callable[[], object] | None = partial(
+            (context or copy_context()).run, call, *args
+        )
+
+    def cancel(self) -> None:
+        """Leave it where it stands: it does nothing."""
+        self.call = None
+
+    def cancelled(self) -> bool:
+        """Return whether it was cancelled."""
+        return self.call is None
 
 
 class SimulatedLoop(asyncio.AbstractEventLoop):
@@ -27,35 +48,37 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         """Plan a callback for now."""
-        handle = asyncio.Handle(callback, args, self, context)
-        self._plan(self._world.now, handle)
-        return handle
+        return self._plan(self._world.now, _Planned(callback, args, context))
 
     def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., object], *args: Any, context: Any = None
     ) -> asyncio.TimerHandle:
         """Plan a callback in `delay` seconds."""
-        return self.call_at(self.time() + delay, callback, *args, context=context)
+        when = round((self._world.now / SECOND + delay) * SECOND)
+        return self._plan(when, _Planned(callback, args, context))
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Any = None
     ) -> asyncio.TimerHandle:
         """Plan a callback for a time."""
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
-        self._plan(round(when * SECOND), handle)
-        return handle
+        return self._plan(round(when * SECOND), _Planned(callback, args, context))
 
-    def _plan(self, instant: Instant, handle: asyncio.Handle) -> None:
+    def _plan(self, instant: Instant, planned: _Planned) -> _Planned:
         if self._process.alive:  # else this is the collector, clearing up whenever it likes
-            self._world.at(instant, self._process, partial(self._run, handle))
+            self._world.at(instant, self._process, partial(self._run, planned))
+        return planned
 
-    def _run(self, handle: asyncio.Handle) -> None:
-        if handle.cancelled():
+    def _run(self, planned: _Planned) -> None:
+        if planned.call is None:
             return
         outer = asyncio._get_running_loop()
         asyncio._set_running_loop(self)
         try:
-            handle._run()
+            planned.call()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self.call_exception_handler({"exception": error})
         finally:
             asyncio._set_running_loop(outer)
 
@@ -79,6 +102,3 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Ignore what asyncio says of tasks whose process was killed."""
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """Leave a cancelled timer where it stands: it does nothing."""

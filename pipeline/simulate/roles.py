@@ -5,6 +5,7 @@ Does not own: the workers themselves (workers), when faults come (play.py).
 """
 
 import sys
+from asyncio import sleep
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
@@ -300,8 +301,6 @@ class _Inline:
     """Runs what blocks in line; what would wait is called again later."""
 
     async def __call__(self, call: Callable[P, T], /, *given: P.args, **named: P.kwargs) -> T:
-        from asyncio import sleep
-
         while True:
             try:
                 return call(*given, **named)

@@ -86,8 +86,10 @@ class Witness:
     )
     """The places that came, by partition and sequence."""
     faults: list[str] = field(default_factory=list)
-    skips: set[object] = field(init=False)
+    skips: set[tuple[int, int]] = field(init=False)
     """(partition, offset) of every message that is gone on without."""
+    first_skips: dict[int, int] = field(init=False)
+    """The first of them, by partition."""
     _meters: dict[str, int] = field(init=False)
     _passes: dict[str, Fact] = field(init=False)
 
@@ -97,7 +99,8 @@ class Witness:
         meters = [fact for fact in self.facts if fact.kind is FactKind.METER]
         self._meters = {fact.subject: fact.serial for fact in meters}
         skips = (fact.body for fact in self.facts if fact.kind is FactKind.SKIP)
-        self.skips = {(body["partition"], body["offset"]) for body in skips}
+        self.skips = {(cast(int, each["partition"]), cast(int, each["offset"])) for each in skips}
+        self.first_skips = dict(sorted(self.skips, reverse=True))
 
     def has_meter(self, meter: str, position: int) -> bool:
         """Return whether a meter is in force at a fact position."""

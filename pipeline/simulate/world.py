@@ -142,21 +142,24 @@ class World:
         when = instant if instant > self.now else self.now
         heapq.heappush(self._entries, (when, self._planned, process, call))
 
-    def run_until(self, instant: Instant, done: Callable[[], bool] = lambda: False) -> None:
+    def run_until(self, instant: Instant) -> None:
         """Let time pass."""
-        while self._entries and self._entries[0][0] <= instant and not done():
-            at, planned, process, call = heapq.heappop(self._entries)
-            if process is not None and not process.alive:
-                continue
-            if process is not None and process.waiting is not None:
-                process.waiting.append((at, planned, process, call))
-            elif process is not None and process.stalled_until > at:
-                heapq.heappush(self._entries, (process.stalled_until, planned, process, call))
-            else:
-                if at > self.now:
-                    self.now = at
-                call()
-        self.now = max(self.now, instant) if not done() else self.now
+        entries = self._entries
+        while entries and entries[0][0] <= instant:
+            at, planned, process, call = heapq.heappop(entries)
+            if process is not None:
+                if not process.alive:
+                    continue
+                if process.waiting is not None:
+                    process.waiting.append((at, planned, process, call))
+                    continue
+                if process.stalled_until > at:
+                    heapq.heappush(entries, (process.stalled_until, planned, process, call))
+                    continue
+            if at > self.now:
+                self.now = at
+            call()
+        self.now = max(self.now, instant)
 
     def effect(self, process: Runner, what: str, *, stalls: float = 0) -> None:
         """Come to an effect: here a process may crash, fail, or stall while others go on.
