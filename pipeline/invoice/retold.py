@@ -97,7 +97,7 @@ class Retelling:
         self.id = name
         self._payer, self._instant, self._lines, self._terms = payer, instant, lines, terms
         self._mould: _Mould | None = None
-        self._names: Told = []
+        self._names = ""
 
     @property
     def shared(self) -> bool:
@@ -117,11 +117,13 @@ class Retelling:
             mould = terms.moulds.get(figures.shapes)
             if mould is None:
                 return None
-            self._mould, self._names = mould, self._names_in(figures.shapes)
+            self._mould, self._names = mould, "\n".join(self._names_in(figures.shapes))
         told = mould.foretold or figures.told == mould.first
         if not told or not (mould.foretold_others or mould.taken_of == self.id):
             return None
-        return mould.filled(self._names, figures)
+        # Kept as one text: a dozen of them for each payer that is remembered is a kilobyte.
+        names = self._names.split("\n") if self._names else []
+        return mould.filled(names, figures)
 
     def hear(self, usage: Usage, composed: Sequence[Composed], texts: Sequence[str]) -> None:
         """Learn from what was composed, and its texts; at first it may not be made again at all."""

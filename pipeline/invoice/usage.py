@@ -80,6 +80,8 @@ def quantity(meter: Meter, request: UsageRequest, used: Iterable[Used]) -> Fract
     """Return the quantity that usage comes to; no usage is 0."""
     rows = list(used)
     parts = [row for row in rows if isinstance(row, UsagePart)]
+    if meter.aggregation is Aggregation.SUM and len(parts) == len(rows):
+        return _sum(parts)  # as most: no period, no point is looked at
     points = [row for row in rows if isinstance(row, UsagePoint)]
     if meter.points:
         parts += _parts(points)
