@@ -7,6 +7,7 @@ record's own fault with RecordTooLarge, else as a server's failure.
 """
 
 import asyncio
+from collections import deque
 from threading import Event, Thread
 
 from confluent_kafka import KafkaError, KafkaException
@@ -29,6 +30,7 @@ class LoopSender:
         """Connect lazily; `close` ends the thread."""
         self._producer = SureProducer(bootstrap)
         self._loop = asyncio.get_running_loop()
+        self._answers: deque[tuple[asyncio.Future[None], KafkaError | None]] = deque()
         self._closed = Event()
         self._acks = Thread(target=self._take_acks, name="acks", daemon=True)
         self._acks.start()
@@ -46,7 +48,7 @@ class LoopSender:
         sent: asyncio.Future[None] = self._loop.create_future()
 
         def settle(error: KafkaError | None = None) -> None:
-            self._loop.call_soon_threadsafe(_settle, sent, error)
+            self._answers.append((sent, error))
 
         try:
             self._producer.send(topic, partition, value, key=key, acked=settle, failed=settle)
@@ -62,6 +64,12 @@ class LoopSender:
     def _take_acks(self) -> None:
         while not self._closed.is_set():
             self._producer.poll(_ACK_WAIT_S)
+            if self._answers:  # those of one poll wake the loop once
+                self._loop.call_soon_threadsafe(self._settle)
+
+    def _settle(self) -> None:
+        while self._answers:
+            _settle(*self._answers.popleft())
 
 
 def _settle(sent: asyncio.Future[None], error: KafkaError | None) -> None:

@@ -91,7 +91,7 @@ class PricingWorker:
         self._around, self._numbers = around, partitions
         self._log, self._books, self._store = log, books, store
         self._clock, self._monotonic = clock, monotonic
-        self._payers_wait, self._rests_until_s = False, 0.0
+        self._payers_wait, self._behind, self._rests_until_s = False, False, 0.0
         self._gaps, self._collectors_behind = gaps or GapKeeper(), collectors_behind
         self._facts, self._known, self._planner = facts, Knowledge(facts), Planner()
         self._teller = Teller(facts, clock)
@@ -147,7 +147,8 @@ class PricingWorker:
     def step(self) -> int:
         """Gather, book and rate once; return how many records were booked."""
         settings = self._around.settings
-        wait_s = 0.0 if self._payers_wait else settings.flush_s
+        gather_s = settings.flush_s * (_BEHIND_FLUSHES if self._behind else 1)
+        wait_s = 0.0 if self._payers_wait else gather_s
         records = self._reader.read(settings.flush_records, wait_s)
         if records:
             self._book(records)
@@ -162,7 +163,7 @@ class PricingWorker:
         A draft of long ago helps little, and rating it costs what catching up needs.
         """
         started, self._payers_wait = self._monotonic(), False
-        behind = self._is_behind() or self._collectors_behind()
+        behind = self._behind = self._is_behind() or self._collectors_behind()
         if behind and started < self._rests_until_s:
             return
         while rate_dirty(self._store, self._known, self._numbers, self._planner, self._teller):
@@ -247,6 +248,8 @@ class PricingWorker:
 _BEHIND_REST = 7
 """While the books are behind, a bite of drafts is followed by so many times as long without."""
 _BEHIND_S = 2
+_BEHIND_FLUSHES = 3
+"""While they are behind, slices gather so many times as long: a flush writes a series once."""
 
 
 def _digest(record: bytes) -> bytes:

@@ -164,3 +164,19 @@ def test_slices_gather_while_payers_are_rated_and_else_while_nothing_is() -> Non
     for _ in range(4):
         pricing.step()
     assert log.waited_s == [SETTINGS.flush_s, 0, 0, SETTINGS.flush_s]
+
+
+@pytest.mark.parametrize(
+    ("ticks_s", "flushes"), [((5,), 1), ((5, 10, 60), 3)], ids=["up", "behind"]
+)
+def test_slices_gather_for_longer_while_the_books_are_behind(
+    ticks_s: tuple[int, ...], flushes: int
+) -> None:
+    """Not the first time: a worker learns after each flush where the books stand."""
+    watch, log = Watch(ticks_s[-1]), SilentLog()
+    pricing = worker(watch, Dirty(watch, bites=0), log, *ticks_s)
+
+    for _ in range(3):
+        pricing.step()
+    once = SETTINGS.flush_s
+    assert log.waited_s == [once, flushes * once, flushes * once]
