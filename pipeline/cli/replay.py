@@ -36,7 +36,7 @@ from pipeline.workers.replaying import (
     stop_replay,
     what_if_replay,
 )
-from pipeline.workers.shadowing import Pace
+from pipeline.workers.shadowing import Pace, Stage
 from pipeline.workers.surroundings import Surroundings
 
 app = typer.Typer(
@@ -153,9 +153,9 @@ def paced(title: str) -> Iterator[Callable[[Pace], None]]:
         def told(pace: Pace) -> None:
             share = pace.done / pace.records if pace.records else 1.0
             left = "" if not share else f", {pace.seconds * (1 - share) / share:.0f} s left"
-            rate = f"{pace.events:,} events, {pace.events_per_s:,.0f} a second"
-            doing = "copying the log, " if pace.copying else ""
-            tell(f"{title}: {doing}{rate}{left}", share)
+            what = "periods" if pace.stage is Stage.BILLING else "events"
+            rate = f"{pace.events:,} {what}, {pace.events_per_s:,.0f} a second"
+            tell(f"{title}: {pace.stage}, {rate}{left}", share)
 
         yield told
 

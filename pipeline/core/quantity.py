@@ -5,6 +5,7 @@ Law: parse(text(q)) == q; no float is ever accepted or made.
 """
 
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
@@ -73,6 +74,15 @@ def plain_mantissa(text: str) -> tuple[int, int] | None:
 def from_mantissa(mantissa: int, scale: int) -> Fraction:
     """Return mantissa x 10^-scale, exactly."""
     return Fraction(mantissa, 10**scale) if scale else Fraction(mantissa)
+
+
+def exact_sum(numbers: Iterable[Fraction]) -> Fraction:
+    """Return the sum of many numbers: of each denominator's first, which whole numbers add up."""
+    numerators: dict[int, int] = {}
+    for number in numbers:
+        denominator = number.denominator
+        numerators[denominator] = numerators.get(denominator, 0) + number.numerator
+    return sum((Fraction(total, of) for of, total in numerators.items()), Fraction(0))
 
 
 def quantity_text(quantity: Fraction) -> str:

@@ -79,9 +79,9 @@ def groups(request: UsageRequest, used: Iterable[Used]) -> list[tuple[Pairs, lis
 def quantity(meter: Meter, request: UsageRequest, used: Iterable[Used]) -> Fraction:
     """Return the quantity that usage comes to; no usage is 0."""
     rows = list(used)
+    if meter.aggregation is Aggregation.SUM:
+        return _sum(rows)  # as most: no period is looked at
     parts = [row for row in rows if isinstance(row, UsagePart)]
-    if meter.aggregation is Aggregation.SUM and len(parts) == len(rows):
-        return _sum(parts)  # as most: no period, no point is looked at
     points = [row for row in rows if isinstance(row, UsagePoint)]
     if meter.points:
         parts += _parts(points)
@@ -89,8 +89,6 @@ def quantity(meter: Meter, request: UsageRequest, used: Iterable[Used]) -> Fract
     match meter.aggregation:
         case Aggregation.COUNT:
             return _count(parts)
-        case Aggregation.SUM:
-            return _sum(parts)
         case Aggregation.MIN:
             return min((from_mantissa(p.minimum, p.scale) for p in parts), default=Fraction(0))
         case Aggregation.MAX:
@@ -124,8 +122,8 @@ def events_for(price: Price, used: Iterable[Used]) -> Events:
         counts = (row.multiplicity if isinstance(row, UsagePoint) else row.count for row in rows)
         return Events(max(0, sum(counts)))  # a reversal may stand without its original here
     points = in_order(row for row in rows if isinstance(row, UsagePoint))
-    amounts = (point.value for point in points for _ in range(point.multiplicity))
-    return Events(amounts=tuple(amount for amount in amounts if amount >= 0))
+    paying = (point for point in points if point.mantissa >= 0)
+    return Events(amounts=tuple(p.value for p in paying for _ in range(p.multiplicity)))
 
 
 def _parts(points: Iterable[UsagePoint]) -> list[UsagePart]:
@@ -147,10 +145,11 @@ def _count(parts: Iterable[UsagePart]) -> Fraction:
     return Fraction(sum(part.count for part in parts))
 
 
-def _sum(parts: Iterable[UsagePart]) -> Fraction:
+def _sum(rows: Iterable[Used]) -> Fraction:
     by_scale: dict[int, int] = {}  # whole numbers add up far faster than fractions
-    for part in parts:
-        by_scale[part.scale] = by_scale.get(part.scale, 0) + part.sum
+    for row in rows:
+        told = row.sum if isinstance(row, UsagePart) else row.mantissa * row.multiplicity
+        by_scale[row.scale] = by_scale.get(row.scale, 0) + told
     if len(by_scale) == 1:
         ((scale, total),) = by_scale.items()
         return from_mantissa(total, scale)

@@ -114,8 +114,30 @@ def windows_digest(windows: Iterable[Sequence[Json]]) -> str:
 
     The order they come in does not matter.
     """
-    lines = sorted(canonical(list(window)) for window in windows)
-    return sha256(b"\n".join(lines)).hexdigest()
+    return lines_digest(canonical(list(window)) for window in windows)
+
+
+def window_lines(series: Sequence[Json], figures: Iterable[bytes]) -> list[bytes]:
+    """Return windows of a series [customer, meter, scale, dimensions] as their digest holds them.
+
+    `figures`: of each its start and figures, with a comma between them.
+    """
+    return _lines([*series], figures)
+
+
+def point_lines(series: Sequence[Json], figures: Iterable[bytes]) -> list[bytes]:
+    """Return points of a series as the digest holds them; `figures`: what follows the series."""
+    return _lines(["point", *series], figures)
+
+
+def _lines(series: list[Json], figures: Iterable[bytes]) -> list[bytes]:
+    opened = canonical(series).removesuffix(b"]") + b","
+    return [b"%b%b]" % (opened, each) for each in figures]
+
+
+def lines_digest(lines: Iterable[bytes]) -> str:
+    """Return the digest of windows and points that are canonical lines already."""
+    return sha256(b"\n".join(sorted(lines))).hexdigest()
 
 
 def seal_of(record: bytes) -> bytes:

@@ -13,11 +13,12 @@ Readings:
 - No paying event, no line; a fee of 0 has no flat line.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import lcm
 
-from pipeline.core.quantity import quantity_text
+from pipeline.core.quantity import exact_sum, quantity_text
 from pipeline.rate.faults import FaultCode
 from pipeline.rate.fields import Fields
 from pipeline.rate.lines import FLAT, ONE, USAGE, ZERO, Part
@@ -86,9 +87,8 @@ def parts(price: PercentagePrice, quantity: Fraction, events: Events) -> list[Pa
     if events.amounts is not None:
         payable = paying(price, events.amounts)
         if price.bounded:
-            whole = sum((_bounded(price, amount) for amount in payable), ZERO)
-            return [Part(USAGE, ONE, whole)] if payable else []
-        billable, count = sum(payable, ZERO), len(payable)
+            return [Part(USAGE, ONE, _bounded_cost(price, payable))] if payable else []
+        billable, count = exact_sum(payable), len(payable)
     else:
         free = price.free_amount if price.free_events != 0 else None
         billable = max(ZERO, quantity - (free or ZERO))
@@ -116,14 +116,34 @@ def paying(price: PercentagePrice, amounts: Sequence[Fraction]) -> list[Fraction
     return []
 
 
-def _bounded(price: PercentagePrice, amount: Fraction) -> Fraction:
-    """Return what one paying event costs: rate and fee, then minimum, then maximum (rule 23)."""
-    cost = amount * price.rate_percent / 100 + price.fixed_per_event
-    if price.per_event_minimum is not None:
-        cost = max(cost, price.per_event_minimum)
-    if price.per_event_maximum is not None:
-        cost = min(cost, price.per_event_maximum)
-    return cost
+def _bounded_cost(price: PercentagePrice, payable: Iterable[Fraction]) -> Fraction:
+    """Return what paying events cost: rate and fee, then minimum, then maximum of each (rule 23).
+
+    In whole numbers, of the amounts of one denominator after the other: there may be very many.
+    """
+    rate, fee = price.rate_percent / 100, price.fixed_per_event
+    bounds = price.per_event_minimum, price.per_event_maximum
+    numerators: dict[int, list[int]] = {}
+    for amount in payable:
+        numerators.setdefault(amount.denominator, []).append(amount.numerator)
+    whole = ZERO
+    for denominator, told in numerators.items():
+        slope = rate / denominator
+        unit = lcm(*(each.denominator for each in (slope, fee, *bounds) if each is not None))
+        steep, flat = _units(slope, unit), _units(fee, unit)
+        low, high = (None if bound is None else _units(bound, unit) for bound in bounds)
+        costs = [each * steep + flat for each in told]
+        if low is not None:
+            costs = [max(cost, low) for cost in costs]
+        if high is not None:
+            costs = [min(cost, high) for cost in costs]
+        whole += Fraction(sum(costs), unit)
+    return whole
+
+
+def _units(number: Fraction, unit: int) -> int:
+    """Return how many `unit`ths a number is, of whose denominator that is a multiple."""
+    return number.numerator * (unit // number.denominator)
 
 
 def read(fields: Fields) -> PercentagePrice:

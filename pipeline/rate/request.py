@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 
-from pipeline.core.quantity import round_half_away
+from pipeline.core.quantity import exact_sum, round_half_away
 from pipeline.rate.adjustments import Discount, FixedDiscount, PercentageDiscount
 from pipeline.rate.conversion import UnitConversion
 from pipeline.rate.faults import Fault, FaultCode
@@ -108,7 +108,7 @@ def line_quantity(request: RatingInput) -> Fraction | Fault:
     if request.quantity is not None:
         return request.quantity
     if request.per_event_amounts is not None:
-        return sum(request.per_event_amounts, ZERO)
+        return exact_sum(request.per_event_amounts)
     if isinstance(request.price, FlatPrice):
         return ONE
     return Fault(FaultCode.MISSING, "quantity", "required for this price, but absent or null")
@@ -198,13 +198,13 @@ def _amounts_fault(request: RatingInput, events: Events) -> Fault | None:
             return Fault(FaultCode.NEGATIVE, "quantity", "the amount of an event is not below zero")
         return None
     for index, amount in enumerate(events.amounts):
-        if amount < 0:
+        if amount.numerator < 0:
             path = f"per_event_amounts[{index}]"
             return Fault(FaultCode.NEGATIVE, path, "must not be below zero")
     if events.count is not None and events.count != len(events.amounts):
         message = f"{len(events.amounts)} amounts, but {events.count} events counted"
         return Fault(FaultCode.EVENTS_MISMATCH, "per_event_amounts", message)
-    if request.quantity is not None and sum(events.amounts, ZERO) != request.quantity:
+    if request.quantity is not None and exact_sum(events.amounts) != request.quantity:
         message = "the amounts do not sum to the quantity"
         return Fault(FaultCode.EVENTS_MISMATCH, "per_event_amounts", message)
     return None

@@ -23,7 +23,7 @@ from pipeline.stores.registry import COMMAND_TRIES, message_decoder
 from pipeline.topology import COPIER
 from pipeline.workers.catchup import Catchup
 from pipeline.workers.seams import Log
-from pipeline.workers.shadowing import Pace, Tell
+from pipeline.workers.shadowing import Pace, Stage, Tell
 from pipeline.workers.surroundings import Surroundings
 
 _LOOK_EVERY = 500
@@ -114,7 +114,7 @@ class _Writing:
             check_stop(self._shadow, self._session)
             seconds = monotonic() - self._began
             records = sum(self._copy.ends)
-            self._tell(Pace(self._read, records, self._events, 0, seconds, copying=True))
+            self._tell(Pace(self._read, records, self._events, 0, seconds, Stage.COPYING))
 
     def write(self, copied: Iterator[Copied]) -> None:
         """Write messages; those that stand there already are passed over."""

@@ -56,6 +56,8 @@ _log = structlog.get_logger()
 
 BITE = 250
 """Cuts composed, and documents sealed, in one transaction."""
+SHARED_BITE = 25
+"""Cuts composed in one transaction where several hands share those of few payers."""
 
 
 class DocumentStore(Papers, Chain, Protocol):
@@ -144,6 +146,7 @@ class Finalizer:
     clock: Callable[[], Instant]
     unclosed: Unclosed = field(default_factory=lambda: Unclosed({}))
     refusals: Refusals = field(default_factory=Refusals)
+    bite: int = BITE
     _held_up: set[str] = field(default_factory=set)
     """Payers whose next document cannot be issued; a decision by hand, or a restart, tries again:
     another release may rate it."""
@@ -160,7 +163,7 @@ class Finalizer:
         """Compose the documents of a bite of booked cuts; return whether there were any."""
         self._let_go()
         with self.store.transaction():
-            taken = self.store.take_cuts(self._held_up, BITE)
+            taken = self.store.take_cuts(self._held_up, self.bite)
             if not taken:
                 return False
             self.refusals.catch_up()

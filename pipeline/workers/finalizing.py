@@ -10,7 +10,7 @@ from threading import Event, Thread
 from pipeline.workers.checkpointing import run_checkpoints
 from pipeline.workers.conserving import watch_conservation
 from pipeline.workers.correcting import correct_late
-from pipeline.workers.finalizer import Finalizer
+from pipeline.workers.finalizer import BITE, SHARED_BITE, Finalizer
 from pipeline.workers.knowledge import Knowledge
 from pipeline.workers.matching import run_matching
 from pipeline.workers.refusing import Letters, watch_refusals
@@ -31,7 +31,8 @@ def run_finalizer(around: Surroundings, stop: Event) -> None:
     facts = around.database.connect(name="finalizer facts", autocommit=True)  # by several threads
     deciding = around.database.connect(name="finalizer decisions", autocommit=True)
     clock = deciding.clock()
-    finalizer = Finalizer(connection, Knowledge(facts), clock)
+    bite = SHARED_BITE if around.is_shadow else BITE
+    finalizer = Finalizer(connection, Knowledge(facts), clock, bite=bite)
     if not around.is_shadow:
         finalizer.refusals.look = Letters(around)
         finalizer.refusals.catch_up()  # before a cut waits for it, locked

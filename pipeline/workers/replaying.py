@@ -36,8 +36,7 @@ from pipeline.stores.postgres.shadows import (
     shadows_with,
 )
 from pipeline.workers.copying import check_stop, copy_log
-from pipeline.workers.finalizer import Finalizer
-from pipeline.workers.knowledge import Knowledge
+from pipeline.workers.rebilling import make_documents
 from pipeline.workers.seams import Log
 from pipeline.workers.shadowing import Pace, Tell, shadow_of, with_copy
 from pipeline.workers.supervisor import Supervisor, WorkerKind
@@ -150,7 +149,7 @@ def run_replay(
                 source = log or KafkaLog(around.kafka)
                 copy_log(around, source, shadow, session, known.copy, tell)
             events = _fold(shadow, session, workers, tell)
-            _finalize(shadow, session)
+            make_documents(shadow, session, 2 * workers, tell)  # as many as folded
             selection = Selection.of_json(known.asked)
             pairs, found = _compared(around, session, selection)
         except BaseException:
@@ -257,7 +256,7 @@ def _fold(shadow: Surroundings, session: Session, workers: int, tell: Tell) -> i
     kinds = [
         *(WorkerKind("metering", number, workers) for number in several),
         *(WorkerKind("pricing", number, workers) for number in several),
-    ]  # no finalizer: killed at the end, it would hold cuts that `_finalize` then steps over
+    ]
     ends, began = _ends(session), monotonic()
     pace = moved = _pace(session, ends)
     if pace.done == pace.records:
@@ -292,15 +291,6 @@ def _pace(session: Session, ends: Mapping[int, int]) -> Pace:
     done = sum(min(cursor.offset + 1, ends[cursor.partition]) for cursor in cursors)
     events = sum(cursor.counts.offered for cursor in cursors)
     return Pace(done, sum(ends.values()), events, events, 0.0)
-
-
-def _finalize(shadow: Surroundings, session: Session) -> None:
-    """Make every document that can be made: what is left waits for what it waits for live."""
-    database = shadow.database
-    with database.session("replay finalizer") as store, database.session("replay facts") as facts:
-        finalizer = Finalizer(store, Knowledge(facts), facts.clock())
-        while finalizer.prepare() or finalizer.register():
-            check_stop(shadow, session)
 
 
 def list_replays(around: Surroundings) -> list[Standing]:

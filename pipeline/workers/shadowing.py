@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from enum import StrEnum
 
 from pipeline.core.errors import BadInput
 from pipeline.stores.postgres.database import Database
@@ -18,11 +19,19 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
 _SCHEMA_CHARS_MAX = 63
 
 
+class Stage(StrEnum):
+    """What a replay is at: its own copy of the log, the fold of it, or documents."""
+
+    COPYING = "copying the log"
+    FOLDING = "folding"
+    BILLING = "making documents"
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How far a replay is: records of the log, events in them, seconds of this run.
 
-    `copying`: its log is still copied; it is folded behind that.
+    While it makes documents, periods stand for both, and count from its beginning with that.
     """
 
     done: int
@@ -30,11 +39,11 @@ class Pace:
     events: int
     begun_at: int
     seconds: float
-    copying: bool = False
+    stage: Stage = Stage.FOLDING
 
     @property
     def events_per_s(self) -> float:
-        """Events a second, in this run."""
+        """Events, or periods, a second in this run."""
         return (self.events - self.begun_at) / self.seconds if self.seconds else 0.0
 
 

@@ -672,6 +672,28 @@ def test_a_draft_that_is_cut_stays_until_the_finalizer_has_made_of_it_what_there
     assert _drafts(session) == []
 
 
+def test_nobody_takes_cuts_from_who_holds_all_and_nobody_does_while_another_has_some(
+    servers: Servers,
+) -> None:
+    with ExitStack() as held:
+        side = _opened("Postgres", servers, held)
+        first, second = cuts_saved(side), side.session()
+        assert isinstance(first, Session)
+        assert isinstance(second, Session)
+        with first.transaction():
+            assert len(first.take_cuts([], 1)) == 1
+            assert not second.hold_all_cuts()
+        assert second.hold_all_cuts()
+        with first.transaction():
+            assert first.take_cuts([], 9) == []
+        with second.transaction():
+            assert len(second.take_cuts([], 9)) == 2
+        second.release_all_cuts()
+        with first.transaction():
+            assert len(first.take_cuts([], 9)) == 2
+        assert first.cuts_prepared() == (0, 3)
+
+
 def _drafts(session: Store) -> list[Draft]:
     from pipeline.stores.postgres.drafts import read_drafts
 

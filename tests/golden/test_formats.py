@@ -37,7 +37,15 @@ from pipeline.core.identity import (
     sequenced_key,
     value_key,
 )
-from pipeline.ledger.seal import content_bytes, issue_record, seal_of, windows_digest
+from pipeline.ledger.seal import (
+    content_bytes,
+    issue_record,
+    point_evidence,
+    point_lines,
+    seal_of,
+    window_lines,
+    windows_digest,
+)
 from pipeline.meter.ticks import Tick
 from pipeline.stores.codec import decode, encode_batch
 from pipeline.stores.records import (
@@ -403,3 +411,16 @@ def test_the_digest_of_windows() -> None:
     assert windows_digest([one, other]) == windows_digest([other, one])
     assert windows_digest([one, other]) == hashlib.sha256(lines).hexdigest()
     assert windows_digest([]) == hashlib.sha256(b"").hexdigest()
+
+
+def test_lines_written_of_figures_are_those_of_windows_and_points() -> None:
+    named: list[Json] = ['a "b"]', "wört", 1, '{"region":"e\\u"}']
+    point = point_evidence(named, T0, b"\x0a" * 16, -5, 2)
+    figures = f'{T0},"{"0a" * 16}",-5,2'.encode()
+
+    windows = window_lines(named, [b"%d,2,30,-10,20" % T0, b"%d,1,1,1,1" % (T0 + 1)])
+    assert windows == [
+        canonical([*named, T0, 2, 30, -10, 20]),
+        canonical([*named, T0 + 1, 1, 1, 1, 1]),
+    ]
+    assert point_lines(named, [figures]) == [canonical(point)]

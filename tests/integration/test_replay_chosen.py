@@ -98,6 +98,7 @@ def goes_on(stack: RunningStack, documents: int) -> None:
     outcome = json.loads(ran_on.stdout)
     assert (outcome["identical"], outcome["documents"]) == (True, documents)
     assert re.search(r"replay again: .*events, .* a second, \d+ s left", ran_on.stderr)
+    assert re.search(r"replay again: making documents, \d+ periods, .* s left", ran_on.stderr)
 
 
 def sold(start: Instant, end: Instant | None) -> str:

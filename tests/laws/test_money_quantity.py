@@ -13,6 +13,7 @@ from pipeline.core.quantity import (
     SCALE_MAX,
     decimal_text,
     exact,
+    exact_sum,
     from_mantissa,
     mantissa_scale,
     parse_decimal,
@@ -106,3 +107,8 @@ def test_plain_numbers_read_fast_are_read_alike(text: str) -> None:
     fast = plain_mantissa(text)
 
     assert fast is None or fast == mantissa_scale(parse_decimal(text))
+
+
+@given(st.lists(st.fractions(max_denominator=60)))
+def test_a_sum_of_many_is_that_of_one_after_the_other(numbers: list[Fraction]) -> None:
+    assert exact_sum(numbers) == sum(numbers, Fraction(0))

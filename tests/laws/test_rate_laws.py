@@ -477,3 +477,27 @@ def test_a_bare_request_is_rated_as_any_other(
     assert request.bare
     assert (rate_bare(currency, price, quantity) is not None) is known
     assert rate(request) == (working if isinstance(working, Fault) else working.rated)
+
+
+@given(
+    st.lists(st.fractions(min_value=0, max_value=60, max_denominator=60), min_size=1),
+    amounts,
+    decimals("-5", "5"),
+    st.sets(above_zero, max_size=2).flatmap(lambda ends: st.permutations([None, *sorted(ends)])),
+)
+def test_bounds_of_events_cost_what_they_cost_one_by_one(
+    paid: list[Fraction], percent: Fraction, fee: Fraction, ends: list[Fraction | None]
+) -> None:
+    low, high = ends[0], ends[-1]
+    assume(low is not None or high is not None)
+    assume(low is None or high is None or low <= high)
+    price = PercentagePrice(percent, fee, per_event_minimum=low, per_event_maximum=high)
+    costs = []
+    for each in paid:
+        cost = each * percent / 100 + fee
+        cost = cost if low is None else max(cost, low)
+        costs.append(cost if high is None else min(cost, high))
+    rated = rate(RatingInput("EUR", price, None, per_event_amounts=tuple(paid)))
+
+    assert isinstance(rated, Rated)
+    assert sum(line.quantity * line.unit_amount for line in rated.lines) == sum(costs)

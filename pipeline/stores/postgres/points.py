@@ -6,7 +6,7 @@ Law: a point stands once a cut; told twice, it adds up.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -50,12 +50,15 @@ _SELECT_POINTS = (
     "SELECT p.time_us, p.point_key, min(p.value) AS value, sum(p.multiplicity)::bigint AS told"
     " FROM usage_point p WHERE p.series_id = s.id AND p.cut < %s AND p.time_us < "
 )
+POINTS_FOUND = (
+    f"{_ASKED} CROSS JOIN LATERAL"
+    f" (({_SELECT_POINTS} r.end_us AND p.time_us >= r.start_us{_STANDING})"
+    f" UNION ALL ({_SELECT_POINTS} r.start_us AND r.levels{_STANDING} LIMIT 1)) AS found"
+)
+"""The points that requests ask for, as `found`, with the place of each request and its series."""
 _READ = (
     "SELECT r.place, s.customer, s.meter, s.scale, s.dimensions,"
-    " found.time_us, found.point_key, found.value::text, found.told"
-    + _ASKED
-    + f" CROSS JOIN LATERAL (({_SELECT_POINTS} r.end_us AND p.time_us >= r.start_us{_STANDING})"
-    f" UNION ALL ({_SELECT_POINTS} r.start_us AND r.levels{_STANDING} LIMIT 1)) AS found"
+    " found.time_us, found.point_key, found.value::text, found.told" + POINTS_FOUND
 )
 
 Found = tuple[UsageRequest, tuple[str, str, int, str], UsagePoint]
@@ -102,20 +105,20 @@ def read_points(
 
     For levels also the last point before the request's start, of each series.
     """
-    asked = [each for each in requests if each.grain in (Grain.POINTS, Grain.LEVELS)]
-    if not asked:
-        return
-    rows = connection.execute(
-        _READ,
-        [
-            *(list(column) for column in zip(*map(_columns, asked), strict=True)),
-            below_cut,
-            below_cut,
-        ],
-    )
+    asked, parameters = asked_of_points(requests, below_cut)
+    rows = connection.execute(_READ, parameters) if asked else ()
     for place, customer, meter, scale, text, time, key, value, told in rows:
         point = UsagePoint(time, key, scale, int(value), told, pairs(text))
         yield asked[place - 1], (customer, meter, scale, text), point
+
+
+def asked_of_points(
+    requests: Iterable[UsageRequest], below_cut: int
+) -> tuple[list[UsageRequest], list[object]]:
+    """Return which requests ask for points, and what `POINTS_FOUND` takes for these."""
+    asked = [each for each in requests if each.grain in (Grain.POINTS, Grain.LEVELS)]
+    columns = (list(column) for column in zip(*map(_columns, asked), strict=True))
+    return asked, [*columns, below_cut, below_cut]
 
 
 def _columns(request: UsageRequest) -> tuple[str, str, int, int, bool]:

@@ -18,7 +18,7 @@ from pipeline.invoice.fees import Reach
 from pipeline.invoice.issues import ValidationIssue
 from pipeline.invoice.planned import Carried
 from pipeline.ledger.seal import Sealed
-from pipeline.stores.postgres.connection import Connection
+from pipeline.stores.postgres.connection import Connection, one
 from pipeline.stores.postgres.copying import copy_rows
 from pipeline.stores.postgres.validation import note_issues
 
@@ -61,8 +61,12 @@ def take_cuts(
     """Lock the oldest booked cuts without documents; return each with its payer's partition.
 
     Payers that are held up are left out. A payer's cuts are taken in order, one at a time: a line
-    that two of them could carry is carried by the first. Call it in a transaction.
+    that two of them could carry is carried by the first. None while somebody holds all. Call it in
+    a transaction.
     """
+    (may,) = one(connection, f"SELECT pg_try_advisory_xact_lock_shared({_ALL_CUTS})")
+    if not may:
+        return []
     rows = connection.execute(
         "SELECT payer, currency, instant_us, serial, fact, partition_no FROM cut"
         " WHERE NOT prepared AND NOT payer = ANY(%s) AND NOT EXISTS (SELECT FROM cut AS earlier"
@@ -73,6 +77,29 @@ def take_cuts(
         [sorted(held_up), count_max],
     )
     return [(Cut(*row[:5]), row[5]) for row in rows]
+
+
+_ALL_CUTS: LiteralString = "hashtext('talea cuts'), hashtext(current_schema())"
+
+
+def hold_all_cuts(connection: Connection) -> bool:
+    """Keep everybody else from taking cuts, unless a transaction has some; return whether it does.
+
+    A process that was killed may have some until its connection is found dead.
+    """
+    (holds,) = one(connection, f"SELECT pg_try_advisory_lock({_ALL_CUTS})")
+    return bool(holds)
+
+
+def release_all_cuts(connection: Connection) -> None:
+    """Let others take cuts again."""
+    connection.execute(f"SELECT pg_advisory_unlock({_ALL_CUTS})")
+
+
+def cuts_prepared(connection: Connection) -> tuple[int, int]:
+    """Return at how many cuts documents were made, and how many cuts there are."""
+    made, of = one(connection, "SELECT count(*) FILTER (WHERE prepared), count(*) FROM cut")
+    return made, of
 
 
 def save_prepared(connection: Connection, made: Sequence[PreparedCut]) -> None:
@@ -106,7 +133,7 @@ def save_prepared(connection: Connection, made: Sequence[PreparedCut]) -> None:
             for document in each.documents
         ),
     )
-    for document in (one for each in made for one in each.documents if one.issues):
+    for document in (told for each in made for told in each.documents if told.issues):
         note_issues(connection, json.loads(document.content)["id"], document.issues)
     with connection.cursor() as cursor:
         cursor.executemany(

@@ -17,6 +17,7 @@ from pipeline.stores.postgres import (
     collecting,
     documents,
     drafts,
+    evidence,
     facts,
     late,
     pauses,
@@ -108,7 +109,7 @@ class Session(psycopg.Connection[TupleRow]):
     waiting_counts = reversals.waiting_counts
 
     evidence_of_usage = usage.evidence_of_usage
-    digests_of_usage = usage.digests_of_usage
+    digests_of_usage = evidence.digests_of_usage
     read_usage = usage.read_usage
     windows_of_usage = usage.windows_of_usage
 
@@ -145,6 +146,9 @@ class Session(psycopg.Connection[TupleRow]):
     read_prepared = preparing.read_prepared
     save_prepared = preparing.save_prepared
     take_cuts = preparing.take_cuts
+    cuts_prepared = preparing.cuts_prepared
+    hold_all_cuts = preparing.hold_all_cuts
+    release_all_cuts = preparing.release_all_cuts
     unprepared_cuts = preparing.unprepared_cuts
 
     begin_publication = publishing.begin_publication

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.core.identity import Json, partition_of
 from pipeline.invoice.usage import UsagePart, UsageRequest, Used, disjoint
-from pipeline.ledger.seal import point_evidence, windows_digest
+from pipeline.ledger.seal import point_evidence
 from pipeline.meter.meters import Grain
 from pipeline.stores.postgres.connection import Connection
 from pipeline.stores.postgres.points import pairs, read_points
@@ -19,16 +19,18 @@ NO_CUT = 1 << 62
 
 _EVENTS = "sum(u.count + 2 * u.reversed)::bigint"
 """Usage and reversals, each as the one event that it was."""
-_REQUESTED = (
+REQUESTED = (
     " FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[])"
     " WITH ORDINALITY AS r (customer, meter, start_us, end_us, place)"
     " JOIN series s ON s.customer = r.customer AND s.meter = r.meter"
     " JOIN usage u ON u.series_id = s.id"
     " AND u.window_us >= r.start_us AND u.window_us < r.end_us AND u.cut < %s"
 )
+"""The rows that `columns` of requests, and a cut, ask for."""
 
 
-def _columns(requests: Sequence[UsageRequest]) -> list[list[object]]:
+def columns(requests: Sequence[UsageRequest]) -> list[list[object]]:
+    """Return requests as queries take them."""
     return [
         [request.customer for request in requests],
         [request.meter for request in requests],
@@ -65,21 +67,14 @@ def _read_parts(
         f"SELECT r.place, s.scale, {window} AS window_us, {dimensions} AS dimensions,"
         # As text, of which Python makes a whole number three times as fast as of a decimal.
         " sum(u.count)::bigint, sum(u.sum)::text, min(u.minimum)::text, max(u.maximum)::text"
-        + _REQUESTED
+        + REQUESTED
         + " GROUP BY 1, 2, 3, 4 HAVING sum(u.count) <> 0 ORDER BY 1, 2, 3, 4",
-        [*_columns(asked), below_cut],
+        [*columns(asked), below_cut],
     )
     for place, scale, start, text, count, *mantissas in rows:
         total, low, high = map(int, mantissas)
         part = UsagePart(scale, count, total, low, high, start, pairs(text))
         found.setdefault(asked[place - 1], []).append(part)
-
-
-def digests_of_usage(
-    connection: Connection, asked: Sequence[Iterable[UsageRequest]], below_cut: int
-) -> list[str]:
-    """Return a digest for each document asked for: of every window and point it rests on, once."""
-    return [windows_digest(each) for each in evidence_of_usage(connection, asked, below_cut)]
 
 
 def evidence_of_usage(
@@ -107,9 +102,9 @@ def windows_of_usage(
     rows = connection.execute(
         "SELECT r.place, s.customer, s.meter, s.scale, s.dimensions, u.window_us,"
         " sum(u.count)::bigint, sum(u.sum)::text, min(u.minimum)::text, max(u.maximum)::text"
-        + _REQUESTED
+        + REQUESTED
         + " GROUP BY r.place, s.customer, s.meter, s.scale, s.dimensions, u.window_us",
-        [*_columns([each for _, each in stretches]), below_cut],
+        [*columns([each for _, each in stretches]), below_cut],
     )
     found: list[list[list[Json]]] = [[] for _ in asked]
     for place, customer, meter, scale, dimensions, start, count, *figures in rows:
@@ -138,12 +133,12 @@ def covered_counts(
     plain = [each for each in stretches if (each.customer, each.meter) not in chosen]
     filtered = [each for each in stretches if (each.customer, each.meter) in chosen]
     rows = connection.execute(
-        f"SELECT s.customer, {_EVENTS}" + _REQUESTED + " GROUP BY s.customer",
-        [*_columns(plain), NO_CUT],
+        f"SELECT s.customer, {_EVENTS}" + REQUESTED + " GROUP BY s.customer",
+        [*columns(plain), NO_CUT],
     ).fetchall()
     if filtered:
         wheres = [json.dumps(dict(each.scope.where)) for each in filtered]
-        rows += connection.execute(_COVERED, [*_columns(filtered), wheres]).fetchall()
+        rows += connection.execute(_COVERED, [*columns(filtered), wheres]).fetchall()
     return _by_partition(rows, partitions)
 
 
