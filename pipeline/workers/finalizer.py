@@ -56,7 +56,7 @@ _log = structlog.get_logger()
 
 BITE = 250
 """Cuts composed, and documents sealed, in one transaction."""
-SHARED_BITE = 25
+SHARED_BITE = 10
 """Cuts composed in one transaction where several hands share those of few payers."""
 
 

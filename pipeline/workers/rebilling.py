@@ -19,7 +19,7 @@ from pipeline.workers.shadowing import Pace, Stage, Tell
 from pipeline.workers.supervisor import Supervisor, WorkerKind
 from pipeline.workers.surroundings import Surroundings
 
-_SHARED_FROM = 4 * SHARED_BITE
+_SHARED_FROM = 10 * SHARED_BITE
 """Cuts from which on more processes are worth their start."""
 
 _POLL_S = 0.1
