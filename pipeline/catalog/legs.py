@@ -181,7 +181,7 @@ def _phases(stay: Leg, time_zone: str) -> Iterator[Leg]:
         end = cycle_edge(start, phase.length, 1, time_zone)
         yield replace(stay, start=start, end=_earlier(stay.end, end), phase=place)
         start = end
-    yield replace(stay, start=start)
+    yield stay if start == stay.start else replace(stay, start=start)
 
 
 def _add_ons(catalog: Catalog, sold: Subscription, customer: Customer) -> Iterator[Leg]:
@@ -213,7 +213,8 @@ def _served(leg: Leg) -> Iterator[Leg]:
             return
         start = max(start, pause.end)
     if end is None or start < end:
-        yield replace(leg, start=start, end=end)
+        as_it_was = (start, end) == (leg.start, leg.end)  # as most: never paused
+        yield leg if as_it_was else replace(leg, start=start, end=end)
 
 
 def _earlier(one: Instant | None, other: Instant | None) -> Instant | None:

@@ -8,9 +8,9 @@ Law: cycles tile time: no gap, no overlap, and edge k depends on the anchor and 
 import re
 import zoneinfo
 from calendar import monthrange
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 zoneinfo.reset_tzpath(())  # the pinned package decides, not whatever the machine has
@@ -99,8 +99,7 @@ def snap_up(instant: Instant, window_us: int) -> Instant:
     return -(-instant // window_us) * window_us
 
 
-@dataclass(frozen=True, slots=True)
-class Duration:
+class Duration(NamedTuple):
     """An ISO 8601 duration: months and days by the calendar, seconds by the clock."""
 
     months: int
@@ -145,8 +144,7 @@ def _units(*parts: tuple[int, str]) -> str:
     return "".join(f"{count}{unit}" for count, unit in parts if count)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Period:
+class Period(NamedTuple):
     """A stretch of time [start, end)."""
 
     start: Instant

@@ -195,11 +195,12 @@ def correct_late(
     tick = store.last_acked_tick()
     if tick is None:
         return []
-    horizon = horizon_at(catalog_at(tick.fact_position), tick)
+    before = catalog_at(tick.fact_position)
+    horizon = horizon_at(before, tick)
     found = store.late_uncorrected(horizon)
 
     def decide(known: Sequence[Fact]) -> list[NewFact]:
-        catalog = extend(Catalog(), known)
+        catalog = extend(before, known[before.position :])
         told = [d for d in catalog.deals.decisions.known if d.kind is FactKind.CORRECTION]
         booked = store.cuts_of_facts({each.serial for each in told})
         coming = {(each.payer, each.currency) for each in told if each.serial not in booked}

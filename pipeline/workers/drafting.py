@@ -118,7 +118,7 @@ def rate_dirty(
         except Overtaken:
             _log.info("the finalizer took a draft that was being rated: rating anew")
         except Reached as reached:
-            teller.tell(reached.reached)
+            teller.tell(reached.reached, known.nearest)
 
 
 def _rate_bite(

@@ -80,6 +80,12 @@ class Knowledge:
         """Return the catalog of all facts so far, whether a tick names them yet or not."""
         return self._read_to(None)
 
+    @property
+    def nearest(self) -> Catalog:
+        """The catalog of the most facts that is remembered: nothing is read."""
+        with self._lock:
+            return self._catalogs.before(_ALL)
+
     def has_ground(self, partition: int, tick: Tick) -> bool:
         """Tell whether `ground` would answer without reading facts."""
         position = max(tick.fact_position, 1)

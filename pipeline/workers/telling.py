@@ -46,13 +46,16 @@ class Teller:
         if news:
             raise Reached(news)
 
-    def tell(self, reached: Sequence[Decision]) -> None:
-        """Write what nobody told before, each at an instant of its own."""
+    def tell(self, reached: Sequence[Decision], before: Catalog) -> None:
+        """Write what nobody told before, each at an instant of its own.
+
+        `before` is any catalog that is known: what came after it is folded alone.
+        """
         now = self.clock()
 
         def decide(known: Sequence[Fact]) -> Sequence[NewFact]:
             told = {fact.subject for fact in known if fact.kind is FactKind.THRESHOLD_REACHED}
-            catalog, least, found = extend(Catalog(), known), now, []
+            catalog, least, found = extend(before, known[before.position :]), now, []
             for each in reached:
                 if _subject(each) not in told:
                     least = own_instant(catalog, replace(each, at=least), least)

@@ -164,11 +164,12 @@ class Log:
 def test_a_threshold_is_one_fact_whoever_tells_it() -> None:
     log = Log(list(facts(*decisions(AT))))
     before = len(log.known)
-    reached = looked(catalog_of(*decisions(AT)), 60)
+    known = catalog_of(*decisions(AT))
+    reached = looked(known, 60)
     for teller in (Teller(log, lambda: instant(MID)), Teller(log, lambda: instant(MID) + 9)):
         with pytest.raises(Reached):
             teller.look(reached)
-        teller.tell(reached)
+        teller.tell(reached, known)
         teller.look(reached)
 
     (told,) = log.known[before:]
