@@ -99,10 +99,12 @@ def adding(catalog: Catalog, wanted: HandLine) -> list[NewFact]:
     """Return the fact that adds a line; none where this very one stands.
 
     Raises:
-        ValueError: its sign is not that of its type, or its id is taken.
+        ValueError: it is of nothing, its sign is not that of its type, or its id is taken.
 
     """
     price = wanted.card.price
+    if wanted.quantity <= 0:
+        raise ValueError("--quantity is above zero: write --type credit to take something off")
     if (
         isinstance(price, FlatPrice)
         and price.amount * wanted.quantity > 0

@@ -159,11 +159,12 @@ def run(arguments: Sequence[str]) -> int:
     except typer.Exit as leave:
         return leave.exit_code
     except typer.TyperException as error:
-        where = f" {wanted}" if wanted in _COMMANDS else ""
         if "\n" in error.format_message():  # a group called without a command: its help
             print(error.format_message(), file=sys.stderr)
             return 2
-        return _told(f"{error.format_message()} (talea{where} --help shows the usage)", 2)
+        context = getattr(error, "ctx", None)  # its command, groups and all
+        command = context.command_path if context else "talea"
+        return _told(f"{error.format_message()} ({command} --help shows the usage)", 2)
     except TaleaError as error:
         return _told(str(error), error.exit_status)
     except BrokenInvariant as error:

@@ -11,7 +11,7 @@ import typer
 from pipeline.catalog.by_hand import HandLine, LineType
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.facts import NewFact
-from pipeline.catalog.fields import parse_id, parse_text
+from pipeline.catalog.fields import parse_id
 from pipeline.catalog.hand_rules import (
     adding,
     approving,
@@ -23,7 +23,7 @@ from pipeline.catalog.hand_rules import (
 )
 from pipeline.cli.deciding import decided, decided_with, tell
 from pipeline.cli.editing import DraftId, edit
-from pipeline.cli.options import Actor, AsJson, Reason, number_of
+from pipeline.cli.options import Actor, AsJson, Reason, number_of, text_of
 from pipeline.core.errors import BadInput
 from pipeline.invoice.issues import WAIVABLE
 from pipeline.stores.postgres.clocks import now
@@ -53,7 +53,7 @@ def hold(
     written = decided(
         lambda known: holding(known, scope, name, on=not release), Author(actor, reason)
     )
-    tell(written, json=json)
+    tell(written, json=json, state="released" if release else "in force")
 
 
 def approve(draft: DraftId, actor: Actor, reason: Reason, json: AsJson = False) -> None:
@@ -130,7 +130,8 @@ def add_line(
         draft, document = _onto(connection, known, target, currency, issuer)
         own = parse_id(line_id or f"line-{known.position + 1}")
         if price is None:
-            label, unit = parse_text(name or ""), number_of("--unit-amount", unit_amount or "")
+            label = text_of("--name", name or "")
+            unit = number_of("--unit-amount", unit_amount or "")
             card = own_price(own, label, unit, many)
         else:
             card = listed_price(known, price, draft.currency, many)

@@ -57,8 +57,10 @@ def read_sheet(path: Path) -> Sheet:
 def _text(path: Path) -> str:
     try:
         return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: {error}") from None
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}: name a YAML file") from None
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: {error}: write it in UTF-8") from None
 
 
 def refused(name: str, problems: Sequence[Problem]) -> BadInput:
@@ -194,7 +196,7 @@ def check_file(
     else:
         for problem in problems:
             out.print(f"{file}: {problem}", soft_wrap=True, markup=False)
-        beside = f"and what is in force (fact {catalog.position})" if catalog else "by itself"
+        beside = f"with what is in force (fact {catalog.position})" if catalog else "by itself"
         out.print(f"{file}: problems: {len(problems)}; checked {beside}", soft_wrap=True)
     if problems:
         raise CheckFailed(f"{file}: problems: {len(problems)}; mend them and check again")

@@ -74,13 +74,13 @@ def moment(option: str, text: str | None) -> Instant | None:
         raise BadInput(f"{option}: {error}") from None
 
 
-def tell(written: Sequence[Fact], *, json: bool) -> None:
+def tell(written: Sequence[Fact], *, json: bool, state: str = "in force") -> None:
     """Print the facts of a decision."""
     if json:
         told = [{"serial": f.serial, "kind": f.kind.value, "subject": f.subject} for f in written]
         print_json({"facts": told})
         return
     for fact in written:
-        out.print(f"{fact.kind.value} {fact.subject} in force (fact {fact.serial})", markup=False)
+        out.print(f"{fact.kind.value} {fact.subject} {state} (fact {fact.serial})", markup=False)
     if not written:
         out.print("nothing to change: decided already")

@@ -16,7 +16,7 @@ from pipeline.catalog.fields import parse_id, parse_payment_days, parse_text
 from pipeline.catalog.hand_rules import WORKFLOW, editing, telling
 from pipeline.catalog.tax_entries import EXEMPTION, VAT_ID
 from pipeline.cli.deciding import decided_with, tell
-from pipeline.cli.options import Actor, AsJson, Reason, minor_of, number_of
+from pipeline.cli.options import Actor, AsJson, Reason, minor_of, number_of, text_of
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json, commitment
 from pipeline.stores.postgres.drafts import Draft
@@ -71,12 +71,12 @@ def edit(
             document=draft,
             customer=of.payer,
             line=at,
-            name=_of(parse_text, name),
-            description=_of(parse_text, description),
+            name=_of(lambda text: text_of("--name", text), name),
+            description=_of(lambda text: text_of("--description", text), description),
             quantity=_of(lambda text: number_of("--quantity", text), quantity),
             unit_amount=_of(lambda text: number_of("--unit-amount", text), unit_amount),
             amount_minor=_of(lambda text: _minor(text, of.currency), amount),
-            external_reference=_of(parse_text, reference),
+            external_reference=_of(lambda text: text_of("--reference", text), reference),
         )
         return editing(known, wanted)
 

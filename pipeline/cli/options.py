@@ -1,16 +1,36 @@
-"""Options that several commands have: who decides, why, how to print; figures of options."""
+"""Options that several commands have: who decides, why, how to print; what options say."""
 
 from fractions import Fraction
 from typing import Annotated
 
 import typer
 
+from pipeline.catalog.fields import parse_text
 from pipeline.core.errors import BadInput
 from pipeline.core.money import whole_minor
 from pipeline.core.quantity import parse_decimal
 
-Actor = Annotated[str, typer.Option(help="Who decides.")]
-Reason = Annotated[str, typer.Option(help="Why.")]
+
+def text_of(option: str, text: str) -> str:
+    """Return the text of an option, which people read.
+
+    Raises:
+        BadInput: it is blank, too long, or no text.
+
+    """
+    try:
+        return parse_text(text)
+    except ValueError as error:
+        raise BadInput(f"{option}: {error}") from None
+
+
+def _said(option: typer.CallbackParam, text: str) -> str:
+    """Return who or why, which a fact never lacks."""
+    return text_of(f"--{option.name}", text)
+
+
+Actor = Annotated[str, typer.Option(help="Who decides.", callback=_said)]
+Reason = Annotated[str, typer.Option(help="Why.", callback=_said)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 

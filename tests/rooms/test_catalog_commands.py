@@ -60,6 +60,18 @@ def test_every_problem_is_a_line_and_the_status_is_1(
     assert told.err == f"talea: {bad}: problems: 2; mend them and check again\n"
 
 
+def test_a_file_that_cannot_be_read_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["catalog", "check", str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().err == (
+        f"talea: {tmp_path}/none: No such file or directory: name a YAML file\n"
+    )
+    (tmp_path / "latin").write_bytes("n: Müller".encode("latin-1"))
+    assert run(["catalog", "check", str(tmp_path / "latin")]) == 2
+    assert capsys.readouterr().err.endswith(": write it in UTF-8\n")
+
+
 def test_problems_as_json(bad: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["catalog", "check", str(bad), "--json"]) == 1
 

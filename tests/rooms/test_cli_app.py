@@ -21,6 +21,8 @@ def test_version_is_that_of_what_is_installed(capsys: pytest.CaptureFixture[str]
         pytest.param(["nonsense"], 2, "No such command 'nonsense'", id="unknown command"),
         pytest.param(["--nonsense"], 2, "No such option: --nonsense", id="unknown option"),
         pytest.param(["rate", "--nonsense"], 2, "talea rate --help", id="names its command"),
+        pytest.param(["invoices", "show"], 2, "talea invoices show --help", id="of a group"),
+        pytest.param(["invoices", "nonsense"], 2, "talea invoices --help", id="no such of a group"),
     ],
 )
 def test_wrong_usage_is_one_line(
@@ -47,6 +49,14 @@ def test_whoever_writes_about_an_invoice_says_who_and_why(
     assert isinstance(command, TyperGroup)
     options = {each.name: each.required for each in command.commands[name].params}
     assert (options["actor"], options["reason"]) == (True, True)
+
+
+@pytest.mark.parametrize(("actor", "reason", "told"), [(" ", "x", "actor"), ("x", "", "reason")])
+def test_nobody_and_no_reason_are_not_said(
+    actor: str, reason: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["hold", "--all", "--actor", actor, "--reason", reason]) == 2
+    assert capsys.readouterr().err == f"talea: --{told}: blank: write something\n"
 
 
 @pytest.mark.parametrize("name", ["list", "show", "export", "figures", "revenue", "payouts"])

@@ -1,6 +1,7 @@
 """What may be decided by hand of documents that are about to be issued."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -82,6 +83,8 @@ def test_what_is_held_is_held_once_and_released_once(scope: str, name: str | Non
         (lambda c: holding(c, "price", "what", on=True), "no plan has a price what"),
         (lambda c: adding(c, line("5", LineType.CREDIT)), "a credit is below zero"),
         (lambda c: adding(c, line("5", LineType.DISCOUNT)), "a discount is below zero"),
+        (lambda c: adding(c, so_many("0")), "--quantity is above zero"),
+        (lambda c: adding(c, so_many("-1")), "write --type credit"),
         (lambda c: adding(c, line("-5")), "a charge is not below zero"),
         (lambda c: listed_price(c, "basic/what", "EUR", ONE), "no price basic/what is in force"),
         (lambda c: listed_price(c, "fee", "EUR", ONE), "write PLAN/PRICE"),
@@ -95,6 +98,12 @@ def test_what_cannot_be_is_refused(wanted: Callable[[Catalog], object], why: str
 
 def as_facts(found: Sequence[NewFact]) -> list[Decision]:
     return [(fact.kind, fact.subject, dict(fact.body)) for fact in found]
+
+
+def so_many(quantity: str) -> HandLine:
+    """A line whose terms no fact could be read with again: every reader of it would stop."""
+    many = Fraction(quantity)
+    return replace(line("5"), card=own_price("l1", "Line", Fraction(5), many), quantity=many)
 
 
 def test_a_line_told_twice_is_one_and_its_id_is_no_other_s() -> None:
