@@ -218,7 +218,7 @@ def _is_nameless(planned: Planned) -> bool:
     return all(_seldom(line) == _NOTHING_SELDOM for line in lines)
 
 
-_CATALOGS_MAX = 8
+_CATALOGS_MAX = 4
 """Partitions stand near each other."""
 _PATTERNS_MAX = 1_000
 
