@@ -277,9 +277,11 @@ def metering(stage: Stage, role: Callable[[], Role]) -> Callable[[Runner], Step]
                 role().replace_dead(process)
 
         sessions = (stage.session(process), stage.session(process))
+        sender = stage.parts.sender(world, process, stage.topics, loop)
         line = stage.parts.line(
             stage.around,
-            stage.parts.sender(world, process, stage.topics, loop),
+            sender,
+            sender,
             stage.parts.claims(world, process, stage.redis, loop),
             Catchup(stage.around, stage.log(process), *sessions, pause=_refuse_to_wait),
             stage.parts.holding(stage.session(process), stage.around.settings),

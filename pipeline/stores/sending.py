@@ -26,9 +26,9 @@ class RecordTooLarge(Exception):
 class LoopSender:
     """Sends records in order, many in flight, for the loop it is made in."""
 
-    def __init__(self, bootstrap: str) -> None:
-        """Connect lazily; `close` ends the thread."""
-        self._producer = SureProducer(bootstrap)
+    def __init__(self, bootstrap: str, *, gather_ms: int = 0) -> None:
+        """Connect lazily; `close` ends the thread. What comes within `gather_ms` is one request."""
+        self._producer = SureProducer(bootstrap, linger_ms=gather_ms)
         self._loop = asyncio.get_running_loop()
         self._answers: deque[tuple[asyncio.Future[None], KafkaError | None]] = deque()
         self._closed = Event()

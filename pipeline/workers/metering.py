@@ -71,13 +71,14 @@ class MeteringLine:
         self,
         around: Surroundings,
         sender: Sender,
+        letters: Sender,
         claims: ClaimStore,
         catchup: Catchup,
         holding: Holding,
         machine: "Machine",
     ) -> None:
-        """Prepare; `start` begins."""
-        self._around, self._sender, self._claims = around, sender, claims
+        """Prepare; `start` begins. `letters` sends at once: a slice waits for its letter."""
+        self._around, self._sender, self._letters, self._claims = around, sender, letters, claims
         self._stack = around.stack
         self._catchup, self._holding, self._machine = catchup, holding, machine
         self._places: dict[int, Place] = {}
@@ -295,7 +296,7 @@ class MeteringLine:
         """Send what a message contributed, its dead letter before its slice."""
         if refusals:
             letter = letter_about(item, piece, refusals)
-            told = await self._sender.send(
+            told = await self._letters.send(
                 self._stack.topic(USAGE_REJECTED),
                 item.partition,
                 encode_letter(letter),

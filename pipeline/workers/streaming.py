@@ -25,6 +25,9 @@ from pipeline.workers.metering import Machine, MeteringLine, die
 from pipeline.workers.standstill import await_free, leave_when_held
 from pipeline.workers.surroundings import Surroundings
 
+_GATHER_MS = 5
+"""Slices that come within it are one request, which spares sender and broker the most of each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -105,7 +108,10 @@ async def _meter(
         app.consumer.unacked.discard(event.message)  # else every rebalance would wait for it
 
     try:
-        with closing(LoopSender(around.kafka)) as sender:
+        with (
+            closing(LoopSender(around.kafka, gather_ms=_GATHER_MS)) as sender,
+            closing(LoopSender(around.kafka)) as letters,
+        ):
             claims = RedisClaims(around.redis, around.stack)
             reading = around.database.connect(name="metering", autocommit=True)
             polling = around.database.connect(name="metering cursor", autocommit=True)
@@ -113,7 +119,7 @@ async def _meter(
             pauses = around.database.connect(name="metering pauses", autocommit=True)
             holding = Holding(pauses, around.settings)
             machine = Machine(clock=polling.clock(), forget=forget)
-            line = MeteringLine(around, sender, claims, catchup, holding, machine)
+            line = MeteringLine(around, sender, letters, claims, catchup, holding, machine)
             start_watching(partial(watch, around, Progress(app, line, holding), stop), die)
             await claims.open()
             await line.start(stream)

@@ -38,12 +38,16 @@ def test_a_send_is_done_once_the_broker_has_it_and_order_is_kept(broker: str) ->
     assert [record.value for record in read_range(broker, "slices", 1, 0, 200)] == values
 
 
-def test_what_the_broker_does_not_take_fails_alone(broker: str) -> None:
+@pytest.mark.parametrize("gather_ms", [0, 5])
+def test_what_the_broker_does_not_take_fails_alone(broker: str, gather_ms: int) -> None:
     async def send_all() -> list[BaseException | None]:
-        sender = LoopSender(broker)
+        sender = LoopSender(broker, gather_ms=gather_ms)
+
+        async def sent(place: int) -> None:
+            await (await sender.send("slices", place, b"value"))  # told at sight, or by the ack
+
         try:
-            sends = [await sender.send("slices", place, b"value") for place in (0, 999, 1)]
-            found = asyncio.gather(*sends, return_exceptions=True)
+            found = asyncio.gather(*map(sent, (0, 999, 1)), return_exceptions=True)
             return await asyncio.wait_for(found, PATIENCE_S)
         finally:
             sender.close()

@@ -49,7 +49,9 @@ def line_of(books: Books) -> MeteringLine:
     settings = Settings(home=Path("nowhere"), metering_lead=LEAD, books_wait_s=0.1)
     around = cast(Any, SimpleNamespace(settings=settings, stack=settings.stack))
     holding = cast(Holding, NoPause())
-    return MeteringLine(around, cast(Any, 0), cast(Any, 0), cast(Any, books), holding, machine())
+    return MeteringLine(
+        around, cast(Any, 0), cast(Any, 0), cast(Any, 0), cast(Any, books), holding, machine()
+    )
 
 
 def machine() -> Machine:
