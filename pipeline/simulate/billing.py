@@ -24,6 +24,7 @@ from pipeline.simulate.dues import (
     due,
     left_of,
 )
+from pipeline.simulate.edited import LAST, Edits
 from pipeline.simulate.quantities import quantity
 from pipeline.simulate.returns import Taken
 from pipeline.simulate.sold import (
@@ -77,6 +78,7 @@ class Billing:
     facts: Sequence[Fact]
     witness: Witness
     taken: Sequence[Taken]
+    edits: Edits = field(default_factory=Edits)
     _books: dict[int, Book] = field(default_factory=dict)
     _used: dict[tuple[str, str], list[Counted]] = field(default_factory=dict)
     _gone: dict[tuple[str, str], list[Taken]] = field(default_factory=dict)
@@ -158,7 +160,8 @@ class Billing:
             known = Issued({}, fallen[count - 1].carried if count else Carried())
             for each in fallen[:count]:
                 below = each.serial if each.early else seen or each.serial
-                lines = self._lines_of(payer, currency, each.dues, self._end(payer, below))
+                closing = currency, each.instant
+                lines = self._lines_of(payer, closing, each.dues, self._end(payer, below))
                 if lines:
                     known.lines[each.instant] = lines
             self._issued[payer, currency, count, seen] = known
@@ -181,7 +184,7 @@ class Billing:
                 dues: Sequence[Due | ExpectedLine]
                 if early:
                     end = self._end(payer, serial)
-                    dues = self._early_lines(book, early, currency, carried, end)
+                    dues = self._early_lines(book, early, (payer, currency, instant), carried, end)
                 else:
                     dues = due(book, payer, (currency, instant), carried)
                 after = carried.copy()
@@ -219,31 +222,46 @@ class Billing:
         return found
 
     def lines(
-        self, book: Book, payer: str, closing: Closing, carried: Carried, end: int
+        self,
+        book: Book,
+        payer: str,
+        closing: Closing,
+        carried: Carried,
+        end: int,
+        edited_until: int,
     ) -> list[ExpectedLine]:
-        """Return the lines that fall due at a closing and nobody carries, by usage up to `end`."""
+        """Return the lines that fall due at a closing and nobody carries, by usage up to `end`.
+
+        They are as people edited them by the facts up to a position.
+        """
         dues = due(book, payer, closing, carried.copy())
-        return self._lines_of(payer, closing[0], dues, end)
+        return self._lines_of(payer, closing, dues, end, edited_until)
 
     def _lines_of(
-        self, payer: str, currency: str, dues: Sequence[Due | ExpectedLine], end: int
+        self,
+        payer: str,
+        closing: Closing,
+        dues: Sequence[Due | ExpectedLine],
+        end: int,
+        edited_until: int = LAST,
     ) -> list[ExpectedLine]:
         found = []
         for each in dues:
             if isinstance(each, ExpectedLine):
                 found.append(each)
             else:
-                whole = self._line(each.name, each.customer, each.card, currency, each.spans, end)
+                whole = self._line(each.name, each.customer, each.card, closing[0], each.spans, end)
                 line = _without_early(whole, each.spans, each.early)
                 found.append(
                     line if each.customer == payer else replace(line, account=each.customer)
                 )
+        found = [self.edits.on((payer, *closing), line, edited_until) for line in found]
         return sorted(found, key=lambda line: (line.source, line.start, line.total_minor))
 
     def _early_lines(
-        self, book: Book, told: Body, currency: str, carried: Carried, end_offset: int
+        self, book: Book, told: Body, place: Cut, carried: Carried, end_offset: int
     ) -> list[ExpectedLine]:
-        """Return what a fact has billed of the periods that run; carry it."""
+        """Return what a fact has billed of the periods that run; carry it as it is edited."""
         name, at = str(told["subscription"]), parse_instant(told["running_at"])
         subscription, found = book.latest["subscription", name], []
         for item, period, sold in billed_periods(book, subscription, at):
@@ -257,13 +275,15 @@ class Billing:
                 if body["meter"] is None:
                     continue
                 customer = str(subscription["customer"])
-                whole = self._line(name, customer, body, currency, spans, end_offset)
+                whole = self._line(name, customer, body, place[1], spans, end_offset)
                 line = _without_early(whole, spans, early)
                 if payer_of(book, customer) != customer:
                     line = replace(line, account=customer)
                 more = printed(line.quantity or Fraction(0))
                 if not (more or line.total_minor or line.taken_minor):
                     continue
+                line = self.edits.on(place, line)
+                more = printed(line.quantity or Fraction(0))
                 found.append(line)
                 _, used, total, taken = early.get(spans.left[0], (end, Fraction(0), 0, 0))
                 sums = used + more, total + line.total_minor, taken + line.taken_minor

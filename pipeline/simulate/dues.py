@@ -41,6 +41,10 @@ class ExpectedLine:
     """The sub-account that it is of."""
     taken_minor: int = 0
     """What codes take off usage: what they take off as a whole is a line all the same."""
+    plain: "ExpectedLine | None" = None
+    """What it was before somebody edited it."""
+    is_whole: bool = False
+    """Whether it says what it comes to as somebody edited it, without children."""
 
     @property
     def tax_point(self) -> Instant:

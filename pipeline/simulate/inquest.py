@@ -12,6 +12,7 @@ from pipeline.collect.letters import DeadLetter
 from pipeline.simulate.auditor import Auditor, Fault
 from pipeline.simulate.billing import Billing
 from pipeline.simulate.collected import collection_faults
+from pipeline.simulate.edited import Edits
 from pipeline.simulate.group import Ack, Member
 from pipeline.simulate.missing import missing_faults
 from pipeline.simulate.publication import Publication
@@ -70,7 +71,12 @@ class Inquest:
         auditor = Auditor(
             witness,
             returns,
-            Billing(witness.facts, witness, returns.taken),
+            Billing(
+                witness.facts,
+                witness,
+                returns.taken,
+                Edits.of(witness.facts, stage.database.drafts_stored),
+            ),
             stage.database.tables,
             log,
             stage.database.drafts_stored,

@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pipeline.catalog.by_hand import DocumentEdit
 from pipeline.catalog.catalog import Catalog, extend
-from pipeline.catalog.cuts import horizon_at
 from pipeline.catalog.facts import Fact, NewFact
 from pipeline.catalog.hand_rules import telling, waiving
 from pipeline.collect.batch import UsageBatch
@@ -26,6 +25,7 @@ from pipeline.replay.letters import Selection
 from pipeline.simulate.beside import signing_of
 from pipeline.simulate.database import Tables
 from pipeline.simulate.decisions import CUSTOMERS
+from pipeline.simulate.hands import drawn_edit, edited_by_hand, is_open
 from pipeline.simulate.log import MemoryWriter, Poison
 from pipeline.simulate.roles import Stage
 from pipeline.simulate.story import Story
@@ -117,8 +117,7 @@ class Operators:
     def tell(self) -> None:
         """Have a document that is still open say something of itself."""
         stage, random = self.stage, self.stage.world.streams.of("tell")
-        kept = stage.database.tables.drafts.values()
-        drafts = [draft for draft in kept if "corrects" not in draft.content]  # of notes nobody
+        drafts = self._invoices_open()  # of notes nobody
         if not drafts:
             return
         draft = random.choice(drafts)
@@ -133,6 +132,24 @@ class Operators:
             told = partial(_told, stage.database.tables, draft, wanted)
             stage.session(process).append_facts(told, ADA, stage.world.now)
             stage.world.counted["terms"] += 1
+
+    def edit(self) -> None:
+        """Have a line of a document that is still open say something else."""
+        stage, random = self.stage, self.stage.world.streams.of("edit")
+        drafts = self._invoices_open()
+        if not drafts:
+            return
+        draft = random.choice(drafts)
+        wanted = drawn_edit(random, draft)
+        if wanted is not None:
+            with self._job("edit") as process:
+                told = partial(edited_by_hand, stage.database.tables, draft, wanted)
+                stage.session(process).append_facts(told, ADA, stage.world.now)
+                stage.world.counted["edits"] += 1
+
+    def _invoices_open(self) -> list[Draft]:
+        kept = self.stage.database.tables.drafts.values()
+        return [draft for draft in kept if "corrects" not in draft.content]
 
     def prove(self, key: Ed25519PrivateKey) -> None:
         """Sign up to some document, as whoever proves it does."""
@@ -220,13 +237,8 @@ def _told(
     tables: Tables, draft: Draft, wanted: DocumentEdit, known: Sequence[Fact]
 ) -> list[NewFact]:
     """Return the edit of a draft, unless its document is prepared or about to be cut."""
-    place, catalog = (draft.payer, draft.currency, draft.instant), extend(Catalog(), known)
-    last, _ = tables.ticks[len(tables.ticks)]
-    if place in tables.cuts and place not in tables.unprepared:
-        return []
-    if place not in tables.cuts and horizon_at(catalog, last) >= draft.instant:
-        return []
-    return telling(catalog, wanted, ())
+    catalog = extend(Catalog(), known)
+    return telling(catalog, wanted, ()) if is_open(tables, catalog, draft) else []
 
 
 def _waived(issue: str, known: Sequence[Fact]) -> list[NewFact]:

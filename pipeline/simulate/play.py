@@ -4,6 +4,7 @@ Owns: the course of a world: set-up, a while of faults, calm, drained, audited.
 """
 
 import gc
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from pipeline.catalog.facts import Fact, NewFact
+from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.calendar import SECOND
 from pipeline.core.errors import ServerFailed
 from pipeline.settings import Settings
@@ -44,7 +45,7 @@ _CALM_PACE = 4.0
 """In the calm ticks come about as seldom as in production, and nobody looks more often."""
 _KNOWN_S = 20
 """What is booked so long before the calm must be corrected by its end."""
-_WAIVES_S, _PROVES_S = 8, 25
+_WAIVES_S, _PROVES_S, _EDITS_S = 8, 25, 6
 _SELDOM = 0.3
 """In how many of the seeds what not every stack has is played."""
 _MATCHED_S = 10
@@ -71,6 +72,8 @@ class Outcome:
     events: int
     duplicates: int
     counted: dict[str, int]
+    facts: Counter[FactKind]
+    """How many facts of each kind were written."""
     violations: list[Violation]
     trace: str
 
@@ -134,6 +137,8 @@ class _Play:
         self.story.marking = marking if self.story.decisions.waits else 0
         self.key = key_of(world.streams.of("key"))
         self.tell_s = world.streams.of("told").choice([0, 0, 10])
+        edits = world.streams.of("edits").random() < _SELDOM
+        self.edit_s = _EDITS_S if edits else 0
         self.signs = world.streams.of("signing").random() < _SELDOM
         self.collects = world.streams.of("collecting").random() < _SELDOM
         self.stage.raw += [[] for _ in range(partitions if self.collects else 0)]
@@ -192,6 +197,7 @@ class _Play:
             ("redrive", self.redrive_s, self.operators.redrive),
             ("amend", self.amend_s, self.operators.amend),
             ("tell", self.tell_s, self.operators.tell),
+            ("edit", self.edit_s, self.operators.edit),
             ("prove", _PROVES_S * self.signs, partial(self.operators.prove, self.key)),
         ):
             if each_s:
@@ -332,6 +338,7 @@ class _Play:
             sum(told["offered"] for told in outcomes),
             sum(told["duplicate"] for told in outcomes),
             dict(self.world.counted),
+            Counter(fact.kind for fact in looked.witness.facts),
             [Violation(self.seed, law, detail) for law, detail in faults],
             self.world.trace,
         )

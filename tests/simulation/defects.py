@@ -410,6 +410,16 @@ class ForgetsTerms(Misreads):
         return replace(fact, body={**fact.body, **told})
 
 
+class ForgetsEdits(Misreads):
+    """Does not know what people made of lines."""
+
+    kind = FactKind.LINE_EDIT
+
+    def _misread(self, fact: Fact) -> Fact:
+        told = dict.fromkeys(("quantity", "unit_amount", "amount_minor"))
+        return replace(fact, body={**fact.body, **told})
+
+
 class SellsAgain(WorkerSession):
     """Does not remember which orders were billed."""
 
@@ -614,6 +624,7 @@ DEFECTS = {
     "a sub-account that pays itself": (Parts(session=PaysItself), 8),
     "a line by hand on every document": (Parts(session=AddsAgain), 24),
     "a document that forgets what it was told": (Parts(session=ForgetsTerms), 8),
+    "a line that says what it would without its edit": (Parts(session=ForgetsEdits), 8),
     "an order that is billed on every document": (Parts(session=SellsAgain), 8),
     "rejected usage sent again unread": (Parts(readmission=SendsBlindly), 40),
     "a redrive told before it is sent": (Parts(readmission=WritesBeforeItSends), 30),
