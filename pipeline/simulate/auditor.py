@@ -337,6 +337,7 @@ def _line_fault(told: Mapping[str, Json], must: ExpectedLine) -> str:
         pairs.append(("due", told["invoice_at"], instant_text(must.due)))
         pairs.append(("meter", told["meter"], must.meter))
         pairs.append(("plan", card.get("plan"), must.plan))
+        pairs.append(("seller", card.get("seller"), must.seller))
         pairs.append(("account", told.get("sub_account"), must.account))
     if must.plain or must.plan is not None:
         managed = "manual" if must.plain else "subscription"

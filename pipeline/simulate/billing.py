@@ -323,6 +323,7 @@ class Billing:
             cast("str | None", card["meter"]),
             cast("str | None", card.get("plan")),
             taken_minor=taken,
+            seller=card.get("seller"),
         )
 
     def _standing(self, customer: str, meter: str, end: int) -> list[Counted]:

@@ -178,6 +178,10 @@ class MemoryDatabase:
     tables: Tables = field(default_factory=Tables)
     locks: "dict[str, MemorySession]" = field(default_factory=dict)
     drafts_stored: list[Draft] = field(default_factory=list)
+    prepared_at: dict[str, int] = field(default_factory=dict)
+    """The last fact when each document was prepared, by id: of a rolled back one, and once more."""
+    issued_at: dict[str, int] = field(default_factory=dict)
+    """The last fact when each document got its number."""
 
 
 class MemorySession:

@@ -91,6 +91,10 @@ class Decisions:
     """Whether running periods are billed early, at will and at thresholds."""
     waits: bool = field(init=False)
     """Whether documents wait for the events that producers miss."""
+    approving: Sequence[str] = field(init=False)
+    """Whose documents wait for an approval."""
+    sells: bool = field(init=False)
+    """Whether some prices are of others, who are paid out."""
     accounts: Mapping[str, str] = field(init=False)
     """The parent of each sub-account."""
     customers: Sequence[str] = field(init=False)
@@ -106,6 +110,9 @@ class Decisions:
         self.accounts = {self._beside(name): name for name in PARENTS if some}
         self.customers = (*CUSTOMERS, *self.accounts)
         self.waits = self.streams.of("waits").random() < _SELDOM
+        asked = self.streams.of("approvals")
+        self.approving = asked.sample(CUSTOMERS, 3) if asked.random() < _SELDOM else ()
+        self.sells = self.streams.of("sold for others").random() < _SELDOM
         seldom = [*SELDOM, *OFFERED]
         left_out = {kind for kind in seldom if self.streams.of(f"any {kind}").random() > _SELDOM}
         self.kinds = {kind: each_s for kind, each_s in KINDS.items() if kind not in left_out}
@@ -215,9 +222,18 @@ class Decisions:
             currency=random.choice(["EUR", "EUR", "JPY"]),
             cycle=random.choice([*CYCLES]),
             payment_days=14,
-            prices=random.sample(prices, random.randint(2, len(prices))),
+            prices=[*map(self._sold, random.sample(prices, random.randint(2, len(prices))))],
             **(THRESHOLDS if self.early else {}),
         )
+
+    def _sold(self, price: Json) -> Json:
+        """Return a price, now and then as that of somebody else."""
+        random = self.streams.of("sellers")
+        if not self.sells or random.random() < 0.4:
+            return price
+        percent = random.choice(["0", "12.5", "20", "33.333", "100"])
+        seller: Json = {"id": random.choice(["apps", "zoo"]), "commission_percent": percent}
+        return {**cast(Body, price), "seller": seller}
 
     def _repriced(self, random: Random, before: Body, now: Instant) -> NewFact:
         """Return a plan with other amounts, perhaps from a date on, perhaps with a price fewer."""
@@ -232,6 +248,7 @@ class Decisions:
             elif price["type"] == "graduated" and random.random() < 0.3:
                 price["tiers"] = _tiers(random)
             each["price"] = price
+        prices = [dict(cast(Body, self._sold(price))) for price in prices]
         body.pop("effective", None)
         if random.random() < 0.5:
             body["effective"] = instant_text(now + random.randint(-60, 60) * SECOND)
@@ -250,7 +267,9 @@ class Decisions:
     def _customer(self, name: str) -> NewFact:
         parent = self.accounts.get(name)
         billed = self.currencies.get(parent or name)  # a sub-account has its parent's
-        own = {"currency": billed} if billed else {}
+        own: dict[str, Json] = {"currency": billed} if billed else {}
+        if name in self.approving:
+            own["approval"] = True
         if parent:
             own |= {"parent": parent, "payer": PARENTS[parent]}
         return _fact(FactKind.CUSTOMER, id=name, time_zone="UTC", profile={}, **own)

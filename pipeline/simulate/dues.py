@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import cast
 
 from pipeline.core.calendar import Instant, instant_text, parse_instant
+from pipeline.core.identity import Json
 from pipeline.simulate.agreements import Body
 from pipeline.simulate.deals import dealt
 from pipeline.simulate.quantities import Stretch
@@ -41,6 +42,8 @@ class ExpectedLine:
     """The sub-account that it is of."""
     taken_minor: int = 0
     """What codes take off usage: what they take off as a whole is a line all the same."""
+    seller: Json = None
+    """Whose it is, and what is kept of it."""
     plain: "ExpectedLine | None" = None
     """What it was before somebody edited it."""
     is_whole: bool = False

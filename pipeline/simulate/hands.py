@@ -1,6 +1,6 @@
 """Hands: what people draw up to say of single documents, in the story of one seed.
 
-Owns: which line of a draft is edited to what; whether a draft is still open to it.
+Owns: which line of a draft is edited to what, what is held; whether a draft is still open to it.
 Does not own: when, and by which process (operators.py), what documents make of it (edited.py).
 """
 
@@ -12,8 +12,8 @@ from typing import cast
 from pipeline.catalog.by_hand import LineEdit
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.cuts import horizon_at
-from pipeline.catalog.facts import Fact, NewFact
-from pipeline.catalog.hand_rules import editing
+from pipeline.catalog.facts import Fact, FactKind, NewFact
+from pipeline.catalog.hand_rules import approving, editing, holding, retrying
 from pipeline.core.identity import Json
 from pipeline.simulate.database import Tables
 from pipeline.stores.postgres.drafts import Draft
@@ -63,3 +63,34 @@ def edited_by_hand(
     """Return the edit of a draft's line, unless its document is closed to it."""
     catalog = extend(Catalog(), known)
     return editing(catalog, wanted) if is_open(tables, catalog, draft) else []
+
+
+def approved(tables: Tables, draft: Draft, known: Sequence[Fact]) -> list[NewFact]:
+    """Return that a draft's document may be issued, unless that is decided."""
+    catalog = extend(Catalog(), known)
+    return approving(catalog, draft.id) if is_open(tables, catalog, draft) else []
+
+
+def retried(draft: Draft, _known: Sequence[Fact]) -> list[NewFact]:
+    """Return that a draft's document is to be composed once more."""
+    return retrying(draft.id)
+
+
+def held(random: Random, known: Sequence[Fact]) -> list[NewFact]:
+    """Return that something is held: everything, a customer, or a price; nothing where it is."""
+    catalog = extend(Catalog(), known)
+    payers = [name for name in sorted(catalog.customers) if catalog.accounts.payer(name) == name]
+    prices = [f"{plan.id}/{each.id}" for plan in catalog.plans.values() for each in plan.prices]
+    scope = random.choice(["all", "customer", "customer", "price", "price"])
+    names = {"all": None, "customer": random.choice(payers), "price": random.choice(prices)}
+    return holding(catalog, scope, names[scope], on=True)
+
+
+def released(known: Sequence[Fact]) -> list[NewFact]:
+    """Return that nothing is held any more."""
+    last = {fact.subject: fact for fact in known if fact.kind is FactKind.HOLD}
+    return [
+        NewFact(FactKind.HOLD, name, {**fact.body, "on": False})
+        for name, fact in last.items()
+        if fact.body["on"]
+    ]

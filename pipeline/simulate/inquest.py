@@ -18,8 +18,10 @@ from pipeline.simulate.missing import missing_faults
 from pipeline.simulate.publication import Publication
 from pipeline.simulate.returns import Returns
 from pipeline.simulate.roles import Stage
+from pipeline.simulate.sellers import seller_faults
 from pipeline.simulate.story import Story
 from pipeline.simulate.witness import Witness
+from pipeline.simulate.workflow import workflow_faults
 from pipeline.stores.kafka import usage_log
 from pipeline.stores.records import encode_tick, letter_of, read_slices
 from pipeline.topology import (
@@ -88,6 +90,8 @@ class Inquest:
         raw = [each for each in letters if each.topic == USAGE_RAW.name]
         return [
             *auditor.faults(),
+            *workflow_faults(stage.database, auditor.billing),
+            *seller_faults(stage.database.tables.documents.values()),
             *missing_faults(witness, auditor.billing, stage.database.tables),
             *collection_faults(stage.raw, stands, log, self.story.packed, raw),
             *self._refold(),

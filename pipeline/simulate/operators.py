@@ -20,12 +20,21 @@ from pipeline.collect.batch import UsageBatch
 from pipeline.core.calendar import SECOND
 from pipeline.core.errors import BadInput, Code, ServerFailed
 from pipeline.invoice.issues import INCOMPLETE
+from pipeline.invoice.workflow import APPROVAL_NEEDED
 from pipeline.replay.amending import Change, Chosen
 from pipeline.replay.letters import Selection
 from pipeline.simulate.beside import signing_of
 from pipeline.simulate.database import Tables
 from pipeline.simulate.decisions import CUSTOMERS
-from pipeline.simulate.hands import drawn_edit, edited_by_hand, is_open
+from pipeline.simulate.hands import (
+    approved,
+    drawn_edit,
+    edited_by_hand,
+    held,
+    is_open,
+    released,
+    retried,
+)
 from pipeline.simulate.log import MemoryWriter, Poison
 from pipeline.simulate.roles import Stage
 from pipeline.simulate.story import Story
@@ -146,6 +155,27 @@ class Operators:
                 told = partial(edited_by_hand, stage.database.tables, draft, wanted)
                 stage.session(process).append_facts(told, ADA, stage.world.now)
                 stage.world.counted["edits"] += 1
+
+    def approve(self) -> None:
+        """Approve some of what waits for it, or have it composed once more."""
+        stage, random = self.stage, self.stage.world.streams.of("approve")
+        for draft in list(stage.database.tables.drafts.values()):
+            waits = any(issue["code"] == APPROVAL_NEEDED for issue in draft.issues)
+            if waits and random.random() < 0.6:
+                with self._job("approve") as process:
+                    again = random.random() < 0.2
+                    told = partial(retried, draft)
+                    told = told if again else partial(approved, stage.database.tables, draft)
+                    stage.session(process).append_facts(told, ADA, stage.world.now)
+                    stage.world.counted["approvals"] += not again
+
+    def hold(self, *, busy: bool) -> None:
+        """Hold something back, or release all there is."""
+        stage, random = self.stage, self.stage.world.streams.of("hold")
+        told = partial(held, random) if busy and random.random() < 0.6 else released
+        with self._job("hold") as process:
+            stage.session(process).append_facts(told, ADA, stage.world.now)
+            stage.world.counted["holds"] += 1
 
     def _invoices_open(self) -> list[Draft]:
         kept = self.stage.database.tables.drafts.values()

@@ -103,6 +103,7 @@ class WorkerSession(PublishingSession):
             for each in one.documents:
                 key = (each.payer, each.currency, each.instant, each.kind, each.ordinal)
                 insert(self.tables.prepared, key, each)
+                self.database.prepared_at[_id_of(each)] = len(self.tables.facts)
             for source, reach in one.reached.items():
                 self.tables.carried[cut.payer, cut.currency, *source] = reach
             del self.tables.unprepared[where]
@@ -268,7 +269,7 @@ class WorkerSession(PublishingSession):
             raise BrokenInvariant(f"a second document of {found}")
         document = Issued(
             each.issuer,
-            cast(str, loads(each.content)["id"]),
+            _id_of(each),
             each.kind,
             *key,
             each.ordinal,
@@ -276,6 +277,7 @@ class WorkerSession(PublishingSession):
             sealed,
         )
         insert(self.tables.documents, (each.issuer, sealed.place), document)
+        self.database.issued_at[document.id] = len(self.tables.facts)
         del self.tables.prepared[found]
         self._drop_draft(key)
 
@@ -363,3 +365,7 @@ class WorkerSession(PublishingSession):
 
 def _order(each: Prepared) -> tuple[Instant, str, str, str, int]:
     return each.instant, each.payer, each.currency, each.kind, each.ordinal
+
+
+def _id_of(each: Prepared) -> str:
+    return cast(str, loads(each.content)["id"])

@@ -45,7 +45,7 @@ _CALM_PACE = 4.0
 """In the calm ticks come about as seldom as in production, and nobody looks more often."""
 _KNOWN_S = 20
 """What is booked so long before the calm must be corrected by its end."""
-_WAIVES_S, _PROVES_S, _EDITS_S = 8, 25, 6
+_WAIVES_S, _PROVES_S, _EDITS_S, _APPROVES_S, _HOLDS_S = 8, 25, 6, 6, 8
 _SELDOM = 0.3
 """In how many of the seeds what not every stack has is played."""
 _MATCHED_S = 10
@@ -139,6 +139,7 @@ class _Play:
         self.tell_s = world.streams.of("told").choice([0, 0, 10])
         edits = world.streams.of("edits").random() < _SELDOM
         self.edit_s = _EDITS_S if edits else 0
+        self.holds = world.streams.of("holding").random() < _SELDOM
         self.signs = world.streams.of("signing").random() < _SELDOM
         self.collects = world.streams.of("collecting").random() < _SELDOM
         self.stage.raw += [[] for _ in range(partitions if self.collects else 0)]
@@ -204,6 +205,11 @@ class _Play:
                 self._repeat(name, each_s, fault)
         if self.story.decisions.waits:
             self._repeat("waive", _WAIVES_S, self.operators.waive, always=True)
+        if self.story.decisions.approving:
+            self._repeat("approve", _APPROVES_S, self.operators.approve, always=True)
+        if self.holds:
+            held = lambda: self.operators.hold(busy=self.busy)  # noqa: E731
+            self._repeat("hold", _HOLDS_S, held, always=True)
         if self.attend_s:
             self._repeat("attend", self.attend_s, self.operators.attend, always=True)
         world.after(max(0, self.length_s - _KNOWN_S), None, self._note_known)

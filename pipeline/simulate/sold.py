@@ -183,7 +183,8 @@ def _agreed(book: Book, stay: Stay) -> list[Revision]:
             item = stay.item(name)
             seats = {"quantity": known[item]} if item in known else {}
             whose = {"id": item, "listed": name, "plan": stay.plan}
-            prices.append(_plain({**priced.get(name, card), **whose, **seats}))
+            seller = {"seller": card["seller"]} if "seller" in card else {}
+            prices.append(_plain({**seller, **priced.get(name, card), **whose, **seats}))
         found.append((edge, {**plan, "prices": prices}))
     return found
 

@@ -420,6 +420,35 @@ class ForgetsEdits(Misreads):
         return replace(fact, body={**fact.body, **told})
 
 
+class ForgetsHolds(Misreads):
+    """Takes what is held for released."""
+
+    kind = FactKind.HOLD
+
+    def _misread(self, fact: Fact) -> Fact:
+        return replace(fact, body={**fact.body, "on": False})
+
+
+class AsksNobody(Misreads):
+    """Does not know whose documents wait for an approval."""
+
+    kind = FactKind.CUSTOMER
+
+    def _misread(self, fact: Fact) -> Fact:
+        return replace(fact, body={**fact.body, "approval": False})
+
+
+class KeepsItAll(Misreads):
+    """Does not know that prices are those of sellers."""
+
+    kind = FactKind.PLAN
+
+    def _misread(self, fact: Fact) -> Fact:
+        told: Any = fact.body["prices"]
+        prices = [{k: v for k, v in price.items() if k != "seller"} for price in told]
+        return replace(fact, body={**fact.body, "prices": [*prices]})
+
+
 class SellsAgain(WorkerSession):
     """Does not remember which orders were billed."""
 
@@ -625,6 +654,9 @@ DEFECTS = {
     "a line by hand on every document": (Parts(session=AddsAgain), 24),
     "a document that forgets what it was told": (Parts(session=ForgetsTerms), 8),
     "a line that says what it would without its edit": (Parts(session=ForgetsEdits), 8),
+    "a hold that nobody obeys": (Parts(session=ForgetsHolds), 4),
+    "documents that nobody approved": (Parts(session=AsksNobody), 12),
+    "a seller who is forgotten": (Parts(session=KeepsItAll), 24),
     "an order that is billed on every document": (Parts(session=SellsAgain), 8),
     "rejected usage sent again unread": (Parts(readmission=SendsBlindly), 40),
     "a redrive told before it is sent": (Parts(readmission=WritesBeforeItSends), 30),
