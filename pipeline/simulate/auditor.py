@@ -14,7 +14,7 @@ from hashlib import sha256
 from random import Random
 from typing import cast
 
-from pipeline.catalog.facts import FactKind
+from pipeline.catalog.facts import Fact, FactKind
 from pipeline.collect.letters import DeadLetter
 from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.errors import Code
@@ -240,14 +240,21 @@ class Auditor:
     def _redriven(self) -> Iterator[Fault]:
         """Whatever was said to be sent again was; what was said to stand counts, or was sent.
 
+        What was given up before is neither.
+
         Of two letters of one event a job sends the first; what it sends may be refused anew.
         """
+        waived = set[str]()
         counting = [*self.witness.counted, *self.witness.reversals]
         counted = {name_of(each.key, each.event) for each in counting}
         again = self.witness.again
         for fact in self.tables.facts.values():
+            if fact.kind is FactKind.WAIVER:
+                waived.update(_ids(fact))
             if fact.kind is not FactKind.REDRIVE:
                 continue
+            if given_up := waived.intersection(_ids(fact)):
+                yield "redriven", f"{sorted(given_up)} were given up before fact {fact.serial}"
             told = again if fact.body["outcome"] == "sent" else counted | again
             for name in cast(list[str], fact.body["events"]):
                 for each in self._named(name):
@@ -324,6 +331,14 @@ def _content_faults(
     due = sum(line.total_minor for line in must)
     if totals["total_minor"] != due:
         yield law, f"{name} is over {totals['total_minor']}, due are {due}"
+
+
+def _ids(fact: Fact) -> Iterator[str]:
+    """Yield the events that a fact names, one by one."""
+    for name in cast(list[str], fact.body["events"]):
+        message, _, numbers = name.rpartition(":")
+        first, _, last = numbers.partition("-")
+        yield from (f"{message}:{at}" for at in range(int(first), int(last or first) + 1))
 
 
 def _line_fault(told: Mapping[str, Json], must: ExpectedLine) -> str:

@@ -70,7 +70,11 @@ def _edited(line: ExpectedLine, body: Body, digits: int) -> ExpectedLine:
     quantity, unit, amount = (_number(body[k]) for k in ("quantity", "unit_amount", "amount_minor"))
     if quantity is None and unit is None and amount is None:
         return replace(line, plain=line)
-    total = int(amount) if amount is not None else minor((quantity or 0) * (unit or 0), digits)
+    total = (
+        int(amount)
+        if amount is not None
+        else minor((quantity or Fraction(0)) * (unit or 0), digits)
+    )
     used = line.quantity if quantity is None or line.quantity is None else quantity
     return replace(line, quantity=used, total_minor=total, taken_minor=0, plain=line, is_whole=True)
 

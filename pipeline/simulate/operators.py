@@ -49,7 +49,7 @@ from pipeline.workers.announcing import announce
 from pipeline.workers.checkpointing import checkpoint_behind
 from pipeline.workers.pausing import end_pauses, take_skip
 from pipeline.workers.readmission import Machine, Readmission
-from pipeline.workers.redriving import redriven
+from pipeline.workers.redriving import redriven, waived
 from pipeline.workers.ticker import Ticker
 
 ADA = Author("ada", "because")
@@ -72,6 +72,15 @@ class Operators:
             done = redriven(job, Selection(code=code), ADA, _quiet)
             self.stage.world.counted["redriven"] += len(done.sent)
             self.stage.world.counted["gate_passes"] += len(done.gate_passes)
+
+    def give_up(self) -> None:
+        """Write off the rejected events of one kind that are open."""
+        codes = [Code.LATE, Code.UNKNOWN_METER, Code.CONFLICT]
+        code = self.stage.world.streams.of("give up").choice(codes)
+        with self._job("give up") as process:
+            job = self._readmission(process)
+            found, _ = waived(job, Selection(code=code), ADA, _quiet)
+            self.stage.world.counted["given_up"] += len(found)
 
     def amend(self) -> None:
         """Take usage back, known by its id, by its customer or by its time; or put other there."""

@@ -46,6 +46,7 @@ _CALM_PACE = 4.0
 _KNOWN_S = 20
 """What is booked so long before the calm must be corrected by its end."""
 _WAIVES_S, _PROVES_S, _EDITS_S, _APPROVES_S, _HOLDS_S = 8, 25, 6, 6, 8
+_GIVES_UP_S = 30
 _SELDOM = 0.3
 """In how many of the seeds what not every stack has is played."""
 _MATCHED_S = 10
@@ -139,6 +140,8 @@ class _Play:
         self.tell_s = world.streams.of("told").choice([0, 0, 10])
         edits = world.streams.of("edits").random() < _SELDOM
         self.edit_s = _EDITS_S if edits else 0
+        gives_up = self.redrive_s and world.streams.of("giving up").random() < 0.5
+        self.give_up_s = _GIVES_UP_S if gives_up else 0
         self.holds = world.streams.of("holding").random() < _SELDOM
         self.signs = world.streams.of("signing").random() < _SELDOM
         self.collects = world.streams.of("collecting").random() < _SELDOM
@@ -196,6 +199,7 @@ class _Play:
             ("members", self.chances.rebalance_s, self._stall_member),
             ("rewinds", self.chances.rewind_s, self._rewind),
             ("redrive", self.redrive_s, self.operators.redrive),
+            ("give up", self.give_up_s, self.operators.give_up),
             ("amend", self.amend_s, self.operators.amend),
             ("tell", self.tell_s, self.operators.tell),
             ("edit", self.edit_s, self.operators.edit),

@@ -191,8 +191,15 @@ def waive(
 
     """
     with readmission(around) as job:
-        chosen = select(around, job.store.read_facts(0), selection, tell, job.log)
-        waived = [each.rejected.id for each in chosen if each.state is State.OPEN]
-        skipped = Counter[State](each.state for each in chosen if each.state is not State.OPEN)
-        job.write([*letter_facts(FactKind.WAIVER, waived, {})], author)
-        return waived, skipped
+        return waived(job, selection, author, tell)
+
+
+def waived(
+    job: Readmission, selection: Selection, author: Author, tell: Tell
+) -> tuple[list[LetterId], Counter[State]]:
+    """Do so as a job that was begun."""
+    chosen = select(job.around, job.store.read_facts(0), selection, tell, job.log)
+    found = [each.rejected.id for each in chosen if each.state is State.OPEN]
+    skipped = Counter[State](each.state for each in chosen if each.state is not State.OPEN)
+    job.write([*letter_facts(FactKind.WAIVER, found, {})], author)
+    return found, skipped
