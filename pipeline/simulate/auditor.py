@@ -14,7 +14,7 @@ from hashlib import sha256
 from random import Random
 from typing import cast
 
-from pipeline.catalog.facts import Fact, FactKind
+from pipeline.catalog.facts import FactKind
 from pipeline.collect.letters import DeadLetter
 from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.errors import Code
@@ -26,10 +26,11 @@ from pipeline.simulate.database import Tables
 from pipeline.simulate.dues import ExpectedLine, due
 from pipeline.simulate.log import Kept
 from pipeline.simulate.quantities import point_of, width_us
+from pipeline.simulate.redriven import redriven_faults
 from pipeline.simulate.returns import Returns
 from pipeline.simulate.settled import settlement_faults
 from pipeline.simulate.sold import minor
-from pipeline.simulate.witness import Counted, Name, Witness, name_of
+from pipeline.simulate.witness import Counted, Witness
 from pipeline.stores.postgres.drafts import Draft
 
 _DRAFTS_LOOKED_AT = 40
@@ -80,7 +81,7 @@ class Auditor:
         yield from correction_faults(documents, self.billing, self.witness, self.known_at)
         yield from self._chain()
         yield from self._drafts()
-        yield from self._redriven()
+        yield from redriven_faults(self.tables.facts.values(), self.witness, self.log)
 
     def _conserved(self) -> Iterator[Fault]:
         """Every offered event has the outcome that the witness saw."""
@@ -237,38 +238,6 @@ class Auditor:
         kept = {(d.payer, d.currency, d.instant): 0 for d in self.tables.drafts.values()}
         yield from _differences("draft", kept, self._standing())
 
-    def _redriven(self) -> Iterator[Fault]:
-        """Whatever was said to be sent again was; what was said to stand counts, or was sent.
-
-        What was given up before is neither.
-
-        Of two letters of one event a job sends the first; what it sends may be refused anew.
-        """
-        waived = set[str]()
-        counting = [*self.witness.counted, *self.witness.reversals]
-        counted = {name_of(each.key, each.event) for each in counting}
-        again = self.witness.again
-        for fact in self.tables.facts.values():
-            if fact.kind is FactKind.WAIVER:
-                waived.update(_ids(fact))
-            if fact.kind is not FactKind.REDRIVE:
-                continue
-            if given_up := waived.intersection(_ids(fact)):
-                yield "redriven", f"{sorted(given_up)} were given up before fact {fact.serial}"
-            told = again if fact.body["outcome"] == "sent" else counted | again
-            for name in cast(list[str], fact.body["events"]):
-                for each in self._named(name):
-                    if each not in told:
-                        yield "redriven", f"{name} is not {fact.body['outcome']}"
-
-    def _named(self, name: str) -> list[Name]:
-        """Return the events that a fact names: usage:PARTITION:OFFSET:FIRST-LAST."""
-        _, partition, offset, numbers = name.split(":")
-        first, _, last = numbers.partition("-")
-        message = self.log[int(partition)][int(offset)].value
-        sent, places = self.witness.sent[message], range(int(first), int(last or first) + 1)
-        return [name_of(sent.keys[at], sent.events[at]) for at in places]
-
     def _standing(self) -> dict[Cut, int]:
         """Return the drafts there must be at the end of the log."""
         found = {}
@@ -331,14 +300,6 @@ def _content_faults(
     due = sum(line.total_minor for line in must)
     if totals["total_minor"] != due:
         yield law, f"{name} is over {totals['total_minor']}, due are {due}"
-
-
-def _ids(fact: Fact) -> Iterator[str]:
-    """Yield the events that a fact names, one by one."""
-    for name in cast(list[str], fact.body["events"]):
-        message, _, numbers = name.rpartition(":")
-        first, _, last = numbers.partition("-")
-        yield from (f"{message}:{at}" for at in range(int(first), int(last or first) + 1))
 
 
 def _line_fault(told: Mapping[str, Json], must: ExpectedLine) -> str:

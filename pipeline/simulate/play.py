@@ -212,8 +212,7 @@ class _Play:
         if self.story.decisions.approving:
             self._repeat("approve", _APPROVES_S, self.operators.approve, always=True)
         if self.holds:
-            held = lambda: self.operators.hold(busy=self.busy)  # noqa: E731
-            self._repeat("hold", _HOLDS_S, held, always=True)
+            self._repeat("hold", _HOLDS_S, self._hold, always=True)
         if self.attend_s:
             self._repeat("attend", self.attend_s, self.operators.attend, always=True)
         world.after(max(0, self.length_s - _KNOWN_S), None, self._note_known)
@@ -287,6 +286,9 @@ class _Play:
         self.world.note("redis", act)
         {"save": redis.save, "wipe": redis.wipe, "roll back": redis.roll_back}[act]()
         self.world.counted["redis_losses"] += act != "save"
+
+    def _hold(self) -> None:
+        self.operators.hold(busy=self.busy)
 
     def _stall_member(self) -> None:
         """Let a member stand still, longer than the group waits or not, and share out anew."""

@@ -449,6 +449,15 @@ class KeepsItAll(Misreads):
         return replace(fact, body={**fact.body, "prices": [*prices]})
 
 
+class ForgetsWaivers(Misreads):
+    """Does not know which rejected events were given up."""
+
+    kind = FactKind.WAIVER
+
+    def _misread(self, fact: Fact) -> Fact:
+        return replace(fact, body={**fact.body, "events": []})
+
+
 class SellsAgain(WorkerSession):
     """Does not remember which orders were billed."""
 
@@ -657,6 +666,7 @@ DEFECTS = {
     "a hold that nobody obeys": (Parts(session=ForgetsHolds), 4),
     "documents that nobody approved": (Parts(session=AsksNobody), 12),
     "a seller who is forgotten": (Parts(session=KeepsItAll), 24),
+    "what was given up is sent again": (Parts(session=ForgetsWaivers), 24),
     "an order that is billed on every document": (Parts(session=SellsAgain), 8),
     "rejected usage sent again unread": (Parts(readmission=SendsBlindly), 40),
     "a redrive told before it is sent": (Parts(readmission=WritesBeforeItSends), 30),
