@@ -35,19 +35,23 @@ def decided_with(
 
     Raises:
         BadInput: `decide` or `then` refuses (ValueError): nothing is written.
+        BrokenInvariant: a fact could not be read again, which would stop every worker: neither.
 
     """
     with any_stack() as around:
         with around.database.session("decision") as connection:
             known = read_facts(connection, 0)
-            before = extend(Catalog(), known)
+            standing = extend(Catalog(), known)
 
             def new(facts: Sequence[Fact]) -> Sequence[NewFact]:
-                return decide(connection, extend(before, facts[before.position :]))
+                nonlocal standing
+                standing = extend(standing, facts[standing.position :])
+                return decide(connection, standing)
 
             try:
                 with connection.transaction():
                     written = append_facts(connection, new, author, now(connection), known)
+                    extend(standing, written)  # what cannot be read again is not written
                     then(connection, written)
             except ValueError as error:
                 raise BadInput(str(error)) from None

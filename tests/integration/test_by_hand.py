@@ -5,18 +5,22 @@ from typing import Any
 
 import pytest
 
-from builders import keyed, usage
+from builders import flat, hand_line_of, keyed, usage
 from fixtures_stack import StackMaker
 from integration import shop
 from integration.commands import talea
 from integration.running import RunningStack
+from pipeline.catalog.facts import FactKind, NewFact
+from pipeline.cli.deciding import decided
 from pipeline.core.calendar import DAY, SECOND, parse_instant
+from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import partition_of
 from pipeline.invoice.shown import contract_faults
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.codec import encode_batch
 from pipeline.stores.postgres.drafts import read_drafts
-from pipeline.stores.postgres.facts import personal_values
+from pipeline.stores.postgres.facts import Author, personal_values, read_facts
+from pipeline.workers.supervisor import worker_environment
 
 pytestmark = pytest.mark.servers
 
@@ -170,3 +174,16 @@ def test_what_is_issued_anew_keeps_what_was_done_by_hand(stack: RunningStack) ->
     assert totals == [5300, 1000]
     verified = stack.verify()
     assert (verified.checked, dict(verified.faults)) == (5, {})
+
+
+def test_a_fact_that_could_not_be_read_again_is_not_written(
+    stack: RunningStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would stop every worker, and no fact is ever taken back."""
+    for name, value in worker_environment(stack.around).items():
+        monkeypatch.setenv(name, value)
+    _, subject, body = hand_line_of("none", "dan", "2027-01-01T00:00:00Z", flat("1"), quantity="0")
+    before = len(read_facts(stack.connection, 0))
+    with pytest.raises(BrokenInvariant, match="not above zero"):
+        decided(lambda _: [NewFact(FactKind.HAND_LINE, subject, body)], Author("ada", "because"))
+    assert len(read_facts(stack.connection, 0)) == before
