@@ -185,7 +185,8 @@ def meter_faults(
     fault = window_fault(meter, cycle)
     if fault:
         yield "meter", fault
-    if isinstance(card.price, _OF_MONEY) and meter.unit != currency and is_currency(meter.unit):
+    currencies = {meter.unit, currency} if isinstance(card.price, _OF_MONEY) else set()
+    if len(currencies) > 1 and all(map(is_currency, currencies)):
         told = f"{meter.id} counts {meter.unit}, and the plan is in {currency}"
         yield "meter", f"{told}: this price is of the plan's currency, use another meter"
     if isinstance(card.price, PercentagePrice):

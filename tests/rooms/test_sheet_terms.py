@@ -141,6 +141,9 @@ BROKEN = r"""
 * unit: EUR => unit: USD
   line 29: plans[0].prices[2].meter: turnover counts USD, and the plan is in EUR: this price is
       of the plan's currency, use another meter
+* currency: EUR => currency: XXX
+  line 9: plans[0].currency: XXX has no minor unit, so nothing can be billed in it: use
+      one such as EUR
 * rate_percent: "2.9"} => rate_percent: "2.9", fixed_per_event: "1"}, usage_discount: "1"
   line 29: plans[0].prices[2].usage_discount: a price that looks at single events cannot have one:
       remove it
