@@ -1,6 +1,6 @@
 """`talea clock`: a stack whose time you move, through the workers that bill live ones."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
@@ -59,20 +59,34 @@ def advance(
     json: AsJson = False,
 ) -> None:
     """Move the clock forward; returns once all is billed that is due by then."""
-    if (to is None) == (by is None):
-        raise BadInput("until when? say --to TIME or --by DURATION")
-    every_us = _step_us(step)
+    until_when, every_us = _until_when(to, by), _step_us(step)
     with _working() as around:
         with around.database.session("clock") as session:
             before = session.unsettled().issued
             now = session.clock()()
-        until = _instant("--to", to) if to else cycle_edge(now, _length("--by", by), 1, "UTC")
+        until = until_when(now)
         _advance(around, until, every_us)
         issued = _settle(around)
     if json:
         print_json({"now": instant_text(until), "documents": issued - before})
     else:
         out.print(f"it is {instant_text(until)}; {issued - before:,} documents were issued")
+
+
+def _until_when(to: str | None, by: str | None) -> Callable[[Instant], Instant]:
+    """Return what tells until when the clock moves, from what time it is.
+
+    Raises:
+        BadInput: not one of both is said, or it cannot be read.
+
+    """
+    if by is not None and to is None:
+        length = _length("--by", by)
+        return lambda now: cycle_edge(now, length, 1, "UTC")
+    if to is not None and by is None:
+        until = _instant("--to", to)
+        return lambda _: until
+    raise BadInput("until when? say --to TIME or --by DURATION")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +109,11 @@ def run(
 ) -> None:
     """Bill a year of made-up subscriptions and usage in a new log; fold it again and compare."""
     settings, began = read_settings(), _instant("--start", start)
+    step_us = _step_us(step)
     with own_stack(settings, began) as owned:
         around = owned.around
         with _workers(around):
-            billed = _bill(around, Year(customers, began, around.partitions, months), step)
+            billed = _bill(around, Year(customers, began, around.partitions, months), step_us)
         verified = verify_documents(around, None)
     matched = verified.checked - len(verified.faults)
     if json:
@@ -123,14 +138,14 @@ def run(
         raise CheckFailed(f"{len(verified.faults)} of {verified.checked} documents do not match")
 
 
-def _bill(around: Surroundings, year: Year, step: str) -> _Billed:
+def _bill(around: Surroundings, year: Year, step_us: int) -> _Billed:
     """Play the year: what is sold, half of it, dearer prices, the other half.
 
     Raises:
         BadInput: something was billed in this log before.
 
     """
-    step_us, author = _step_us(step), Author("talea clock", "a year")
+    author = Author("talea clock", "a year")
     with around.database.session("clock") as session:
         if session.load_cursors() or session.clock()() > year.start + SECOND:
             raise BadInput("a year begins in a new log: set TALEA_HOME to another folder")
@@ -200,9 +215,9 @@ def _instant(option: str, text: str) -> Instant:
         raise BadInput(f"{option}: {error}") from None
 
 
-def _length(option: str, text: str | None) -> Duration:
+def _length(option: str, text: str) -> Duration:
     try:
-        return Duration.parse(text or "")
+        return Duration.parse(text)
     except ValueError as error:
         raise BadInput(f"{option}: {error}") from None
 

@@ -1,11 +1,12 @@
 """Options that several commands have: who decides, why, how to print; what options say."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Annotated
 
 import typer
 
-from pipeline.catalog.fields import parse_text
+from pipeline.catalog.fields import parse_id, parse_text
 from pipeline.core.errors import BadInput
 from pipeline.core.money import whole_minor
 from pipeline.core.quantity import parse_decimal
@@ -32,6 +33,21 @@ def _said(option: typer.CallbackParam, text: str) -> str:
 Actor = Annotated[str, typer.Option(help="Who decides.", callback=_said)]
 Reason = Annotated[str, typer.Option(help="Why.", callback=_said)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def ids_of(option: str, texts: Sequence[str] | None) -> frozenset[str] | None:
+    """Return the ids of an option: comma between them, or said again; None where it is not said.
+
+    Raises:
+        BadInput: one is no id.
+
+    """
+    if not texts:
+        return None
+    try:
+        return frozenset(parse_id(each) for text in texts for each in text.split(","))
+    except ValueError as error:
+        raise BadInput(f"{option}: {error}") from None
 
 
 def number_of(option: str, text: str) -> Fraction:

@@ -11,9 +11,10 @@ import typer
 from rich.table import Table
 
 from pipeline.catalog.facts import Fact
+from pipeline.catalog.sheet import Sheet
 from pipeline.cli.catalog import changed_by, read_sheet
 from pipeline.cli.deciding import moment
-from pipeline.cli.options import Actor, AsJson, Reason
+from pipeline.cli.options import Actor, AsJson, Reason, ids_of
 from pipeline.cli.screen import amounts_text, out, print_json, steps
 from pipeline.cli.stack import any_stack
 from pipeline.collect.limits import BATCH_EVENTS_MAX
@@ -21,6 +22,7 @@ from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.errors import BadInput, CheckFailed
 from pipeline.core.identity import digest
 from pipeline.core.money import Money
+from pipeline.replay.bounds import Bound, Offsets, parse_bound
 from pipeline.replay.diff import Diff, Selection
 from pipeline.replay.revising import Bodies, as_known, priced_by
 from pipeline.replay.what_if import Change
@@ -36,14 +38,21 @@ from pipeline.workers.replaying import (
     stop_replay,
     what_if_replay,
 )
-from pipeline.workers.shadowing import Pace, Stage
+from pipeline.workers.shadowing import Pace, Stage, check_name
 from pipeline.workers.surroundings import Surroundings
 
 app = typer.Typer(
     help="Fold the log once more beside the stack, and compare.", no_args_is_help=True
 )
 
-Name = Annotated[str, typer.Argument(help="What the replay is called.")]
+
+def _named(name: str) -> str:
+    check_name(name)
+    return name
+
+
+Name = Annotated[str, typer.Argument(help="What the replay is called.", callback=_named)]
+_BOUND = "TIME|OFFSETS"
 
 
 @app.command("run")
@@ -51,16 +60,22 @@ def run(
     name: Name,
     workers: Annotated[int, typer.Option(min=1, help="Metering and pricing workers.")] = 1,
     start: Annotated[
-        str | None, typer.Option("--from", help="Only documents cut at this instant or later.")
+        str | None,
+        typer.Option(
+            "--from",
+            metavar=_BOUND,
+            help="Only documents cut from here on: a time, or offsets by partition (0:1200,3:77).",
+        ),
     ] = None,
     end: Annotated[
-        str | None, typer.Option("--to", help="Only documents cut before this instant.")
+        str | None,
+        typer.Option("--to", metavar=_BOUND, help="Only documents cut before: as --from."),
     ] = None,
     customers: Annotated[
-        list[str] | None, typer.Option(help="Only this customer's documents; repeat it.")
+        list[str] | None, typer.Option(help="Only documents of these, comma between.")
     ] = None,
     meters: Annotated[
-        list[str] | None, typer.Option(help="Only lines of this meter; repeat it.")
+        list[str] | None, typer.Option(help="Only lines of these, comma between.")
     ] = None,
     catalog: Annotated[
         Path | None, typer.Option(help="Price by this catalog, as if it had always held.")
@@ -82,13 +97,18 @@ def run(
 ) -> None:
     """Replay all that is booked in a shadow of the stack, or go on with that; compare documents."""
     selection = Selection(
-        frozenset(customers) if customers else None,
-        frozenset(meters) if meters else None,
-        moment("--from", start),
-        moment("--to", end),
+        ids_of("--customers", customers),
+        ids_of("--meters", meters),
+        _bound("--from", start),
+        _bound("--to", end),
     )
+    since = moment("--as-known", known)
+    if catalog is not None and since is not None:
+        raise BadInput("say --catalog or --as-known, not both")
+    sheet = None if catalog is None else read_sheet(catalog)
     with any_stack() as around:
-        asked = _asked(around, selection, catalog, moment("--as-known", known))
+        _check_partitions(around, selection)
+        asked = _asked(around, selection, since, catalog, sheet)
         if partitions is not None or batch_events is not None:
             asked = asked.of_copy(partitions or around.partitions, batch_events)
         with paced(f"replay {name}") as tell:
@@ -114,24 +134,38 @@ def run(
         )
 
 
+def _bound(option: str, text: str | None) -> Bound | None:
+    try:
+        return None if text is None else parse_bound(text)
+    except ValueError as error:
+        raise BadInput(f"{option}: {error}") from None
+
+
+def _check_partitions(around: Surroundings, selection: Selection) -> None:
+    for option, bound in (("--from", selection.start), ("--to", selection.end)):
+        if isinstance(bound, Offsets) and max(bound.by_partition) >= around.partitions:
+            raise BadInput(f"{option}: this log has partitions 0 to {around.partitions - 1}")
+
+
 def _asked(
-    around: Surroundings, selection: Selection, catalog: Path | None, known: Instant | None
+    around: Surroundings,
+    selection: Selection,
+    known: Instant | None,
+    catalog: Path | None,
+    sheet: Sheet | None,
 ) -> Asked:
-    """Return what is asked of a replay.
+    """Return what is asked of a replay; `sheet` is what the catalog says.
 
     Raises:
-        BadInput: the catalog is none, or changes more than prices.
+        BadInput: the catalog changes more than prices.
 
     """
-    if catalog is not None and known is not None:
-        raise BadInput("say --catalog or --as-known, not both")
     told = selection.json()
     if known is not None:
         told["as_known"] = instant_text(known)
         return Asked(told, lambda facts: as_known(facts, known))
-    if catalog is None:
+    if catalog is None or sheet is None:
         return Asked(told)
-    sheet = read_sheet(catalog)
     told["catalog"] = digest(catalog.read_bytes())
     with around.database.session("replay catalog") as session:
         found = changed_by(session, session.read_facts(0), sheet, str(catalog))

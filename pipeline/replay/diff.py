@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, cast
 
-from pipeline.core.calendar import Instant, instant_text, parse_instant
+from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.identity import Json, canonical, derived_id
 from pipeline.core.money import sums_by_currency
 from pipeline.invoice.lines import COMMITMENT, Line
 from pipeline.invoice.notes import Record, lines_of
 from pipeline.invoice.totals import Totals
+from pipeline.replay.bounds import Bound, LogPlace, bound_text, parse_bound, reached
 
 
 class Cause(StrEnum):
@@ -77,6 +78,8 @@ class Pair:
     same: bool
     before: Record | None = None
     after: Record | None = None
+    place: LogPlace | None = None
+    """Of its cut in the live log; None where nobody asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +88,19 @@ class Selection:
 
     customers: frozenset[str] | None = None
     meters: frozenset[str] | None = None
-    start: Instant | None = None
-    end: Instant | None = None
+    start: Bound | None = None
+    end: Bound | None = None
 
     @classmethod
     def of_json(cls, told: Mapping[str, Json]) -> "Selection":
         """Return what was asked of a replay."""
         customers, meters = (cast("list[str] | None", told.get(e)) for e in ("customers", "meters"))
-        start, end = (told.get(each) for each in ("from", "to"))
+        start, end = (cast("str | None", told.get(each)) for each in ("from", "to"))
         return cls(
             None if customers is None else frozenset(customers),
             None if meters is None else frozenset(meters),
-            None if start is None else parse_instant(start),
-            None if end is None else parse_instant(end),
+            None if start is None else parse_bound(start),
+            None if end is None else parse_bound(end),
         )
 
     def json(self) -> dict[str, Json]:
@@ -106,17 +109,17 @@ class Selection:
         for key, names in (("customers", self.customers), ("meters", self.meters)):
             if names is not None:
                 told[key] = [*sorted(names)]
-        for key, instant in (("from", self.start), ("to", self.end)):
-            if instant is not None:
-                told[key] = instant_text(instant)
+        for key, bound in (("from", self.start), ("to", self.end)):
+            if bound is not None:
+                told[key] = bound_text(bound)
         return told
 
     def holds(self, pair: Pair) -> bool:
-        """Return whether a document is looked at: its cut instant lies in [start, end)."""
+        """Return whether a document is looked at: its cut lies in [start, end)."""
         return (
             (self.customers is None or pair.customer in self.customers)
-            and (self.start is None or self.start <= pair.instant)
-            and (self.end is None or pair.instant < self.end)
+            and reached(self.start, pair.instant, pair.place) is not False
+            and reached(self.end, pair.instant, pair.place) is not True
         )
 
     def lines(self, content: Record | None) -> dict[str, Line]:

@@ -50,6 +50,17 @@ class Pace:
 Tell = Callable[[Pace], None]
 
 
+def check_name(name: str) -> None:
+    """Raise where a replay cannot be called so.
+
+    Raises:
+        BadInput: it is no name.
+
+    """
+    if not _NAME.fullmatch(name):
+        raise BadInput(f"{name!r} is no name of a replay: a-z first, then up to 29 of a-z 0-9 _")
+
+
 def shadow_of(around: Surroundings, name: str) -> Surroundings:
     """Return the surroundings of a replay.
 
@@ -57,8 +68,7 @@ def shadow_of(around: Surroundings, name: str) -> Surroundings:
         BadInput: it cannot be called so.
 
     """
-    if not _NAME.fullmatch(name):
-        raise BadInput(f"{name!r} is no name of a replay: a-z first, then up to 29 of a-z 0-9 _")
+    check_name(name)
     ours = around.settings
     # How much was rejected is known: whoever saw it live let it go on.
     tuning = {"replay": name, "home": ours.home / "replays" / name, "reject_share_max": Decimal(1)}

@@ -1,5 +1,5 @@
-"""A replay of what is chosen: some customers, meters and times, prices as they were known; several
-at once, stopped and gone on with.
+"""A replay of what is chosen: some customers, meters, places and times, prices as they were known;
+several at once, stopped and gone on with.
 """
 
 import json
@@ -21,6 +21,7 @@ from pipeline.core.calendar import SECOND, Instant, instant_text
 from pipeline.core.identity import partition_of
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.codec import encode_batch
+from pipeline.stores.postgres.books import last_tick_offset
 from pipeline.workers.replaying import diff_replay, drop_replay, list_replays, stop_replay
 from pipeline.workers.shadowing import shadow_of
 
@@ -44,15 +45,18 @@ def test_what_is_chosen_is_replayed_alone(make_stack: StackMaker) -> None:
     stack.await_documents(len(NAMES) * periods)
     stack.close_the_books()
 
-    # cut at the end of the second period: from is in, to is not
-    second, third = (start + number * CYCLE_S * SECOND for number in (2, 3))
-    asked = ("--customers", NAMES[0], "--customers", NAMES[1], "--meters", "gigabytes")
-    times = ("--from", instant_text(second), "--to", instant_text(third))
+    # from the end of the second period, which is in, to the last cut, which is not
+    second, last = (start + number * CYCLE_S * SECOND for number in (2, periods))
+    asked = ("--customers", f"{NAMES[0]},{NAMES[1]}", "--meters", "gigabytes")
+    bounds = ("--from", instant_text(second), "--to", cut_at(stack, last))
+    count = 2 * (periods - 2)
+    beyond = talea(stack, "replay", "run", "beyond", "--to", f"{stack.around.partitions}:0")
+    assert (beyond.returncode, beyond.stderr.count("this log has partitions 0 to")) == (2, 1)
     with ThreadPoolExecutor(2) as both:
-        picked = both.submit(told, stack, "run", "picked", *asked, *times)
+        picked = both.submit(told, stack, "run", "picked", *asked, *bounds)
         earlier = both.submit(told, stack, "run", "earlier", "--as-known", instant_text(known))
         stack.until(lambda: len(list_replays(stack.around)) == len("ab"), "two replays are there")
-        assert (picked.result()["identical"], picked.result()["documents"]) == (True, 2)
+        assert (picked.result()["identical"], picked.result()["documents"]) == (True, count)
         assert earlier.result()["identical"] is None
     diff: Any = diff_replay(stack.around, "earlier").json()
     assert {*diff["by_cause"]} == {"price_revision"}
@@ -103,6 +107,15 @@ def goes_on(stack: RunningStack, documents: int) -> None:
 
 def sold(start: Instant, end: Instant | None) -> str:
     return shop.catalog(NAMES, start, end, f"PT{CYCLE_S}S")
+
+
+def cut_at(stack: RunningStack, instant: Instant) -> str:
+    """Where the cuts of an instant stand, as an option says it."""
+    cut = [each for each in stack.documents() if each.instant == instant]
+    homes = {partition_of(each.payer, stack.around.partitions): each.cut_serial for each in cut}
+    assert len(homes) == len(NAMES)
+    found = homes.items()
+    return ",".join(f"{p}:{last_tick_offset(stack.connection, p, s)}" for p, s in found)
 
 
 def use(stack: RunningStack, start: Instant) -> None:

@@ -8,6 +8,7 @@ from typer.main import get_command
 
 from pipeline.cli import invoices
 from pipeline.cli.app import run
+from pipeline.cli.options import ids_of
 
 
 def test_version_is_that_of_what_is_installed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,6 +33,47 @@ def test_wrong_usage_is_one_line(
     printed = capsys.readouterr()
     assert told in printed.err
     assert (printed.out, printed.err.count("\n")) == ("", 1)
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("clock advance", "until when? say --to TIME or --by DURATION"),
+        ("clock advance --by x", "--by: 'x'"),
+        ("clock advance --to x", "--to: 'x'"),
+        ("clock advance --by P1M --step x", "--step: 'x'"),
+        ("clock run --step x", "--step: 'x'"),
+        ("clock start --at x", "--at: 'x'"),
+        ("replay run 9", "'9' is no name of a replay"),
+        ("replay diff Again", "'Again' is no name of a replay"),
+        ("replay drop a-b", "'a-b' is no name of a replay"),
+        ("replay run x --catalog nofile", "nofile: No such file"),
+        ("replay run x --catalog nofile --as-known 2026-01-01T00:00:00Z", "not both"),
+        ("replay run x --as-known soon", "--as-known: 'soon'"),
+        ("replay run x --from soon", "--from: 'soon'"),
+        ("replay run x --from 1200", "or partition:offset like 0:1200,3:77"),
+        ("replay run x --to 0:1,0:2", "--to: partition 0 stands there twice"),
+        ("replay run x --to 0:1,", "--to: '' is no partition:offset"),
+        ("replay run x --to 0:-1", "--to: '0:-1' is no partition:offset"),
+        ("replay run x --customers acme,,globex", "--customers: '' is no id"),
+        ("replay run x --meters calls;bytes", "--meters: 'calls;bytes' is no id"),
+    ],
+)
+def test_options_are_looked_at_before_any_server_is(
+    command: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The home cannot be one: whoever looked for a server there would fail otherwise."""
+    monkeypatch.setenv("TALEA_HOME", __file__)
+    assert run(command.split()) == 2
+    printed = capsys.readouterr()
+    assert told in printed.err
+    assert (printed.out, printed.err.count("\n")) == ("", 1)
+
+
+def test_ids_are_listed_or_said_again() -> None:
+    listed = frozenset(["acme", "globex", "hooli"])
+    assert ids_of("--customers", ["acme,globex", "hooli"]) == listed
+    assert ids_of("--customers", None) is None
 
 
 WRITES = "add-line edit retry approve waive hold void credit debit refund correct dispute pay"

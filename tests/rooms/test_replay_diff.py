@@ -8,6 +8,7 @@ from builders import T0
 from pipeline.core.identity import Json
 from pipeline.invoice.lines import Line
 from pipeline.invoice.totals import Totals
+from pipeline.replay.bounds import LogPlace, parse_bound
 from pipeline.replay.diff import Cause, Moved, MovedUsage, Pair, Selection, UsedIn, diff
 
 ALL = Selection()
@@ -56,7 +57,7 @@ def document(*lines: Line, kind: str = "invoice", percent: str = "19") -> dict[s
 def pair(
     before: dict[str, Json] | None, after: dict[str, Json] | None, number: str | None = "S-1"
 ) -> Pair:
-    return Pair(number, "acme", T0, 7, before == after, before, after)
+    return Pair(number, "acme", T0, 7, before == after, before, after, LogPlace(3, 40))
 
 
 def moved(events: int = 0, reversed: int = 0) -> MovedUsage:
@@ -179,6 +180,12 @@ def test_what_moves_no_money_is_told_without_a_cause() -> None:
         ({"from": "2026-03-01T00:00:00Z", "to": "2026-03-01T00:00:01Z"}, 2),
         ({"from": "2026-03-01T00:00:01Z"}, 0),
         ({"to": "2026-03-01T00:00:00Z"}, 0),
+        ({"from": "3:40", "to": "3:41"}, 2),
+        ({"from": "3:41"}, 0),
+        ({"to": "3:40"}, 0),
+        ({"from": "0:9,2:50", "to": "4:0"}, 2),
+        ({"from": "2026-03-01T00:00:00Z", "to": "1:7,3:41"}, 2),
+        ({"from": "2026-03-01T00:00:01Z", "to": "3:41"}, 0),
     ],
 )
 def test_only_what_is_selected_is_told(selection: dict[str, Json], lines: int) -> None:
@@ -188,6 +195,12 @@ def test_only_what_is_selected_is_told(selection: dict[str, Json], lines: int) -
     found = diff([pair(before, after)], selected, NOTHING)
     assert sum(len(each.lines) for each in found.documents) == lines
     assert selected.json() == selection
+
+
+def test_offsets_are_told_in_order_of_partition() -> None:
+    selected = Selection(start=parse_bound("12:7,3:0040"))
+    assert selected.json() == {"from": "3:40,12:7"}
+    assert Selection.of_json(selected.json()) == selected
 
 
 def test_the_same_diff_has_the_same_id_and_another_has_another() -> None:

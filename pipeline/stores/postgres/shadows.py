@@ -7,7 +7,7 @@ write a fact or a tick.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, LiteralString, cast
 
@@ -15,7 +15,8 @@ from psycopg import sql
 
 from pipeline.catalog.facts import Fact
 from pipeline.core.calendar import Instant, from_datetime
-from pipeline.core.identity import Json, canonical
+from pipeline.core.identity import Json, canonical, partition_of
+from pipeline.replay.bounds import LogPlace
 from pipeline.replay.diff import Moved, Pair, UsedIn
 from pipeline.stores.postgres.connection import Connection, lead, one
 from pipeline.stores.postgres.facts import read_facts
@@ -262,11 +263,46 @@ def documents_beside(connection: Connection, live: str, *, whole: bool = False) 
     names = {"live": sql.Identifier(live)}
     rows = connection.execute(sql.SQL(_BESIDE).format(**names), [whole, whole]).fetchall()
     rows += connection.execute(sql.SQL(_ONLY_HERE).format(**names)).fetchall()
+    found = connection.execute(sql.SQL(_PARTITIONS).format(**names)).fetchone()
+    (partitions,) = cast(tuple[int], found)
+    homes = [partition_of(payer, partitions) for _, payer, *_ in rows]
+    cuts = {(home, row[3]) for home, row in zip(homes, rows, strict=True)}
+    offsets = _offsets_of(connection, live, cuts)
     return [
-        Pair(number, payer, instant, serial, same, _told(before), _told(after))
-        for number, payer, instant, serial, same, before, after in rows
+        Pair(
+            number,
+            payer,
+            instant,
+            serial,
+            same,
+            _told(before),
+            _told(after),
+            LogPlace(home, offsets[home, serial]),
+        )
+        for home, (number, payer, instant, serial, same, before, after) in zip(
+            homes, rows, strict=True
+        )
     ]
 
+
+def _offsets_of(
+    connection: Connection, live: str, cuts: Collection[tuple[int, int]]
+) -> Mapping[tuple[int, int], int]:
+    """Return where ticks, by (partition, serial), stand in the log of a stack; -1: before it."""
+    columns = [[partition for partition, _ in cuts], [serial for _, serial in cuts]]
+    statement = sql.SQL(_OFFSETS).format(live=sql.Identifier(live))
+    rows = connection.execute(statement, columns).fetchall()
+    return {(partition, serial): offset for partition, serial, offset in rows}
+
+
+_PARTITIONS: LiteralString = (
+    "SELECT (body::json ->> 'partitions')::integer FROM {live}.fact WHERE serial = 1"
+)
+_OFFSETS: LiteralString = (
+    "SELECT home, cut, coalesce((SELECT source_offset FROM {live}.partition_tick"
+    " WHERE partition_no = home AND serial <= cut ORDER BY serial DESC LIMIT 1), -1)"
+    " FROM unnest(%s::integer[], %s::bigint[]) AS asked (home, cut)"
+)
 
 _BESIDE = (
     "SELECT number, payer, instant_us, cut_serial, same,"
