@@ -19,6 +19,7 @@ demo: setup ## From real usage to a sealed invoice on real servers (ARGS="--seco
 	@$(BIN)/talea demo $(ARGS)
 
 test: setup ## Run every test: the pure ones in parallel, then those that share the servers
+	@$(BIN)/python -m compileall -qq pipeline # also where processes may not write bytecode
 	$(BIN)/pytest -n 2 -m "not servers"
 	test ! -d tests/integration || $(BIN)/pytest -m servers
 
@@ -93,7 +94,7 @@ $(READY): requirements.lock pyproject.toml
 		--upgrade --target "$$($(BIN)/python -c 'import site; print(*site.getsitepackages())')" && \
 	$$locked --requirement requirements.lock && \
 	$$pip --no-build-isolation --editable . && \
-	{ $(BIN)/python -m compileall -qq -j 0 .venv/lib || true; } && \
+	{ $(BIN)/python -m compileall -qq -j 0 .venv/lib pipeline || true; } && \
 	{ $(BIN)/talea servers || echo "talea: the servers will be fetched when they are started"; } && \
 	touch $@
 

@@ -17,6 +17,7 @@ import pytest
 from containers import start_containers
 
 if TYPE_CHECKING:
+    from integration.nursery import Nursery
     from integration.running import RunningStack
     from pipeline.embedded import Servers
 
@@ -118,8 +119,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(line)
 
 
+@pytest.fixture(scope="session")
+def nursery() -> Iterator["Nursery"]:
+    """Where processes of this session's stacks come from."""
+    from integration.nursery import Nursery
+
+    with Nursery() as opened:
+        yield opened
+
+
 def _make_stacks(
-    servers: "Servers", tmp_path_factory: pytest.TempPathFactory
+    servers: "Servers", nursery: "Nursery", tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[StackMaker]:
     from integration.running import RunningStack
 
@@ -127,22 +137,22 @@ def _make_stacks(
 
         def make(**tuning: float | str) -> RunningStack:
             home = tmp_path_factory.mktemp("home")
-            return held.enter_context(RunningStack.on(servers, home, tuning))
+            return held.enter_context(RunningStack.on(servers, home, tuning, nursery))
 
         yield make
 
 
 @pytest.fixture
 def make_stack(
-    servers: "Servers", tmp_path_factory: pytest.TempPathFactory
+    servers: "Servers", nursery: "Nursery", tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[StackMaker]:
     """Makes stacks for one test."""
-    yield from _make_stacks(servers, tmp_path_factory)
+    yield from _make_stacks(servers, nursery, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def make_shared_stack(
-    servers: "Servers", tmp_path_factory: pytest.TempPathFactory
+    servers: "Servers", nursery: "Nursery", tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[StackMaker]:
     """Makes stacks for the tests of one module."""
-    yield from _make_stacks(servers, tmp_path_factory)
+    yield from _make_stacks(servers, nursery, tmp_path_factory)

@@ -11,10 +11,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from pipeline.workers.surroundings import Surroundings
 
@@ -51,9 +51,37 @@ def default_workers(
     ]
 
 
+class Process(Protocol):
+    """A process of ours, as `subprocess` has them."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+Spawn = Callable[[Sequence[str], IO[bytes], Mapping[str, str]], Process]
+"""Starts a command that writes to a log, in an environment."""
+
+
+def spawn(command: Sequence[str], log: IO[bytes], environment: Mapping[str, str]) -> Process:
+    """Start a command in a session of its own."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        env=environment,
+        start_new_session=True,
+    )
+
+
 @dataclass(slots=True)
 class _Running:
-    process: subprocess.Popen[bytes]
+    process: Process
     log: IO[bytes]
     started: float
     pause_s: float = _PAUSE_MIN_S
@@ -68,6 +96,7 @@ class Supervisor:
     kinds: list[WorkerKind]
     logs: Path
     program: Sequence[str] = (sys.executable, "-m", "pipeline")
+    spawn: Spawn = spawn
     restarts: int = 0
     _running: dict[WorkerKind, _Running] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -138,22 +167,9 @@ class Supervisor:
 
     def _launch(self, kind: WorkerKind) -> _Running:
         log = (self.logs / f"{kind.label}.log").open("ab")
-        process = subprocess.Popen(
-            [
-                *self.program,
-                "worker",
-                kind.name,
-                "--number",
-                str(kind.number),
-                "--of",
-                str(kind.of),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=worker_environment(self.around),
-            start_new_session=True,
-        )
+        which = ("--number", str(kind.number), "--of", str(kind.of))
+        command = [*self.program, "worker", kind.name, *which]
+        process = self.spawn(command, log, worker_environment(self.around))
         return _Running(process, log, time.monotonic())
 
 

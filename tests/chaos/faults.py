@@ -24,7 +24,7 @@ from integration.running import (
     TICKER,
     wipe_claims,
 )
-from pipeline.workers.supervisor import Supervisor, WorkerKind
+from pipeline.workers.supervisor import WorkerKind
 
 METERING = [WorkerKind("metering", number, 2) for number in range(2)]
 WORKERS = (TICKER, COLLECTOR, *METERING, PRICING, FINALIZER, PUBLISHER)
@@ -76,7 +76,7 @@ def _second_pricing(scene: Scene) -> None:
 
     before = met()
     with ExitStack() as held:
-        second = Supervisor(stack.around, [PRICING], logs)
+        second = stack.supervise(PRICING, logs)
         second.start()
         held.callback(second.stop)
         scene.until(lambda: met() > before, "the two meet")

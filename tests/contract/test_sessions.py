@@ -60,7 +60,7 @@ from pipeline.stores.postgres import preparing
 from pipeline.stores.postgres.books import Anchor, Flush
 from pipeline.stores.postgres.books import Books as PostgresBooks
 from pipeline.stores.postgres.connection import Overtaken
-from pipeline.stores.postgres.database import Database
+from pipeline.stores.postgres.database import Database, one
 from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.facts import Author
 from pipeline.stores.postgres.preparing import Prepared, PreparedCut, Registrar
@@ -169,6 +169,20 @@ def _postgres(servers: Servers) -> Iterator[Database]:
     with real.session("erase", owner=True) as connection:
         schema = sql.Identifier(real.schema)
         connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(schema))
+
+
+def test_a_new_schema_is_there_whole_or_not_at_all(servers: Servers) -> None:
+    """Who lists replays while one begins found its tables without the later ones' columns."""
+    new = Database(servers.postgres, f"c{token_hex(4)}")
+    every, found = len([*(schema_folder() / "sql").glob("*.sql")]), set()
+    with new.session("erase", owner=True) as connection, ThreadPoolExecutor(1) as beside:
+        migrating = beside.submit(new.migrate)
+        while not migrating.done():
+            if one(connection, "SELECT to_regclass('migration')")[0] is not None:
+                found |= {one(connection, "SELECT count(*) FROM migration")[0]}
+        assert len(migrating.result()) == every
+        connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(new.schema)))
+    assert found <= {0, every}
 
 
 def story() -> Line:

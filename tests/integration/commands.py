@@ -18,9 +18,13 @@ def talea_within(
     patience_s: float, stack: RunningStack, *arguments: str, given: str = "", **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """For what may take long."""
+    command = [sys.executable, "-m", "pipeline", *arguments]
+    surroundings = {**os.environ, **worker_environment(stack.around), **environment}
+    if stack.nursery:
+        return stack.nursery.run(command, surroundings, given, patience_s)
     return subprocess.run(
-        [sys.executable, "-m", "pipeline", *arguments],
-        env={**os.environ, **worker_environment(stack.around), **environment},
+        command,
+        env=surroundings,
         input=given,
         capture_output=True,
         text=True,

@@ -83,6 +83,8 @@ class Load:
         for name in self.customers:
             homes.setdefault(self.traffic.partition(name), []).append(name)
         try:
+            with self._sending:
+                self._send_each_kind(next(iter(homes.values())))
             while not self._stop.wait(_PAUSE_S):
                 with self._sending:
                     for partition, names in homes.items():
@@ -93,6 +95,13 @@ class Load:
             self._release_all()
         except BaseException as error:
             self._failed.append(error)
+
+    def _send_each_kind(self, names: list[str]) -> None:
+        """Repeats, keys used twice, late and bad usage: however short this is, and however slow."""
+        self._send_keyed(names)
+        self._send_keyed(names)
+        self._send_bad(names)
+        self.traffic.flush()
 
     def _send(self, partition: int, names: list[str]) -> None:
         dice = self.chance.random()

@@ -7,6 +7,7 @@ then is told with the ends of the workers' logs.
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -20,6 +21,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from psycopg import sql
 
+from integration.nursery import Nursery
 from pipeline.bootstrap import set_up, surroundings
 from pipeline.catalog.facts import Fact
 from pipeline.catalog.sheet import Sheet, parse_sheet
@@ -38,7 +40,7 @@ from pipeline.stores.postgres.facts import Author
 from pipeline.topology import EVENT_COUNT_HEADER
 from pipeline.workers.auditing import conservation
 from pipeline.workers.collected import collection
-from pipeline.workers.supervisor import Supervisor, WorkerKind, default_workers
+from pipeline.workers.supervisor import Supervisor, WorkerKind, default_workers, spawn
 from pipeline.workers.surroundings import Surroundings
 from pipeline.workers.verifying import Depth, Verified, Verifier
 
@@ -70,19 +72,26 @@ class RunningStack:
     connection: Connection
     producer: SureProducer
     _client: Producer
+    nursery: Nursery | None = None
     _supervisors: dict[str, Supervisor] = field(default_factory=dict)
 
     @classmethod
-    def on(cls, servers: Servers, home: Path, tuning: Mapping[str, float | str]) -> Self:
+    def on(
+        cls,
+        servers: Servers,
+        home: Path,
+        tuning: Mapping[str, float | str],
+        nursery: Nursery | None = None,
+    ) -> Self:
         """Set a new tenant up."""
-        return cls.over(set_up(bare(servers, home, tuning)))
+        return cls.over(set_up(bare(servers, home, tuning)), nursery)
 
     @classmethod
-    def over(cls, around: Surroundings) -> Self:
-        """Take over a tenant that is set up."""
+    def over(cls, around: Surroundings, nursery: Nursery | None = None) -> Self:
+        """Take over a tenant that is set up; without a nursery its workers start from nothing."""
         connection = around.database.connect(name="test", autocommit=True)
         client = Producer({"bootstrap.servers": around.kafka, "linger.ms": 0, "log_level": 2})
-        return cls(around, connection, SureProducer(around.kafka), client)
+        return cls(around, connection, SureProducer(around.kafka), client, nursery)
 
     def __enter__(self) -> Self:
         return self
@@ -97,10 +106,16 @@ class RunningStack:
     def start(self, *kinds: WorkerKind, program: Sequence[str] = ()) -> None:
         """Start workers, each under a supervisor of its own; those that bill unless named."""
         for kind in kinds or BILLING:
-            supervisor = Supervisor(self.around, [kind], self._logs)
+            supervisor = self.supervise(kind, self._logs)
             supervisor.program = program or supervisor.program
             supervisor.start()
             self._supervisors[kind.label] = supervisor
+
+    def supervise(self, kind: WorkerKind, logs: Path) -> Supervisor:
+        """Return a supervisor of one more worker, which is the caller's to start and stop."""
+        return Supervisor(
+            self.around, [kind], logs, spawn=self.nursery.spawn if self.nursery else spawn
+        )
 
     def supervisor(self, kind: WorkerKind) -> Supervisor:
         """The supervisor of a worker that was started."""
@@ -108,8 +123,10 @@ class RunningStack:
 
     def stop(self, *kinds: WorkerKind) -> None:
         """Stop workers, politely; all that run unless named."""
-        for label in [kind.label for kind in kinds] or list(self._supervisors):
-            self._supervisors.pop(label).stop()
+        labels = [kind.label for kind in kinds] or list(self._supervisors)
+        going = [self._supervisors.pop(label) for label in labels]
+        with ThreadPoolExecutor(max(1, len(going))) as at_once:
+            list(at_once.map(Supervisor.stop, going))
 
     def signal(self, kind: WorkerKind, number: signal.Signals) -> int:
         """Signal a worker, once it runs; return the pid it has."""

@@ -15,6 +15,7 @@ import pytest
 from fixtures_stack import StackMaker
 from integration import shop
 from integration.commands import talea
+from integration.nursery import Nursery
 from integration.running import (
     BILLING,
     FINALIZER,
@@ -45,9 +46,9 @@ def told(stack: RunningStack, *arguments: str) -> Any:
 
 
 @contextmanager
-def tenant(servers: Servers, home: Path) -> Iterator[RunningStack]:
+def tenant(servers: Servers, nursery: Nursery, home: Path) -> Iterator[RunningStack]:
     """A tenant that nobody has set up yet."""
-    with RunningStack.over(bare(servers, home, {})) as stack:
+    with RunningStack.over(bare(servers, home, {}), nursery) as stack:
         yield stack
 
 
@@ -56,7 +57,7 @@ def contents(stack: RunningStack) -> dict[str, bytes]:
 
 
 def test_what_the_wall_bills_a_test_clock_bills_to_the_byte(
-    make_stack: StackMaker, servers: Servers, tmp_path: Path
+    make_stack: StackMaker, servers: Servers, nursery: Nursery, tmp_path: Path
 ) -> None:
     live = make_stack()
     live.start()
@@ -69,7 +70,7 @@ def test_what_the_wall_bills_a_test_clock_bills_to_the_byte(
     ticks = ticks_from(live.connection, 1, 1 << 20)
     messages, facts = told_between(live), read_facts(live.connection, 0)
 
-    again = RunningStack.over(set_up(bare(servers, tmp_path, {}), ticks[0].time))
+    again = RunningStack.over(set_up(bare(servers, tmp_path, {}), ticks[0].time), nursery)
     with again:
         again.start(*BILLING)  # the ticker, too: it rests
         said_again(again, ticks, facts, messages)
@@ -125,12 +126,12 @@ def at_once(usage: list[Message], _start: Instant, _end: Instant) -> list[Messag
 
 
 def test_time_is_moved_by_commands_and_decisions_are_of_then(
-    servers: Servers, tmp_path: Path
+    servers: Servers, nursery: Nursery, tmp_path: Path
 ) -> None:
     began, customers = "2027-03-27T00:00:00Z", customers_everywhere(PARTITIONS)
     file = tmp_path / "catalog.yaml"
     file.write_text(shop.catalog(customers, parse_instant(began), None, "P1D", grace="PT1H"))
-    with tenant(servers, tmp_path) as stack:
+    with tenant(servers, nursery, tmp_path) as stack:
         stood = told(stack, "clock", "start", "--at", began)
         assert stood == {"now": began, "test_clock": began, "ticks": 1}
         stack.start(METERING, PRICING, FINALIZER)
@@ -169,9 +170,9 @@ def test_a_stack_by_the_walls_clock_is_not_moved(make_stack: StackMaker) -> None
 
 
 def test_some_months_of_every_cycle_are_billed_and_fold_again(
-    servers: Servers, tmp_path: Path
+    servers: Servers, nursery: Nursery, tmp_path: Path
 ) -> None:
-    with tenant(servers, tmp_path) as stack:
+    with tenant(servers, nursery, tmp_path) as stack:
         asked = ("--customers", "40", "--months", "2", "--step", "P1D")
         billed = told(stack, "clock", "run", *asked, "--start", "2027-03-01T00:00:00Z")
         assert (billed["customers"], billed["mismatched"]) == (40, [])

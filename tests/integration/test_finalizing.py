@@ -38,7 +38,7 @@ def test_two_finalizers_leave_no_gap_though_both_are_shot(make_stack: StackMaker
     stack.until(lambda: cuts(stack) == INVOICES, "every period is cut", PATIENCE_S)
 
     logs = [stack.around.settings.home / f"finalizer-{number}" for number in range(2)]
-    both = [Supervisor(stack.around, [FINALIZER], log) for log in logs]
+    both = [stack.supervise(FINALIZER, log) for log in logs]
     with ExitStack() as held:
         began = monotonic()
         for one in both:

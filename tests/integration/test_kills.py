@@ -9,7 +9,7 @@ from fixtures_stack import StackMaker
 from integration.published import await_published, check_published
 from integration.running import BILLING, FINALIZER, METERING, PRICING, PUBLISHER, TICKER
 from integration.story import GENERATIONS, SESSION_S, open_shop
-from pipeline.workers.supervisor import Supervisor, default_workers
+from pipeline.workers.supervisor import default_workers
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
@@ -62,7 +62,7 @@ def test_two_pricing_workers_of_the_same_partitions_book_once(make_stack: StackM
     stack.start()
     story = open_shop(stack, seed=3)
     logs = stack.around.settings.home / "second"
-    second = Supervisor(stack.around, [PRICING], logs)
+    second = stack.supervise(PRICING, logs)
 
     def met() -> bool:
         told = stack.said(PRICING) + (logs / f"{PRICING.label}.log").read_text()

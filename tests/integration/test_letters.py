@@ -2,9 +2,6 @@
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from struct import pack
@@ -14,7 +11,7 @@ import pytest
 
 from builders import keyed, sequenced, usage
 from fixtures_stack import StackMaker
-from integration import shop
+from integration import commands, shop
 from integration.running import COLLECTOR, METERING, RunningStack
 from integration.traffic import customers_everywhere
 from pipeline.collect.batch import UsageBatch
@@ -36,7 +33,6 @@ from pipeline.topology import USAGE_RAW
 from pipeline.workers.pausing import skip
 from pipeline.workers.readmission import readmission
 from pipeline.workers.redriving import Listed, Redriven, Tell, listed, redrive, select, waive
-from pipeline.workers.supervisor import worker_environment
 
 pytestmark = pytest.mark.servers
 
@@ -358,14 +354,7 @@ def test_the_commands(stack: RunningStack, customer: str, now: Instant) -> None:
 
 
 def talea(stack: RunningStack, *arguments: str) -> Any:
-    ran = subprocess.run(
-        [sys.executable, "-m", "pipeline", "rejected", *arguments],
-        env={**os.environ, **worker_environment(stack.around)},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    ran = commands.talea(stack, "rejected", *arguments)
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout)
 

@@ -68,7 +68,7 @@ def test_a_fetcher_that_dies_or_dozes_is_the_end_of_its_worker(
     ailment(stack.around.settings).write_text(wrong)
     send(stack, traffic, wall_clock())
 
-    stack.until(lambda: SAID[wrong] in stack.said(METERING), "the worker says so", 30)
+    stack.until(lambda: SAID[wrong] in stack.said(METERING), "the worker says so")
     ailment(stack.around.settings).unlink(missing_ok=True)
     stack.await_booked()
     check_books(stack, traffic.oracle)

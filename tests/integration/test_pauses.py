@@ -1,8 +1,6 @@
 """A partition that pauses alone: poison, skips, resuming, and too much that is rejected."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from time import monotonic
@@ -12,7 +10,7 @@ import pytest
 
 from builders import keyed, sequenced, usage
 from fixtures_stack import StackMaker
-from integration import shop
+from integration import commands, shop
 from integration.poisoned import KILLER, MARKER
 from integration.running import FINALIZER, METERING, PRICING, TICKER, RunningStack
 from integration.traffic import customers_everywhere
@@ -26,7 +24,6 @@ from pipeline.stores.postgres.facts import Author
 from pipeline.stores.postgres.pauses import DEATHS_MAX, POISON, REJECTS, Pause, record_death
 from pipeline.topology import USAGE_REJECTED
 from pipeline.workers.pausing import paused, resume, skip
-from pipeline.workers.supervisor import worker_environment
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
 
@@ -81,14 +78,7 @@ def pause_of(stack: RunningStack, partition: int) -> Pause:
 
 
 def talea(stack: RunningStack, *arguments: str) -> Any:
-    ran = subprocess.run(
-        [sys.executable, "-m", "pipeline", *arguments, "--json"],
-        env={**os.environ, **worker_environment(stack.around)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ran = commands.talea(stack, *arguments, "--json")
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout)
 

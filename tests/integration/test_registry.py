@@ -16,6 +16,7 @@ from fastavro import parse_schema, schemaless_writer
 from builders import keyed, usage
 from contract.registries import FakeRegistry, serving
 from integration import shop
+from integration.nursery import Nursery
 from integration.running import METERING, RunningStack, bare
 from integration.traffic import customers_everywhere
 from pipeline.bootstrap import set_up
@@ -66,7 +67,7 @@ def foreign(schema_id: int, schema: Any, batch: UsageBatch, **more: object) -> b
 
 
 def test_strangers_batches_are_billed_and_wait_for_their_registry(
-    servers: Servers, tmp_path: Path, relay: tuple[Relay, str]
+    servers: Servers, nursery: Nursery, tmp_path: Path, relay: tuple[Relay, str]
 ) -> None:
     between, url = relay
     assert between.to is not None
@@ -77,7 +78,7 @@ def test_strangers_batches_are_billed_and_wait_for_their_registry(
     plain = between.to.register(OURS.subject, OURS.text)
     longer = between.to.register("their.usage", json.dumps(theirs))
     strange = between.to.register("their.orders", json.dumps("string"))
-    with RunningStack.over(set_up(around)) as stack:
+    with RunningStack.over(set_up(around), nursery) as stack:
         stack.start()
         customer = customers_everywhere(stack.around.partitions)[0]
         home = partition_of(customer, stack.around.partitions)

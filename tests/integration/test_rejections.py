@@ -13,6 +13,7 @@ import batches
 from builders import keyed, sequenced, usage
 from fixtures_stack import StackMaker
 from integration import shop
+from integration.nursery import Nursery
 from integration.running import TICKER, RunningStack, bare
 from integration.traffic import customers_everywhere
 from pipeline.bootstrap import set_up
@@ -345,14 +346,14 @@ def test_a_tick_forged_before_its_time_does_not_shut_out_the_true_one(
 
 
 def test_usage_before_the_first_tick_of_its_log_is_refused(
-    servers: Servers, tmp_path: Path
+    servers: Servers, nursery: Nursery, tmp_path: Path
 ) -> None:
     around = bare(servers, tmp_path, {})
     create_topics(around.kafka, around.stack, around.partitions)
     early, client = encode_batch(batch("acme")), SureProducer(around.kafka)
     client.send(around.stack.topic(USAGE_EVENTS), 1, early, event_count=3)
     client.flush()
-    with RunningStack.over(set_up(around)) as stack:
+    with RunningStack.over(set_up(around), nursery) as stack:
         stack.start()
         stack.await_booked()
         stack.until(lambda: bool(_letters(stack, 1, early)), "its dead letter")

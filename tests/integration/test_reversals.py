@@ -1,9 +1,6 @@
 """Reversals on real servers: before and after the cut, first, twice, in conflict; all add up."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,7 +9,7 @@ import pytest
 
 from builders import named, usage
 from fixtures_stack import StackMaker
-from integration import shop
+from integration import commands, shop
 from integration.running import FINALIZER, METERING, PRICING, RunningStack
 from integration.traffic import customers_everywhere
 from pipeline.catalog.facts import FactKind
@@ -30,7 +27,6 @@ from pipeline.workers.amending import Amended, amend
 from pipeline.workers.auditing import Audit
 from pipeline.workers.recounting import recount
 from pipeline.workers.rewinding import rewind, targets
-from pipeline.workers.supervisor import worker_environment
 
 pytestmark = pytest.mark.servers
 
@@ -288,14 +284,7 @@ def unheard(_text: str, _fraction: float | None) -> None:
 
 
 def talea(stack: RunningStack, *arguments: str) -> Any:
-    ran = subprocess.run(
-        [sys.executable, "-m", "pipeline", "usage", *arguments, "--json"],
-        env={**os.environ, **worker_environment(stack.around)},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    ran = commands.talea(stack, "usage", *arguments, "--json")
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout)
 

@@ -16,6 +16,7 @@ import pytest
 from builders import usage
 from integration import shop
 from integration.commands import talea
+from integration.nursery import Nursery
 from integration.running import FINALIZER, METERING, PARTITIONS, PRICING, RunningStack, bare
 from integration.traffic import Traffic, customers_everywhere
 from oracle import Oracle, per_unit
@@ -107,8 +108,8 @@ class Shop:
 
 
 @contextmanager
-def opened(servers: Servers, folder: Path) -> Iterator[Shop]:
-    with RunningStack.over(set_up(bare(servers, folder, {}), BEGAN)) as stack:
+def opened(servers: Servers, nursery: Nursery, folder: Path) -> Iterator[Shop]:
+    with RunningStack.over(set_up(bare(servers, folder, {}), BEGAN), nursery) as stack:
         stack.start(METERING, PRICING, FINALIZER)
         yield Shop(stack, folder)
 
@@ -118,9 +119,9 @@ def differences(told: Any) -> dict[str, int]:
 
 
 def test_other_prices_are_rated_beside_promoted_at_an_edge_and_taken_back(
-    servers: Servers, tmp_path: Path
+    servers: Servers, nursery: Nursery, tmp_path: Path
 ) -> None:
-    with opened(servers, tmp_path) as shopping:
+    with opened(servers, nursery, tmp_path) as shopping:
         same = shopping.file("same.yaml", shopping.catalog)
         dear = shopping.file("dear.yaml", shopping.catalog.replace(CHEAP, DEAR))
         shopping.use(0, 2, "40")

@@ -1,10 +1,8 @@
 """Usage in, sealed invoice out: every way of counting, every price, on real servers."""
 
 import json
-import os
 import re
 import subprocess
-import sys
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +11,7 @@ import pytest
 
 from builders import usage
 from fixtures_stack import StackMaker
-from integration import published, shop
+from integration import commands, published, shop
 from integration.running import FINALIZER, METERING, PRICING, PUBLISHER, TICKER, RunningStack
 from integration.traffic import Traffic, check_books, customers_everywhere
 from oracle import Oracle
@@ -22,7 +20,6 @@ from pipeline.core.identity import Json
 from pipeline.invoice.shown import contract_faults
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.schemas import schema_folder
-from pipeline.workers.supervisor import worker_environment
 
 pytestmark = pytest.mark.servers
 
@@ -155,14 +152,7 @@ def test_what_is_carried_is_what_the_documents_carry(spine: Spine) -> None:
 
 def talea(spine: Spine, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command over this stack, as a person does who names the servers."""
-    return subprocess.run(
-        [sys.executable, "-m", "pipeline", *arguments],
-        env={**os.environ, **worker_environment(spine.stack.around)},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    return commands.talea(spine.stack, *arguments)
 
 
 def told(spine: Spine, *arguments: str, status: int = 0) -> Any:

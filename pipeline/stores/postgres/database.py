@@ -5,7 +5,7 @@ Does not own: any table's meaning.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -76,6 +76,8 @@ class Database:
     def migrate(self) -> list[str]:
         """Bring the schema up to date; return the migrations that ran.
 
+        A new one is there whole or not at all, for whoever looks meanwhile.
+
         Raises:
             ServerFailed: an applied migration was edited, or one fails its own after-test.
 
@@ -94,7 +96,8 @@ class Database:
                 connection.execute("SELECT name, sha256 FROM migration").fetchall()
             )
             files = sorted((schema_folder() / "sql").glob("*.sql"))
-            return [path.name for path in files if self._apply(connection, path, ran)]
+            with nullcontext() if ran else connection.transaction():
+                return [path.name for path in files if self._apply(connection, path, ran)]
 
     def _apply(self, connection: Connection, path: Path, ran: dict[str, str]) -> bool:
         text = path.read_text("utf-8")
