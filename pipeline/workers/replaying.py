@@ -276,7 +276,7 @@ def _fold(shadow: Surroundings, session: Session, workers: int, tell: Tell) -> i
                 raise ServerFailed(f"nothing was booked for {_PATIENCE_S:.0f} s: see {logs}")
             tell(pace)
     finally:
-        supervisor.stop()
+        supervisor.stop(0)  # whatever they still do, nobody waits for
     return pace.events
 
 

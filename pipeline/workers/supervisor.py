@@ -51,7 +51,7 @@ def default_workers(
     ]
 
 
-class Process(Protocol):
+class Child(Protocol):
     """A process of ours, as `subprocess` has them."""
 
     @property
@@ -63,11 +63,11 @@ class Process(Protocol):
     def kill(self) -> None: ...
 
 
-Spawn = Callable[[Sequence[str], IO[bytes], Mapping[str, str]], Process]
+Spawn = Callable[[Sequence[str], IO[bytes], Mapping[str, str]], Child]
 """Starts a command that writes to a log, in an environment."""
 
 
-def spawn(command: Sequence[str], log: IO[bytes], environment: Mapping[str, str]) -> Process:
+def spawn(command: Sequence[str], log: IO[bytes], environment: Mapping[str, str]) -> Child:
     """Start a command in a session of its own."""
     return subprocess.Popen(
         command,
@@ -81,7 +81,7 @@ def spawn(command: Sequence[str], log: IO[bytes], environment: Mapping[str, str]
 
 @dataclass(slots=True)
 class _Running:
-    process: Process
+    process: Child
     log: IO[bytes]
     started: float
     pause_s: float = _PAUSE_MIN_S
@@ -102,6 +102,7 @@ class Supervisor:
     _stop: threading.Event = field(default_factory=threading.Event)
     _ready: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
+    _patience_s: float = _STOP_WAIT_S
 
     def start(self) -> None:
         """Start every worker."""
@@ -124,26 +125,16 @@ class Supervisor:
         os.kill(pid, signal.SIGKILL)
         return pid
 
-    def stop(self) -> None:
-        """Stop every worker: politely, then by force."""
+    def stop(self, wait_s: float = _STOP_WAIT_S) -> None:
+        """Stop every worker: politely, by force after so long."""
+        self._patience_s = wait_s
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        for one in self._running.values():
-            if one.process.poll() is None:
-                one.process.terminate()
-        deadline = time.monotonic() + _STOP_WAIT_S
-        for one in self._running.values():
-            try:
-                one.process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                one.process.kill()
-                one.process.wait()
-            one.log.close()
         self._running.clear()
 
     def _watch(self) -> None:
-        # Children die with the thread that started them, so this one lives as long as we do.
+        # Children die with the thread that started them, so this one outlives them.
         for kind in self.kinds:
             self._running[kind] = self._launch(kind)
         self._ready.set()
@@ -151,7 +142,19 @@ class Supervisor:
             for kind, one in list(self._running.items()):
                 if one.process.poll() is not None:
                     self._again(kind, one)
-        # `stop` ends them; the thread may go, since it is joined before they are told to.
+        self._end()
+
+    def _end(self) -> None:
+        deadline = time.monotonic() + self._patience_s
+        for one in self._running.values():
+            one.process.terminate()
+        for one in self._running.values():
+            try:
+                one.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                one.process.kill()
+                one.process.wait()
+            one.log.close()
 
     def _again(self, kind: WorkerKind, one: _Running) -> None:
         now = time.monotonic()

@@ -46,6 +46,7 @@ from pipeline.workers.verifying import Depth, Verified, Verifier
 
 PARTITIONS = 4
 PATIENCE_S = 90.0
+WORKER_WAIT_S = 20.0
 _POLL_S = 0.05
 _DEFECTS = ("a defect of talea", "BrokenInvariant")
 _TUNING: dict[str, float | str] = {"partitions": PARTITIONS, "tick_s": 0.3, "flush_s": 0.1}
@@ -97,7 +98,7 @@ class RunningStack:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        self.stop(wait_s=0)  # what they still do goes with the tenant
         self.connection.close()
         erase(self.around)
 
@@ -121,12 +122,12 @@ class RunningStack:
         """The supervisor of a worker that was started."""
         return self._supervisors[kind.label]
 
-    def stop(self, *kinds: WorkerKind) -> None:
+    def stop(self, *kinds: WorkerKind, wait_s: float = WORKER_WAIT_S) -> None:
         """Stop workers, politely; all that run unless named."""
         labels = [kind.label for kind in kinds] or list(self._supervisors)
         going = [self._supervisors.pop(label) for label in labels]
         with ThreadPoolExecutor(max(1, len(going))) as at_once:
-            list(at_once.map(Supervisor.stop, going))
+            list(at_once.map(lambda one: one.stop(wait_s), going))
 
     def signal(self, kind: WorkerKind, number: signal.Signals) -> int:
         """Signal a worker, once it runs; return the pid it has."""
