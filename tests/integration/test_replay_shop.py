@@ -32,6 +32,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(int(300 + 6 * PATIENCE_S)
 
 def test_a_shop_of_every_shape_comes_out_the_same(make_stack: StackMaker, tmp_path: Path) -> None:
     stack = make_stack(horizon_s=HORIZON_S)
+    stack.nursery = None  # the CPU of commands is that of children of this process
     names = [f"g{number}" for number in range(int(INVOICES / DOCUMENTS_A_CUSTOMER) + 1)]
     shop = GeneratedShop(stack, names, EVENTS, PATIENCE_S)
     shop.open()
