@@ -12,7 +12,7 @@ from builders import keyed, sequenced, usage
 from fixtures_stack import StackMaker
 from integration import commands, shop
 from integration.poisoned import KILLER, MARKER
-from integration.running import FINALIZER, METERING, PRICING, TICKER, RunningStack
+from integration.running import FINALIZER, METERING, PRICING, TICKER, WORKER_WAIT_S, RunningStack
 from integration.traffic import customers_everywhere
 from pipeline.core.calendar import SECOND
 from pipeline.core.errors import BadInput, Code
@@ -137,7 +137,7 @@ def test_a_paused_partition_outlives_its_worker_and_resumes_once_mended(
 
     began = monotonic()
     stack.stop(METERING)
-    assert monotonic() - began < 8  # it does not wait for what it holds
+    assert monotonic() - began < WORKER_WAIT_S  # it does not wait for what it holds
     stack.start(METERING)
     beside = write(stack, 0, batch(customer_of(stack, 0)))
     booked(stack, 0, beside)
