@@ -14,6 +14,13 @@ import iso4217
 
 from pipeline.core.quantity import decimal_text, round_half_away
 
+MINOR_MAX = 10**15
+"""The most that an amount somebody wrote, a line or a document may come to.
+
+Readers whose numbers are doubles tell all such amounts apart (2**53 is nine times that), and a
+column of 64 bits holds the sum of nine thousand. Of yen it is more than the world makes in a year.
+"""
+
 
 @cache
 def minor_digits(currency: str) -> int:
@@ -47,7 +54,7 @@ def whole_minor(amount: Fraction, currency: str) -> int:
     """Return an amount that somebody wrote in minor units; it is never rounded.
 
     Raises:
-        ValueError: finer than the currency, or no such currency.
+        ValueError: finer than the currency, beyond `MINOR_MAX`, or no such currency.
 
     """
     digits = minor_digits(currency)
@@ -55,7 +62,14 @@ def whole_minor(amount: Fraction, currency: str) -> int:
     minor = amount * scale
     if minor.denominator != 1:
         raise ValueError(f"{currency} has {digits} decimals: write no more")
+    if abs(minor) > MINOR_MAX:
+        raise ValueError(f"above {most_text(currency)}: write less")
     return minor.numerator
+
+
+def most_text(currency: str) -> str:
+    """Return the most that an amount may come to, for a person."""
+    return f"{Money(MINOR_MAX, currency).text} {currency}"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from pipeline.core.money import Money, allocate, minor_digits
+from pipeline.core.money import MINOR_MAX, Money, allocate, minor_digits, whole_minor
 from pipeline.core.quantity import parse_decimal, quantity_text, round_half_away
 
 
@@ -21,6 +21,16 @@ def test_minor_units_are_isos(currency: str, digits: int) -> None:
 def test_what_nothing_can_be_billed_in(currency: str) -> None:
     with pytest.raises(ValueError, match=r"is no ISO 4217 currency|has no minor unit"):
         minor_digits(currency)
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency"), [("10000000000000", "EUR"), ("-1000000000000000", "JPY")]
+)
+def test_an_amount_that_somebody_wrote_is_bounded(amount: str, currency: str) -> None:
+    most = Fraction(amount)
+    assert abs(whole_minor(most, currency)) == MINOR_MAX
+    with pytest.raises(ValueError, match=f"above [0-9.]+ {currency}: write less"):
+        whole_minor(most + (1 if most > 0 else -1), currency)
 
 
 @pytest.mark.parametrize(
