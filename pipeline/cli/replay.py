@@ -20,7 +20,7 @@ from pipeline.cli.stack import any_stack
 from pipeline.collect.limits import BATCH_EVENTS_MAX
 from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.errors import BadInput, CheckFailed
-from pipeline.core.identity import digest
+from pipeline.core.identity import Json, digest
 from pipeline.core.money import Money
 from pipeline.replay.bounds import Bound, Offsets, parse_bound
 from pipeline.replay.diff import Diff, Selection
@@ -114,17 +114,7 @@ def run(
         with paced(f"replay {name}") as tell:
             outcome = run_replay(around, name, asked, workers, tell)
     if json:
-        print_json(
-            {
-                "name": name,
-                "events": outcome.events,
-                "seconds": round(outcome.seconds, 3),
-                "events_per_s": round(outcome.events_per_s, 1),
-                "identical": outcome.identical,
-                "documents": outcome.documents,
-                "differing": list(outcome.differing),
-            }
-        )
+        print_json(_json(outcome))
     else:
         _tell(outcome)
     if outcome.identical is False:
@@ -192,6 +182,16 @@ def paced(title: str) -> Iterator[Callable[[Pace], None]]:
             tell(f"{title}: {pace.stage}, {rate}{left}", share)
 
         yield told
+
+
+def _json(outcome: Outcome) -> dict[str, Json]:
+    return {
+        **outcome.json(),
+        "name": outcome.name,
+        "seconds": round(outcome.seconds, 3),
+        "events_per_s": round(outcome.events_per_s, 1),
+        "identical": outcome.identical,
+    }
 
 
 def _tell(outcome: Outcome) -> None:
