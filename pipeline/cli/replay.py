@@ -20,7 +20,7 @@ from pipeline.cli.stack import any_stack
 from pipeline.collect.limits import BATCH_EVENTS_MAX
 from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.errors import BadInput, CheckFailed
-from pipeline.core.identity import Json, digest
+from pipeline.core.identity import digest
 from pipeline.core.money import Money
 from pipeline.replay.bounds import Bound, Offsets, parse_bound
 from pipeline.replay.diff import Diff, Selection
@@ -184,7 +184,7 @@ def paced(title: str) -> Iterator[Callable[[Pace], None]]:
         yield told
 
 
-def _json(outcome: Outcome) -> dict[str, Json]:
+def _json(outcome: Outcome) -> dict[str, object]:
     return {
         **outcome.json(),
         "name": outcome.name,
