@@ -20,7 +20,8 @@ def talea_within(
     """For what may take long."""
     command = [sys.executable, "-m", "pipeline", *arguments]
     surroundings = {**os.environ, **worker_environment(stack.around), **environment}
-    if stack.nursery:
+    # What Python itself is told in its environment, a process that is forked would never hear.
+    if stack.nursery and not any(name.startswith("PYTHON") for name in environment):
         return stack.nursery.run(command, surroundings, given, patience_s)
     return subprocess.run(
         command,
