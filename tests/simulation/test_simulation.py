@@ -93,7 +93,7 @@ def test_a_feature_of_the_story_shifts_no_other() -> None:
 
 def test_what_a_seed_goes_through_is_worth_the_name() -> None:
     """Faults that are drawn and never happen would show nothing."""
-    counted = [play(seed).counted for seed in range(8)]
+    counted = [play(seed).counted for seed in range(12)]
 
     for name in ("crashes", "failures", "stalls", "rebalances", "rewinds", "redis_losses", "gaps"):
         assert sum(each.get(name, 0) for each in counted) > 3, name
