@@ -14,11 +14,10 @@ import iso4217
 
 from pipeline.core.quantity import decimal_text, round_half_away
 
-MINOR_MAX = 10**15
+MINOR_MAX = 10**18
 """The most that an amount somebody wrote, a line or a document may come to.
 
-Readers whose numbers are doubles tell all such amounts apart (2**53 is nine times that), and a
-column of 64 bits holds the sum of nine thousand. Of yen it is more than the world makes in a year.
+A column of 64 bits holds nine times that: a total with its tax, and what it is corrected by.
 """
 
 

@@ -162,7 +162,7 @@ def test_plain_prices_beside_a_fee_are_retold_once_that_was_foretold(name: str) 
 
 def test_what_comes_to_more_than_is_billed_is_composed() -> None:
     prices = [price_of(name, per_unit("1"), name) for name in ("calls", "peak")]
-    draft, half = Draft(shop(*prices, FEE)), 6 * 10**12
+    draft, half = Draft(shop(*prices, FEE)), 6 * 10**15
     alone, both, twice = ((half, 0), (1, 0)), ((half, 0), (half, 0)), ((2 * half, 0), (1, 0))
     assert not any(draft.retold(((used, 0), (used, 0))) for used in (1, 2, 3))
 

@@ -80,7 +80,7 @@ def total(document: Composed) -> int:
     return cast(dict[str, int], document.content["totals"])["total_minor"]
 
 
-M = "10000000000000"
+M = "10000000000000000"
 """The most that an amount may be, in euros."""
 
 
@@ -107,7 +107,7 @@ def test_a_line_beyond_what_is_billed_is_left_out_and_holds_its_document(
     assert [issue.path for issue in document.issues] == told
     assert document.stopped is bool(told)
     assert ("big" in by_item(document)) is not bool(told)
-    assert all("above 10000000000000.00 EUR" in issue.message for issue in document.issues)
+    assert all("above 10000000000000000.00 EUR" in issue.message for issue in document.issues)
 
 
 def test_lines_that_are_too_much_together_hold_their_document() -> None:
