@@ -15,10 +15,7 @@ import iso4217
 from pipeline.core.quantity import decimal_text, round_half_away
 
 MINOR_MAX = 10**18
-"""The most that an amount somebody wrote, a line or a document may come to.
-
-A column of 64 bits holds nine times that: a total with its tax, and what it is corrected by.
-"""
+"""The most that an amount somebody writes may come to: 64 bits hold nine times that."""
 
 
 @cache
@@ -62,13 +59,9 @@ def whole_minor(amount: Fraction, currency: str) -> int:
     if minor.denominator != 1:
         raise ValueError(f"{currency} has {digits} decimals: write no more")
     if abs(minor) > MINOR_MAX:
-        raise ValueError(f"above {most_text(currency)}: write less")
+        most = Money(MINOR_MAX, currency).text
+        raise ValueError(f"above {most} {currency}: write less")
     return minor.numerator
-
-
-def most_text(currency: str) -> str:
-    """Return the most that an amount may come to, for a person."""
-    return f"{Money(MINOR_MAX, currency).text} {currency}"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -17,12 +17,11 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.documents import Customer
 from pipeline.core.calendar import Instant, Period, instant_text
 from pipeline.core.identity import Json
-from pipeline.core.money import most_text
 from pipeline.invoice.by_hand import customer_on, edited, told_by_hand, told_of_itself
 from pipeline.invoice.commitments import topped_up
 from pipeline.invoice.details import details_of
 from pipeline.invoice.fees import Fee
-from pipeline.invoice.issues import Severity, ValidationIssue, oversized, unrated
+from pipeline.invoice.issues import Severity, ValidationIssue, unrated
 from pipeline.invoice.lines import (
     Line,
     card_told,
@@ -39,7 +38,7 @@ from pipeline.invoice.totals import Totals
 from pipeline.invoice.usage import Usage
 from pipeline.invoice.worked import Period as PricePeriod
 from pipeline.invoice.worked import Unrated, meter_of, worked
-from pipeline.rate import ZERO, Fault, FaultCode, Position, RatingInput, rate
+from pipeline.rate import ZERO, Fault, Position, RatingInput, rate
 
 FORMAT = "talea.invoice.1"
 
@@ -48,7 +47,7 @@ FORMAT = "talea.invoice.1"
 class Composed:
     """A document without number and seal. `ordinal` tells apart those of one cut.
 
-    Lines that cannot be rated, or come to too much, are not in the content; each has its issue.
+    Lines that cannot be rated are not in the content; each has its issue.
     """
 
     issuer: str
@@ -99,8 +98,6 @@ def compose(
         customer = customer_on(catalog, edits.names, payer)
         told = _taxed(catalog, name, issuer, customer, built, credited, issues)
         totals = Totals.sum(line_totals for _, line_totals in built)
-        if totals.too_large:
-            issues.append(oversized(name, currency))
         content: dict[str, Json] = {
             "format": FORMAT,
             "id": name,
@@ -177,7 +174,6 @@ def _built(
             credited[len(built)] = line.credited_from
         try:
             made = _lines(catalog, name, line, currency, usage, periods)
-            _check_size(made, currency)
         except Unrated as failed:
             unpriced = flat_line(name, line.key, line.served, line.card, _unpriced(line), None)
             edit = edits.of(unpriced[0])
@@ -191,18 +187,6 @@ def _built(
         told = ((line, totals, edits.of(line)) for line, totals in built)
         built = [(line, of) if edit is None else edited(line, of, edit) for line, of, edit in told]
     return built, credited, issues
-
-
-def _check_size(made: Sequence[tuple[Line, Totals]], currency: str) -> None:
-    """Raise where a line comes to more than is billed: columns hold no such amount.
-
-    Raises:
-        Unrated: it does.
-
-    """
-    if any(totals.too_large for _, totals in made):
-        told = f"it comes above {most_text(currency)}"
-        raise Unrated(Fault(FaultCode.TOO_LARGE, "lines.amount", told))
 
 
 def _told_of(sub_account: str, built: tuple[Line, Totals]) -> tuple[Line, Totals]:

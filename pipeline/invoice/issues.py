@@ -11,9 +11,8 @@ from enum import StrEnum
 
 from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.identity import Json, derived_id
-from pipeline.core.money import most_text
 from pipeline.invoice.lines import LineKey
-from pipeline.rate import Fault, FaultCode
+from pipeline.rate import Fault
 
 INCOMPLETE, CUSTOMER_INCOMPLETE, TAX_MIXED = (
     "incomplete",
@@ -92,19 +91,6 @@ def unrated(document_id: str, key: LineKey, plan: str, fault: Fault, line: str) 
         fault.message,
         f"mend price {key.price} of plan {plan} in the catalog before the period is cut",
         line,
-    )
-
-
-def oversized(document_id: str, currency: str) -> ValidationIssue:
-    """Return the issue of a document whose lines are too much together."""
-    return ValidationIssue(
-        derived_id("iss", document_id, FaultCode.TOO_LARGE),
-        document_id,
-        FaultCode.TOO_LARGE.value,
-        Severity.CRITICAL,
-        "totals",
-        f"its lines together come above {most_text(currency)}",
-        "give a line another amount (`talea invoices edit`), or bill more often",
     )
 
 

@@ -22,7 +22,7 @@ from weakref import WeakValueDictionary
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.core.calendar import Instant, instant_text
-from pipeline.core.money import MINOR_MAX, minor_digits
+from pipeline.core.money import minor_digits
 from pipeline.core.quantity import quantity_text
 from pipeline.invoice.compose import Composed, service_period
 from pipeline.invoice.fees import Fee
@@ -118,8 +118,6 @@ class Retelling:
             if mould is None:
                 return None
             self._mould, self._names = mould, "\n".join(self._names_in(figures.shapes))
-        if any(abs(total) > MINOR_MAX for total in mould.totals(figures)):
-            return None
         told = mould.foretold or figures.told == mould.first
         if not told or not (mould.foretold_others or mould.taken_of == self.id):
             return None
@@ -234,8 +232,6 @@ class _Terms:
                 return None
             used, rated = found
             amount = rated.amount_minor
-            if abs(amount) > MINOR_MAX:
-                return None
             told += (quantity_text(used), str(amount))
             if len(rated.lines) != 1:
                 told += _unit_figures(self.currency, used, amount)
@@ -276,11 +272,8 @@ class _Mould:
 
     def filled(self, names: Told, figures: _Figures) -> Filled:
         """Return the document with these names and figures."""
-        return Filled(self.hollow, [*names, *figures.told, *map(str, self.totals(figures))])
-
-    def totals(self, figures: _Figures) -> list[int]:
-        """Return the amount and the total that it comes to with these figures."""
-        return [rest + figures.amount for rest in self.rest]
+        totals = [str(rest + figures.amount) for rest in self.rest]
+        return Filled(self.hollow, [*names, *figures.told, *totals])
 
 
 def _taken(

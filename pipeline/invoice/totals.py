@@ -10,7 +10,6 @@ from operator import attrgetter, itemgetter
 from typing import cast
 
 from pipeline.core.identity import Json
-from pipeline.core.money import MINOR_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +33,6 @@ class Totals:
             discounts_total=discounts,
             total=amount + charges - discounts,
         )
-
-    @property
-    def too_large(self) -> bool:
-        """Whether any of them is more than is billed."""
-        return any(abs(figure) > MINOR_MAX for figure in _FIGURES(self))
 
     def taxed(self, tax: int, *, inclusive: bool) -> "Totals":
         """Return the totals of an untaxed line with its tax: contained, or on top."""

@@ -160,17 +160,6 @@ def test_plain_prices_beside_a_fee_are_retold_once_that_was_foretold(name: str) 
     assert [draft.retold(told) for told in GROWS] == [False, False, False, True]
 
 
-def test_what_comes_to_more_than_is_billed_is_composed() -> None:
-    prices = [price_of(name, per_unit("1"), name) for name in ("calls", "peak")]
-    draft, half = Draft(shop(*prices, FEE)), 6 * 10**15
-    alone, both, twice = ((half, 0), (1, 0)), ((half, 0), (half, 0)), ((2 * half, 0), (1, 0))
-    assert not any(draft.retold(((used, 0), (used, 0))) for used in (1, 2, 3))
-
-    assert [draft.retold(each) for each in (alone, both, alone, twice, alone)] == [
-        *(True, False, True, False, True)
-    ]
-
-
 def test_a_commitment_is_composed_though_what_it_covers_stood_still_so_far() -> None:
     spend = price_of("spend", flat("100"), covers=["peak"])
     draft = Draft(

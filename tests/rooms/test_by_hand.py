@@ -80,54 +80,6 @@ def total(document: Composed) -> int:
     return cast(dict[str, int], document.content["totals"])["total_minor"]
 
 
-M = "10000000000000000"
-"""The most that an amount may be, in euros."""
-
-
-@pytest.mark.parametrize(
-    ("amount", "quantity", "told"),
-    [
-        (M, "1", []),
-        (f"-{M}", "1", []),
-        (f"{M}.01", "1", ["lines.amount"]),
-        (f"-{M}.01", "1", ["lines.amount"]),
-        ("1", "9" * 50, ["lines.amount"]),
-        ("9" * 50, "1", ["lines.amount"]),
-    ],
-)
-def test_a_line_beyond_what_is_billed_is_left_out_and_holds_its_document(
-    amount: str, quantity: str, told: list[str]
-) -> None:
-    """The rest of the document is taken off again: it is about one line alone."""
-    charge = hand_line_of("big", "acme", "2026-03-10T00:00:00Z", flat(amount), quantity=quantity)
-    back = hand_line_of("less", "acme", "2026-03-10T00:00:00Z", flat(f"-{total(composed()) / 100}"))
-
-    document = composed(charge, back)
-
-    assert [issue.path for issue in document.issues] == told
-    assert document.stopped is bool(told)
-    assert ("big" in by_item(document)) is not bool(told)
-    assert all("above 10000000000000000.00 EUR" in issue.message for issue in document.issues)
-
-
-def test_lines_that_are_too_much_together_hold_their_document() -> None:
-    document = composed(hand_line_of("big", "acme", "2026-03-10T00:00:00Z", flat(M)))
-
-    assert "big" in by_item(document)
-    (issue,) = document.issues
-    assert (issue.code, issue.path, document.stopped) == ("too_large", "totals", True)
-
-
-def test_a_line_that_is_too_much_is_mended_by_an_edit() -> None:
-    charge = hand_line_of("big", "acme", "2026-03-10T00:00:00Z", flat("9" * 50))
-    (issue,) = composed(charge).issues
-
-    mended = composed(charge, line_edit_of(DOCUMENT, "acme", str(issue.line), amount_minor=700))
-
-    assert mended.issues == ()
-    assert total(mended) == total(composed()) + 700
-
-
 def test_a_custom_charge_falls_on_the_next_document_and_on_no_other() -> None:
     charge = hand_line_of("set-up", "acme", "2026-03-10T00:00:00Z", flat("150"), quantity="2")
     before, march = composed(), composed(charge)
