@@ -280,14 +280,23 @@ class Billing:
                 if payer_of(book, customer) != customer:
                     line = replace(line, account=customer)
                 more = printed(line.quantity or Fraction(0))
+                before = early.get(spans.left[0], Early(end, Fraction(0), 0, 0, body["price"]))
                 if not (more or line.total_minor or line.taken_minor):
-                    continue
+                    if before.price == body["price"]:
+                        continue
+                    line = replace(line, is_optional=True)
                 line = self.edits.on(place, line)
                 more = printed(line.quantity or Fraction(0))
                 found.append(line)
-                _, used, total, taken = early.get(spans.left[0], (end, Fraction(0), 0, 0))
-                sums = used + more, total + line.total_minor, taken + line.taken_minor
-                early[spans.left[0]] = (spans.left[1], *sums)
+                early[spans.left[0]] = Early(
+                    spans.left[1],
+                    before.quantity + more,
+                    before.total + line.total_minor,
+                    before.taken + line.taken_minor,
+                    body["price"],
+                )
+        if all(line.is_optional for line in found):
+            return []
         return sorted(found, key=lambda line: (line.source, line.start))
 
     def _line(
@@ -361,7 +370,7 @@ def _without_early(
     if line.quantity is None or not early:
         return line
     told = [each for start, each in early.items() if spans.own[0] <= start < spans.own[1]]
-    used = line.quantity - sum(each[1] for each in told)
-    total, taken = (sum(each[at] for each in told) for at in (2, 3))
-    total, taken = line.total_minor - int(total), line.taken_minor - int(taken)
+    used = line.quantity - sum(each.quantity for each in told)
+    total, taken = sum(each.total for each in told), sum(each.taken for each in told)
+    total, taken = line.total_minor - total, line.taken_minor - taken
     return replace(line, quantity=used, total_minor=total, taken_minor=taken)

@@ -67,6 +67,11 @@ def test_a_world_whose_last_tick_comes_late_is_played_until_its_cuts_are_issued(
     assert play(967).violations == []
 
 
+def test_a_price_that_changes_and_comes_to_the_same_may_be_told_early() -> None:
+    """In this one a line of a threshold's document comes to 0: one yen at another price."""
+    assert play(993).violations == []
+
+
 def test_a_seed_plays_again_to_the_last_effect() -> None:
     assert play(7) == play(7)
     assert play(7).trace != play(8).trace
