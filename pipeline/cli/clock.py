@@ -182,16 +182,10 @@ def _working() -> Iterator[Surroundings]:
         yield owned.around
 
 
-@contextmanager
-def _workers(around: Surroundings) -> Iterator[None]:
-    """Run all but the ticker."""
+def _workers(around: Surroundings) -> Supervisor:
+    """Return who runs all but the ticker."""
     kinds = [kind for kind in default_workers() if kind.name != "ticker"]
-    supervisor = Supervisor(around, kinds, around.settings.home / "logs")
-    supervisor.start()
-    try:
-        yield
-    finally:
-        supervisor.stop()
+    return Supervisor(around, kinds, around.settings.home / "logs")
 
 
 def _tell_time(around: Surroundings, *, json: bool) -> None:

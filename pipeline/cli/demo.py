@@ -42,9 +42,8 @@ def demo(
         owned = held.enter_context(own_stack(settings))
         servers_up = time.monotonic()
         around = owned.around
-        supervisor = Supervisor(around, default_workers(), owned.home.path / "logs")
-        held.callback(supervisor.stop)
-        supervisor.start()
+        logs = owned.home.path / "logs"
+        supervisor = held.enter_context(Supervisor(around, default_workers(), logs))
         owned.home.remember(Servers(around.kafka, around.redis, around.database.dsn))
         screen = held.enter_context(DemoScreen(seconds))
         outcome = _run(owned, supervisor, screen, seconds, servers_up)

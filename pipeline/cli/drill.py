@@ -36,9 +36,7 @@ def drill(
     began = time.monotonic()
     with ExitStack() as held:
         owned = held.enter_context(own_stack(settings))
-        supervisor = Supervisor(owned.around, default_workers(), owned.home.path / "logs")
-        held.callback(supervisor.stop)
-        supervisor.start()
+        held.enter_context(Supervisor(owned.around, default_workers(), owned.home.path / "logs"))
         folder = to or owned.home.path / name
         outcome = DrillPlay(owned.around, folder, quiet=json).play()
     seconds = time.monotonic() - began

@@ -33,11 +33,8 @@ def up(
     with own_stack(settings) as owned:
         around = owned.around
         logs = owned.home.path / "logs"
-        supervisor = Supervisor(
-            around, default_workers(metering, pricing, collectors=collectors), logs
-        )
-        supervisor.start()
-        try:
+        workers = default_workers(metering, pricing, collectors=collectors)
+        with Supervisor(around, workers, logs) as supervisor:
             from pipeline.embedded import Servers
 
             owned.home.remember(Servers(around.kafka, around.redis, around.database.dsn))
@@ -59,8 +56,6 @@ def up(
                     owned.embedded.check()
                 if next(looks) % _LOOKS_A_TELLING == 0:
                     known = _tell_pauses(around, known)
-        finally:
-            supervisor.stop()
 
 
 def _tell_pauses(around: Surroundings, known: frozenset[Pause]) -> frozenset[Pause]:

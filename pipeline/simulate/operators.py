@@ -4,7 +4,7 @@ Owns: how each job is put together over memory.
 Does not own: the jobs themselves (workers), when they are started (play.py).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -127,10 +127,7 @@ class Operators:
         for draft in list(stage.database.tables.drafts.values()):
             waits = [issue for issue in draft.issues if issue["code"] == INCOMPLETE]
             for issue in waits if random.random() < 0.6 else ():
-                with self._job("waive") as process:
-                    told = partial(_waived, str(issue["id"]))
-                    stage.session(process).append_facts(told, ADA, stage.world.now)
-                    stage.world.counted["waivers"] += 1
+                self._decide("waive", partial(_waived, str(issue["id"])), "waivers")
 
     def tell(self) -> None:
         """Have a document that is still open say something of itself."""
@@ -146,10 +143,7 @@ class Operators:
             memo=random.choice([None, "thanks", "for the second floor"]),
             payment_days=random.choice([None, random.randint(1, 60)]),
         )
-        with self._job("tell") as process:
-            told = partial(_told, stage.database.tables, draft, wanted)
-            stage.session(process).append_facts(told, ADA, stage.world.now)
-            stage.world.counted["terms"] += 1
+        self._decide("tell", partial(_told, stage.database.tables, draft, wanted), "terms")
 
     def edit(self) -> None:
         """Have a line of a document that is still open say something else."""
@@ -160,10 +154,8 @@ class Operators:
         draft = random.choice(drafts)
         wanted = drawn_edit(random, draft)
         if wanted is not None:
-            with self._job("edit") as process:
-                told = partial(edited_by_hand, stage.database.tables, draft, wanted)
-                stage.session(process).append_facts(told, ADA, stage.world.now)
-                stage.world.counted["edits"] += 1
+            told = partial(edited_by_hand, stage.database.tables, draft, wanted)
+            self._decide("edit", told, "edits")
 
     def approve(self) -> None:
         """Approve some of what waits for it, or have it composed once more."""
@@ -171,20 +163,26 @@ class Operators:
         for draft in list(stage.database.tables.drafts.values()):
             waits = any(issue["code"] == APPROVAL_NEEDED for issue in draft.issues)
             if waits and random.random() < 0.6:
-                with self._job("approve") as process:
-                    again = random.random() < 0.2
-                    told = partial(retried, draft)
-                    told = told if again else partial(approved, stage.database.tables, draft)
-                    stage.session(process).append_facts(told, ADA, stage.world.now)
-                    stage.world.counted["approvals"] += not again
+                if random.random() < 0.2:
+                    self._decide("approve", partial(retried, draft), "retries")
+                else:
+                    told = partial(approved, stage.database.tables, draft)
+                    self._decide("approve", told, "approvals")
 
     def hold(self, *, busy: bool) -> None:
         """Hold something back, or release all there is."""
-        stage, random = self.stage, self.stage.world.streams.of("hold")
+        random = self.stage.world.streams.of("hold")
         told = partial(held, random) if busy and random.random() < 0.6 else released
-        with self._job("hold") as process:
+        self._decide("hold", told, "holds")
+
+    def _decide(
+        self, job: str, told: Callable[[Sequence[Fact]], list[NewFact]], counter: str
+    ) -> None:
+        """Write what a person decides by the facts there are, in a process of its own."""
+        stage = self.stage
+        with self._job(job) as process:
             stage.session(process).append_facts(told, ADA, stage.world.now)
-            stage.world.counted["holds"] += 1
+            stage.world.counted[counter] += 1
 
     def _invoices_open(self) -> list[Draft]:
         kept = self.stage.database.tables.drafts.values()

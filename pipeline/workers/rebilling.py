@@ -7,8 +7,6 @@ and a connection may hold some for a while after its process was killed; so that
 is believed only while nobody holds a cut.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from time import monotonic, sleep
 
 from pipeline.stores.postgres.session import Session
@@ -31,10 +29,11 @@ def make_documents(shadow: Surroundings, session: Session, hands: int, tell: Tel
     made, of = session.cuts_prepared()
     now = made
     more = hands - 1 if of - made >= _SHARED_FROM else 0
+    helpers = [WorkerKind("finalizer", number, more) for number in range(more)]
     with (
         database.session("replay finalizer") as store,
         database.session("replay facts") as facts,
-        _helped(shadow, more),
+        Supervisor(shadow, helpers, shadow.settings.home / "logs"),
     ):
         finalizer = Finalizer(store, Knowledge(facts), facts.clock(), bite=SHARED_BITE)
         while _go_on(finalizer) or _is_left(store, finalizer):
@@ -43,18 +42,6 @@ def make_documents(shadow: Surroundings, session: Session, hands: int, tell: Tel
             if prepared > now:
                 now, seconds = prepared, monotonic() - began
                 tell(Pace(now - made, of - made, now - made, 0, seconds, Stage.BILLING))
-
-
-@contextmanager
-def _helped(shadow: Surroundings, helpers: int) -> Iterator[None]:
-    """Have finalizers make documents as well."""
-    kinds = [WorkerKind("finalizer", number, helpers) for number in range(helpers)]
-    supervisor = Supervisor(shadow, kinds, shadow.settings.home / "logs")
-    supervisor.start()
-    try:
-        yield
-    finally:
-        supervisor.stop()
 
 
 def _go_on(finalizer: Finalizer) -> bool:

@@ -90,7 +90,7 @@ class _Running:
 
 @dataclass(slots=True)
 class Supervisor:
-    """Starts workers and keeps them running, from a thread of its own."""
+    """Starts workers and keeps them running, from a thread of its own; a context, if you like."""
 
     around: Surroundings
     kinds: list[WorkerKind]
@@ -103,6 +103,15 @@ class Supervisor:
     _ready: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
     _patience_s: float = _STOP_WAIT_S
+
+    def __enter__(self) -> "Supervisor":
+        """Start every worker."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop every worker."""
+        self.stop()
 
     def start(self) -> None:
         """Start every worker."""

@@ -214,7 +214,7 @@ def shadows_with(connection: Connection, prefix: str) -> list[str]:
 
 def read_shadow(connection: Connection) -> Shadow | None:
     """Return the replay whose schema this is; None where it was not planted to the end."""
-    # Its schema may be just coming into being, or be of an earlier version: without that column.
+    # Planted by an earlier version, its schema lacks that column until it is run again.
     row = connection.execute(
         "SELECT asked, revised, began, worked_ms, outcome, to_jsonb(shadow) ->> 'copy' FROM shadow"
     ).fetchone()
