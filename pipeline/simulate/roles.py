@@ -8,6 +8,7 @@ import sys
 from asyncio import sleep
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from random import Random
 from typing import ParamSpec, TypeVar
 
 from pipeline.book.booking import Gap
@@ -37,6 +38,7 @@ from pipeline.workers.readmission import Readmission
 from pipeline.workers.seams import ClaimStore, Sender
 from pipeline.workers.surroundings import Surroundings
 from pipeline.workers.ticker import Ticker
+from pipeline.workers.turns import Turns
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -204,10 +206,22 @@ def pricing(stage: Stage, numbers: list[int]) -> Callable[[Runner], Step]:
             lambda: MemoryWriter(stage.world, process, stage.topics),
             monotonic=lambda: stage.world.now / SECOND,
             gaps=_Gaps(stage),
+            turns=_Turns(numbers, stage.world.streams.of("turns")),
         )
         return lambda: 0.03 if one.step() else 0.4
 
     return start
+
+
+class _Turns(Turns):
+    """Turns that take long by chance: no step of a world takes any time."""
+
+    def __init__(self, numbers: list[int], random: Random) -> None:
+        super().__init__(numbers, 1.0)
+        self._random = random
+
+    def over(self, took_s: float) -> None:
+        super().over(self._random.choice([took_s, 0.5, 2.0]))
 
 
 class _Gaps(GapKeeper):

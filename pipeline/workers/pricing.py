@@ -1,6 +1,7 @@
 """Pricing worker: book slices, then rate drafts.
 
-Owns: load -> book -> save, and when to rate.  Does not own: booking (book), rating (drafting).
+Owns: load -> book -> save, and when to rate.
+Does not own: booking (book), rating (drafting), whose turn it is (turns).
 Law: the cursor moves in the transaction that writes what it moved over. No consumer group: the
 books say where to read on.
 """
@@ -31,12 +32,14 @@ from pipeline.stores.records import read_slices
 from pipeline.topology import USAGE_METERED, USAGE_RAW
 from pipeline.workers.backlog import RawBacklog
 from pipeline.workers.drafting import DraftStore, Planner, rate_dirty
+from pipeline.workers.gathering import Gathering, Record
 from pipeline.workers.healing import GapKeeper, mend_by_itself
 from pipeline.workers.knowledge import FactSource, Knowledge
 from pipeline.workers.quarantine import Quarantine
 from pipeline.workers.seams import FactWriter, Log, Writer
 from pipeline.workers.surroundings import Surroundings, partitions_of
 from pipeline.workers.telling import Teller
+from pipeline.workers.turns import Turns
 
 
 class BookStore(DraftStore, Protocol):
@@ -81,6 +84,7 @@ class PricingWorker:
         monotonic: Callable[[], float] = time.monotonic,
         gaps: GapKeeper | None = None,
         collectors_behind: Callable[[], bool] = lambda: False,
+        turns: Turns | None = None,
     ) -> None:
         """Load the books and hold their anchors against the topics.
 
@@ -91,7 +95,8 @@ class PricingWorker:
         self._around, self._numbers = around, partitions
         self._log, self._books, self._store = log, books, store
         self._clock, self._monotonic = clock, monotonic
-        self._payers_wait, self._behind, self._rests_until_s = False, False, 0.0
+        self._behind, self._rests_until_s = False, 0.0
+        self._turns = turns or Turns(partitions, around.settings.flush_s)
         self._gaps, self._collectors_behind = gaps or GapKeeper(), collectors_behind
         self._facts, self._known, self._planner = facts, Knowledge(facts), Planner()
         self._teller = Teller(facts, clock)
@@ -107,6 +112,8 @@ class PricingWorker:
             self._partitions[number] = self._load(cursor)
         starts = {number: p.cursor.metered_offset + 1 for number, p in self._partitions.items()}
         self._reader = log.follow(self._metered, starts)
+        gathers = around.settings.flush_s, around.settings.flush_records
+        self._gathering = Gathering(self._reader, *gathers, monotonic)
 
     @property
     def _metered(self) -> str:
@@ -146,33 +153,35 @@ class PricingWorker:
 
     def step(self) -> int:
         """Gather, book and rate once; return how many records were booked."""
-        settings = self._around.settings
-        gather_s = settings.flush_s * (_BEHIND_FLUSHES if self._behind else 1)
-        wait_s = 0.0 if self._payers_wait else gather_s
-        records = self._reader.read(settings.flush_records, wait_s)
+        self._gathering.gather(behind=self._behind)
+        whose = self._numbers
+        if not self._behind and not self._gathering.full:
+            whose = self._turns.whose()
+        began = self._monotonic()
+        records = self._gathering.take(whose)
         if records:
             self._book(records)
         self._gaps.look()
         if not self._around.is_shadow:  # a replay is held against documents: drafts have no reader
-            self._draft()
+            self._draft(whose)
+            self._turns.over(self._monotonic() - began)
         return len(records)
 
-    def _draft(self) -> None:
+    def _draft(self, whose: Sequence[int]) -> None:
         """Rate who must be, for as long as slices gather; while who is before is behind, less.
 
         A draft of long ago helps little, and rating it costs what catching up needs.
         """
-        started, self._payers_wait = self._monotonic(), False
+        started = self._monotonic()
         behind = self._behind = self._is_behind() or self._collectors_behind()
         if behind and started < self._rests_until_s:
             return
-        while rate_dirty(self._store, self._known, self._numbers, self._planner, self._teller):
+        while rate_dirty(self._store, self._known, whose, self._planner, self._teller):
             now = self._monotonic()
             if behind:
                 self._rests_until_s = now + _BEHIND_REST * (now - started)
                 return
             if now - started > self._around.settings.flush_s:
-                self._payers_wait = True
                 return
 
     def _is_behind(self) -> bool:
@@ -190,7 +199,7 @@ class PricingWorker:
         following = self._facts.ticks_from(booked.serial + 1, 1)
         return bool(following) and now - following[0].time > _BEHIND_S * SECOND
 
-    def _book(self, records: Iterable[tuple[int, int, bytes]]) -> None:
+    def _book(self, records: Iterable[Record]) -> None:
         before = {number: p.cursor for number, p in self._partitions.items()}
         booked: dict[int, Booked] = {}
         last: dict[int, bytes] = {}
@@ -248,8 +257,6 @@ class PricingWorker:
 _BEHIND_REST = 7
 """While the books are behind, a bite of drafts is followed by so many times as long without."""
 _BEHIND_S = 2
-_BEHIND_FLUSHES = 3
-"""While they are behind, slices gather so many times as long: a flush writes a series once."""
 
 
 def _digest(record: bytes) -> bytes:
