@@ -22,13 +22,13 @@ from pipeline.core.calendar import Instant
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
 from pipeline.core.money import Money
-from pipeline.invoice.asking import asked, correcting, decided_already
+from pipeline.invoice.asking import correcting
 from pipeline.stores.postgres.clocks import now
 from pipeline.stores.postgres.documents import Document, find_document
 from pipeline.stores.postgres.facts import Author, append_facts
 from pipeline.stores.postgres.session import Session
 from pipeline.workers.announcing import await_named
-from pipeline.workers.correcting import history_of
+from pipeline.workers.correcting import asking, history_of
 
 _PATIENCE_S = 20.0
 _POLL_S = 0.1
@@ -165,11 +165,7 @@ def _correct(
         decision = wanted(document, now(connection))
 
         def decide(session: Session, known: FactLog, _: Sequence[Fact]) -> list[NewFact]:
-            catalog = known.at(known.head)
-            if decided_already(catalog, decision):
-                return []
-            history = history_of(session, known.at, document.payer)
-            return [asked(catalog, history, decision, number).told()]
+            return asking(session, known, decision, number)
 
         written = write(connection, decide, author)
         if written:

@@ -1,13 +1,11 @@
 """`talea invoices dispute`: a customer contests an invoice; accepted it makes a note."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
 from pipeline.catalog.catalog import FactLog
-from pipeline.catalog.corrections import Decision, Part
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.cli.correcting import (
     Amount,
@@ -23,20 +21,14 @@ from pipeline.cli.correcting import (
 )
 from pipeline.cli.options import Actor, AsJson, Reason
 from pipeline.cli.stack import any_stack
-from pipeline.core.calendar import Instant
 from pipeline.core.errors import BadInput
-from pipeline.core.identity import Json
-from pipeline.invoice.asking import asked
-from pipeline.invoice.disputing import Ruling, ending, lines_disputed, opening
-from pipeline.invoice.history import History
-from pipeline.invoice.lifecycle import EventKind, InvoiceEvent, stands
+from pipeline.invoice.disputing import Ruling
 from pipeline.stores.postgres.clocks import now
-from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.facts import Author
-from pipeline.stores.postgres.life import read_events, record_event
 from pipeline.stores.postgres.session import Session
 from pipeline.workers.announcing import await_named
-from pipeline.workers.correcting import history_of
+from pipeline.workers.contesting import contesting
+from pipeline.workers.paying import happened
 
 
 def dispute(
@@ -68,46 +60,15 @@ def dispute(
         wanted = of_parts(wanted, line, quantity, amount)
 
         def decide(session: Session, log: FactLog, known: Sequence[Fact]) -> list[NewFact]:
-            standing = stands(document.before_issue, read_events(session, document.id))
-            standing.after(_event(ruling, author, at, "to come"))
-            history = history_of(session, log.at, document.payer)
-            return _decided(log, known, history, document, wanted, ruling)
+            return contesting(session, log, known, document, wanted, ruling, author)
 
-        with connection.transaction():
-            written = write(connection, decide, author)
-            event = _event(ruling, author, at, written[0].id)
-            record_event(connection, document.id, document.before_issue, event)
+        try:
+            with connection.transaction():
+                written = write(connection, decide, author)
+                happened(connection, written)
+        except ValueError as error:  # its events are not those of a moment ago
+            raise BadInput(str(error)) from None
         await_named(around, written[-1].serial)
         notes = [fact for fact in written if fact.kind is FactKind.CREDIT_NOTE]
         made = await_documents(connection, document.payer, notes)
     tell(written, made, json=json)
-
-
-def _decided(
-    log: FactLog,
-    known: Sequence[Fact],
-    history: History,
-    document: Document,
-    wanted: Decision,
-    ruling: Ruling,
-) -> list[NewFact]:
-    number, paper = document.sealed.number, history.find(document.id)
-    if paper is None or paper.is_note:
-        raise ValueError(f"{number} is a note: dispute the invoice that it corrects")
-    if ruling is Ruling.OPEN:
-        lines = [part.line for part in wanted.parts]
-        evidence = cast(dict[str, Json], document.record["evidence"])
-        return [opening(known, paper, lines, evidence, number)]
-    ended, opened = ending(known, paper, ruling, number)
-    if ruling is Ruling.REJECTED:
-        return [ended]
-    if wanted.amount_minor is None and not wanted.parts:
-        wanted = replace(wanted, parts=tuple(map(Part, lines_disputed(opened))))
-    credit = asked(log.at(log.head), history, replace(wanted, reference=opened.id), number)
-    return [ended, credit.told()]
-
-
-def _event(ruling: Ruling, author: Author, at: Instant, reference: str) -> InvoiceEvent:
-    """Return what a ruling makes happen to its document."""
-    kind = EventKind.DISPUTED if ruling is Ruling.OPEN else EventKind.DISPUTE_CLOSED
-    return InvoiceEvent(kind, author.actor, author.reason, at, 0, reference)

@@ -13,23 +13,20 @@ from rich.text import Text
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.facts import Fact, FactKind, NewFact
-from pipeline.catalog.fields import parse_id
 from pipeline.cli.deciding import decided_with, tell
 from pipeline.cli.options import Actor, AsJson, Reason, minor_of, number_of
 from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.core.errors import BadInput
-from pipeline.core.identity import Json
 from pipeline.core.money import Money
-from pipeline.invoice.lifecycle import EventKind, InvoiceEvent, State, stands, told_twice
 from pipeline.invoice.marketplace import payouts
 from pipeline.invoice.revenue import By, revenue
 from pipeline.invoice.text import payouts_text
 from pipeline.stores.postgres.clocks import now
 from pipeline.stores.postgres.documents import Document, find_document, read_documents
 from pipeline.stores.postgres.facts import Author
-from pipeline.stores.postgres.life import read_events, record_event
 from pipeline.stores.postgres.session import Session
+from pipeline.workers.paying import Moved, happened, recording, writing_off
 
 Number = Annotated[str, typer.Argument(help="Invoice number.")]
 Amount = Annotated[str, typer.Option(help="How much, like 25.00.")]
@@ -45,8 +42,8 @@ def pay(
     json: AsJson = False,
 ) -> None:
     """Record a payment of an invoice: all that is left of it, or a part."""
-    kinds = FactKind.PAYMENT, EventKind.PAID
-    tell(_record(number, amount, reference, kinds, Author(actor, reason)), json=json)
+    author = Author(actor, reason)
+    tell(_record(number, FactKind.PAYMENT, amount, reference, author), json=json)
 
 
 def pay_back(
@@ -58,75 +55,34 @@ def pay_back(
     json: AsJson = False,
 ) -> None:
     """Record that money of an invoice went back: no more than was paid."""
-    kinds = FactKind.PAID_BACK, EventKind.REFUNDED
-    tell(_record(number, amount, reference, kinds, Author(actor, reason)), json=json)
+    author = Author(actor, reason)
+    tell(_record(number, FactKind.PAID_BACK, amount, reference, author), json=json)
 
 
 def write_off(number: Number, actor: Actor, reason: Reason, json: AsJson = False) -> None:
     """Say that what is left of an invoice will not be paid; a payment may still come."""
     author = Author(actor, reason)
 
-    def event(connection: Session) -> InvoiceEvent:
-        return InvoiceEvent(EventKind.WRITTEN_OFF, actor, reason, now(connection))
+    def decide(connection: Session, _: Catalog) -> Sequence[NewFact]:
+        return writing_off(connection, _found(connection, number), author, now(connection))
 
+    tell(decided_with(decide, author, happened), json=json)
+
+
+def _record(number: str, kind: FactKind, amount: str, reference: str, author: Author) -> list[Fact]:
     def decide(connection: Session, _: Catalog) -> Sequence[NewFact]:
         document = _found(connection, number)
-        standing = stands(document.before_issue, read_events(connection, document.id))
-        if standing.state is State.UNCOLLECTIBLE:
-            return []
-        standing.after(event(connection))
-        body: dict[str, Json] = {"document": document.id, "number": number}
-        return [NewFact(FactKind.WRITE_OFF, document.id, body)]
-
-    def then(connection: Session, written: Sequence[Fact]) -> None:
-        if written:
-            document = _found(connection, number)
-            record_event(connection, document.id, document.before_issue, event(connection))
-
-    tell(decided_with(decide, author, then), json=json)
-
-
-def _record(
-    number: str, amount: str, reference: str, kinds: tuple[FactKind, EventKind], author: Author
-) -> list[Fact]:
-    """Write a fact and its event at once."""
-    kind, happened = kinds
-
-    def event(connection: Session, document: Document) -> InvoiceEvent:
         minor = minor_of("--amount", number_of("--amount", amount), document.currency)
-        known_by = parse_id(reference)
-        return InvoiceEvent(happened, author.actor, author.reason, now(connection), minor, known_by)
+        moved = Moved(kind, minor, reference)
+        return recording(connection, document, moved, author, now(connection))
 
-    def decide(connection: Session, known: Catalog) -> Sequence[NewFact]:
-        document = _found(connection, number)
-        new, events = event(connection, document), read_events(connection, document.id)
-        if any(told_twice(each, new) for each in events):
-            return []
-        stands(document.before_issue, events).after(new)
-        body: dict[str, Json] = {
-            "document": document.id,
-            "number": number,
-            "currency": document.currency,
-            "amount_minor": new.amount_minor,
-            "reference": reference,
-        }
-        return [NewFact(kind, f"{document.id}/{reference}", body)]
-
-    def then(connection: Session, written: Sequence[Fact]) -> None:
-        if written:
-            document = _found(connection, number)
-            new = event(connection, document)
-            record_event(connection, document.id, document.before_issue, new)
-
-    return decided_with(decide, author, then)
+    return decided_with(decide, author, happened)
 
 
 def _found(connection: Session, number: str) -> Document:
     document = find_document(connection, number)
     if document is None:
         raise ValueError(f"no invoice {number}: `talea invoices list` shows all")
-    if document.kind != "invoice":
-        raise ValueError(f"{number} is a note: record what is paid against its invoice")
     return document
 
 

@@ -110,7 +110,12 @@ TRANSITIONS: Mapping[State, Mapping[EventKind, Transition]] = {
     State.PAID: {**_NOTES, **_DISPUTES, **_BACK},
     State.PARTIALLY_CREDITED: _OWED,
     State.CREDITED: {**_NOTES, **_DISPUTES, **_BACK},
-    State.VOIDED: {EventKind.REFUNDED: _SAME},
+    State.VOIDED: {
+        EventKind.REFUNDED: _SAME,
+        # Of usage at the cut that voids: what it changed is void, too.
+        EventKind.CREDITED: _SAME,
+        EventKind.DEBITED: _SAME,
+    },
     State.UNCOLLECTIBLE: {**_OWED, **_BACK, EventKind.WRITTEN_OFF: _SAME},
 }
 """What may happen in which state, and what becomes of it; all else is refused."""
@@ -147,8 +152,9 @@ class InvoiceEvent:
 class Standing:
     """Where a document stands: its state, and the figures that it follows from.
 
-    `settled_minor` is what prepaid credits paid as it was issued. A note is not `owed` by itself,
-    it changes what is left of another document: its figures say nothing.
+    `settled_minor` is what prepaid credits paid as it was issued, less what a void gave back to
+    them. A note is not `owed` by itself, it changes what is left of another document: its figures
+    say nothing.
     """
 
     total_minor: int
@@ -215,12 +221,15 @@ class Standing:
                 moved = replace(self, paid_minor=self.paid_minor + event.amount_minor)
             case EventKind.REFUNDED:
                 moved = replace(self, paid_minor=self.paid_minor - event.amount_minor)
+            case EventKind.CREDITED | EventKind.DEBITED if self.state is State.VOIDED:
+                moved = self
             case EventKind.CREDITED:
                 moved = replace(self, credited_minor=self.credited_minor + event.amount_minor)
             case EventKind.DEBITED:
                 moved = replace(self, credited_minor=self.credited_minor - event.amount_minor)
             case EventKind.VOIDED:
-                moved = replace(self, credited_minor=self.total_minor)
+                settled = self.settled_minor - min(self.settled_minor, event.amount_minor)
+                moved = replace(self, credited_minor=self.total_minor, settled_minor=settled)
             case EventKind.DISPUTED | EventKind.DISPUTE_CLOSED:
                 moved = replace(self, disputed=event.kind is EventKind.DISPUTED)
             case _:

@@ -20,6 +20,7 @@ from pipeline.core.calendar import SECOND, Instant
 from pipeline.core.errors import BrokenInvariant, ServerFailed
 from pipeline.dedupe.sequences import SequenceState
 from pipeline.invoice.fees import Reach
+from pipeline.invoice.lifecycle import InvoiceEvent, Standing
 from pipeline.invoice.usage import UsagePart
 from pipeline.ledger.checkpoint import Checkpoint
 from pipeline.meter.slices import Minus
@@ -159,6 +160,8 @@ class Tables:
         self.carried: Table[tuple[str, str, str, str], Reach] = Table(undo)
         self.prepared: Table[tuple[str, str, Instant, str, int], Prepared] = Table(undo)
         self.documents: Table[tuple[str, int], Document] = Table(undo)
+        self.events: Table[str, tuple[tuple[InvoiceEvent, Standing], ...]] = Table(undo)
+        """What happened to each document, and where it stood behind that."""
         self.checkpoints: Table[tuple[str, int], Checkpoint] = Table(undo)
         self.pauses: Table[tuple[str, int], Pause] = Table(undo)
         self.deaths: Table[tuple[int, int], int] = Table(undo)

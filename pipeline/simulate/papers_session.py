@@ -20,7 +20,7 @@ from pipeline.invoice.workflow import held as is_held
 from pipeline.ledger.checkpoint import Checkpoint
 from pipeline.ledger.seal import FIRST_SEAL, Sealed
 from pipeline.simulate.books_session import insert
-from pipeline.simulate.publishing_session import PublishingSession
+from pipeline.simulate.life_session import LifeSession
 from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.pauses import DEATHS_MAX, POISON, USAGE, Pause
@@ -41,7 +41,7 @@ class Issued(Document):
         return super().record
 
 
-class WorkerSession(PublishingSession):
+class WorkerSession(LifeSession):
     """Everything that a worker asks of the database."""
 
     # --- drafts ---
@@ -252,7 +252,13 @@ class WorkerSession(PublishingSession):
         with self.transaction():
             own = [p for p in self.tables.prepared.values() if p.issuer == issuer]
             holds = held()
-            waiting = [p for p in own if is_held(holds, p.payer, loads(p.content)) is None]
+            told = [(each, loads(each.content)) for each in own]
+            waiting = [
+                each
+                for each, content in told
+                if is_held(holds, each.payer, content) is None
+                and (each.kind == "invoice" or self.issued_among([content["corrects"]]))
+            ]
             waiting = sorted(waiting, key=_order)[:count_max]
             chain = [d for d in self.read_documents() if d.issuer == issuer]
             place = chain[-1].sealed.place if chain else 0
@@ -277,6 +283,7 @@ class WorkerSession(PublishingSession):
             sealed,
         )
         insert(self.tables.documents, (each.issuer, sealed.place), document)
+        self.tell_issued(document)
         self.database.issued_at[document.id] = len(self.tables.facts)
         del self.tables.prepared[found]
         self._drop_draft(key)

@@ -1,6 +1,6 @@
 """Correcting: the notes that a cut makes of documents before it.
 
-Owns: load -> compose anew -> subtract, and the notes of decisions.
+Owns: load -> compose anew -> subtract, the notes of decisions, and whether one may be taken.
 Does not own: composing and subtracting (invoice), usage (stores), sealing (finalizer.py).
 Law: a document and the notes that usage made are the document that would be issued with all usage
 below the last cut; what people took off or added stands beside that and is never undone by it.
@@ -17,13 +17,13 @@ from typing import Protocol
 import structlog
 
 from pipeline.book.booking import Cursor, Cut
-from pipeline.catalog.catalog import Catalog, extend
+from pipeline.catalog.catalog import Catalog, FactLog, extend
 from pipeline.catalog.corrections import CORRECTING, Decision
 from pipeline.catalog.cuts import horizon_at
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.calendar import Instant
 from pipeline.core.money import Money
-from pipeline.invoice.asking import correction, next_closing
+from pipeline.invoice.asking import asked, correction, decided_already, next_closing
 from pipeline.invoice.compose import Composed
 from pipeline.invoice.correcting import decided_note, usage_note
 from pipeline.invoice.history import Anew, History, Paper
@@ -140,6 +140,20 @@ class Corrector:
             anew = history.reissue(paper, cut.serial, cut.instant, decision.fact)
             usage = self._used([anew], cut)
             yield Correction(anew.composed(cut.payer, cut.currency, usage), anew.requests)
+
+
+def asking(store: Papers, log: FactLog, wanted: Decision, number: str) -> list[NewFact]:
+    """Return the fact of a decision about a document; none where it was taken before.
+
+    Raises:
+        ValueError: it may not be taken.
+
+    """
+    catalog = log.at(log.head)
+    if decided_already(catalog, wanted):
+        return []
+    history = history_of(store, log.at, wanted.payer)
+    return [asked(catalog, history, wanted, number).told()]
 
 
 class BooksAhead(Papers, Protocol):

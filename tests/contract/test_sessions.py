@@ -46,6 +46,7 @@ from pipeline.dedupe.sequences import Remembered, SequenceState
 from pipeline.embedded import Servers
 from pipeline.invoice.fees import Fee, Reach
 from pipeline.invoice.hollow import Filled, Hollow
+from pipeline.invoice.lifecycle import EventKind, InvoiceEvent
 from pipeline.invoice.planned import Carried
 from pipeline.invoice.published import NO_ISSUES, DraftPosition, DraftText
 from pipeline.invoice.usage import UsageRequest
@@ -61,6 +62,7 @@ from pipeline.stores.postgres.books import Anchor, Flush
 from pipeline.stores.postgres.books import Books as PostgresBooks
 from pipeline.stores.postgres.connection import Overtaken
 from pipeline.stores.postgres.database import Database, one
+from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.facts import Author
 from pipeline.stores.postgres.preparing import Prepared, PreparedCut, Registrar
@@ -72,6 +74,7 @@ from pipeline.workers.finalizer import DocumentStore
 from pipeline.workers.holding import PauseStore
 from pipeline.workers.matching import MatchStore
 from pipeline.workers.pausing import SkipStore
+from pipeline.workers.paying import Lives
 from pipeline.workers.pricing import BookKeeper, BookStore
 from pipeline.workers.publisher import PublicationStore
 from pipeline.workers.readmission import JobStore
@@ -109,9 +112,14 @@ class Store(
     PublicationStore,
     MatchStore,
     StandStore,
+    Lives,
     Protocol,
 ):
     """Everything that workers ask of a session."""
+
+    def find_document(self, number: str) -> Document | None: ...
+
+    def states(self, payer: str | None = None) -> dict[str, str]: ...
 
     def close(self) -> None: ...
 
@@ -930,6 +938,96 @@ def test_what_a_document_takes_of_a_credit_is_known_to_the_next(side: Side) -> N
         session.register("talea", each_by(seal), 1)
     assert seen == [("globex", {}), ("acme", {}), ("acme", {"c1": 2, "c2": 7})]
     assert session.credits_used(["acme", "globex"]) == {"acme": {"c1": 5, "c2": 14}}
+
+
+def noted(corrects: str, cause: str | None, cut: Cut) -> Prepared:
+    """A note over 30 that is made at a cut."""
+    told: dict[str, Json] = {
+        "id": f"note-{cut.instant}",
+        "kind": "credit_note",
+        "currency": cut.currency,
+        "totals": {"total_minor": -30},
+        "lines": [],
+        "corrects": corrects,
+        "cause": cause,
+        "reason_code": "goodwill",
+        "voids": False,
+    }
+    return replace(prepared(cut), kind="credit_note", content=canonical(told))
+
+
+def issued(session: Store, make: Callable[[Cut], Prepared]) -> Document:
+    """Issue what is made of the next cut."""
+    with session.transaction():
+        ((cut, _),) = session.take_cuts([], 1)
+        session.save_prepared([PreparedCut(cut, [make(cut)], {})])
+    session.register("talea", each_by(numbered), 1)
+    return session.read_documents()[-1]
+
+
+def test_what_happens_to_a_document_is_kept_once_and_in_order(side: Side) -> None:
+    session = cuts_saved(side)
+    document = issued(session, prepared)
+    name = document.id
+
+    def happens(kind: EventKind, minor: int, reference: str) -> int:
+        event = InvoiceEvent(kind, "ada", "a test", T0, minor, reference)
+        return session.record_event(name, document.before_issue, event).left_minor
+
+    assert session.states() == {name: "finalized"}
+    assert [happens(EventKind.PAID, 60, "tx-1") for _ in range(2)] == [40, 40]
+    with pytest.raises(ValueError, match="another amount"):
+        happens(EventKind.PAID, 61, "tx-1")
+    with pytest.raises(ValueError, match=r"0\.40 EUR is left to pay"):
+        happens(EventKind.PAID, 41, "tx-2")
+    assert session.states("acme") == {name: "partially_paid"}
+    assert session.states("globex") == {}
+    with suppress(LookupError), session.transaction():
+        assert happens(EventKind.REFUNDED, 60, "tx-1") == 100
+        raise LookupError
+
+    told = [(each.kind, each.amount_minor, each.reference) for each in session.read_events(name)]
+    assert told == [(EventKind.FINALIZED, 0, None), (EventKind.PAID, 60, "tx-1")]
+    found = session.find_document("T-1"), session.document_of(name)
+    assert [each and each.id for each in found] == [name, name]
+    assert (session.find_document("T-2"), session.document_of("other")) == (None, None)
+
+
+def test_a_note_happens_to_what_it_corrects_by_whoever_decided_it(side: Side) -> None:
+    session = cuts_saved(side)
+    fact = session.read_facts(0)[0]
+    name = issued(session, prepared).id
+    notes = [issued(session, partial(noted, name, by)).id for by in (fact.id, None)]
+
+    told = [
+        (each.kind, each.actor, each.reason, each.amount_minor, each.reference)
+        for each in session.read_events(name)
+    ]
+    assert told == [
+        (EventKind.FINALIZED, "finalizer", "period closed", 0, None),
+        (EventKind.CREDITED, fact.actor, fact.reason, 30, notes[0]),
+        (EventKind.CREDITED, "finalizer", "goodwill", 30, notes[1]),
+    ]
+    assert session.states() == dict.fromkeys(notes, "finalized") | {name: "partially_credited"}
+
+
+def test_a_note_gets_its_number_behind_what_it_corrects(side: Side) -> None:
+    """Also where that is held, or its period ended later than the cut that made the note."""
+    session = cuts_saved(side)
+    made: list[Callable[[Cut], Prepared]] = [prepared]
+    for _ in range(3):
+        with session.transaction():
+            ((cut, _),) = session.take_cuts([], 1)
+            document = made[-1](cut)
+            session.save_prepared([PreparedCut(cut, [document], {})])
+        made.append(partial(noted, f"acme-{T0 + 1}", None))
+    held = Holds(prices=frozenset({"acme/calls"}))
+
+    assert session.register("talea", each_by(numbered), 9, partial(replace, held)) == 0
+    while session.register("talea", each_by(numbered), 9):
+        pass
+    issued = [(each.kind, each.instant - T0) for each in session.read_documents()]
+    assert issued == [("invoice", 1), ("credit_note", 0), ("credit_note", 2)]
 
 
 def test_a_failed_seal_leaves_all_that_waits(side: Side) -> None:

@@ -72,6 +72,8 @@ HAPPENS: dict[tuple[State, EventKind], State] = {
     (S.CREDITED, E.DISPUTED): S.CREDITED,
     (S.CREDITED, E.DISPUTE_CLOSED): S.CREDITED,
     (S.VOIDED, E.REFUNDED): S.VOIDED,
+    (S.VOIDED, E.CREDITED): S.VOIDED,
+    (S.VOIDED, E.DEBITED): S.VOIDED,
     (S.UNCOLLECTIBLE, E.PAID): S.PARTIALLY_PAID,
     (S.UNCOLLECTIBLE, E.REFUNDED): S.PARTIALLY_PAID,
     (S.UNCOLLECTIBLE, E.CREDITED): S.PARTIALLY_PAID,
@@ -144,6 +146,33 @@ def test_prepaid_credits_pay_as_it_is_issued() -> None:
     assert (whole.state, whole.left_minor) == (S.PAID, 0)
     credited = part.after(event(E.CREDITED, 1000))
     assert (credited.state, credited.left_minor) == (S.CREDITED, -400)
+
+
+@pytest.mark.parametrize(
+    ("before", "voided", "left"),
+    [
+        ([], 1000, 0),
+        ([(E.PAID, 600)], 1000, -600),
+        ([(E.CREDITED, 700)], 300, -100),  # of what was credited, credits had paid a part
+        ([(E.CREDITED, 700), (E.DEBITED, 100)], 400, 0),
+    ],
+)
+def test_a_void_gives_back_what_prepaid_credits_paid(
+    before: list[tuple[EventKind, int]], voided: int, left: int
+) -> None:
+    issued = Standing(1000, "EUR", settled_minor=400)
+    happened = [event(E.FINALIZED), *(event(*each) for each in before), event(E.VOIDED, voided)]
+
+    assert stands(issued, happened).left_minor == left
+
+
+def test_what_usage_added_as_a_document_was_voided_is_void_too() -> None:
+    """Its note and that of the void are made at one cut, and may get their numbers after it."""
+    void = [event(E.FINALIZED), event(E.PAID, 200), event(E.VOIDED, 1050)]
+    noted = stands(Standing(1000, "EUR"), [*void, event(E.DEBITED, 50)])
+
+    assert noted == stands(Standing(1000, "EUR"), void)
+    assert (noted.state, noted.left_minor) == (S.VOIDED, -200)
 
 
 @pytest.mark.parametrize(

@@ -292,7 +292,10 @@ def read_prepared(connection: Connection, payer: str) -> list[Prepared]:
 def take_prepared(
     connection: Connection, issuer: str, count_max: int, holds: Holds
 ) -> list[Prepared]:
-    """Take the first prepared documents of an issuer off, in order; none that is held."""
+    """Take the first prepared documents of an issuer off, in order; none that is held.
+
+    Nor a note whose document has no number yet: that may be held, or of a later instant.
+    """
     if holds.everything:
         return []
     prices = sorted(holds.prices)
@@ -312,6 +315,8 @@ _TAKE_PREPARED: LiteralString = (
     " json_array_elements(convert_from(content, 'UTF8')::json -> 'lines') AS line"
     " WHERE line #>> '{rate_card,id}' = ANY(%s)"
     " OR concat_ws('/', line #>> '{rate_card,plan}', line #>> '{rate_card,id}') = ANY(%s)))"
+    " AND (kind = 'invoice' OR EXISTS (SELECT FROM document WHERE document.id ="
+    " convert_from(prepared.content, 'UTF8')::json ->> 'corrects'))"
     " ORDER BY instant_us,"
     ' payer COLLATE "C", currency COLLATE "C", kind COLLATE "C", ordinal LIMIT %s)'
     f" RETURNING {_WAITING}"

@@ -20,6 +20,7 @@ from pipeline.stores.postgres import (
     evidence,
     facts,
     late,
+    life,
     pauses,
     preparing,
     publishing,
@@ -128,6 +129,7 @@ class Session(psycopg.Connection[TupleRow]):
 
     credits_used = documents.credits_used
     chain_after = documents.chain_after
+    document_of = documents.document_of
     find_document = documents.find_document
     find_line = documents.find_line
     issued_among = documents.issued_among
@@ -136,6 +138,10 @@ class Session(psycopg.Connection[TupleRow]):
     notes_by_document = documents.notes_by_document
     notes_issued = documents.notes_issued
     settlement_of = documents.settlement_of
+
+    read_events = life.read_events
+    record_event = life.record_event
+    states = life.states
 
     carried_by = preparing.carried_by
     closings_cut = preparing.closings_cut
