@@ -27,6 +27,7 @@ from pipeline.simulate.dues import ExpectedLine, due
 from pipeline.simulate.log import Kept
 from pipeline.simulate.quantities import point_of, width_us
 from pipeline.simulate.redriven import redriven_faults
+from pipeline.simulate.reissued import billed
 from pipeline.simulate.returns import Returns
 from pipeline.simulate.settled import settlement_faults
 from pipeline.simulate.sold import minor
@@ -207,6 +208,8 @@ class Auditor:
             for payer, currency in sorted({place[:2] for place in self.billing.cuts})
             for instant, lines in self.billing.issued(payer, currency, last).lines.items()
         }
+        for place in self.billing.again:
+            must[place] = billed(self.billing, place, self.billing.cuts[place], None)
         for place in sorted(kept.keys() - must.keys()):
             yield "content", f"no document is due of {place}"
         for place in sorted(must.keys() - kept.keys()):
@@ -259,8 +262,8 @@ class Auditor:
         place = (draft.payer, draft.currency, draft.instant)
         if billing.cuts.get(place, serial + 1) <= serial:  # it waited behind its cut
             if "corrects" not in draft.content:
-                issued = billing.issued(draft.payer, draft.currency, serial).lines
-                ever = billing.edits.ever(place, issued.get(draft.instant, ()))
+                lines = billed(billing, place, billing.cuts[place], None)
+                ever = billing.edits.ever(place, lines)
                 found = [[*_content_faults("draft", place, draft.content, must)] for must in ever]
                 yield from min(found, key=bool)  # of whoever looked before the last edit
             return

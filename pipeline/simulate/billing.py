@@ -43,6 +43,7 @@ from pipeline.simulate.stays import ends, over
 from pipeline.simulate.witness import Counted, Witness
 
 _EARLY = (FactKind.BILL_NOW, FactKind.THRESHOLD_REACHED)
+_NOTED = (FactKind.VOID, FactKind.CREDIT_NOTE, FactKind.DEBIT_NOTE)
 
 Cut = tuple[str, str, Instant]
 """(payer, currency, instant)."""
@@ -93,6 +94,10 @@ class Billing:
     """What had a cut made early, as its fact tells it."""
     corrections: dict[Cut, Fact] = field(default_factory=dict)
     """What had a cut made that bills nothing: late usage that no other cut came after."""
+    decided: dict[Cut, Fact] = field(default_factory=dict)
+    """What somebody decided of a document, which bills nothing either."""
+    again: Mapping[Cut, tuple[Cut, bool]] = field(default_factory=dict)
+    """Documents in the place of others: which was the first, and whether nothing is by hand."""
 
     def __post_init__(self) -> None:
         """Sort usage, find every cut."""
@@ -123,13 +128,15 @@ class Billing:
 
     def _cut_by_facts(self, news: Sequence[Fact], serial: int) -> None:
         for fact in news:
-            if fact.kind not in (*_EARLY, FactKind.CORRECTION):
+            if fact.kind not in (*_EARLY, *_NOTED, FactKind.CORRECTION):
                 continue
             told = fact.body
             place = str(told["customer"]), str(told["currency"]), parse_instant(told["at"])
             self.cuts[place] = serial
             if fact.kind is FactKind.CORRECTION:
                 self.corrections[place] = fact
+            elif fact.kind in _NOTED:
+                self.decided[place] = fact
             else:
                 self.early[place] = told
 
@@ -172,11 +179,12 @@ class Billing:
         known = self._fallen.get((payer, currency))
         if known is None:
             known, carried = [], Carried()
+            nothing = self.corrections.keys() | self.decided.keys()
             own = sorted(
                 (serial, instant)
                 for (who, which, instant), serial in self.cuts.items()
                 if (who, which) == (payer, currency)
-                if (who, which, instant) not in self.corrections
+                if (who, which, instant) not in nothing
             )
             for serial, instant in own:
                 book = self.book(self.witness.ticks[serial].fact_position)

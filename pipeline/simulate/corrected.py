@@ -6,13 +6,16 @@ Law: it shares no step with the pipeline.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 from pipeline.core.calendar import SECOND, Instant, parse_instant
-from pipeline.core.identity import Json
 from pipeline.simulate.agreements import Body
 from pipeline.simulate.billing import Billing
+from pipeline.simulate.edited import LAST
+from pipeline.simulate.noted import Place, is_by_hand, place_of
+from pipeline.simulate.reissued import billed
 from pipeline.simulate.sold import Book, named, payer_of
 from pipeline.simulate.stays import billed_in, runs_on
 from pipeline.simulate.witness import Witness
@@ -20,56 +23,101 @@ from pipeline.stores.postgres.documents import Document
 
 Fault = tuple[str, str]
 """(law, detail)."""
-Notes = Iterable[tuple[int, Mapping[str, Json]]]
-"""(serial of its cut, content) of each note of a document."""
+Source = tuple[str, str]
+"""(source, start) of a line."""
 
 
 def correction_faults(
     documents: Collection[Document], billing: Billing, witness: Witness, known_at: int
 ) -> Iterator[Fault]:
-    """Yield documents that do not come, with their notes, to what all usage makes.
+    """Yield documents that do not come, with the notes of usage, to what all usage makes.
 
-    At each cut, and in the end by what was `known_at` a tick long before.
+    At each cut, and in the end by what was `known_at` a tick long before. What people decided
+    stands beside that; a line that too little is left of then is not corrected.
     """
-    notes: dict[str, list[tuple[int, Mapping[str, Json]]]] = {}
+    notes: dict[str, list[Document]] = {}
     for document in documents:
         if document.kind != "invoice":
-            corrects = str(document.content["corrects"])
-            notes.setdefault(corrects, []).append((document.cut_serial, document.content))
+            notes.setdefault(str(document.content["corrects"]), []).append(document)
     for corrects, own in sorted(notes.items()):
-        if len({serial for serial, _ in own}) < len(own):
+        by_usage = [place_of(note) for note in own if not is_by_hand(note)]
+        if len({*by_usage}) < len(by_usage):
             yield "corrected", f"two notes of {corrects} at one cut"
     for document in documents:
         if document.kind == "invoice":
-            yield from _of_document(document, notes.get(document.id, ()), billing, known_at)
+            corrected = _Corrected(document, notes.get(document.id, ()), billing)
+            yield from corrected.faults(known_at)
     yield from _uncalled_for(billing, witness)
 
 
-def _of_document(
-    document: Document, notes: Notes, billing: Billing, known_at: int
-) -> Iterator[Fault]:
-    payer, currency = document.payer, document.currency
-    cuts = {s for place, s in billing.cuts.items() if place[:2] == (payer, currency)}
-    if max(cuts, default=0) <= known_at and not _comes_again(
-        billing, payer, currency, last_of(billing)
-    ):
-        cuts.add(known_at)
-    for serial in sorted(cuts):
-        if serial <= document.cut_serial:
-            continue
-        lines = billing.issued(payer, currency, serial, serial).lines
-        must = Counter[tuple[str, str]]()
-        for line in lines.get(document.instant, ()):
-            must[line.source, line.start] += line.total_minor
-        made = [document.content, *(note for at, note in notes if at <= serial)]
-        kept = Counter[tuple[str, str]]()
-        for told in (each for content in made for each in cast(list[Body], content["lines"])):
-            source = str(told["source_id"]), str(told["period_start"])
-            kept[source] += cast(int, told["total_minor"])
-        for place in sorted(kept.keys() | must.keys()):
-            if kept[place] != must[place]:
-                name = f"{document.sealed.number} at tick {serial}: {place}"
-                yield "corrected", f"{name} comes to {kept[place]}, due are {must[place]}"
+@dataclass(frozen=True, slots=True)
+class _Corrected:
+    """A document with its notes."""
+
+    document: Document
+    notes: Sequence[Document]
+    billing: Billing
+
+    def faults(self, known_at: int) -> Iterator[Fault]:
+        """Yield each cut at which the note of usage is another than it must be."""
+        payer, currency = self.document.payer, self.document.currency
+        cuts = {
+            (serial, place[2])
+            for place, serial in self.billing.cuts.items()
+            if place[:2] == (payer, currency)
+        }
+        last = last_of(self.billing)
+        if max(cuts)[0] <= known_at and not _comes_again(self.billing, payer, currency, last):
+            cuts.add((known_at, LAST))
+        before = self._due(self.document.cut_serial)
+        for place in sorted(cuts):
+            if place[0] <= self.document.cut_serial:
+                continue
+            due = self._due(place[0])
+            told = _sums(n for n in self.notes if place_of(n) == place and not is_by_hand(n))
+            must = self._change(place, due)
+            # It is looked at again where usage makes a difference, or may.
+            if told != must and (told or due != before):
+                name = f"{self.document.sealed.number} at tick {place[0]}"
+                yield "corrected", f"{name}: usage made {told}, and must {must}"
+            before = due
+
+    def _due(self, serial: int) -> Counter[Source]:
+        of, found = self.document, Counter[Source]()
+        for line in billed(self.billing, (of.payer, of.currency, of.instant), serial, serial):
+            found[line.source, line.start] += line.total_minor
+        return found
+
+    def _change(self, place: Place, due: Counter[Source]) -> dict[Source, int]:
+        """Return what usage makes of each line at a cut."""
+        made = [note for note in self.notes if place_of(note) < place]
+        by_hand = [note for note in made if is_by_hand(note)]
+        if any(note.content["voids"] is True for note in by_hand):
+            return {}
+        stands = _sums([self.document, *(note for note in made if not is_by_hand(note))])
+        change = {
+            source: due[source] - stands.get(source, 0) for source in due.keys() | stands.keys()
+        }
+        change = {source: minor for source, minor in change.items() if minor}
+        if not by_hand:
+            return change
+        left = _sums([self.document, *made])
+        change = {
+            source: minor
+            for source, minor in change.items()
+            if minor > 0 or left.get(source, 0) + minor >= 0
+        }
+        room = sum(left.values())
+        return change if room + sum(change.values()) >= min(room, 0) else {}
+
+
+def _sums(documents: Iterable[Document]) -> dict[Source, int]:
+    """Return what each line comes to in all of some documents, but for those of nothing."""
+    found = Counter[Source]()
+    for line in (each for one in documents for each in cast(list[Body], one.content["lines"])):
+        source = str(line["source_id"]), str(line["period_start"])
+        found[source] += cast(int, line["total_minor"])
+    return {source: minor for source, minor in found.items() if minor}
 
 
 def last_of(billing: Billing) -> int:

@@ -14,8 +14,11 @@ from pipeline.simulate.billing import Billing
 from pipeline.simulate.collected import collection_faults
 from pipeline.simulate.edited import Edits
 from pipeline.simulate.group import Ack, Member
+from pipeline.simulate.lived import life_faults
 from pipeline.simulate.missing import missing_faults
+from pipeline.simulate.noted import note_faults
 from pipeline.simulate.publication import Publication
+from pipeline.simulate.reissued import reissues
 from pipeline.simulate.returns import Returns
 from pipeline.simulate.roles import Stage
 from pipeline.simulate.sellers import seller_faults
@@ -78,6 +81,7 @@ class Inquest:
                 witness,
                 returns.taken,
                 Edits.of(witness.facts, stage.database.drafts_stored),
+                again=reissues(stage.database.tables.documents.values(), witness.facts),
             ),
             stage.database.tables,
             log,
@@ -91,6 +95,8 @@ class Inquest:
         return [
             *auditor.faults(),
             *workflow_faults(stage.database, auditor.billing),
+            *life_faults(stage.database, witness.facts),
+            *note_faults(stage.database.tables.documents.values(), auditor.billing),
             *seller_faults(stage.database.tables.documents.values()),
             *missing_faults(witness, auditor.billing, stage.database.tables),
             *collection_faults(stage.raw, stands, log, self.story.packed, raw),

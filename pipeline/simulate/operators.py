@@ -4,8 +4,8 @@ Owns: how each job is put together over memory.
 Does not own: the jobs themselves (workers), when they are started (play.py).
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -18,7 +18,7 @@ from pipeline.catalog.facts import Fact, NewFact
 from pipeline.catalog.hand_rules import telling, waiving
 from pipeline.collect.batch import UsageBatch
 from pipeline.core.calendar import SECOND
-from pipeline.core.errors import BadInput, Code, ServerFailed
+from pipeline.core.errors import BadInput, Code
 from pipeline.invoice.issues import INCOMPLETE
 from pipeline.invoice.workflow import APPROVAL_NEEDED
 from pipeline.replay.amending import Change, Chosen
@@ -35,10 +35,11 @@ from pipeline.simulate.hands import (
     released,
     retried,
 )
+from pipeline.simulate.jobs import job
 from pipeline.simulate.log import MemoryWriter, Poison
 from pipeline.simulate.roles import Stage
 from pipeline.simulate.story import Story
-from pipeline.simulate.world import Crashed, Runner
+from pipeline.simulate.world import Runner
 from pipeline.stores.kafka import usage_log
 from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.facts import Author
@@ -186,7 +187,8 @@ class Operators:
 
     def _invoices_open(self) -> list[Draft]:
         kept = self.stage.database.tables.drafts.values()
-        return [draft for draft in kept if "corrects" not in draft.content]
+        others = ("corrects", "replaces")  # of void documents: they bill what those did
+        return [draft for draft in kept if not any(name in draft.content for name in others)]
 
     def prove(self, key: Ed25519PrivateKey) -> None:
         """Sign up to some document, as whoever proves it does."""
@@ -206,16 +208,8 @@ class Operators:
             if isinstance(kept.value, Poison):
                 kept.value.mended = True
 
-    @contextmanager
-    def _job(self, name: str) -> Iterator[Runner]:
-        """Run a job in a process: whatever the world does to it is not its fault."""
-        process = self.stage.world.start(name)
-        try:
-            with suppress(Crashed, ServerFailed, BadInput):
-                yield process
-        except Exception as error:
-            self.stage.died(process, error)
-        process.die()
+    def _job(self, name: str) -> AbstractContextManager[Runner]:
+        return job(self.stage, name)
 
     def _readmission(self, process: Runner) -> Readmission:
         """Begin a job that sends usage again.

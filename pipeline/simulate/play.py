@@ -19,6 +19,7 @@ from pipeline.core.errors import ServerFailed
 from pipeline.settings import Settings
 from pipeline.simulate import beside, roles
 from pipeline.simulate.auditor import Violation
+from pipeline.simulate.clerks import Clerks
 from pipeline.simulate.database import MemoryDatabase
 from pipeline.simulate.decisions import HORIZON_S, TOLERANCE_S
 from pipeline.simulate.group import Group
@@ -128,6 +129,7 @@ class _Play:
             parts,
         )
         self.operators = Operators(self.stage, self.story)
+        self.clerks = Clerks(self.stage)
         self.redrive_s = world.streams.of("redrives").choice([0, 0, 15, 30])
         self.amend_s = world.streams.of("amendments").choice([0, 0, 12, 24])
         poison = world.streams.of("poisoned").choice([0.01, 0.03])
@@ -207,6 +209,8 @@ class _Play:
         ):
             if each_s:
                 self._repeat(name, each_s, fault)
+        for name, each_s, decide in self.clerks.jobs():
+            self._repeat(name, each_s, decide)
         if self.story.decisions.waits:
             self._repeat("waive", _WAIVES_S, self.operators.waive, always=True)
         if self.story.decisions.approving:

@@ -16,6 +16,7 @@ from pipeline.core.calendar import Instant, parse_instant
 from pipeline.simulate.agreements import Body
 from pipeline.simulate.billing import Billing
 from pipeline.simulate.dues import ExpectedLine
+from pipeline.simulate.reissued import billed
 from pipeline.simulate.sold import DIGITS, Book, minor
 from pipeline.stores.postgres.documents import Document
 
@@ -79,31 +80,51 @@ def paid_by_credits(
 def settlement_faults(
     documents: Mapping[tuple[str, int], Document], billing: Billing
 ) -> Iterator[tuple[str, str]]:
-    """Yield where credits pay otherwise than in the order of numbers, by the facts at each cut."""
-    spent = Counter[str]()
+    """Yield where credits pay otherwise than in the order of numbers, by the facts at each cut.
+
+    A void gives back what they paid, the last that paid first, up to what was left.
+    """
+    spent, paid_of = Counter[str](), dict[str, list[tuple[str, int]]]()
     for _, document in sorted(documents.items()):
         told = cast("Body | None", json.loads(document.sealed.record)["settlement"])
         paid: list[tuple[str, int]] = []
-        lines: list[ExpectedLine] = []
+        total = cast(dict[str, int], document.content["totals"])["total_minor"]
         if document.kind == "invoice":
             payer, currency = document.payer, document.currency
             lines = _in_order(document, billing)
             book = billing.book(billing.witness.ticks[document.cut_serial].fact_position)
             paid = paid_by_credits(credits_of(book, payer, currency), lines, spent)
+            paid_of[document.id], total = paid, sum(line.total_minor for line in lines)
+        elif document.content["voids"] is True:
+            paid = _given_back(paid_of[str(document.content["corrects"])], -total, spent)
         left: tuple[object, object] = [], None
         if told is not None:
             credits = cast(list[Body], told["credits"])
             left = [(each["credit"], each["amount_minor"]) for each in credits], told["due_minor"]
-        total = sum(line.total_minor for line in lines)
         must = paid, (total - sum(amount for _, amount in paid) if paid else None)
         if left != must:
             yield "settled", f"{document.sealed.number} is paid by {left}, must be by {must}"
 
 
+def _given_back(
+    paid: Sequence[tuple[str, int]], room: int, spent: Counter[str]
+) -> list[tuple[str, int]]:
+    """Return what credits get back of what they paid, as payments below zero; they spent less."""
+    back = []
+    for credit, amount in reversed(paid):
+        share = max(0, min(amount, room))
+        room -= share
+        if share:
+            back.append((credit, -share))
+            spent[credit] -= share
+    return back
+
+
 def _in_order(document: Document, billing: Billing) -> list[ExpectedLine]:
     """Return the lines that a document must have, in the order in which it has them."""
-    made = billing.issued(document.payer, document.currency, document.cut_serial).lines
-    known = {(line.source, line.start): line for line in made.get(document.instant, ())}
+    place = document.payer, document.currency, document.instant
+    made = billed(billing, place, document.cut_serial, None)
+    known = {(line.source, line.start): line for line in made}
     told = cast(list[Body], document.content["lines"])
     places = ((str(line["source_id"]), str(line["period_start"])) for line in told)
     return [known[place] for place in places if place in known]

@@ -1,7 +1,7 @@
 """Planted defects: each is a stack with one part put in another way, as others have built it."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,10 +15,12 @@ from pipeline.collect.keyed import KeyedEvent
 from pipeline.collect.letters import Refusal
 from pipeline.collect.rounds import Stand
 from pipeline.core.calendar import Instant
+from pipeline.core.identity import Json
 from pipeline.dedupe.claims import Behind, Claim, Delivery, Judged, Verdict
 from pipeline.dedupe.sequences import SequenceState
 from pipeline.dedupe.standing import Outcome
 from pipeline.invoice.fees import Reach
+from pipeline.invoice.lifecycle import EventKind, InvoiceEvent
 from pipeline.invoice.usage import UsagePart, UsageRequest, Used
 from pipeline.meter.slices import Counts, Rows, Slice
 from pipeline.simulate.claims import MemoryClaims, MemoryRedis
@@ -628,6 +630,75 @@ class SignsOnce(WorkerSession):
         return [issuer for issuer in super().issuers_sealed() if issuer not in signed]
 
 
+class ForgetsEvents(WorkerSession):
+    """Does not remember some of what happened to documents."""
+
+    forgotten: EventKind
+
+    def read_events(self, document_id: str) -> list[InvoiceEvent]:
+        found = super().read_events(document_id)
+        return [each for each in found if each.kind is not self.forgotten]
+
+
+class ForgetsPayments(ForgetsEvents):
+    """Does not remember what was paid."""
+
+    forgotten = EventKind.PAID
+
+
+class ForgetsRefunds(ForgetsEvents):
+    """Does not remember what was paid back."""
+
+    forgotten = EventKind.REFUNDED
+
+
+class ForgetsLosses(ForgetsEvents):
+    """Does not remember what was given up."""
+
+    forgotten = EventKind.WRITTEN_OFF
+
+
+class ForgetsDisputes(ForgetsEvents):
+    """Does not remember what is contested."""
+
+    forgotten = EventKind.DISPUTED
+
+
+class CreditsAll(Misreads):
+    """Takes all off, whatever was asked."""
+
+    kind = FactKind.CREDIT_NOTE
+
+    def _misread(self, fact: Fact) -> Fact:
+        return replace(fact, body={**fact.body, "lines": [], "amount_minor": None})
+
+
+class PutsAllBack(Misreads):
+    """Puts all back that was taken off, whatever was to be added."""
+
+    kind = FactKind.DEBIT_NOTE
+
+    def _misread(self, fact: Fact) -> Fact:
+        return replace(fact, body={**fact.body, "lines": [], "amount_minor": None})
+
+
+class CreditsVoids(Misreads):
+    """Takes a void for a credit of all."""
+
+    kind = FactKind.VOID
+
+    def _misread(self, fact: Fact) -> Fact:
+        return replace(fact, kind=FactKind.CREDIT_NOTE)
+
+
+class KeepsCredits(WorkerSession):
+    """Gives nothing back to the credits that paid a document that is void."""
+
+    def settlement_of(self, document: str) -> Mapping[str, Json] | None:
+        super().settlement_of(document)
+        return None
+
+
 class Unfenced(MemoryOutlet):
     """Writes what it had begun, whoever took over meanwhile."""
 
@@ -665,6 +736,14 @@ DEFECTS = {
     "a line that says what it would without its edit": (Parts(session=ForgetsEdits), 8),
     "a hold that nobody obeys": (Parts(session=ForgetsHolds), 4),
     "documents that nobody approved": (Parts(session=AsksNobody), 12),
+    "a payment that nobody remembers": (Parts(session=ForgetsPayments), 4),
+    "money that goes back again": (Parts(session=ForgetsRefunds), 4),
+    "a document that is given up again": (Parts(session=ForgetsLosses), 4),
+    "a dispute that nobody remembers": (Parts(session=ForgetsDisputes), 8),
+    "a credit of all, whatever was asked": (Parts(session=CreditsAll), 8),
+    "a debit of all that was taken off": (Parts(session=PutsAllBack), 8),
+    "a void that is a credit": (Parts(session=CreditsVoids), 8),
+    "a void that gives no credits back": (Parts(session=KeepsCredits), 40),
     "a seller who is forgotten": (Parts(session=KeepsItAll), 24),
     "what was given up is sent again": (Parts(session=ForgetsWaivers), 24),
     "an order that is billed on every document": (Parts(session=SellsAgain), 8),

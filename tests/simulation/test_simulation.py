@@ -37,13 +37,6 @@ UNPLAYED = {
     FactKind.INCIDENT: "a replay is not played",
     FactKind.REPRICING: "a replay is not played",
     FactKind.TAX_ANSWER: "no issuer is taxed",
-    FactKind.VOID: "notes by hand are not audited",
-    FactKind.CREDIT_NOTE: "notes by hand are not audited",
-    FactKind.DEBIT_NOTE: "notes by hand are not audited",
-    FactKind.DISPUTE: "events of documents are not kept in memory",
-    FactKind.PAYMENT: "events of documents are not kept in memory",
-    FactKind.PAID_BACK: "events of documents are not kept in memory",
-    FactKind.WRITE_OFF: "events of documents are not kept in memory",
     FactKind.RETENTION: "contents are kept for years, and a seed takes minutes",
 }
 """The kinds of facts that no seed writes, and why."""
