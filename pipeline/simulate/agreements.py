@@ -43,7 +43,7 @@ def agreed(kind: str, random: Random, latest: Latest, now: Instant) -> list[NewF
         case "ends":
             found = _ended(random, body, now)
         case "seats":
-            found = _reseated(random, body, now)
+            found = _reseated(random, latest, body, now)
         case "moves":
             found = _moved(random, latest, body, now)
         case "pauses":
@@ -71,10 +71,15 @@ def _left(random: Random, subscribed: Sequence[Body], now: Instant) -> list[NewF
     ]
 
 
-def _reseated(random: Random, body: Body, now: Instant) -> Body:
-    """Return a subscription to whose fee another quantity is agreed, from some instant ahead on."""
+def _reseated(random: Random, latest: Latest, body: Body, now: Instant) -> Body:
+    """Return a subscription to whose fee another quantity is agreed, from some instant ahead on.
+
+    So much a seat is to be spent, where anything is.
+    """
     at = instant_text(now + random.randint(_AHEAD_S * SECOND, 40 * SECOND))
-    seats: Json = {"base": random.choice(["0", "1", "2", "3.5", "12"])}
+    seats: dict[str, Json] = {"base": random.choice(["0", "1", "2", "3.5", "12"])}
+    cards = cast(list[Body], latest[FactKind.PLAN, str(body["plan"])]["prices"])
+    seats |= {str(card["id"]): seats["base"] for card in cards if "covers" in card}
     return _changed(body, {"at": at, "quantities": seats})
 
 

@@ -13,13 +13,13 @@ from typing import cast
 from pipeline.catalog.facts import Fact, FactKind
 from pipeline.core.calendar import SECOND, Instant, instant_text, parse_instant
 from pipeline.simulate.agreements import Body
+from pipeline.simulate.committed import Committed
 from pipeline.simulate.dues import (
     Carried,
     Closing,
     Due,
     Early,
     ExpectedLine,
-    Spans,
     billed_periods,
     due,
     left_of,
@@ -31,13 +31,12 @@ from pipeline.simulate.sold import (
     DIGITS,
     Book,
     Revision,
-    less,
-    minor,
+    Spans,
+    fee_total,
     payer_of,
     printed,
-    rate_of,
     revised,
-    usage_total,
+    usage_totals,
 )
 from pipeline.simulate.stays import ends, over
 from pipeline.simulate.witness import Counted, Witness
@@ -260,6 +259,9 @@ class Billing:
             else:
                 whole = self._line(each.name, each.customer, each.card, closing[0], each.spans, end)
                 line = _without_early(whole, each.spans, each.early)
+                if each.committed is not None:
+                    lacks = self._lacks(each, each.committed, closing[0], end)
+                    line = replace(line, total_minor=lacks)
                 found.append(
                     line if each.customer == payer else replace(line, account=each.customer)
                 )
@@ -319,15 +321,15 @@ class Billing:
         digits = DIGITS[currency]
         (start, end), used, taken = spans.left, None, 0
         if card["meter"] is None:
-            total = _fee_total(card, spans, digits)
+            total = fee_total(card, spans, digits)
         else:
             meter = str(card["meter"])
             counted = self._standing(customer, meter, end_offset)
             used, before = quantity(meter, counted, spans.whole), Fraction(0)
-            total, taken = _totals(card, used, digits)
+            total, taken = usage_totals(card, used, digits)
             if spans.whole[0] != start:  # tiers carry over from the part that is billed already
                 before = quantity(meter, counted, (spans.whole[0], start))
-                billed = _totals(card, before, digits)
+                billed = usage_totals(card, before, digits)
                 total, taken = total - billed[0], taken - billed[1]
             used -= before
         return ExpectedLine(
@@ -343,32 +345,26 @@ class Billing:
             seller=card.get("seller"),
         )
 
+    def _lacks(self, due: Due, told: Committed, currency: str, end: int) -> int:
+        """Return what the prices of a commitment lack of it, by usage up to `end`."""
+        sums = [
+            sum(
+                self._line(due.name, due.customer, card, currency, spans, end).total_minor
+                for card, spans in parts
+            )
+            for parts in (told.least, told.counted)
+        ]
+        lacks = max(0, sums[0] - sums[1])
+        return (
+            lacks if told.before is None else lacks - self._lacks(due, told.before, currency, end)
+        )
+
     def _standing(self, customer: str, meter: str, end: int) -> list[Counted]:
         """Return the usage of a meter up to an offset, but for what was taken off up to there."""
         taken = self._gone.get((customer, meter), ())
         gone = {id(each.usage) for each in taken if each.offset <= end}
         used = self._used.get((customer, meter), ())
         return [each for each in used if each.offset <= end and id(each) not in gone]
-
-
-def _fee_total(card: Body, spans: Spans, digits: int) -> int:
-    """Return a fee for the share of its cycle, less what was billed of it; an order's as it is."""
-    price = Fraction(str(cast(Body, card["price"])["amount"])) * rate_of(card)
-    amount, length = price * Fraction(str(card.get("quantity", 1))), spans.cycle[1] - spans.cycle[0]
-    if not length:
-        return less(card, minor(amount, digits))
-    billed, total = (
-        less(card, minor(amount * Fraction(until - spans.part[0], length), digits))
-        for until in spans.left
-    )
-    return total - billed
-
-
-def _totals(card: Body, used: Fraction, digits: int) -> tuple[int, int]:
-    """Return what usage comes to, and what was taken off before."""
-    total = usage_total(card, used, digits)
-    whole = usage_total({**card, "off": []}, used, digits) if card.get("off") else total
-    return total, whole - total
 
 
 def _without_early(

@@ -14,14 +14,19 @@ from pipeline.simulate.sold import Book, Period
 from pipeline.simulate.stays import billed_in, stays, width_of
 
 
-def dealt(book: Book, period: Period, card: Body) -> Body:
-    """Return a card of a period with the `rate` it is billed at, and the percents taken `off`."""
+def dealt(book: Book, period: Period, card: Body, due: Instant | None = None) -> Body:
+    """Return a card of a period with the `rate` it is billed at, and the percents taken `off`.
+
+    `due`: when it falls due, where that is not the end of the period. Nothing is taken off what is
+    committed to: what its prices come to is less.
+    """
     subscription = book.latest["subscription", period.stay.subscription]
     billed, own = billed_in(book, subscription), book.latest["plan", period.stay.plan]["currency"]
-    off: list[Json] = [*_percents(book, subscription, period, card)]
+    commits, end = "covers" in card, period.served[1] if due is None else due
+    off: list[Json] = [] if commits else [*_percents(book, subscription, period, card)]
     if own == billed:
         return {**card, "off": off} if off else card
-    return {**card, "off": off, "rate": _rate(book, str(own), billed, period.served[1] - 1)}
+    return {**card, "off": off, "rate": _rate(book, str(own), billed, end - 1)}
 
 
 def _rate(book: Book, own: str, billed: str, at: Instant) -> str:

@@ -95,6 +95,8 @@ class Decisions:
     """Whose documents wait for an approval."""
     sells: bool = field(init=False)
     """Whether some prices are of others, who are paid out."""
+    commits: bool = field(init=False)
+    """Whether plans say what is to be spent at least."""
     accounts: Mapping[str, str] = field(init=False)
     """The parent of each sub-account."""
     customers: Sequence[str] = field(init=False)
@@ -113,6 +115,7 @@ class Decisions:
         asked = self.streams.of("approvals")
         self.approving = asked.sample(CUSTOMERS, 3) if asked.random() < _SELDOM else ()
         self.sells = self.streams.of("sold for others").random() < _SELDOM
+        self.commits = self.streams.of("committing").random() < _SELDOM
         seldom = [*SELDOM, *OFFERED]
         left_out = {kind for kind in seldom if self.streams.of(f"any {kind}").random() > _SELDOM}
         self.kinds = {kind: each_s for kind, each_s in KINDS.items() if kind not in left_out}
@@ -222,7 +225,9 @@ class Decisions:
             currency=random.choice(["EUR", "EUR", "JPY"]),
             cycle=random.choice([*CYCLES]),
             payment_days=14,
-            prices=[*map(self._sold, random.sample(prices, random.randint(2, len(prices))))],
+            prices=self._committed(
+                [*map(self._sold, random.sample(prices, random.randint(2, len(prices))))]
+            ),
             **(THRESHOLDS if self.early else {}),
         )
 
@@ -235,10 +240,29 @@ class Decisions:
         seller: Json = {"id": random.choice(["apps", "zoo"]), "commission_percent": percent}
         return {**cast(Body, price), "seller": seller}
 
+    def _committed(self, prices: Sequence[Json], before: Sequence[Json] = ()) -> list[Json]:
+        """Return prices with what is to be spent on all or some of them, now and then as before."""
+        random = self.streams.of("commitments")
+        if not self.commits or random.random() < 0.2:
+            return [*prices]
+        names = [str(cast(Body, price)["id"]) for price in prices]
+        known = [each for each in before if _covers_some_of(names, each)]
+        if known and random.random() < 0.5:
+            return [*prices, *known]
+        found: list[Json] = []
+        for name in ("least", "floor")[: random.choice([1, 1, 2])]:
+            some: Json = [*random.sample(names, random.randint(1, len(names)))]
+            amount = f"{random.randint(1, 99) * 10 ** random.randint(0, 3)}"
+            price = _price(name, None, type="flat", amount=amount)
+            quantity = {} if random.random() < 0.7 else {"quantity": random.choice(["2", "3.5"])}
+            found.append({**price, "covers": random.choice(["all", some]), **quantity})
+        return [*prices, *map(self._sold, found)]
+
     def _repriced(self, random: Random, before: Body, now: Instant) -> NewFact:
         """Return a plan with other amounts, perhaps from a date on, perhaps with a price fewer."""
         body = dict(before)
-        prices = [dict(price) for price in cast(list[dict[str, Json]], body["prices"])]
+        known = cast(list[Json], body["prices"])
+        prices = [dict(cast(Body, price)) for price in known if not _commits(price)]
         if len(prices) > 1 and random.random() < 0.2:
             prices.pop(random.randrange(len(prices)))
         for each in prices:
@@ -248,11 +272,11 @@ class Decisions:
             elif price["type"] == "graduated" and random.random() < 0.3:
                 price["tiers"] = _tiers(random)
             each["price"] = price
-        prices = [dict(cast(Body, self._sold(price))) for price in prices]
+        sold = self._committed([*map(self._sold, prices)], [*filter(_commits, known)])
         body.pop("effective", None)
         if random.random() < 0.5:
             body["effective"] = instant_text(now + random.randint(-60, 60) * SECOND)
-        return NewFact(FactKind.PLAN, str(body["id"]), {**body, "prices": list(prices)})
+        return NewFact(FactKind.PLAN, str(body["id"]), {**body, "prices": sold})
 
     def _issuer(self) -> NewFact:
         own = {"completeness": "hold"} if self.waits else {}
@@ -285,6 +309,15 @@ class Decisions:
             start=instant_text(start + random.randint(-9_000_000, 9_000_000)),
             end=None,
         )
+
+
+def _commits(price: Json) -> bool:
+    return "covers" in cast(Body, price)
+
+
+def _covers_some_of(names: Sequence[str], commitment: Json) -> bool:
+    covers = cast(Body, commitment)["covers"]
+    return covers == "all" or {*cast(list[str], covers)} <= {*names}
 
 
 def _amount(random: Random) -> str:

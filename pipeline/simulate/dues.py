@@ -13,9 +13,20 @@ from typing import NamedTuple, cast
 from pipeline.core.calendar import Instant, instant_text, parse_instant
 from pipeline.core.identity import Json
 from pipeline.simulate.agreements import Body
+from pipeline.simulate.committed import Committed, committed
 from pipeline.simulate.deals import dealt
-from pipeline.simulate.quantities import Stretch
-from pipeline.simulate.sold import DIGITS, Book, Parts, Period, agreed, cards, minor, named, parts
+from pipeline.simulate.sold import (
+    DIGITS,
+    Book,
+    Parts,
+    Period,
+    Spans,
+    agreed,
+    cards,
+    minor,
+    named,
+    parts,
+)
 from pipeline.simulate.stays import billed_in, periods, runs_on
 
 Closing = tuple[str, Instant]
@@ -90,30 +101,18 @@ class Carried:
 
 
 @dataclass(frozen=True, slots=True)
-class Spans:
-    """The cycle a line is of, the stretch whose usage its tiers count, and what it bills.
-
-    `left` is what of its part no document has: the end may have been moved since the last. What
-    was billed early from `own` on is of it. All of its period falls `due` at once.
-    """
-
-    cycle: Stretch
-    whole: Stretch
-    part: Stretch
-    left: Stretch
-    own: Stretch
-    due: Instant
-
-
-@dataclass(frozen=True, slots=True)
 class Due:
-    """A line that falls due: whose, by which card, when, and what was billed of it early."""
+    """A line that falls due: whose, by which card, when, and what was billed of it early.
+
+    Or one of what is `committed` to: by the last of its cards.
+    """
 
     name: str
     customer: str
     card: Body
     spans: Spans
     early: Mapping[Instant, Early]
+    committed: Committed | None = None
 
 
 def due(book: Book, payer: str, closing: Closing, carried: Carried) -> list[Due | ExpectedLine]:
@@ -125,10 +124,17 @@ def due(book: Book, payer: str, closing: Closing, carried: Carried) -> list[Due 
             continue
         found += _given_back(book, name, subscription, carried, instant)
         for item, period, sold in billed_periods(book, subscription, instant):
-            if carried.until.get((name, item), -1) < period.served[1] <= instant:
-                early = carried.early.get((name, item), {})
+            until = carried.until.get((name, item), -1)
+            if until < period.served[1] <= instant:
+                early, customer = carried.early.get((name, item), {}), str(subscription["customer"])
+                if "covers" in sold[-1][1]:
+                    for body, spans, told in committed(book, item, period, until):
+                        found.append(Due(name, customer, body, spans, {}, told))
+                    # It may have ended within, and come back some day: of all that lies behind.
+                    carried.billed((name, item), sold[-1][0][1])
+                    continue
                 for body, spans in left_of(book, item, period, sold, carried):
-                    found.append(Due(name, str(subscription["customer"]), body, spans, early))
+                    found.append(Due(name, customer, body, spans, early))
                 carried.billed((name, item), period.served[1])
     for name, order in named(book, "order", payer):
         at = parse_instant(order["at"])

@@ -40,6 +40,22 @@ class Stay:
 
 
 @dataclass(frozen=True, slots=True)
+class Spans:
+    """The cycle a line is of, the stretch whose usage its tiers count, and what it bills.
+
+    `left` is what of its part no document has: the end may have been moved since the last. What
+    was billed early from `own` on is of it. All of its period falls `due` at once.
+    """
+
+    cycle: Stretch
+    whole: Stretch
+    part: Stretch
+    left: Stretch
+    own: Stretch
+    due: Instant
+
+
+@dataclass(frozen=True, slots=True)
 class Period:
     """A whole cycle of a stay, and what was served of it."""
 
@@ -143,6 +159,26 @@ def usage_total(card: Body, used: Fraction, digits: int) -> int:
         total += minor(_exactly(str(tier["flat_amount"])) * rate, digits)
         below = end
     return less(card, total)
+
+
+def fee_total(card: Body, spans: Spans, digits: int) -> int:
+    """Return a fee for the share of its cycle, less what was billed of it; an order's as it is."""
+    price = Fraction(str(cast(Body, card["price"])["amount"])) * rate_of(card)
+    amount, length = price * Fraction(str(card.get("quantity", 1))), spans.cycle[1] - spans.cycle[0]
+    if not length:
+        return less(card, minor(amount, digits))
+    billed, total = (
+        less(card, minor(amount * Fraction(until - spans.part[0], length), digits))
+        for until in spans.left
+    )
+    return total - billed
+
+
+def usage_totals(card: Body, used: Fraction, digits: int) -> tuple[int, int]:
+    """Return what usage comes to, and what was taken off before."""
+    total = usage_total(card, used, digits)
+    whole = usage_total({**card, "off": []}, used, digits) if card.get("off") else total
+    return total, whole - total
 
 
 def rate_of(card: Body) -> Fraction:

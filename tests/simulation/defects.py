@@ -451,6 +451,17 @@ class KeepsItAll(Misreads):
         return replace(fact, body={**fact.body, "prices": [*prices]})
 
 
+class CountsAll(Misreads):
+    """Counts every price of a plan for a commitment to spend on some."""
+
+    kind = FactKind.PLAN
+
+    def _misread(self, fact: Fact) -> Fact:
+        told: Any = fact.body["prices"]
+        prices = [{**price, "covers": "all"} if "covers" in price else price for price in told]
+        return replace(fact, body={**fact.body, "prices": [*prices]})
+
+
 class ForgetsWaivers(Misreads):
     """Does not know which rejected events were given up."""
 
@@ -746,6 +757,7 @@ DEFECTS = {
     "a void that gives no credits back": (Parts(session=KeepsCredits), 40),
     "a seller who is forgotten": (Parts(session=KeepsItAll), 24),
     "what was given up is sent again": (Parts(session=ForgetsWaivers), 24),
+    "a commitment that every price counts for": (Parts(session=CountsAll), 8),
     "an order that is billed on every document": (Parts(session=SellsAgain), 8),
     "rejected usage sent again unread": (Parts(readmission=SendsBlindly), 40),
     "a redrive told before it is sent": (Parts(readmission=WritesBeforeItSends), 30),
