@@ -589,6 +589,33 @@ def test_a_payer_that_every_flush_marks_is_rated_in_its_turn(side: Side) -> None
     assert turns == ["busy", "quiet 0", "busy", "quiet 1", "quiet 2", "busy"]
 
 
+@pytest.mark.parametrize("analyzed", [True, False])
+def test_a_bite_of_marks_reads_no_more_marks_than_it_takes(
+    servers: Servers, *, analyzed: bool
+) -> None:
+    """Worked out while nobody was marked, its plan compared all marks with all that it took."""
+    with ExitStack() as held:
+        real = held.enter_context(_postgres(servers))
+        owner = held.enter_context(real.session("contract owner", owner=True))
+        session = held.enter_context(real.session("contract"))
+        if analyzed:
+            owner.execute("VACUUM ANALYZE dirty")
+        for _ in range(20):
+            assert session.take_dirty([0, 1], 100) == []
+        owner.execute(
+            "INSERT INTO dirty (payer, partition_no, version)"
+            " SELECT 'payer-' || n, n % 2, 0 FROM generate_series(1, 5000) AS n"
+        )
+        with session.snapshot():
+            assert len(session.take_dirty([0, 1], 100)) == 100
+            (read,) = one(
+                session,
+                "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables"
+                " WHERE schemaname = current_schema() AND relname = 'dirty'",
+            )
+        assert 100 <= read <= 300
+
+
 def test_who_marks_a_payer_that_is_being_rated_waits_and_the_mark_stays(servers: Servers) -> None:
     with ExitStack() as held:
         real = held.enter_context(_postgres(servers))

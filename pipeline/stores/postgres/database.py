@@ -26,6 +26,8 @@ _TIMEOUTS = (
     "-c lock_timeout=10s -c statement_timeout=120s"
     " -c idle_in_transaction_session_timeout=15s -c timezone=UTC"
 )
+_PLANS = "-c plan_cache_mode=force_custom_plan"
+"""A plan is of what is there when it is asked: one of an empty table would be kept for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Database:
         try:
             connection = Session.connect(
                 self.dsn,
-                options=f"-c search_path={self.schema} {_TIMEOUTS}"
+                options=f"-c search_path={self.schema} {_TIMEOUTS} {_PLANS}"
                 f" -c idle_session_timeout={idle_s:.0f}s",
                 application_name=f"talea {name}",
                 autocommit=True,
