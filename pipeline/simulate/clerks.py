@@ -18,8 +18,7 @@ from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.errors import BadInput
 from pipeline.invoice.disputing import Ruling
 from pipeline.simulate.agreements import Body
-from pipeline.simulate.jobs import job
-from pipeline.simulate.operators import ADA
+from pipeline.simulate.jobs import ADA, job
 from pipeline.simulate.papers_session import WorkerSession
 from pipeline.simulate.roles import Stage
 from pipeline.stores.postgres.documents import Document

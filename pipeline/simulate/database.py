@@ -5,7 +5,7 @@ Does not own: the queries (facts_session.py, books_session.py, papers_session.py
 Law: a transaction that ends by an exception, or whose process stalls in it, changes nothing.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ from pipeline.ledger.checkpoint import Checkpoint
 from pipeline.meter.slices import Minus
 from pipeline.meter.ticks import Tick
 from pipeline.simulate.world import SESSION_S, Runner, World
+from pipeline.stores.postgres.backfills import Staged
 from pipeline.stores.postgres.books import Anchor
 from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.drafts import Draft
@@ -163,6 +164,8 @@ class Tables:
         self.events: Table[str, tuple[tuple[InvoiceEvent, Standing], ...]] = Table(undo)
         """What happened to each document, and where it stood behind that."""
         self.checkpoints: Table[tuple[str, int], Checkpoint] = Table(undo)
+        self.staged: Table[str, Staged] = Table(undo)
+        self.staged_batches: Table[str, Sequence[tuple[int, bytes]]] = Table(undo)
         self.pauses: Table[tuple[str, int], Pause] = Table(undo)
         self.deaths: Table[tuple[int, int], int] = Table(undo)
         self.draft_changes: Table[int, tuple[str, str]] = Table(undo)

@@ -4,12 +4,14 @@ Owns: who looks at what.
 Does not own: what must be (witness.py and its friends), the course of a world (play.py).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
+from pipeline.collect.event import UsageEvent
 from pipeline.collect.letters import DeadLetter
 from pipeline.simulate.auditor import Auditor, Fault
+from pipeline.simulate.backfilled import backfill_faults
 from pipeline.simulate.billing import Billing
 from pipeline.simulate.collected import collection_faults
 from pipeline.simulate.edited import Edits
@@ -49,6 +51,8 @@ class Inquest:
     story: Story
     known_at: int
     told: bool
+    units: Mapping[str, Sequence[UsageEvent]]
+    """Old usage that was staged, by unit."""
     witness: Witness = field(init=False)
 
     def __post_init__(self) -> None:
@@ -98,6 +102,7 @@ class Inquest:
             *life_faults(stage.database, witness.facts),
             *note_faults(stage.database.tables.documents.values(), auditor.billing),
             *seller_faults(stage.database.tables.documents.values()),
+            *backfill_faults(self.units, witness, returns, log),
             *missing_faults(witness, auditor.billing, stage.database.tables),
             *collection_faults(stage.raw, stands, log, self.story.packed, raw),
             *self._refold(),

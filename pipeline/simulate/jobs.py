@@ -10,6 +10,9 @@ from contextlib import contextmanager, suppress
 from pipeline.core.errors import BadInput, ServerFailed
 from pipeline.simulate.roles import Stage
 from pipeline.simulate.world import Crashed, Runner
+from pipeline.stores.postgres.facts import Author
+
+ADA = Author("ada", "because")
 
 
 @contextmanager

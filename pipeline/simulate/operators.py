@@ -1,12 +1,10 @@
 """Operators: jobs that people start by hand, each a process of its own, that may die in them.
 
-Owns: how each job is put together over memory.
-Does not own: the jobs themselves (workers), when they are started (play.py).
+Owns: what each job is asked to do.
+Does not own: how one runs (errands.py), the jobs themselves (workers), when they start (play.py).
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import partial
 
@@ -16,9 +14,8 @@ from pipeline.catalog.by_hand import DocumentEdit
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.facts import Fact, NewFact
 from pipeline.catalog.hand_rules import telling, waiving
-from pipeline.collect.batch import UsageBatch
 from pipeline.core.calendar import SECOND
-from pipeline.core.errors import BadInput, Code
+from pipeline.core.errors import Code
 from pipeline.invoice.issues import INCOMPLETE
 from pipeline.invoice.workflow import APPROVAL_NEEDED
 from pipeline.replay.amending import Change, Chosen
@@ -26,6 +23,7 @@ from pipeline.replay.letters import Selection
 from pipeline.simulate.beside import signing_of
 from pipeline.simulate.database import Tables
 from pipeline.simulate.decisions import CUSTOMERS
+from pipeline.simulate.errands import Errands, quiet
 from pipeline.simulate.hands import (
     approved,
     drawn_edit,
@@ -35,33 +33,19 @@ from pipeline.simulate.hands import (
     released,
     retried,
 )
-from pipeline.simulate.jobs import job
-from pipeline.simulate.log import MemoryWriter, Poison
-from pipeline.simulate.roles import Stage
-from pipeline.simulate.story import Story
-from pipeline.simulate.world import Runner
+from pipeline.simulate.jobs import ADA
+from pipeline.simulate.log import Poison
 from pipeline.stores.kafka import usage_log
 from pipeline.stores.postgres.drafts import Draft
-from pipeline.stores.postgres.facts import Author
 from pipeline.stores.postgres.pauses import Pause
-from pipeline.stores.records import open_message
 from pipeline.workers.amending import amended
-from pipeline.workers.announcing import announce
 from pipeline.workers.checkpointing import checkpoint_behind
 from pipeline.workers.pausing import end_pauses, take_skip
-from pipeline.workers.readmission import Machine, Readmission
 from pipeline.workers.redriving import redriven, waived
-from pipeline.workers.ticker import Ticker
-
-ADA = Author("ada", "because")
 
 
-@dataclass(slots=True)
-class Operators:
+class Operators(Errands):
     """Everybody who starts jobs in one world."""
-
-    stage: Stage
-    story: Story
 
     def redrive(self) -> None:
         """Send rejected events again: all that are open, or some."""
@@ -70,7 +54,7 @@ class Operators:
         )
         with self._job("redrive") as process:
             job = self._readmission(process)
-            done = redriven(job, Selection(code=code), ADA, _quiet)
+            done = redriven(job, Selection(code=code), ADA, quiet)
             self.stage.world.counted["redriven"] += len(done.sent)
             self.stage.world.counted["gate_passes"] += len(done.gate_passes)
 
@@ -80,7 +64,7 @@ class Operators:
         code = self.stage.world.streams.of("give up").choice(codes)
         with self._job("give up") as process:
             job = self._readmission(process)
-            found, _ = waived(job, Selection(code=code), ADA, _quiet)
+            found, _ = waived(job, Selection(code=code), ADA, quiet)
             self.stage.world.counted["given_up"] += len(found)
 
     def amend(self) -> None:
@@ -100,7 +84,7 @@ class Operators:
             self.story.amended.add(Fraction(value, 100))
         with self._job("amend") as process:
             job = self._readmission(process)
-            done = amended(job, chosen, change, ADA, _quiet)
+            done = amended(job, chosen, change, ADA, quiet)
             self.stage.world.counted["reversed"] += len(done.coming)
 
     def attend(self) -> None:
@@ -176,15 +160,6 @@ class Operators:
         told = partial(held, random) if busy and random.random() < 0.6 else released
         self._decide("hold", told, "holds")
 
-    def _decide(
-        self, job: str, told: Callable[[Sequence[Fact]], list[NewFact]], counter: str
-    ) -> None:
-        """Write what a person decides by the facts there are, in a process of its own."""
-        stage = self.stage
-        with self._job(job) as process:
-            stage.session(process).append_facts(told, ADA, stage.world.now)
-            stage.world.counted[counter] += 1
-
     def _invoices_open(self) -> list[Draft]:
         kept = self.stage.database.tables.drafts.values()
         others = ("corrects", "replaces")  # of void documents: they bill what those did
@@ -208,61 +183,6 @@ class Operators:
             if isinstance(kept.value, Poison):
                 kept.value.mended = True
 
-    def _job(self, name: str) -> AbstractContextManager[Runner]:
-        return job(self.stage, name)
-
-    def _readmission(self, process: Runner) -> Readmission:
-        """Begin a job that sends usage again.
-
-        Raises:
-            BadInput: another one runs.
-
-        """
-        stage, session = self.stage, self.stage.session(process)
-        if not session.lock("readmission"):
-            raise BadInput("another job is sending usage again")
-        machine = Machine(
-            writer=lambda: _Noted(stage.world, process, stage.topics, story=self.story),
-            announced=partial(self._announced, process),
-            clock=stage.clock(process),
-            pause=partial(stage.world.wait, process),
-            seconds=lambda: stage.world.now / SECOND,
-        )
-        return stage.parts.readmission(stage.around, stage.log(process), session, machine)
-
-    def _announced(self, process: Runner, serial: int) -> None:
-        """Wait as `await_named` does, over a session of its own."""
-        stage, session = self.stage, self.stage.session(process)
-        writer = MemoryWriter(stage.world, process, stage.topics)
-        ticker = Ticker(stage.around, session, writer, stage.clock(process))
-        pause = partial(stage.world.wait, process)
-        try:
-            announce(serial, ticker, session, pause, lambda: stage.world.now / SECOND)
-        finally:
-            session.close()
-
-
-@dataclass(slots=True)
-class _Noted(MemoryWriter):
-    """A writer whose batches the story takes down, for the auditor to know what they meant."""
-
-    story: Story | None = None
-
-    def send(
-        self,
-        topic: str,
-        partition: int,
-        value: bytes,
-        *,
-        key: bytes | None = None,
-        event_count: int | None = None,
-    ) -> None:
-        """Queue one record."""
-        batch = open_message(value)
-        if self.story is not None and isinstance(batch, UsageBatch):
-            self.story.sent_again(value, batch)
-        MemoryWriter.send(self, topic, partition, value, key=key, event_count=event_count)
-
 
 def _told(
     tables: Tables, draft: Draft, wanted: DocumentEdit, known: Sequence[Fact]
@@ -274,7 +194,3 @@ def _told(
 
 def _waived(issue: str, known: Sequence[Fact]) -> list[NewFact]:
     return waiving(extend(Catalog(), known), issue)
-
-
-def _quiet(_done: int, _of: int) -> None:
-    """Tell nobody how far a job is."""

@@ -20,7 +20,7 @@ from pipeline.invoice.workflow import held as is_held
 from pipeline.ledger.checkpoint import Checkpoint
 from pipeline.ledger.seal import FIRST_SEAL, Sealed
 from pipeline.simulate.books_session import insert
-from pipeline.simulate.life_session import LifeSession
+from pipeline.simulate.shelf_session import ShelfSession
 from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.pauses import DEATHS_MAX, POISON, USAGE, Pause
@@ -41,7 +41,7 @@ class Issued(Document):
         return super().record
 
 
-class WorkerSession(LifeSession):
+class WorkerSession(ShelfSession):
     """Everything that a worker asks of the database."""
 
     # --- drafts ---

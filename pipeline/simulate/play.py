@@ -19,13 +19,15 @@ from pipeline.core.errors import ServerFailed
 from pipeline.settings import Settings
 from pipeline.simulate import beside, roles
 from pipeline.simulate.auditor import Violation
+from pipeline.simulate.backfills import Backfills
 from pipeline.simulate.clerks import Clerks
 from pipeline.simulate.database import MemoryDatabase
 from pipeline.simulate.decisions import HORIZON_S, TOLERANCE_S
 from pipeline.simulate.group import Group
 from pipeline.simulate.inquest import Inquest
+from pipeline.simulate.jobs import ADA
 from pipeline.simulate.log import Kept, MemoryTopics
-from pipeline.simulate.operators import ADA, Operators
+from pipeline.simulate.operators import Operators
 from pipeline.simulate.roles import Parts, Role, Stage
 from pipeline.simulate.signing import key_of, signing_faults
 from pipeline.simulate.story import Story
@@ -46,7 +48,7 @@ _CALM_PACE = 4.0
 """In the calm ticks come about as seldom as in production, and nobody looks more often."""
 _KNOWN_S = 20
 """What is booked so long before the calm must be corrected by its end."""
-_WAIVES_S, _PROVES_S, _EDITS_S, _APPROVES_S, _HOLDS_S = 8, 25, 6, 6, 8
+_WAIVES_S, _PROVES_S, _EDITS_S, _APPROVES_S, _HOLDS_S, _BACKFILLS_S = 8, 25, 6, 6, 8, 5
 _GIVES_UP_S = 30
 _SELDOM = 0.3
 """In how many of the seeds what not every stack has is played."""
@@ -130,6 +132,9 @@ class _Play:
         )
         self.operators = Operators(self.stage, self.story)
         self.clerks = Clerks(self.stage)
+        self.backfills = Backfills(self.stage, self.story)
+        backfills = world.streams.of("backfilling").random() < _SELDOM
+        self.backfill_s = _BACKFILLS_S if backfills else 0
         self.redrive_s = world.streams.of("redrives").choice([0, 0, 15, 30])
         self.amend_s = world.streams.of("amendments").choice([0, 0, 12, 24])
         poison = world.streams.of("poisoned").choice([0.01, 0.03])
@@ -171,7 +176,7 @@ class _Play:
         for number in range(min(partitions, 2) if self.collects else 0):
             own = partitions_of(number, min(partitions, 2), partitions)
             found[f"collector-{number}"] = beside.collecting(stage, own, self.story.collected)
-        if self.amend_s:
+        if self.amend_s or self.backfill_s:
             found |= {f"matching-{n}": beside.matching(stage) for n in range(2)}
         for number in range(workers):
             own = partitions_of(number, workers, partitions)
@@ -203,6 +208,7 @@ class _Play:
             ("redrive", self.redrive_s, self.operators.redrive),
             ("give up", self.give_up_s, self.operators.give_up),
             ("amend", self.amend_s, self.operators.amend),
+            ("backfill", self.backfill_s, self.backfills.act),
             ("tell", self.tell_s, self.operators.tell),
             ("edit", self.edit_s, self.operators.edit),
             ("prove", _PROVES_S * self.signs, partial(self.operators.prove, self.key)),
@@ -344,7 +350,14 @@ class _Play:
 
     def outcome(self) -> Outcome:
         """Audit what the world came to."""
-        looked = Inquest(self.seed, self.stage, self.story, self.known_at, told=self.publishes)
+        looked = Inquest(
+            self.seed,
+            self.stage,
+            self.story,
+            self.known_at,
+            told=self.publishes,
+            units=self.backfills.units,
+        )
         faults = looked.faults()
         if self.signs:
             faults += signing_faults(self.stage.database.tables, self.key, self.calm_end)

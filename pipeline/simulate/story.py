@@ -6,7 +6,7 @@ of it (auditor.py).
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
@@ -32,7 +32,7 @@ from pipeline.simulate.decisions import (
 from pipeline.simulate.forms import spoilt, written
 from pipeline.simulate.log import Kept, Poison
 from pipeline.simulate.raw import RawKept
-from pipeline.simulate.world import Streams
+from pipeline.simulate.world import BEGIN, Streams
 from pipeline.stores.codec import encode_batch
 
 
@@ -51,6 +51,8 @@ class Sent:
     keys: Sequence[bytes] = ()
     gate_pass: str = ""
     named: str = ""
+    jobs: frozenset[str] = frozenset()
+    """What the jobs that sent it are called, of those that have a name."""
 
 
 @dataclass(slots=True)
@@ -223,6 +225,24 @@ class Story:
         self._key(event_key(event.customer, event.source, event.id), event)
         return partition, written(random, event)
 
+    def old_usage(self, random: Random, now: Instant) -> UsageEvent:
+        """Return usage that somebody has lying about: sent before, now and then not as it was."""
+        told, known = random.random(), self._events[-200:]
+        if known and told < 0.3:
+            event = random.choice(known)
+            return _other_payload(random, event) if told < 0.05 else event
+        event = self._event(random, random.randrange(self.partitions), now, stem="old")
+        if told < 0.9:
+            event = replace(event, time=_old_time(random, now))
+        if told > 0.7:  # its own agent comes across it, too
+            self._events.append(event)
+        return event
+
+    def to_be_sent(self, event: UsageEvent, under: Iterable[bytes]) -> None:
+        """Take down under which keys a job may send an event."""
+        for key in under:
+            self._key(key, event)
+
     def _key(self, key: bytes, event: UsageEvent) -> None:
         self.keyed.setdefault(key, []).append(event)
 
@@ -236,7 +256,7 @@ class Story:
         keys, events = self._originals(batch)
         self.packed[message] = self.sent[message] = Sent(events, keys=keys)
 
-    def sent_again(self, message: bytes, batch: UsageBatch) -> None:
+    def sent_again(self, message: bytes, batch: UsageBatch, job: str = "") -> None:
         """Take down what a job sends: events of before, under the keys that they had.
 
         Raises:
@@ -245,7 +265,9 @@ class Story:
         """
         keys, events = self._originals(batch)
         named = pass_digest(batch.key, batch.fingerprint)
-        self.sent[message] = Sent(events, keys=keys, gate_pass=batch.gate_pass, named=named)
+        sent = Sent(events, keys=keys, gate_pass=batch.gate_pass, named=named)
+        known = self.sent.get(message, sent).jobs
+        self.sent[message] = replace(sent, jobs=known | {job})
 
     def _originals(self, batch: UsageBatch) -> tuple[list[bytes], list[UsageEvent]]:
         """Return what a batch says, as it was meant before."""
@@ -289,6 +311,12 @@ class Story:
 def _time(random: Random, now: Instant) -> Instant:
     """Return an event's time: now and then of a whole second, as many another's."""
     time = now + _lateness(random)
+    return time - time % SECOND if random.random() < 0.3 else time
+
+
+def _old_time(random: Random, now: Instant) -> Instant:
+    """Return any time since a while before the story began."""
+    time = random.randint(BEGIN - 20 * SECOND, now)
     return time - time % SECOND if random.random() < 0.3 else time
 
 

@@ -40,7 +40,7 @@ class Counted:
     @property
     def payload(self) -> "Payload":
         """What was told."""
-        return _payload(self.event)
+        return payload_of(self.event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +224,7 @@ class _Walk:
 
     def _by_key(self, key: bytes, event: UsageEvent) -> str:
         """Count a key once in two generations; the first to come keeps it."""
-        payload = _payload(event)
+        payload = payload_of(event)
         if event.reversed_at is not None:
             return self._by_original(key, payload)
         generation = generation_of(self.log_time)
@@ -286,7 +286,8 @@ def first_generation(event: UsageEvent) -> int:
 Payload = tuple[str, Instant, Decimal, tuple[tuple[str, str], ...]]
 
 
-def _payload(event: UsageEvent) -> Payload:
+def payload_of(event: UsageEvent) -> Payload:
+    """Return what usage says, whoever sends it under which key."""
     dimensions = tuple(sorted(event.dimensions.items()))
     return event.meter, event.time, event.value.normalize(), dimensions
 
@@ -297,7 +298,7 @@ Name = tuple[bytes, Payload, bool]
 
 def name_of(key: bytes, event: UsageEvent) -> Name:
     """Return what tells usage, or a reversal, from all others."""
-    return key, _payload(event), event.reversed_at is not None
+    return key, payload_of(event), event.reversed_at is not None
 
 
 def _gate_time(event: UsageEvent) -> Instant:

@@ -7,8 +7,9 @@ Law: effects before memory: whoever dies half-way commits, or takes back, again,
 differs. What a unit did not send it does not take back.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from pipeline.catalog.catalog import FactLog
 from pipeline.catalog.facts import Fact
@@ -33,19 +34,11 @@ from pipeline.replay.backfill import (
 from pipeline.replay.foretold import Foretold
 from pipeline.replay.usage_ahead import UsageAhead
 from pipeline.stores.codec import encode_batch
-from pipeline.stores.postgres.backfills import (
-    Staged,
-    drop_unit,
-    forget_batches,
-    stage_unit,
-    staged_batches,
-    staged_unit,
-)
+from pipeline.stores.postgres.backfills import Staged
 from pipeline.stores.postgres.facts import Author
-from pipeline.stores.postgres.session import Session
 from pipeline.stores.records import open_message
 from pipeline.workers.amending import OPEN_STATES, SENT, await_matches, reversal_states
-from pipeline.workers.foretelling import foretell
+from pipeline.workers.foretelling import Books, foretell
 from pipeline.workers.readmission import Moment, Progress, Readmission, readmission
 from pipeline.workers.surroundings import Surroundings
 
@@ -54,6 +47,24 @@ _NOT_SENT: Mapping[Outcome, str] = {
     Outcome.CONFLICT: "its key stands in the log with other content: give it an id of its own",
     Outcome.UNPROVEN: "it is so old that the log may have lost its first delivery",
 }
+
+
+class Shelf(Protocol):
+    """Units as they were staged."""
+
+    def stage_unit(self, unit: Staged, batches: Iterable[tuple[int, bytes]]) -> Staged | None: ...
+
+    def staged_unit(self, name: str) -> Staged | None: ...
+
+    def staged_batches(self, name: str) -> list[tuple[int, bytes]]: ...
+
+    def forget_batches(self, name: str) -> None: ...
+
+    def drop_unit(self, name: str) -> None: ...
+
+
+class ShelfBesideBooks(Shelf, Books, Protocol):
+    """Staged units, and all that drafts and notes rest on."""
 
 
 @dataclass(slots=True)
@@ -93,7 +104,7 @@ class Previewed:
 
 
 def stage(
-    session: Session, name: str, events: Sequence[KeyedEvent], source: str, partitions: int
+    shelf: Shelf, name: str, events: Sequence[KeyedEvent], source: str, partitions: int
 ) -> Staged | None:
     """Stage events under a name; return what stands under it already.
 
@@ -106,7 +117,7 @@ def stage(
         homes.setdefault(partition_of(event.customer, partitions), []).append(event)
     wanted = Staged(name, unit_digest(events), len(events), source)
     batches = ((p, encode_batch(batch)) for p, own in homes.items() for batch in pack_again(own))
-    known = stage_unit(session, wanted, batches)
+    known = shelf.stage_unit(wanted, batches)
     if known is not None and known.digest != wanted.digest:
         raise BadInput(f"backfill {name} is another already (of {known.source}): take another name")
     return known
@@ -120,16 +131,21 @@ def preview(around: Surroundings, name: str, tell: Progress) -> Previewed:
 
     """
     with readmission(around) as job, around.database.session("backfill") as session:
-        staged, events = _staged(session, name)
-        facts, now = job.store.read_facts(0), job.moment()
-        unit = _units(facts, now).of(staged.name)
-        if unit.stage in (Stage.COMMITTED, Stage.REVERTED):
-            raise BadInput(f"backfill {name} is {unit.stage}: `talea backfill show {name}`")
-        checked = check_unit(job, _units(facts, now), name, events, now, tell)
-        known = FactLog()
-        known.append(facts)
-        ahead = UsageAhead.of(checked.coming, around.partitions, now.tick, known.at)
-        return Previewed(unit, checked, foretell(session, known, ahead, around.partitions))
+        return previewed(job, session, name, tell)
+
+
+def previewed(job: Readmission, store: ShelfBesideBooks, name: str, tell: Progress) -> Previewed:
+    """Do so as a job that was begun."""
+    staged, events = _staged(store, name)
+    facts, now, partitions = job.store.read_facts(0), job.moment(), job.around.partitions
+    unit = _units(facts, now).of(staged.name)
+    if unit.stage in (Stage.COMMITTED, Stage.REVERTED):
+        raise BadInput(f"backfill {name} is {unit.stage}: `talea backfill show {name}`")
+    checked = check_unit(job, _units(facts, now), name, events, now, tell)
+    known = FactLog()
+    known.append(facts)
+    ahead = UsageAhead.of(checked.coming, partitions, now.tick, known.at)
+    return Previewed(unit, checked, foretell(store, known, ahead, partitions))
 
 
 def commit(
@@ -143,24 +159,31 @@ def commit(
 
     """
     with readmission(around) as job, around.database.session("backfill") as session:
-        staged = _known(session, name)
-        now, started = job.moment(), job.machine.clock()
-        units = _units(job.store.read_facts(0), now)
-        unit = units.of(name)
-        if unit.stage is Stage.REVERTED:
-            raise BadInput(f"backfill {name} was taken back: stage its usage under another name")
-        if unit.stage is not Stage.COMMITTED:
-            _, events = _staged(session, name)
-            checked = check_unit(job, units, name, events, now, tell)
-            job.readmit_unit(checked.coming, now, author, name)
-            homes = {partition_of(event.customer, around.partitions) for event in events}
-            _await_booked(job, name, homes, patience_s)
-            took_ms = (job.machine.clock() - (unit.began or started)) // 1000
-            told = committed_fact(name, staged.digest, checked.counts, took_ms)
-            job.write([told], author)
-        forget_batches(session, name)
-        found = _units(job.store.read_facts(0), now).of(name)
-        return Done(found, unit.stage is Stage.COMMITTED)
+        return committed(job, session, name, author, tell, patience_s)
+
+
+def committed(
+    job: Readmission, shelf: Shelf, name: str, author: Author, tell: Progress, patience_s: float
+) -> Done:
+    """Do so as a job that was begun."""
+    staged = _known(shelf, name)
+    now, started = job.moment(), job.machine.clock()
+    units = _units(job.store.read_facts(0), now)
+    unit = units.of(name)
+    if unit.stage is Stage.REVERTED:
+        raise BadInput(f"backfill {name} was taken back: stage its usage under another name")
+    if unit.stage is not Stage.COMMITTED:
+        _, events = _staged(shelf, name)
+        checked = check_unit(job, units, name, events, now, tell)
+        job.readmit_unit(checked.coming, now, author, name)
+        homes = {partition_of(event.customer, job.around.partitions) for event in events}
+        _await_booked(job, name, homes, patience_s)
+        took_ms = (job.machine.clock() - (unit.began or started)) // 1000
+        told = committed_fact(name, staged.digest, checked.counts, took_ms)
+        job.write([told], author)
+    shelf.forget_batches(name)
+    found = _units(job.store.read_facts(0), now).of(name)
+    return Done(found, unit.stage is Stage.COMMITTED)
 
 
 def revert(
@@ -174,24 +197,31 @@ def revert(
 
     """
     with readmission(around) as job, around.database.session("backfill") as session:
-        _known(session, name)
-        now = job.moment()
-        unit = _units(job.store.read_facts(0), now).of(name)
-        if unit.stage is Stage.STAGED:
-            raise BadInput(f"nothing of backfill {name} was sent: talea backfill drop {name}")
-        if unit.stage is not Stage.REVERTED:
-            own = [*sent_by(job, unit, tell)]
-            before = reversal_states(job, own)
-            coming = [event for event in own if before[event.key] == SENT]
-            job.send(taken_back(event, now.tick.time) for event in coming)
-            states = await_matches(job, own, patience_s)
-            if waiting := sum(states.get(each, 0) for each in OPEN_STATES):
-                told = f"{waiting} reversals of backfill {name} are not matched yet"
-                raise ServerFailed(f"{told}: do it again once the workers run")
-            job.write([reverted_fact(name, states)], author)
-            forget_batches(session, name)
-        found = _units(job.store.read_facts(0), now).of(name)
-        return Done(found, unit.stage is Stage.REVERTED)
+        return reverted(job, session, name, author, tell, patience_s)
+
+
+def reverted(
+    job: Readmission, shelf: Shelf, name: str, author: Author, tell: Progress, patience_s: float
+) -> Done:
+    """Do so as a job that was begun."""
+    _known(shelf, name)
+    now = job.moment()
+    unit = _units(job.store.read_facts(0), now).of(name)
+    if unit.stage is Stage.STAGED:
+        raise BadInput(f"nothing of backfill {name} was sent: talea backfill drop {name}")
+    if unit.stage is not Stage.REVERTED:
+        own = [*sent_by(job, unit, tell)]
+        before = reversal_states(job, own)
+        coming = [event for event in own if before[event.key] == SENT]
+        job.send(taken_back(event, now.tick.time) for event in coming)
+        states = await_matches(job, own, patience_s)
+        if waiting := sum(states.get(each, 0) for each in OPEN_STATES):
+            told = f"{waiting} reversals of backfill {name} are not matched yet"
+            raise ServerFailed(f"{told}: do it again once the workers run")
+        job.write([reverted_fact(name, states)], author)
+        shelf.forget_batches(name)
+    found = _units(job.store.read_facts(0), now).of(name)
+    return Done(found, unit.stage is Stage.REVERTED)
 
 
 def drop(around: Surroundings, name: str) -> None:
@@ -202,27 +232,32 @@ def drop(around: Surroundings, name: str) -> None:
 
     """
     with readmission(around) as job, around.database.session("backfill") as session:
-        _known(session, name)
-        unit = _units(job.store.read_facts(0), job.moment()).of(name)
-        if unit.stage is not Stage.STAGED:
-            raise BadInput(f"backfill {name} is {unit.stage}: talea backfill revert {name}")
-        drop_unit(session, name)
+        dropped(job, session, name)
+
+
+def dropped(job: Readmission, shelf: Shelf, name: str) -> None:
+    """Do so as a job that was begun."""
+    _known(shelf, name)
+    unit = _units(job.store.read_facts(0), job.moment()).of(name)
+    if unit.stage is not Stage.STAGED:
+        raise BadInput(f"backfill {name} is {unit.stage}: talea backfill revert {name}")
+    shelf.drop_unit(name)
 
 
 def _units(facts: Sequence[Fact], now: Moment) -> Units:
     return Units.after(facts, now.gate.generation_width)
 
 
-def _known(session: Session, name: str) -> Staged:
-    found = staged_unit(session, name)
+def _known(shelf: Shelf, name: str) -> Staged:
+    found = shelf.staged_unit(name)
     if found is None:
         raise BadInput(f"no backfill is called {name!r}: `talea backfill list` tells all")
     return found
 
 
-def _staged(session: Session, name: str) -> tuple[Staged, list[KeyedEvent]]:
-    staged, events = _known(session, name), list[KeyedEvent]()
-    for partition, message in staged_batches(session, name):
+def _staged(shelf: Shelf, name: str) -> tuple[Staged, list[KeyedEvent]]:
+    staged, events = _known(shelf, name), list[KeyedEvent]()
+    for partition, message in shelf.staged_batches(name):
         batch = open_message(message)
         columns = read_columns(batch) if isinstance(batch, UsageBatch) else batch
         if not isinstance(columns, Columns) or not isinstance(batch, UsageBatch):

@@ -58,6 +58,7 @@ from pipeline.simulate.database import MemoryDatabase
 from pipeline.simulate.papers_session import WorkerSession
 from pipeline.simulate.world import Chances, World
 from pipeline.stores.postgres import preparing
+from pipeline.stores.postgres.backfills import Staged
 from pipeline.stores.postgres.books import Anchor, Flush
 from pipeline.stores.postgres.books import Books as PostgresBooks
 from pipeline.stores.postgres.connection import Overtaken
@@ -68,6 +69,7 @@ from pipeline.stores.postgres.facts import Author
 from pipeline.stores.postgres.preparing import Prepared, PreparedCut, Registrar
 from pipeline.stores.postgres.session import Session
 from pipeline.stores.schemas import schema_folder
+from pipeline.workers.backfilling import ShelfBesideBooks
 from pipeline.workers.collector import StandStore
 from pipeline.workers.correcting import LateBooks
 from pipeline.workers.finalizer import DocumentStore
@@ -113,6 +115,7 @@ class Store(
     MatchStore,
     StandStore,
     Lives,
+    ShelfBesideBooks,
     Protocol,
 ):
     """Everything that workers ask of a session."""
@@ -251,6 +254,26 @@ def test_raw_usage_is_stood_at_by_one_collector(side: Side) -> None:
     assert one.open_stands([0, 1], "its id") == [moved, second]
     with pytest.raises(BrokenInvariant, match="another topic"):
         one.open_stands([1], "that of another")
+
+
+def test_a_unit_of_old_usage_is_staged_once_and_its_batches_are_forgotten(side: Side) -> None:
+    one, other = side.session(), side.session()
+    march, batches = Staged("march", "a digest", 3, "a file"), [(1, b"first"), (0, b"second")]
+
+    assert one.stage_unit(march, batches) is None
+    known = other.stage_unit(replace(march, digest="another"), [(0, b"else")])
+
+    assert known is not None
+    assert replace(known, staged=0) == march
+    assert other.staged_unit("march") == known
+    assert other.staged_batches("march") == batches
+    other.forget_batches("march")
+    assert (one.staged_batches("march"), one.staged_unit("march")) == ([], known)
+    one.drop_unit("march")
+    assert other.staged_unit("march") is None
+    assert other.stage_unit(march, batches) is None
+    other.drop_unit("march")
+    assert other.staged_batches("march") == []
 
 
 def test_serials_of_ticks_have_no_gap_and_their_times_rise(side: Side) -> None:

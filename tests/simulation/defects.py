@@ -462,6 +462,24 @@ class CountsAll(Misreads):
         return replace(fact, body={**fact.body, "prices": [*prices]})
 
 
+class ForgetsReverts(Misreads):
+    """Takes a unit of old usage that was taken back for one that stands."""
+
+    kind = FactKind.BACKFILL
+
+    def _misread(self, fact: Fact) -> Fact:
+        return replace(fact, body={**fact.body, "what": "committed"})
+
+
+class ForgetsWhose(Misreads):
+    """Does not know to which unit of old usage a gate pass belongs."""
+
+    kind = FactKind.GATE_PASS
+
+    def _misread(self, fact: Fact) -> Fact:
+        return replace(fact, body={k: v for k, v in fact.body.items() if k != "backfill"})
+
+
 class ForgetsWaivers(Misreads):
     """Does not know which rejected events were given up."""
 
@@ -758,6 +776,8 @@ DEFECTS = {
     "a seller who is forgotten": (Parts(session=KeepsItAll), 24),
     "what was given up is sent again": (Parts(session=ForgetsWaivers), 24),
     "a commitment that every price counts for": (Parts(session=CountsAll), 8),
+    "a unit of old usage that is not known to be taken back": (Parts(session=ForgetsReverts), 32),
+    "a unit of old usage whose passes are anybody's": (Parts(session=ForgetsWhose), 16),
     "an order that is billed on every document": (Parts(session=SellsAgain), 8),
     "rejected usage sent again unread": (Parts(readmission=SendsBlindly), 40),
     "a redrive told before it is sent": (Parts(readmission=WritesBeforeItSends), 30),

@@ -33,7 +33,6 @@ played = cache(play)
 KINDS_IN = 40
 """Within how many seeds a fact of every kind is written."""
 UNPLAYED = {
-    FactKind.BACKFILL: "staged files are not kept in memory",
     FactKind.INCIDENT: "a replay is not played",
     FactKind.REPRICING: "a replay is not played",
     FactKind.TAX_ANSWER: "no issuer is taxed",

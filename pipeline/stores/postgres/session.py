@@ -11,6 +11,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from pipeline.stores.postgres import (
+    backfills,
     books,
     checkpoints,
     clocks,
@@ -100,6 +101,12 @@ class Session(psycopg.Connection[TupleRow]):
     moved_usage = shadows.moved_usage
     note_worked = shadows.note_worked
     read_shadow = shadows.read_shadow
+
+    drop_unit = backfills.drop_unit
+    forget_batches = backfills.forget_batches
+    stage_unit = backfills.stage_unit
+    staged_batches = backfills.staged_batches
+    staged_unit = backfills.staged_unit
 
     hold_metering = standstill.hold_metering
     metering_held = standstill.metering_held
