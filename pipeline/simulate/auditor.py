@@ -79,7 +79,9 @@ class Auditor:
         yield from self._terms()
         yield from settlement_faults(self.tables.documents, self.billing)
         documents = self.tables.documents.values()
-        yield from correction_faults(documents, self.billing, self.witness, self.known_at)
+        yield from correction_faults(
+            documents, self.billing, self.witness, self.known_at, self.tables.removed
+        )
         yield from self._chain()
         yield from self._drafts()
         yield from redriven_faults(self.tables.facts.values(), self.witness, self.log)

@@ -6,7 +6,7 @@ Law: it shares no step with the pipeline.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -28,12 +28,17 @@ Source = tuple[str, str]
 
 
 def correction_faults(
-    documents: Collection[Document], billing: Billing, witness: Witness, known_at: int
+    documents: Collection[Document],
+    billing: Billing,
+    witness: Witness,
+    known_at: int,
+    removed: Container[tuple[str, int]],
 ) -> Iterator[Fault]:
     """Yield documents that do not come, with the notes of usage, to what all usage makes.
 
     At each cut, and in the end by what was `known_at` a tick long before. What people decided
-    stands beside that; a line that too little is left of then is not corrected.
+    stands beside that; a line that too little is left of then is not corrected. Those whose
+    contents are `removed`, by issuer and place, have no notes from some cut on.
     """
     notes: dict[str, list[Document]] = {}
     for document in documents:
@@ -45,7 +50,8 @@ def correction_faults(
             yield "corrected", f"two notes of {corrects} at one cut"
     for document in documents:
         if document.kind == "invoice":
-            corrected = _Corrected(document, notes.get(document.id, ()), billing)
+            gone = (document.issuer, document.sealed.place) in removed
+            corrected = _Corrected(document, notes.get(document.id, ()), billing, gone)
             yield from corrected.faults(known_at)
     yield from _uncalled_for(billing, witness)
 
@@ -57,6 +63,8 @@ class _Corrected:
     document: Document
     notes: Sequence[Document]
     billing: Billing
+    gone: bool
+    """Whether its content is removed: such notes as there are must be right."""
 
     def faults(self, known_at: int) -> Iterator[Fault]:
         """Yield each cut at which the note of usage is another than it must be."""
@@ -77,7 +85,7 @@ class _Corrected:
             told = _sums(n for n in self.notes if place_of(n) == place and not is_by_hand(n))
             must = self._change(place, due)
             # It is looked at again where usage makes a difference, or may.
-            if told != must and (told or due != before):
+            if told != must and (told or (due != before and not self.gone)):
                 name = f"{self.document.sealed.number} at tick {place[0]}"
                 yield "corrected", f"{name}: usage made {told}, and must {must}"
             before = due

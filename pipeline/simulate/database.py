@@ -163,6 +163,8 @@ class Tables:
         self.documents: Table[tuple[str, int], Document] = Table(undo)
         self.events: Table[str, tuple[tuple[InvoiceEvent, Standing], ...]] = Table(undo)
         """What happened to each document, and where it stood behind that."""
+        self.removed: Table[tuple[str, int], bytes] = Table(undo)
+        """What documents said whose contents are beyond retention: the auditor's alone."""
         self.checkpoints: Table[tuple[str, int], Checkpoint] = Table(undo)
         self.staged: Table[str, Staged] = Table(undo)
         self.staged_batches: Table[str, Sequence[tuple[int, bytes]]] = Table(undo)

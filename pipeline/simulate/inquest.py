@@ -21,6 +21,7 @@ from pipeline.simulate.missing import missing_faults
 from pipeline.simulate.noted import note_faults
 from pipeline.simulate.publication import Publication
 from pipeline.simulate.reissued import reissues
+from pipeline.simulate.retained import put_back, retention_faults
 from pipeline.simulate.returns import Returns
 from pipeline.simulate.roles import Stage
 from pipeline.simulate.sellers import seller_faults
@@ -72,6 +73,8 @@ class Inquest:
         if faults:
             return faults
         stage, witness, letters = self.stage, self.witness, self._letters()
+        faults += [*self._refold(), *retention_faults(stage.database.tables, witness.facts)]
+        put_back(stage.database.tables)
         log = [
             stage.topics.records[usage_log(stage.around.stack), number]
             for number in range(witness.partitions)
@@ -97,6 +100,7 @@ class Inquest:
         stands = {number: stand for number, (stand, _) in stage.database.tables.stands.items()}
         raw = [each for each in letters if each.topic == USAGE_RAW.name]
         return [
+            *faults,
             *auditor.faults(),
             *workflow_faults(stage.database, auditor.billing),
             *life_faults(stage.database, witness.facts),
@@ -105,7 +109,6 @@ class Inquest:
             *backfill_faults(self.units, witness, returns, log),
             *missing_faults(witness, auditor.billing, stage.database.tables),
             *collection_faults(stage.raw, stands, log, self.story.packed, raw),
-            *self._refold(),
             *self._published(),
         ]
 

@@ -17,10 +17,9 @@ from pipeline.dedupe.sequences import SequenceState
 from pipeline.invoice.fees import Reach
 from pipeline.invoice.settling import added
 from pipeline.invoice.workflow import held as is_held
-from pipeline.ledger.checkpoint import Checkpoint
 from pipeline.ledger.seal import FIRST_SEAL, Sealed
+from pipeline.simulate.archive_session import ArchiveSession
 from pipeline.simulate.books_session import insert
-from pipeline.simulate.shelf_session import ShelfSession
 from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.pauses import DEATHS_MAX, POISON, USAGE, Pause
@@ -41,7 +40,7 @@ class Issued(Document):
         return super().record
 
 
-class WorkerSession(ShelfSession):
+class WorkerSession(ArchiveSession):
     """Everything that a worker asks of the database."""
 
     # --- drafts ---
@@ -292,37 +291,6 @@ class WorkerSession(ShelfSession):
         for name, draft in list(self.tables.drafts.items()):
             if (draft.payer, draft.currency, draft.instant) == place:
                 self._delete_draft(name)
-
-    def issuers_sealed(self) -> list[str]:
-        """Return who issued anything."""
-        self.effect("read issuers")
-        return sorted({issuer for issuer, _ in self.tables.documents})
-
-    def chain_after(self, issuer: str, place: int, until: int | None = None) -> list[Sealed]:
-        """Return the documents of an issuer after a place, in order."""
-        self.effect("read chain")
-        return [
-            document.sealed
-            for (of, at), document in sorted(self.tables.documents.items())
-            if of == issuer and place < at and (until is None or at <= until)
-        ]
-
-    def read_checkpoints(self, issuer: str | None = None) -> list[Checkpoint]:
-        """Return the checkpoints of an issuer, or all, by issuer and place."""
-        self.effect("read checkpoints")
-        found = sorted(self.tables.checkpoints.items())
-        return [checkpoint for (of, _), checkpoint in found if issuer in (None, of)]
-
-    def write_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Keep a checkpoint; where one stands at its place, that one stays."""
-        with self.transaction():
-            place = checkpoint.head.issuer, checkpoint.head.place
-            self.tables.checkpoints.setdefault(place, checkpoint)
-
-    def read_documents(self, payer: str | None = None) -> list[Document]:
-        """Return the documents of one payer, or all, by issuer and place."""
-        found = sorted(self.tables.documents.items())
-        return [document for _, document in found if payer in (None, document.payer)]
 
     # --- pauses ---
 

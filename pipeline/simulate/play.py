@@ -18,6 +18,7 @@ from pipeline.core.calendar import SECOND
 from pipeline.core.errors import ServerFailed
 from pipeline.settings import Settings
 from pipeline.simulate import beside, roles
+from pipeline.simulate.archivists import Archivists
 from pipeline.simulate.auditor import Violation
 from pipeline.simulate.backfills import Backfills
 from pipeline.simulate.clerks import Clerks
@@ -49,7 +50,7 @@ _CALM_PACE = 4.0
 _KNOWN_S = 20
 """What is booked so long before the calm must be corrected by its end."""
 _WAIVES_S, _PROVES_S, _EDITS_S, _APPROVES_S, _HOLDS_S, _BACKFILLS_S = 8, 25, 6, 6, 8, 5
-_GIVES_UP_S = 30
+_GIVES_UP_S, _RETAINS_S = 30, 20
 _SELDOM = 0.3
 """In how many of the seeds what not every stack has is played."""
 _MATCHED_S = 10
@@ -131,7 +132,8 @@ class _Play:
             parts,
         )
         self.operators = Operators(self.stage, self.story)
-        self.clerks = Clerks(self.stage)
+        self.decides = Clerks(self.stage).jobs()
+        self.archivists = Archivists(self.stage, self.story)
         self.backfills = Backfills(self.stage, self.story)
         backfills = world.streams.of("backfilling").random() < _SELDOM
         self.backfill_s = _BACKFILLS_S if backfills else 0
@@ -151,6 +153,9 @@ class _Play:
         self.give_up_s = _GIVES_UP_S if gives_up else 0
         self.holds = world.streams.of("holding").random() < _SELDOM
         self.signs = world.streams.of("signing").random() < _SELDOM
+        notes = any(name == "credit" for name, *_ in self.decides)  # of what is there years later
+        retains = world.streams.of("retaining").random() < 0.7
+        self.retains = self.signs and retains and not notes
         self.collects = world.streams.of("collecting").random() < _SELDOM
         self.stage.raw += [[] for _ in range(partitions if self.collects else 0)]
         self.publishes = world.streams.of("publishing").random() < 0.4
@@ -212,10 +217,11 @@ class _Play:
             ("tell", self.tell_s, self.operators.tell),
             ("edit", self.edit_s, self.operators.edit),
             ("prove", _PROVES_S * self.signs, partial(self.operators.prove, self.key)),
+            ("retain", _RETAINS_S * self.retains, self.archivists.retain),
         ):
             if each_s:
                 self._repeat(name, each_s, fault)
-        for name, each_s, decide in self.clerks.jobs():
+        for name, each_s, decide in self.decides:
             self._repeat(name, each_s, decide)
         if self.story.decisions.waits:
             self._repeat("waive", _WAIVES_S, self.operators.waive, always=True)
@@ -345,7 +351,10 @@ class _Play:
     def _owes(self) -> bool:
         """Return whether something is committed and not published yet."""
         tables = self.stage.database.tables
-        behind = any(place > tables.chains.get(of, 0) for of, place in tables.documents)
+        behind = any(
+            place > tables.chains.get(of, 0) and (of, place) not in tables.removed
+            for of, place in tables.documents
+        )
         return self.publishes and (behind or bool(tables.draft_changes))
 
     def outcome(self) -> Outcome:

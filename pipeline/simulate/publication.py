@@ -81,7 +81,10 @@ class Publication:
             if place[1] not in places:
                 places.append(place[1])
         for issuer in sorted({issuer for issuer, _ in self.tables.documents} | seen.keys()):
-            must = [place for of, place in sorted(self.tables.documents) if of == issuer]
+            gone = {place for of, place in self.tables.removed if of == issuer}
+            gone -= {*seen.get(issuer, [])}  # it went before it was published
+            own = (place for of, place in sorted(self.tables.documents) if of == issuer)
+            must = [place for place in own if place not in gone]
             if seen.get(issuer, []) != must:
                 yield f"documents of {issuer}: published {seen.get(issuer)}, issued {must}"
 

@@ -78,7 +78,7 @@ class PublishingSession(BookSession):
                 document.ordinal,
             )
             for (issuer, place), document in sorted(tables.documents.items())
-            if place > tables.chains.get(issuer, 0)
+            if place > tables.chains.get(issuer, 0) and document.kept is None
         ][:count_max]
         return Owed(documents, changes if len(documents) < count_max else [])
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import pytest
 from psycopg import sql
-from psycopg.errors import UniqueViolation
+from psycopg.errors import RestrictViolation, UniqueViolation
 
 from builders import (
     MINUTE,
@@ -50,6 +50,7 @@ from pipeline.invoice.lifecycle import EventKind, InvoiceEvent
 from pipeline.invoice.planned import Carried
 from pipeline.invoice.published import NO_ISSUES, DraftPosition, DraftText
 from pipeline.invoice.usage import UsageRequest
+from pipeline.ledger.checkpoint import Checkpoint, Head
 from pipeline.ledger.seal import Sealed
 from pipeline.meter.meters import Grain
 from pipeline.meter.slices import Counts
@@ -70,6 +71,7 @@ from pipeline.stores.postgres.preparing import Prepared, PreparedCut, Registrar
 from pipeline.stores.postgres.session import Session
 from pipeline.stores.schemas import schema_folder
 from pipeline.workers.backfilling import ShelfBesideBooks
+from pipeline.workers.checkpointing import Chains
 from pipeline.workers.collector import StandStore
 from pipeline.workers.correcting import LateBooks
 from pipeline.workers.finalizer import DocumentStore
@@ -80,6 +82,7 @@ from pipeline.workers.paying import Lives
 from pipeline.workers.pricing import BookKeeper, BookStore
 from pipeline.workers.publisher import PublicationStore
 from pipeline.workers.readmission import JobStore
+from pipeline.workers.retaining import Shelves
 from pipeline.workers.ticker import TickStore
 from pipeline.workers.verifying import Archive
 
@@ -116,6 +119,8 @@ class Store(
     StandStore,
     Lives,
     ShelfBesideBooks,
+    Shelves,
+    Chains,
     Protocol,
 ):
     """Everything that workers ask of a session."""
@@ -133,6 +138,8 @@ class Side:
 
     session: Callable[[], Store]
     books: Callable[[], BookKeeper]
+    owner: Callable[[], Store]
+    """Opens a session that may do what no worker may."""
 
     def with_facts(self) -> Store:
         """Open a session on a log whose facts are written and mirrored."""
@@ -159,16 +166,17 @@ def _sides(name: str, servers: Servers) -> Iterator[Side]:
         def open_session() -> WorkerSession:
             return WorkerSession(database, world.start("test"))
 
-        yield Side(open_session, open_session)
+        yield Side(open_session, open_session, open_session)
         return
     with _postgres(servers) as real, ExitStack() as held:
 
-        def connect(*, autocommit: bool = True) -> Session:
-            session = real.connect(name="contract", autocommit=autocommit)
+        def connect(*, autocommit: bool = True, owner: bool = False) -> Session:
+            session = real.connect(name="contract", autocommit=autocommit, owner=owner)
             held.callback(session.close)
             return session
 
-        yield Side(connect, lambda: PostgresBooks(connect(autocommit=False)))
+        books = partial(connect, autocommit=False)
+        yield Side(connect, lambda: PostgresBooks(books()), partial(connect, owner=True))
 
 
 @contextmanager
@@ -941,6 +949,35 @@ def test_numbers_have_no_gap_and_a_draft_goes_with_its_document(side: Side) -> N
     assert issued == [("T-1", T0 + 1), ("T-2", T0 + 2)]
     assert session.read_documents("globex") == []
     assert [each.id for each in _drafts(session)] == ["d9"]
+
+
+def test_contents_go_once_a_fact_and_a_checkpoint_say_so_and_are_owed_no_more(side: Side) -> None:
+    session, owner = cuts_saved(side), side.owner()
+    while found := session.take_cuts([], 1):
+        with session.transaction():
+            session.save_prepared([composed(found[0][0], {})])
+    session.register("talea", each_by(numbered), 9)
+    kept = {1: '{"lines": []}', 2: '{"lines": [1]}'}
+    removed = NewFact(FactKind.RETENTION, "talea", {"place": 2})
+
+    def remove(*told: NewFact) -> None:
+        with owner.transaction():
+            owner.append_facts(lambda _: told, ADA, T0)
+            owner.remove_contents("talea", kept)
+
+    for told in ((), (removed,)):
+        with pytest.raises((BrokenInvariant, RestrictViolation)):
+            remove(*told)
+    owner.write_checkpoint(Checkpoint(Head("talea", 2, bytes([2]) * 32, T0), b"key", b"signature"))
+    remove(removed)
+
+    documents = session.read_documents()
+    assert [each.kept for each in documents] == [*kept.values(), None]
+    assert [each.sealed.is_removed for each in documents] == [True, True, False]
+    assert [each.content.get("lines") for each in documents[:2]] == [[], [1]]
+    assert [each.place for each in session.read_owed(9).documents] == [3]
+    with pytest.raises((BrokenInvariant, RestrictViolation)):
+        remove(removed)
 
 
 def test_payers_that_are_held_keep_waiting_and_what_was_invoiced_is_known(side: Side) -> None:

@@ -1,6 +1,7 @@
 """Planted defects: each is a stack with one part put in another way, as others have built it."""
 
 import asyncio
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,7 +16,7 @@ from pipeline.collect.keyed import KeyedEvent
 from pipeline.collect.letters import Refusal
 from pipeline.collect.rounds import Stand
 from pipeline.core.calendar import Instant
-from pipeline.core.identity import Json
+from pipeline.core.identity import Json, canonical
 from pipeline.dedupe.claims import Behind, Claim, Delivery, Judged, Verdict
 from pipeline.dedupe.sequences import SequenceState
 from pipeline.dedupe.standing import Outcome
@@ -480,6 +481,15 @@ class ForgetsWhose(Misreads):
         return replace(fact, body={k: v for k, v in fact.body.items() if k != "backfill"})
 
 
+class KeepsLess(WorkerSession):
+    """Keeps of a content that is removed all but how far it billed."""
+
+    def remove_contents(self, issuer: str, kept: Mapping[int, str]) -> None:
+        told = {place: json.loads(text) for place, text in kept.items()}
+        less = {place: {**each, "carried": []} for place, each in told.items()}
+        super().remove_contents(issuer, {n: canonical(each).decode() for n, each in less.items()})
+
+
 class ForgetsWaivers(Misreads):
     """Does not know which rejected events were given up."""
 
@@ -778,6 +788,7 @@ DEFECTS = {
     "a commitment that every price counts for": (Parts(session=CountsAll), 8),
     "a unit of old usage that is not known to be taken back": (Parts(session=ForgetsReverts), 32),
     "a unit of old usage whose passes are anybody's": (Parts(session=ForgetsWhose), 16),
+    "how far a removed content billed is not kept": (Parts(session=KeepsLess), 24),
     "an order that is billed on every document": (Parts(session=SellsAgain), 8),
     "rejected usage sent again unread": (Parts(readmission=SendsBlindly), 40),
     "a redrive told before it is sent": (Parts(readmission=WritesBeforeItSends), 30),

@@ -36,7 +36,6 @@ UNPLAYED = {
     FactKind.INCIDENT: "a replay is not played",
     FactKind.REPRICING: "a replay is not played",
     FactKind.TAX_ANSWER: "no issuer is taxed",
-    FactKind.RETENTION: "contents are kept for years, and a seed takes minutes",
 }
 """The kinds of facts that no seed writes, and why."""
 
