@@ -24,7 +24,7 @@ from pipeline.invoice.fees import NOWHERE, Fee, Reach
 from pipeline.invoice.lines import TopUp
 from pipeline.invoice.parts import PlannedLine, lines_of_price
 from pipeline.invoice.usage import Usage
-from pipeline.invoice.worked import Period, Unrated, worked
+from pipeline.invoice.worked import Known, Period, Unrated, worked
 from pipeline.rate import Fault
 
 
@@ -85,7 +85,9 @@ def _counted(catalog: Catalog, stretch: ServicePeriod, price: str) -> list[Plann
     return lines_of_price(catalog, stretch, price, cards)
 
 
-def topped_up(catalog: Catalog, line: PlannedLine, currency: str, usage: Usage) -> TopUp:
+def topped_up(
+    catalog: Catalog, line: PlannedLine, currency: str, usage: Usage, known: Known
+) -> TopUp:
     """Return what the line of a commitment bills.
 
     Raises:
@@ -93,10 +95,10 @@ def topped_up(catalog: Catalog, line: PlannedLine, currency: str, usage: Usage) 
 
     """
     fee = _fee(line)
-    least, spent = fee.net_minor, _spent(catalog, line, currency, usage)
+    least, spent = fee.net_minor, _spent(catalog, line, currency, usage, known)
     lacks = max(0, least - spent)
     if line.billed is not None:
-        lacks -= topped_up(catalog, line.billed, currency, usage).lacks_minor
+        lacks -= topped_up(catalog, line.billed, currency, usage, known).lacks_minor
     return TopUp(lacks, least, spent, fee.fx)
 
 
@@ -110,7 +112,7 @@ def _fee(line: PlannedLine) -> Fee:
             raise BrokenInvariant(f"{line.key} is of no amount")
 
 
-def _spent(catalog: Catalog, line: PlannedLine, currency: str, usage: Usage) -> int:
+def _spent(catalog: Catalog, line: PlannedLine, currency: str, usage: Usage, known: Known) -> int:
     """Return what the prices come to that a commitment covers."""
     periods: dict[str, Period] = {}
     total = 0
@@ -119,6 +121,6 @@ def _spent(catalog: Catalog, line: PlannedLine, currency: str, usage: Usage) -> 
             total += _fee(each).net_minor
             continue
         period = periods.setdefault(each.key.price, Period())
-        for group in worked(catalog, each, currency, usage, period).values():
+        for group in worked(catalog, each, currency, usage, period, known).values():
             total += sum(detail.totals.total for detail in group.details)
     return total

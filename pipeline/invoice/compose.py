@@ -36,8 +36,8 @@ from pipeline.invoice.planned import periods_asked
 from pipeline.invoice.taxed import taxed
 from pipeline.invoice.totals import Totals
 from pipeline.invoice.usage import Usage
+from pipeline.invoice.worked import Known, Unrated, meter_of, worked
 from pipeline.invoice.worked import Period as PricePeriod
-from pipeline.invoice.worked import Unrated, meter_of, worked
 from pipeline.rate import ZERO, Fault, Position, RatingInput, rate
 
 FORMAT = "talea.invoice.1"
@@ -167,13 +167,14 @@ def _built(
     """
     name = edits.names[-1]
     periods: dict[tuple[str, str], PricePeriod] = {}
+    known = Known()
     built, issues = _Built(), list[ValidationIssue]()
     credited: dict[int, Instant] = {}
     for line in own:
         if line.credited_from is not None:
             credited[len(built)] = line.credited_from
         try:
-            made = _lines(catalog, name, line, currency, usage, periods)
+            made = _lines(catalog, name, line, currency, usage, periods, known)
         except Unrated as failed:
             unpriced = flat_line(name, line.key, line.served, line.card, _unpriced(line), None)
             edit = edits.of(unpriced[0])
@@ -211,6 +212,7 @@ def _lines(
     currency: str,
     usage: Usage,
     periods: dict[tuple[str, str], PricePeriod],
+    known: Known,
 ) -> list[tuple[Line, Totals]]:
     """Return the lines that a planned one becomes: one for each group of its usage.
 
@@ -218,7 +220,7 @@ def _lines(
     """
     card, served = line.card, line.served
     if line.covered is not None:
-        found = topped_up(catalog, line, currency, usage)
+        found = topped_up(catalog, line, currency, usage, known)
         return [top_up_line(document_id, line.key, served, card, found)]
     match line.fee:
         case Fee():
@@ -233,7 +235,8 @@ def _lines(
     source, meter, made = (line.key.subscription, line.key.price), meter_of(catalog, line), []
     if line.opens or source not in periods:
         periods[source] = PricePeriod()
-    for group, left in worked(catalog, line, currency, usage, periods[source]).items():
+    period = periods[source]
+    for group, left in worked(catalog, line, currency, usage, period, known).items():
         if line.runs and left.is_nothing:
             continue
         key = replace(line.key, group=group)

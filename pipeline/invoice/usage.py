@@ -38,6 +38,12 @@ class UsageRequest:
     grain: Grain = Grain.TOTALS
     scope: Scope = EVERYTHING
 
+    def may_rest_on(self, customer: str, meter: str, window_start: Instant) -> bool:
+        """Return whether a window may make a difference: to levels also one before the start."""
+        own = (customer, meter) == (self.customer, self.meter)
+        begun = self.start <= window_start or self.grain is Grain.LEVELS
+        return own and begun and window_start < self.end
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class UsagePart:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.rate_cards import Exchange
+from pipeline.catalog.rate_cards import Exchange, PlanPrice
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.money import allocate, minor_digits
 from pipeline.core.quantity import quantity_text, round_half_away
@@ -103,8 +103,45 @@ def meter_of(catalog: Catalog, line: PlannedLine) -> Meter:
     return catalog.meters[line.card.meter]
 
 
+@dataclass(slots=True)
+class Known:
+    """What whole lines of a document came to: what a commitment counts, it bills as well.
+
+    Of one catalog, currency and usage.
+    """
+
+    _found: dict[tuple[object, ...], tuple[PlanPrice, Period, dict[Pairs, Worked], Period]] = field(
+        default_factory=dict
+    )
+
+    def of(self, line: PlannedLine, period: Period) -> dict[Pairs, Worked] | None:
+        """Return what a line came to before, and add it to its `period`; None: not known."""
+        card, before, found, after = self._found.get(_asks(line), (None, None, {}, period))
+        if line.card != card or period != before:
+            return None
+        period.net_minor, period.taken = after.net_minor, dict(after.taken)
+        return dict(found)
+
+    def note(
+        self, line: PlannedLine, before: Period, found: Mapping[Pairs, Worked], after: Period
+    ) -> None:
+        """Note what a line came to, and its period before and after."""
+        self._found[_asks(line)] = (line.card, before, dict(found), after.copy())
+
+
+def _asks(line: PlannedLine) -> tuple[object, ...]:
+    """Return what a line's amount follows from, but for its card."""
+    index = line.served.index
+    return line.card.id, line.request, line.past, line.position, line.opens, index
+
+
 def worked(
-    catalog: Catalog, line: PlannedLine, currency: str, usage: Usage, period: Period
+    catalog: Catalog,
+    line: PlannedLine,
+    currency: str,
+    usage: Usage,
+    period: Period,
+    known: Known,
 ) -> dict[Pairs, Worked]:
     """Return what is left to bill of a line, group by group; add it to its `period`.
 
@@ -115,14 +152,14 @@ def worked(
     topped = [
         detail
         for each in line.earlier
-        for past in _whole(catalog, each, currency, usage, period).values()
+        for past in _whole(catalog, each, currency, usage, period, known).values()
         for detail in past.details
         if detail.tops_up
     ]
     billed: Mapping[Pairs, Worked] = {}
     if line.billed is not None:
-        billed = _whole(catalog, line.billed, currency, usage, period.copy())
-    found = _whole(catalog, line, currency, usage, period)
+        billed = _whole(catalog, line.billed, currency, usage, period.copy(), known)
+    found = _whole(catalog, line, currency, usage, period, known)
     for group, past in billed.items():
         if group in found or not past.is_nothing:  # nobody's is no group once there is usage
             found[group] = found.get(group, NOTHING).less(past)
@@ -136,13 +173,29 @@ def worked(
 
 
 def _whole(
-    catalog: Catalog, line: PlannedLine, currency: str, usage: Usage, period: Period
+    catalog: Catalog,
+    line: PlannedLine,
+    currency: str,
+    usage: Usage,
+    period: Period,
+    known: Known,
 ) -> dict[Pairs, Worked]:
-    """Return what a line comes to, whatever documents have it."""
+    """Return what a line comes to, whatever documents have it; add it to its `period`."""
     if isinstance(line.fee, Fault):
         raise Unrated(
             line.fee
         )  # another document has it, priced by hand, or a commitment counts it
+    found = known.of(line, period)
+    if found is None:
+        before = period.copy()
+        found = _rated_whole(catalog, line, currency, usage, period)
+        known.note(line, before, found, period)
+    return found
+
+
+def _rated_whole(
+    catalog: Catalog, line: PlannedLine, currency: str, usage: Usage, period: Period
+) -> dict[Pairs, Worked]:
     card, meter, request = line.card, meter_of(catalog, line), line.request
     if request is None:
         return {}

@@ -251,6 +251,16 @@ class BookSession(FactSession):
             found.setdefault(request, []).append(replace(point, dimensions=series.dimensions))
         return found
 
+    def moved_since(self, asked: Sequence[tuple[UsageRequest, int]], below_cut: int) -> list[bool]:
+        """Return of each request whether any row came to it under cuts in [`cut`, `below_cut`)."""
+        return [
+            any(
+                since <= cut < below_cut and of.may_rest_on(series.customer, series.meter, start)
+                for series, start, cut in self.tables.usage
+            )
+            for of, since in asked
+        ]
+
     def digests_of_usage(
         self, asked: Sequence[Iterable[UsageRequest]], below_cut: int
     ) -> list[str]:

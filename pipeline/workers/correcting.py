@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
+from itertools import islice
 from typing import Protocol
 
 import structlog
@@ -53,6 +55,10 @@ class Papers(UsageSource, Protocol):
         self, payer: str, currency: str, below: int, *, carried: bool = False
     ) -> list[tuple[int, Instant]]: ...
 
+    def moved_since(
+        self, asked: Sequence[tuple[UsageRequest, int]], below_cut: int
+    ) -> list[bool]: ...
+
     def fact_position(self, tick_serial: int) -> int: ...
 
 
@@ -71,7 +77,7 @@ def history_of(store: Papers, catalog_at: Callable[[int], Catalog], payer: str) 
         Paper(p.cut_serial, p.instant, p.kind, p.ordinal, json.loads(p.content))
         for p in store.read_prepared(payer)
     ]
-    return History(payer, papers, lambda serial: catalog_at(store.fact_position(serial)))
+    return History(payer, papers, cache(lambda serial: catalog_at(store.fact_position(serial))))
 
 
 @dataclass(slots=True)
@@ -113,6 +119,7 @@ class Corrector:
             for paper in history.invoices(cut.currency)
             if any(paper.cut_serial <= under and paper.holds(window) for under, window in late)
         ]
+        anew = self._moved(anew, cut)
         usage = self._used((each for _, each in anew), cut)
         for document, each in anew:
             issuer = str(document.content["issuer"])
@@ -120,6 +127,12 @@ class Corrector:
             found = usage_note(history, document.id, each, usage, cut.instant, minor)
             if found is not None:
                 yield Correction(found, each.requests)
+
+    def _moved(self, anew: Sequence[tuple[Paper, Anew]], cut: Cut) -> list[tuple[Paper, Anew]]:
+        """Return those whose usage is another than at their own cuts: the rest come to the same."""
+        asked = [(of, paper.cut_serial) for paper, each in anew for of in each.requests]
+        moved = iter(self.store.moved_since(asked, cut.serial))
+        return [both for both in anew if any([*islice(moved, len(both[1].requests))])]
 
     def _used(self, anew: Iterable[Anew], cut: Cut) -> Usage:
         requests = [request for each in anew for request in each.requests]

@@ -9,7 +9,7 @@ that cannot be rated holds up its payer, nobody else.
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
-from itertools import chain, groupby
+from itertools import chain, groupby, repeat
 from typing import Protocol
 
 import structlog
@@ -147,6 +147,8 @@ class Finalizer:
     unclosed: Unclosed = field(default_factory=lambda: Unclosed({}))
     refusals: Refusals = field(default_factory=Refusals)
     bite: int = BITE
+    tells_usage: bool = True
+    """Whether records hold the digest of the usage behind a document, or none of it."""
     _held_up: set[str] = field(default_factory=set)
     """Payers whose next document cannot be issued; a decision by hand, or a restart, tries again:
     another release may rate it."""
@@ -314,7 +316,8 @@ class Finalizer:
         """Return the documents of cuts of one tick, with what they rest on."""
         stretches = self._stretches(serial, [due for due, *_ in rated])
         asked = [each.requests for _, made, _ in rated for each in made]
-        digests = iter(self.store.digests_of_usage(asked, serial))
+        told = self.store.digests_of_usage(asked, serial) if self.tells_usage else repeat("")
+        digests = iter(told)
         return [
             PreparedCut(
                 due.cut,

@@ -60,6 +60,11 @@ class _Ahead:
         first = self.usage.first.get(payer)
         return found if first is None else [*found, (below - 1, first)]
 
+    def moved_since(self, asked: Sequence[tuple[UsageRequest, int]], below_cut: int) -> list[bool]:
+        ahead = self.usage.usage(request for request, _ in asked)
+        booked = self.books.moved_since(asked, below_cut)
+        return [moved or of in ahead for moved, (of, _) in zip(booked, asked, strict=True)]
+
     def load_cursors(self) -> dict[int, tuple[Cursor, Anchor]]:
         return self.books.load_cursors()
 

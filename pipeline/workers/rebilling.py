@@ -35,7 +35,8 @@ def make_documents(shadow: Surroundings, session: Session, hands: int, tell: Tel
         database.session("replay facts") as facts,
         Supervisor(shadow, helpers, shadow.settings.home / "logs"),
     ):
-        finalizer = Finalizer(store, Knowledge(facts), facts.clock(), bite=SHARED_BITE)
+        known, clock = Knowledge(facts), facts.clock()
+        finalizer = Finalizer(store, known, clock, bite=SHARED_BITE, tells_usage=False)
         while _go_on(finalizer) or _is_left(store, finalizer):
             check_stop(shadow, session)
             prepared, of = session.cuts_prepared()

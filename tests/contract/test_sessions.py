@@ -415,6 +415,29 @@ def test_usage_is_the_same_however_it_was_flushed(side: Side, cuts: list[int]) -
     assert session.load_cursors() == {0: (model.partition.cursor, ANCHOR)}
 
 
+def test_what_came_to_a_request_since_a_cut_is_known(side: Side) -> None:
+    books, session = side.books(), side.session()
+    for flush in flushes(2):
+        books.save([flush])
+    model = Books(FACTS)
+    model.book(story().slices)
+    ahead = [replace(each, start=each.end, end=each.end + 60 * MINUTE) for each in REQUESTS]
+    told = set()
+    for since, below in ((0, 1), (0, 2), (1, 2), (1, 99), (2, 99), (98, 99)):
+        asked = [(each, since) for each in (*REQUESTS, *ahead)]
+        expected = [
+            any(
+                since <= cut < below and each.may_rest_on(series.customer, series.meter, window)
+                for series, window, cut in model.store
+            )
+            for each, _ in asked
+        ]
+        assert session.moved_since(asked, below) == expected
+        told |= {*zip((each.grain for each, _ in asked), expected, strict=True)}
+    assert told == {(each.grain, moved) for each in REQUESTS for moved in (True, False)}
+    assert session.moved_since([], 99) == []
+
+
 def _told(row: object) -> tuple[object, ...]:
     names = ("time", "key", "window", "scale", "count", "sum", "minimum", "maximum", "mantissa")
     return tuple(getattr(row, name, 0) for name in names)

@@ -85,6 +85,12 @@ class Ahead(Ledger):
         first = self.unit.first.get(payer)
         return found if first is None else [*found, (below - 1, first)]
 
+    def moved_since(self, asked: Sequence[tuple[UsageRequest, int]], below_cut: int) -> list[bool]:
+        assert self.unit is not None
+        booked = Ledger(self.facts, self.books, self.ticks).moved_since(asked, below_cut)
+        ahead = self.unit.usage(request for request, _ in asked)
+        return [moved or of in ahead for moved, (of, _) in zip(booked, asked, strict=True)]
+
 
 def notes_with(world: World, unit: Sequence[KeyedEvent]) -> dict[str, int]:
     """What notes would come to were a unit booked: by the document that they correct."""

@@ -158,6 +158,16 @@ class Ledger:
         found = self.books.used(requests, below_cut)
         return {request: [*used] for request, used in found.items()}
 
+    def moved_since(self, asked: Sequence[tuple[UsageRequest, int]], below_cut: int) -> list[bool]:
+        """By every row: what came and was taken back may stand on a note."""
+        return [
+            any(
+                since <= cut < below_cut and of.may_rest_on(series.customer, series.meter, start)
+                for series, start, cut in self.books.store
+            )
+            for of, since in asked
+        ]
+
     def finalize(self) -> None:
         """Make the documents of every cut that was booked since."""
         new = self.books.cuts[self.looked_at :]

@@ -1,6 +1,7 @@
 """Commitments over several prices: what counts, what is topped up, what a sheet may say of them."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ from pipeline.catalog.sheet import Sheet, parse_sheet
 from pipeline.core.identity import Json
 from pipeline.invoice.compose import Composed, compose
 from pipeline.invoice.planned import carried_by_all, planned_lines, requests_of, with_lines
-from pipeline.invoice.usage import UsagePart
+from pipeline.invoice.usage import UsagePart, UsageRequest
 from rooms.test_sheet_changes import Desk
 from rooms.test_subscriptions import APR, CALLS, JUN, MAY, SEATS, april, books, issued, seats
 
@@ -469,3 +470,31 @@ def test_a_sheet_of_commitments_becomes_facts_and_comes_back() -> None:
     assert [card.covers for card in plan.prices] == [None, None, (), ("calls",)]
     assert plan.prices[3].currencies["USD"].covers == ("calls",)
     assert desk.ask(SHEET) == Changes((), ())
+
+
+class Asked(dict[UsageRequest, list[UsagePart]]):
+    """Usage that counts how often it is asked for."""
+
+    def __init__(self, usage: Mapping[UsageRequest, list[UsagePart]]) -> None:
+        super().__init__(usage)
+        self.times = Counter[UsageRequest]()
+
+    def get(self, request: UsageRequest, default: Any = None) -> Any:
+        self.times[request] += 1
+        return super().get(request, default)
+
+
+def test_what_commitments_count_is_worked_out_once_a_document() -> None:
+    team = plan_of("team", spend("9", ["calls"], "least"), SEATS, CALLS, spend())
+    lines = planned_lines(books(team), "acme", "EUR", instant(MAY))
+    requests = requests_of(lines)
+    usage = Asked({each: [UsagePart(0, 3, 3, 3, 3)] for each in requests})
+    (made,) = compose(books(team), "acme", "EUR", instant(MAY), lines, usage)
+    billed: Any = made.content["lines"]
+
+    assert requests
+    assert usage.times == dict.fromkeys(requests, 1)
+    assert [each[1] for each in told(billed, "")] == [
+        "at least 9.00: 3.00 spent",
+        "at least 100.00: 63.00 spent",
+    ]

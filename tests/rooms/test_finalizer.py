@@ -113,6 +113,9 @@ class Archive:
     ) -> list[tuple[int, Instant]]:
         return []
 
+    def moved_since(self, asked: Sequence[tuple[UsageRequest, int]], below_cut: int) -> list[bool]:
+        return []
+
     def late_payers(self, payers: Sequence[str], below: int) -> set[str]:
         return set()
 

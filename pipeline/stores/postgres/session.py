@@ -118,6 +118,7 @@ class Session(psycopg.Connection[TupleRow]):
 
     evidence_of_usage = usage.evidence_of_usage
     digests_of_usage = evidence.digests_of_usage
+    moved_since = usage.moved_since
     read_usage = usage.read_usage
     windows_of_usage = usage.windows_of_usage
 

@@ -7,6 +7,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from pipeline.core.calendar import EARLIEST, Instant
 from pipeline.core.identity import Json, partition_of
 from pipeline.invoice.usage import UsagePart, UsageRequest, Used, disjoint
 from pipeline.ledger.seal import point_evidence
@@ -75,6 +76,38 @@ def _read_parts(
         total, low, high = map(int, mantissas)
         part = UsagePart(scale, count, total, low, high, start, pairs(text))
         found.setdefault(asked[place - 1], []).append(part)
+
+
+def moved_since(
+    connection: Connection, asked: Sequence[tuple[UsageRequest, int]], below_cut: int
+) -> list[bool]:
+    """Return of each request whether any usage came to it under cuts in [`cut`, `below_cut`).
+
+    Each is asked with a `cut` of its own. What came and was taken back again counts too.
+    """
+    stretches = [(*_stretch(request), cut) for request, cut in asked]
+    known = [*dict.fromkeys(stretches)]
+    columns = [list(column) for column in zip(*known, strict=True)]
+    rows = connection.execute(_MOVED, [*columns, below_cut]) if known else ()
+    moved = {known[place - 1] for (place,) in rows}
+    return [each in moved for each in stretches]
+
+
+def _stretch(request: UsageRequest) -> tuple[str, str, Instant, Instant]:
+    """Return the windows that may make a difference: of a level also all that were before."""
+    start = EARLIEST if request.grain is Grain.LEVELS else request.start
+    return request.customer, request.meter, start, request.end
+
+
+_MOVED = (
+    "SELECT r.place FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[])"
+    " WITH ORDINALITY AS r (customer, meter, start_us, end_us, since, place)"
+    " WHERE EXISTS (SELECT FROM series s JOIN usage u ON u.series_id = s.id"
+    " WHERE s.customer = r.customer AND s.meter = r.meter"
+    " AND u.window_us >= r.start_us AND u.window_us < r.end_us"
+    " AND u.cut >= r.since AND u.cut < %s)"
+)
+"""Points have a row of usage beside them, in whose window they lie."""
 
 
 def evidence_of_usage(
