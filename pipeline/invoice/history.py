@@ -7,9 +7,11 @@ usage makes a difference. One issued again in another's place bills what that on
 customer as it is known by then, and keeps what people did by hand, unless they say otherwise.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import itemgetter
 from typing import cast
 
 from pipeline.catalog.catalog import Catalog
@@ -22,7 +24,7 @@ from pipeline.invoice.notes import Record, is_note
 from pipeline.invoice.parts import PlannedLine
 from pipeline.invoice.planned import (
     Carried,
-    carried_by_all,
+    carried_by_cuts,
     is_early,
     planned_lines,
     requests_of,
@@ -118,17 +120,27 @@ class History:
 
     def carried_before(self, paper: Paper) -> Carried:
         """Return what the payer's documents before one carry."""
-        return self.before(*paper.order[:2]).carried(paper.currency)
+        known = self._carried.get(paper.currency, [])
+        before = bisect_left(known, paper.order[:2], key=itemgetter(0))
+        return known[before - 1][1] if before else {}
 
     def carried(self, currency: str) -> Carried:
         """Return what the payer's documents in a currency carry."""
-        earlier = [
-            other
-            for other in self.papers
-            if other.currency == currency and not other.is_note and other.replaces is None
-        ]
-        ordered = sorted(earlier, key=lambda other: other.order)
-        return carried_by_all(other.content for other in ordered)
+        return next((carried for _, carried in reversed(self._carried.get(currency, []))), {})
+
+    @cached_property
+    def _carried(self) -> Mapping[str, list[tuple[tuple[int, Instant], Carried]]]:
+        """What is carried with the documents of each cut, in their order, by currency."""
+        billing: dict[str, list[Paper]] = {}
+        for paper in sorted(self.papers, key=lambda paper: paper.order):
+            if not paper.is_note and paper.replaces is None:
+                billing.setdefault(paper.currency, []).append(paper)
+        found = {}
+        for currency, own in billing.items():
+            places = {paper.content["cut_instant"]: paper.order[:2] for paper in own}
+            reached = carried_by_cuts(paper.content for paper in own)
+            found[currency] = [(places[instant], carried) for instant, carried in reached]
+        return found
 
     def anew(self, paper: Paper) -> "Anew":
         """Return how a document is composed anew."""

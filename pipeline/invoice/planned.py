@@ -245,10 +245,17 @@ def carried_by_all(contents: Iterable[Mapping[str, Json]]) -> Carried:
 
     Those of one cut stand beside each other.
     """
+    return next((carried for _, carried in reversed(carried_by_cuts(contents))), {})
+
+
+def carried_by_cuts(contents: Iterable[Mapping[str, Json]]) -> list[tuple[Json, Carried]]:
+    """Return what such documents carry with those of each cut, by its instant as it is told."""
     carried: Carried = {}
-    for _, cut in groupby(contents, key=lambda content: content["cut_instant"]):
+    found: list[tuple[Json, Carried]] = []
+    for instant, cut in groupby(contents, key=lambda content: content["cut_instant"]):
         carried = with_documents(carried, cut)
-    return carried
+        found.append((instant, carried))
+    return found
 
 
 def with_documents(carried: Carried, contents: Iterable[Mapping[str, Json]]) -> Carried:
