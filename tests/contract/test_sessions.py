@@ -689,6 +689,20 @@ def test_who_marks_a_payer_that_is_being_rated_waits_and_the_mark_stays(servers:
         assert session.take_dirty([0], 10) == [("acme", 0)]
 
 
+def test_who_books_another_partition_does_not_wait_for_a_rating(servers: Servers) -> None:
+    elsewhere = Flush(Cursor(1), Cursor(1, 0, 0), ANCHOR, Booked(marked={"globex"}))
+    with ExitStack() as held:
+        real = held.enter_context(_postgres(servers))
+        session = held.enter_context(real.session("contract"))
+        booking = held.enter_context(closing(real.connect(name="contract")))
+        books = PostgresBooks(booking)
+        books.save(marking({"acme"}))
+        with session.snapshot():
+            assert session.take_dirty([0], 10) == [("acme", 0)]
+            books.save([elsewhere])
+        assert session.take_dirty([0, 1], 10) == [("globex", 1)]
+
+
 def test_a_rating_that_does_not_see_what_marked_its_payer_is_overtaken(servers: Servers) -> None:
     with ExitStack() as held:
         real = held.enter_context(_postgres(servers))

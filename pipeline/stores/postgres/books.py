@@ -242,7 +242,7 @@ class Books:
                 cursor.execute(
                     "INSERT INTO dirty (payer, partition_no, version)"
                     " SELECT payer, %s, %s FROM unnest(%s::text[]) AS payer"
-                    " ON CONFLICT (payer) DO UPDATE SET version = excluded.version",
+                    " ON CONFLICT DO NOTHING",
                     [partition, flush.after.offset, sorted(dirty)],
                 )
             cursor.execute(_UPSERT_CURSOR, _cursor_row(flush.after, flush.anchor))

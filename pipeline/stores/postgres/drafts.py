@@ -75,10 +75,12 @@ def take_dirty(
 ) -> list[tuple[str, int]]:
     """Take off the marks that have waited longest; return (payer, partition) of each, by name.
 
-    Call it first in a snapshot. Whoever marks one of them meanwhile waits for its end, and then
-    makes a new mark behind all others; who did so just before this saw it has overtaken it.
+    Call it first in a snapshot. Whoever books one of these partitions meanwhile waits for its end,
+    and then makes new marks behind all others; who did so just before this saw it has overtaken it.
     """
-    return sorted(connection.execute(_TAKE_DIRTY, [list(partitions), count_max]))
+    numbers = list(partitions)
+    connection.execute(_HOLD_BOOKS, [numbers, numbers])
+    return sorted(connection.execute(_TAKE_DIRTY, [numbers, count_max]))
 
 
 # Sought by place, or Postgres may well compare each that is marked with each that is taken. Asked
@@ -87,6 +89,12 @@ _TAKE_DIRTY: LiteralString = (
     "DELETE FROM dirty WHERE ctid = ANY(ARRAY(SELECT ctid FROM dirty"
     " WHERE array_position(%s::integer[], partition_no) IS NOT NULL ORDER BY since LIMIT %s))"
     " RETURNING payer, partition_no"
+)
+# A booking leaves the marks that stand as they are: only its cursor tells that it was there.
+_HOLD_BOOKS: LiteralString = (
+    "SELECT FROM cursor WHERE partition_no = ANY(%s)"
+    " AND EXISTS (SELECT FROM dirty WHERE partition_no = ANY(%s))"
+    " ORDER BY partition_no FOR SHARE OF cursor"
 )
 
 
