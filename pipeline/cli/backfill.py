@@ -9,7 +9,7 @@ from rich.table import Table
 from pipeline.agents.cloudevents import Report, take_lines
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.cli.options import Actor, AsJson, Reason
-from pipeline.cli.screen import amounts_text, counted, out, print_json, steps
+from pipeline.cli.screen import amounts_text, counted, out, print_done, print_json, steps
 from pipeline.cli.stack import any_stack
 from pipeline.core.calendar import instant_text
 from pipeline.core.errors import BadInput, Rejection
@@ -196,11 +196,11 @@ def _figures(unit: Unit) -> str:
 
 
 @app.command("drop")
-def drop(name: Name) -> None:
+def drop(name: Name, json: AsJson = False) -> None:
     """Forget a backfill that was only staged."""
     with any_stack() as around:
         backfilling.drop(around, name)
-    out.print(f"backfill {name} is forgotten")
+    print_done({"name": name, "dropped": True}, f"backfill {name} is forgotten", json=json)
 
 
 @app.command("list")

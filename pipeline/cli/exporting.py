@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from pipeline.catalog.catalog import FactLog
-from pipeline.cli.screen import out
+from pipeline.cli.options import AsJson
+from pipeline.cli.screen import print_done
 from pipeline.cli.stack import any_stack
 from pipeline.core.identity import canonical
 from pipeline.stores.postgres.clocks import clock_of
@@ -35,6 +36,7 @@ def export(
     windows: Annotated[
         bool, typer.Option("--windows", help="With every window of usage it rests on.")
     ] = False,
+    json: AsJson = False,
 ) -> None:
     """Write the proof of an invoice, and beside it the program that checks it without talea."""
     del form
@@ -46,4 +48,5 @@ def export(
     path = to / f"{number}.proof.json"
     path.write_bytes(canonical(proof) + b"\n")
     copyfile(schema_folder() / VERIFIER, to / VERIFIER)
-    out.print(f"wrote {path}: python {to / VERIFIER} {path}", markup=False, soft_wrap=True)
+    told = {"number": number, "proof": str(path), "verifier": str(to / VERIFIER)}
+    print_done(told, f"wrote {path}: python {to / VERIFIER} {path}", json=json)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from pipeline.catalog.fields import parse_id, parse_text
+from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.errors import BadInput
 from pipeline.core.money import whole_minor
 from pipeline.core.quantity import parse_decimal
@@ -32,6 +33,7 @@ def _said(option: typer.CallbackParam, text: str) -> str:
 
 Actor = Annotated[str, typer.Option(help="Who decides.", callback=_said)]
 Reason = Annotated[str, typer.Option(help="Why.", callback=_said)]
+NOTHING_BETWEEN = "--to: not behind --from: nothing lies between them"
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
@@ -48,6 +50,28 @@ def ids_of(option: str, texts: Sequence[str] | None) -> frozenset[str] | None:
         return frozenset(parse_id(each) for text in texts for each in text.split(","))
     except ValueError as error:
         raise BadInput(f"{option}: {error}") from None
+
+
+def span_of(start: str | None, end: str | None) -> tuple[Instant | None, Instant | None]:
+    """Return the times of --from and --to; None where one is not said.
+
+    Raises:
+        BadInput: one is none, or nothing lies between them.
+
+    """
+    since, until = _time(start, "--from"), _time(end, "--to")
+    if since is not None and until is not None and until <= since:
+        raise BadInput(NOTHING_BETWEEN)
+    return since, until
+
+
+def _time(text: str | None, option: str) -> Instant | None:
+    if text is None:
+        return None
+    try:
+        return parse_instant(text)
+    except ValueError as error:
+        raise BadInput(f"{option}: {error}; write it like 2026-03-01T00:00:00Z") from None
 
 
 def number_of(option: str, text: str) -> Fraction:

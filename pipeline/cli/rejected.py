@@ -8,12 +8,12 @@ import typer
 from rich.console import JustifyMethod
 from rich.table import Table
 
-from pipeline.cli.options import Actor, AsJson
+from pipeline.cli.options import Actor, AsJson, span_of
 from pipeline.cli.screen import counted, out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.collect.keyed import KeyedEvent
 from pipeline.collect.letters import DeadLetter
-from pipeline.core.calendar import Instant, instant_text, parse_instant
+from pipeline.core.calendar import instant_text
 from pipeline.core.errors import BadInput, Code
 from pipeline.core.identity import Json
 from pipeline.core.quantity import decimal_text
@@ -58,18 +58,8 @@ def selection(
         frozenset(named),
         Code(reason) if reason else None,
         customer,
-        _time(start, "--from"),
-        _time(end, "--to"),
+        *span_of(start, end),
     )
-
-
-def _time(text: str | None, option: str) -> Instant | None:
-    if text is None:
-        return None
-    try:
-        return parse_instant(text)
-    except ValueError as error:
-        raise BadInput(f"{option}: {error}; write it like 2026-03-01T00:00:00Z") from None
 
 
 def _chosen(

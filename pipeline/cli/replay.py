@@ -14,15 +14,15 @@ from pipeline.catalog.facts import Fact
 from pipeline.catalog.sheet import Sheet
 from pipeline.cli.catalog import changed_by, read_sheet
 from pipeline.cli.deciding import moment
-from pipeline.cli.options import Actor, AsJson, Reason, ids_of
-from pipeline.cli.screen import amounts_text, out, print_json, steps
+from pipeline.cli.options import NOTHING_BETWEEN, Actor, AsJson, Reason, ids_of
+from pipeline.cli.screen import amounts_text, out, print_done, print_json, steps
 from pipeline.cli.stack import any_stack
 from pipeline.collect.limits import BATCH_EVENTS_MAX
 from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.errors import BadInput, CheckFailed
 from pipeline.core.identity import digest
 from pipeline.core.money import Money
-from pipeline.replay.bounds import Bound, Offsets, parse_bound
+from pipeline.replay.bounds import Bound, Offsets, crossed, parse_bound
 from pipeline.replay.diff import Diff, Selection
 from pipeline.replay.revising import Bodies, as_known, priced_by
 from pipeline.replay.what_if import Change
@@ -102,6 +102,8 @@ def run(
         _bound("--from", start),
         _bound("--to", end),
     )
+    if crossed(selection.start, selection.end):
+        raise BadInput(NOTHING_BETWEEN)
     since = moment("--as-known", known)
     if catalog is not None and since is not None:
         raise BadInput("say --catalog or --as-known, not both")
@@ -236,19 +238,20 @@ def list_all(json: AsJson = False) -> None:
 
 
 @app.command("stop")
-def stop(name: Name) -> None:
+def stop(name: Name, json: AsJson = False) -> None:
     """Stop a replay; running it again goes on where it was."""
     with any_stack() as around:
         ran = stop_replay(around, name)
-    out.print(f"replay {name} {'stopped' if ran else 'does not run'}")
+    told = f"replay {name} {'stopped' if ran else 'does not run'}"
+    print_done({"name": name, "stopped": ran}, told, json=json)
 
 
 @app.command("drop")
-def drop(name: Name) -> None:
+def drop(name: Name, json: AsJson = False) -> None:
     """Take a replay off the servers, with all that it made."""
     with any_stack() as around:
         drop_replay(around, name)
-    out.print(f"replay {name} dropped")
+    print_done({"name": name, "dropped": True}, f"replay {name} dropped", json=json)
 
 
 @app.command("diff")

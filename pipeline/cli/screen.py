@@ -1,6 +1,6 @@
 """What people see: progress on stderr, results on stdout, one JSON document where asked."""
 
-import json
+import json as json_text
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -15,7 +15,15 @@ err = Console(stderr=True, highlight=False)
 
 def print_json(document: object) -> None:
     """Print the one JSON document of a command."""
-    print(json.dumps(document, ensure_ascii=False, indent=2))
+    print(json_text.dumps(document, ensure_ascii=False, indent=2))
+
+
+def print_done(document: object, text: str, *, json: bool) -> None:
+    """Print what was done: one JSON document, or a line for a person."""
+    if json:
+        print_json(document)
+    else:
+        out.print(text, markup=False, soft_wrap=True)
 
 
 def amounts_text(by_currency: Mapping[str, int]) -> str:

@@ -15,7 +15,7 @@ from pipeline.catalog.sheet import Sheet, parse_sheet
 from pipeline.cli.catalog import apply_sheet, changed_by, read_sheet, refused
 from pipeline.cli.deciding import moment
 from pipeline.cli.options import Actor, AsJson, Reason, number_of
-from pipeline.cli.screen import err, out, print_json
+from pipeline.cli.screen import err, out, print_done, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.cli.work import give_way
 from pipeline.core.calendar import instant_text
@@ -243,12 +243,12 @@ def _candidate_json(each: Candidate) -> dict[str, object]:
 
 
 @app.command("stop")
-def stop(name: Name) -> None:
+def stop(name: Name, json: AsJson = False) -> None:
     """Stop whoever follows it; `start` without a catalog goes on."""
     with any_stack() as around, around.database.session("shadow prices") as session:
         find_candidate(session, name)
         _stop(session, name)
-    out.print(f"nobody follows {name}")
+    print_done({"name": name, "stopped": True}, f"nobody follows {name}", json=json)
 
 
 def _stop(session: Session, name: str) -> None:
@@ -261,13 +261,13 @@ def _stop(session: Session, name: str) -> None:
 
 
 @app.command("drop")
-def drop(name: Name) -> None:
+def drop(name: Name, json: AsJson = False) -> None:
     """Forget it, with all that was rated by it; what was promoted stays in force."""
     with any_stack() as around, around.database.session("shadow prices") as session:
         find_candidate(session, name)
         _stop(session, name)
         drop_candidate(session, name)
-    out.print(f"shadow prices {name} dropped")
+    print_done({"name": name, "dropped": True}, f"shadow prices {name} dropped", json=json)
 
 
 @app.command("promote")

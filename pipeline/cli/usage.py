@@ -7,11 +7,11 @@ import typer
 from rich.table import Table
 
 from pipeline.book.reversing import ReversalState
-from pipeline.cli.options import Actor, AsJson, Reason
+from pipeline.cli.options import Actor, AsJson, Reason, span_of
 from pipeline.cli.screen import counted, out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.collect.event import Refused, checked_dimensions, checked_value
-from pipeline.core.calendar import Instant, instant_text, parse_instant
+from pipeline.core.calendar import instant_text
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
 from pipeline.core.quantity import decimal_text, mantissa_scale
@@ -58,8 +58,7 @@ def chosen(
         tuple(ids or ()),
         meter,
         _pairs(where, "--where"),
-        _time(start, "--from"),
-        _time(end, "--to"),
+        *span_of(start, end),
     )
     if found == Chosen():
         raise BadInput("choose usage: --id, --customer, --meter, --where, --from, --to")
@@ -74,15 +73,6 @@ def _pairs(given: Sequence[str] | None, option: str) -> dict[str, str]:
             raise BadInput(f"{option}: {text!r} is no name=value")
         pairs[name] = value
     return pairs
-
-
-def _time(text: str | None, option: str) -> Instant | None:
-    if text is None:
-        return None
-    try:
-        return parse_instant(text)
-    except ValueError as error:
-        raise BadInput(f"{option}: {error}; write it like 2026-03-01T00:00:00Z") from None
 
 
 @app.command("void")

@@ -67,6 +67,16 @@ def bound_text(bound: Bound) -> str:
     return bound.text if isinstance(bound, Offsets) else instant_text(bound)
 
 
+def crossed(start: Bound | None, end: Bound | None) -> bool:
+    """Return whether nothing can stand between two bounds, in one partition at least."""
+    if isinstance(start, Offsets) and isinstance(end, Offsets):
+        places = start.by_partition.items()
+        return any(end.by_partition.get(number, at + 1) <= at for number, at in places)
+    if start is None or end is None or isinstance(start, Offsets) or isinstance(end, Offsets):
+        return False
+    return end <= start
+
+
 def reached(bound: Bound | None, instant: Instant, place: LogPlace | None) -> bool | None:
     """Return whether a cut stands at a bound or behind it; None where that does not bound it."""
     if bound is None:

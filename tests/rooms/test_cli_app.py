@@ -1,5 +1,7 @@
 """The command itself: what it says of itself, and what it answers when asked wrongly."""
 
+import re
+from collections.abc import Iterator
 from importlib import metadata
 
 import pytest
@@ -35,6 +37,10 @@ def test_wrong_usage_is_one_line(
     assert (printed.out, printed.err.count("\n")) == ("", 1)
 
 
+BACKWARDS = "--from 2026-02-01T00:00:00Z --to 2026-01-01T00:00:00Z"
+BETWEEN = "--to: not behind --from: nothing lies between them"
+
+
 @pytest.mark.parametrize(
     ("command", "told"),
     [
@@ -57,6 +63,10 @@ def test_wrong_usage_is_one_line(
         ("replay run x --to 0:-1", "--to: '0:-1' is no partition:offset"),
         ("replay run x --customers acme,,globex", "--customers: '' is no id"),
         ("replay run x --meters calls;bytes", "--meters: 'calls;bytes' is no id"),
+        (f"replay run x {BACKWARDS}", BETWEEN),
+        ("replay run x --from 0:7,3:2 --to 0:9,3:2", BETWEEN),
+        (f"usage void --meter m --actor a --reason r {BACKWARDS}", BETWEEN),
+        (f"rejected list {BACKWARDS}", BETWEEN),
     ],
 )
 def test_options_are_looked_at_before_any_server_is(
@@ -68,6 +78,26 @@ def test_options_are_looked_at_before_any_server_is(
     printed = capsys.readouterr()
     assert told in printed.err
     assert (printed.out, printed.err.count("\n")) == ("", 1)
+
+
+def _helps(capsys: pytest.CaptureFixture[str], *names: str) -> Iterator[tuple[str, str]]:
+    """Yield every command below some names that people see, with its help."""
+    assert run([*names, "--help"]) == 0
+    told = capsys.readouterr().out
+    _, is_group, commands = told.partition("\nCommands:\n")
+    if not is_group:
+        yield " ".join(names), told
+    for name in re.findall(r"^  ([a-z-]+)", commands, re.MULTILINE):
+        yield from _helps(capsys, *names, name)
+
+
+def test_every_command_that_does_not_speak_json_anyway_takes_json(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    helps = dict(_helps(capsys))
+    assert len(helps) > 80
+    without = {name for name, told in helps.items() if "--json " not in told}
+    assert without == {"rate", "allocate", "catalog schema"}
 
 
 def test_ids_are_listed_or_said_again() -> None:
