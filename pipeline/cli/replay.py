@@ -13,7 +13,7 @@ from rich.table import Table
 from pipeline.catalog.facts import Fact
 from pipeline.catalog.sheet import Sheet
 from pipeline.cli.catalog import changed_by, read_sheet
-from pipeline.cli.deciding import moment
+from pipeline.cli.deciding import in_force, moment
 from pipeline.cli.options import NOTHING_BETWEEN, Actor, AsJson, Reason, ids_of
 from pipeline.cli.screen import amounts_text, out, print_done, print_json, steps
 from pipeline.cli.stack import any_stack
@@ -110,6 +110,7 @@ def run(
     sheet = None if catalog is None else read_sheet(catalog)
     with any_stack() as around:
         _check_partitions(around, selection)
+        _check_names(around, selection)
         asked = _asked(around, selection, since, catalog, sheet)
         if partitions is not None or batch_events is not None:
             asked = asked.of_copy(partitions or around.partitions, batch_events)
@@ -137,6 +138,20 @@ def _check_partitions(around: Surroundings, selection: Selection) -> None:
     for option, bound in (("--from", selection.start), ("--to", selection.end)):
         if isinstance(bound, Offsets) and max(bound.by_partition) >= around.partitions:
             raise BadInput(f"{option}: this log has partitions 0 to {around.partitions - 1}")
+
+
+def _check_names(around: Surroundings, selection: Selection) -> None:
+    """Refuse a customer or meter that nobody ever named: nothing differs of nothing."""
+    if selection.customers is None and selection.meters is None:
+        return
+    with around.database.session("replay names") as connection:
+        known = in_force(connection)
+    for option, names, there in (
+        ("--customers", selection.customers, known.customers),
+        ("--meters", selection.meters, known.meters),
+    ):
+        if unknown := sorted((names or frozenset()) - there.keys()):
+            raise BadInput(f"{option}: {', '.join(unknown)}: no fact names any such")
 
 
 def _asked(

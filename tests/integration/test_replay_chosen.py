@@ -52,6 +52,10 @@ def test_what_is_chosen_is_replayed_alone(make_stack: StackMaker) -> None:
     count = 2 * (periods - 2)
     beyond = talea(stack, "replay", "run", "beyond", "--to", f"{stack.around.partitions}:0")
     assert (beyond.returncode, beyond.stderr.count("this log has partitions 0 to")) == (2, 1)
+    for option in ("--customers", "--meters"):
+        nothing = talea(stack, "replay", "run", "nothing", option, "nobody")
+        assert (nothing.returncode, nothing.stdout) == (2, "")
+        assert f"{option}: nobody: no fact names any such" in nothing.stderr
     with ThreadPoolExecutor(2) as both:
         picked = both.submit(told, stack, "run", "picked", *asked, *bounds)
         earlier = both.submit(told, stack, "run", "earlier", "--as-known", instant_text(known))
