@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.facts import FactKind, NewFact
+from pipeline.catalog.facts import NewFact
 from pipeline.catalog.tax_terms import NO_TAX_TERMS, tax_terms
 from pipeline.cli.deciding import decided, tell
 from pipeline.cli.options import Actor, AsJson, Reason
@@ -18,7 +18,7 @@ from pipeline.core.identity import Json
 from pipeline.invoice.taxed import SHORT
 from pipeline.stores.postgres.drafts import awaited_taxes
 from pipeline.stores.postgres.facts import Author
-from pipeline.tax.asking import Asked, read_answer
+from pipeline.tax.asking import Asked, answering
 
 app = typer.Typer(help="Taxes that the rules do not know.", no_args_is_help=True)
 
@@ -72,14 +72,9 @@ def answer(
         "rate_percent": rate,
         "reason": why,
     }
-    said = read_answer(asked.body, told, actor)
-    if isinstance(said, str):
-        raise BadInput(said)
 
     def decide(known: Catalog) -> list[NewFact]:
-        if said.digest in known.deals.tax_answers.of(said.customer):
-            return []
-        return [NewFact(FactKind.TAX_ANSWER, said.digest, said.body(asked.body))]
+        return answering(known, asked.body, told, actor)
 
     tell(decided(decide, Author(actor, reason)), json=json)
 

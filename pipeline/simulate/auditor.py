@@ -31,6 +31,7 @@ from pipeline.simulate.reissued import billed
 from pipeline.simulate.returns import Returns
 from pipeline.simulate.settled import settlement_faults
 from pipeline.simulate.sold import minor
+from pipeline.simulate.taxes import Taxes, untaxed
 from pipeline.simulate.witness import Counted, Witness
 from pipeline.stores.postgres.drafts import Draft
 
@@ -64,6 +65,7 @@ class Auditor:
     drafts_stored: Sequence[Draft]
     letters: Sequence[DeadLetter]
     random: Random
+    taxes: Taxes
     known_at: int
     """The tick up to which all was booked long before the end."""
 
@@ -77,10 +79,11 @@ class Auditor:
         yield from self._cuts()
         yield from self._documents()
         yield from self._terms()
+        yield from self._taxes()
         yield from settlement_faults(self.tables.documents, self.billing)
         documents = self.tables.documents.values()
         yield from correction_faults(
-            documents, self.billing, self.witness, self.known_at, self.tables.removed
+            documents, self.billing, self.taxes, self.known_at, self.tables.removed
         )
         yield from self._chain()
         yield from self._drafts()
@@ -219,6 +222,15 @@ class Auditor:
         for place in sorted(must.keys() & kept.keys()):
             yield from _content_faults("content", place, kept[place], must[place])
 
+    def _taxes(self) -> Iterator[Fault]:
+        """Every document has the tax that is due on its lines; notes with what they correct."""
+        yield from (("once", fault) for fault in self.taxes.repeated())
+        for document in self.tables.documents.values():
+            if document.kind == "invoice":
+                position = self.witness.ticks[document.cut_serial].fact_position
+                for fault in self.taxes.faults(document.content, position, whole=True):
+                    yield "taxed", f"{document.sealed.number}: {fault}"
+
     def _chain(self) -> Iterator[Fault]:
         """Numbers have no gap, each seal holds the one before."""
         previous, place = "0" * 64, 0
@@ -262,6 +274,11 @@ class Auditor:
         serial = self.witness.serial_at(at.partition, at.offset)
         book = billing.book(self.witness.ticks[serial].fact_position)
         place = (draft.payer, draft.currency, draft.instant)
+        cut = min(serial, billing.cuts.get(place, serial))
+        position = self.witness.ticks[cut].fact_position
+        if "corrects" not in draft.content:
+            for fault in self.taxes.faults(draft.content, position, whole=False):
+                yield "taxed", f"draft of {place} at {at.partition}/{at.offset}: {fault}"
         if billing.cuts.get(place, serial + 1) <= serial:  # it waited behind its cut
             if "corrects" not in draft.content:
                 lines = billed(billing, place, billing.cuts[place], None)
@@ -302,17 +319,16 @@ def _content_faults(
             yield law, f"{name}: {fault}"
     for source, start in kept:
         yield law, f"{name} must have no line {source} from {start}"
-    totals = cast(dict[str, int], content["totals"])
     due = sum(line.total_minor for line in must)
-    if totals["total_minor"] != due:
-        yield law, f"{name} is over {totals['total_minor']}, due are {due}"
+    if untaxed(content) != due:
+        yield law, f"{name} is over {untaxed(content)} before tax, due are {due}"
 
 
 def _line_fault(told: Mapping[str, Json], must: ExpectedLine) -> str:
     """Return how a line differs; its children must sum to it."""
     pairs: list[tuple[str, object, object]] = [
         ("period_end", told["period_end"], must.end),
-        ("total", told["total_minor"], must.total_minor),
+        ("total", untaxed(told), must.total_minor),
     ]
     if must.due is not None:
         card = cast(Body, told["rate_card"])
@@ -320,15 +336,16 @@ def _line_fault(told: Mapping[str, Json], must: ExpectedLine) -> str:
         pairs.append(("meter", told["meter"], must.meter))
         pairs.append(("plan", card.get("plan"), must.plan))
         pairs.append(("seller", card.get("seller"), must.seller))
+        pairs.append(("tax terms", card.get("tax"), must.tax))
         pairs.append(("account", told.get("sub_account"), must.account))
     if must.plain or must.plan is not None:
         managed = "manual" if must.plain else "subscription"
         pairs.append(("manager", told["managed_by"], managed))
     if must.quantity is not None:
         pairs.append(("quantity", str(told["quantity"]), _text(must.quantity)))
-        children = cast(list[dict[str, int]], told["children"])
+        children = cast(list[Body], told["children"])
         parts = 0 if must.is_whole else must.total_minor
-        pairs.append(("children", sum(c["total_minor"] for c in children), parts))
+        pairs.append(("children", sum(map(untaxed, children)), parts))
     wrong = [f"{name} {is_} for {due}" for name, is_, due in pairs if is_ != due]
     return f"{must.source} from {must.start}: {', '.join(wrong)}" if wrong else ""
 

@@ -4,25 +4,44 @@ Owns: how each is put together over memory, and stepped.
 Does not own: the workers themselves (workers), how they are started anew (roles.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from random import Random
+from typing import cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from pipeline.catalog.tax_answers import TaxAnswer
 from pipeline.collect.batch import UsageBatch
 from pipeline.collect.raw import RawReader
 from pipeline.core.calendar import SECOND
+from pipeline.core.errors import ServerFailed
+from pipeline.core.identity import Json
 from pipeline.simulate.raw import MemorySink, MemorySource
 from pipeline.simulate.roles import Stage, Step
 from pipeline.simulate.signing import AHEAD
-from pipeline.simulate.world import Runner
+from pipeline.simulate.world import Runner, World
 from pipeline.stores.records import open_usage_event
+from pipeline.stores.tax_engine import TaxEngineSaysNo
+from pipeline.tax.asking import Asked
 from pipeline.topology import USAGE_RAW
 from pipeline.workers.checkpointing import Signing, sign_days
 from pipeline.workers.holding import Resumed
 from pipeline.workers.publisher import Topics
+from pipeline.workers.taxing import Taxing
 
 _SIGNS_S = 8.0
+_SILENT = 0.3
+_RATES = (
+    ("S", "US-CA", "7.25"),
+    ("S", "US-NY", "8.875"),
+    ("S", "DE", "19"),
+    ("Z", "US-OR", "0"),
+    ("E", "US-FL", "0"),
+    ("no", "", ""),
+)
+"""What an outside engine says: the category, who taxes, the rate; of some it says nothing."""
 _FINISHES = 0.01
 """How often a collector is told to end before a step."""
 
@@ -105,6 +124,66 @@ def signing_of(stage: Stage, process: Runner, key: Ed25519PrivateKey) -> Signing
     """Return a key with the clock of a process, whose day is over soon."""
     clock = stage.clock(process)
     return Signing(key, lambda: clock() + AHEAD)
+
+
+@dataclass(slots=True)
+class MemoryEngine:
+    """An outside engine of taxes: it says the same to everybody, if it says anything."""
+
+    world: World
+    process: Runner
+    name: str = "engine"
+
+    def ask(self, question: Mapping[str, Json]) -> Mapping[str, object]:
+        """Return what it says of a question.
+
+        Raises:
+            TaxEngineSaysNo: it never will.
+            ServerFailed: it is silent.
+
+        """
+        self.world.effect(self.process, "ask for a tax")
+        silent = self.process.chance(_SILENT) and self.world.chances.failure > 0
+        if silent:
+            raise ServerFailed("the engine is silent")
+        return told_of(question)
+
+
+def told_of(question: Mapping[str, Json]) -> Mapping[str, object]:
+    """Return what is said of a question: by customer, and by what is sold."""
+    terms = cast(Mapping[str, Json], question["terms"])
+    random = Random(f"{question['customer']} {terms['code']}")
+    category, place, rate = random.choice(_RATES)
+    if category == "no":
+        raise TaxEngineSaysNo("it does not know the customer")
+    return {"category": category, "jurisdiction": place, "rate_percent": rate}
+
+
+def taxing(stage: Stage) -> Callable[[Runner], Step]:
+    """Return how what asks for taxes is started: beside a finalizer, over its own session."""
+
+    def start(process: Runner) -> Step:
+        session, engine = stage.session(process), MemoryEngine(stage.world, process)
+        one = Taxing(session, engine, stage.clock(process), _one_by_one)
+        leads = False
+
+        def step() -> float:
+            nonlocal leads
+            leads = leads or session.lock("taxing")
+            if not leads:
+                return 5.0
+            one.step()
+            return 3.0 if one.silent else 1.0
+
+        return step
+
+    return start
+
+
+def _one_by_one(
+    answer: Callable[[Asked], TaxAnswer | None], asked: Sequence[Asked]
+) -> list[TaxAnswer | None]:
+    return [*map(answer, asked)]
 
 
 def publisher(stage: Stage) -> Callable[[Runner], Step]:

@@ -343,6 +343,7 @@ class Billing:
             cast("str | None", card.get("plan")),
             taken_minor=taken,
             seller=card.get("seller"),
+            tax=card.get("tax"),
         )
 
     def _lacks(self, due: Due, told: Committed, currency: str, end: int) -> int:

@@ -32,6 +32,8 @@ _SELDOM = 0.3
 """In how many of the seeds money is recorded, and in how many notes are decided."""
 _PAYS_S, _PAYS_BACK_S, _WRITES_OFF_S = 3.0, 8.0, 15.0
 _CREDITS_S, _DEBITS_S, _VOIDS_S, _DISPUTES_S = 6.0, 10.0, 15.0, 8.0
+NOTED = ("credit", "debit", "void", "dispute")
+"""The jobs that notes come of."""
 Decide = Callable[[WorkerSession, Sequence[Fact]], list[NewFact]]
 Jobs = list[tuple[str, float, Callable[[], None]]]
 """Each job, and about how many seconds go by before somebody does it again."""

@@ -18,6 +18,7 @@ from pipeline.simulate.noted import Place, is_by_hand, place_of
 from pipeline.simulate.reissued import billed
 from pipeline.simulate.sold import Book, named, payer_of
 from pipeline.simulate.stays import billed_in, runs_on
+from pipeline.simulate.taxes import Taxes, tax_of_all, untaxed
 from pipeline.simulate.witness import Witness
 from pipeline.stores.postgres.documents import Document
 
@@ -30,7 +31,7 @@ Source = tuple[str, str]
 def correction_faults(
     documents: Collection[Document],
     billing: Billing,
-    witness: Witness,
+    taxes: Taxes,
     known_at: int,
     removed: Container[tuple[str, int]],
 ) -> Iterator[Fault]:
@@ -51,9 +52,9 @@ def correction_faults(
     for document in documents:
         if document.kind == "invoice":
             gone = (document.issuer, document.sealed.place) in removed
-            corrected = _Corrected(document, notes.get(document.id, ()), billing, gone)
+            corrected = _Corrected(document, notes.get(document.id, ()), billing, taxes, gone)
             yield from corrected.faults(known_at)
-    yield from _uncalled_for(billing, witness)
+    yield from _uncalled_for(billing, billing.witness)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class _Corrected:
     document: Document
     notes: Sequence[Document]
     billing: Billing
+    taxes: Taxes
     gone: bool
     """Whether its content is removed: such notes as there are must be right."""
 
@@ -89,6 +91,15 @@ class _Corrected:
                 name = f"{self.document.sealed.number} at tick {place[0]}"
                 yield "corrected", f"{name}: usage made {told}, and must {must}"
             before = due
+            yield from self._taxes(place)
+
+    def _taxes(self, place: Place) -> Iterator[Fault]:
+        """Yield what is told of tax up to a cut that does not go with what all lines come to."""
+        of, serial = self.document, self.document.cut_serial
+        made = [of.content, *(note.content for note in self.notes if place_of(note) <= place)]
+        position = self.billing.witness.ticks[serial].fact_position
+        for fault in tax_of_all(self.taxes, of.content, made, position):
+            yield "taxed", f"{of.sealed.number} at tick {place[0]}: {fault}"
 
     def _due(self, serial: int) -> Counter[Source]:
         of, found = self.document, Counter[Source]()
@@ -124,7 +135,7 @@ def _sums(documents: Iterable[Document]) -> dict[Source, int]:
     found = Counter[Source]()
     for line in (each for one in documents for each in cast(list[Body], one.content["lines"])):
         source = str(line["source_id"]), str(line["period_start"])
-        found[source] += cast(int, line["total_minor"])
+        found[source] += untaxed(line)
     return {source: minor for source, minor in found.items() if minor}
 
 

@@ -15,6 +15,7 @@ from typing import cast
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.changes import first_facts
 from pipeline.catalog.facts import Fact, FactKind, NewFact
+from pipeline.catalog.tax_terms import CustomerTax, Engine, IssuerTax
 from pipeline.core.calendar import SECOND, Instant, instant_text
 from pipeline.core.identity import Json, partition_of
 from pipeline.invoice.asking import billing_now
@@ -95,6 +96,8 @@ class Decisions:
     """Whose documents wait for an approval."""
     sells: bool = field(init=False)
     """Whether some prices are of others, who are paid out."""
+    taxes: bool = field(init=False)
+    """Whether the issuer is taxed, and leaves that to an outside engine."""
     commits: bool = field(init=False)
     """Whether plans say what is to be spent at least."""
     accounts: Mapping[str, str] = field(init=False)
@@ -116,6 +119,7 @@ class Decisions:
         self.approving = asked.sample(CUSTOMERS, 3) if asked.random() < _SELDOM else ()
         self.sells = self.streams.of("sold for others").random() < _SELDOM
         self.commits = self.streams.of("committing").random() < _SELDOM
+        self.taxes = self.streams.of("taxed").random() < _SELDOM
         seldom = [*SELDOM, *OFFERED]
         left_out = {kind for kind in seldom if self.streams.of(f"any {kind}").random() > _SELDOM}
         self.kinds = {kind: each_s for kind, each_s in KINDS.items() if kind not in left_out}
@@ -226,10 +230,21 @@ class Decisions:
             cycle=random.choice([*CYCLES]),
             payment_days=14,
             prices=self._committed(
-                [*map(self._sold, random.sample(prices, random.randint(2, len(prices))))]
+                [*map(self._termed, random.sample(prices, random.randint(2, len(prices))))]
             ),
             **(THRESHOLDS if self.early else {}),
         )
+
+    def _termed(self, price: Json) -> Json:
+        """Return a price, now and then with terms of tax."""
+        random = self.streams.of("tax terms")
+        if not self.taxes or random.random() < 0.5:
+            return self._sold(price)
+        code, inclusive = random.choice(["standard", "reduced", "digital"]), random.random() < 0.4
+        if (code, inclusive) == ("standard", False):
+            return self._sold(price)
+        tax: Json = {"code": code, "inclusive": inclusive}
+        return self._sold({**cast(Body, price), "tax": tax})
 
     def _sold(self, price: Json) -> Json:
         """Return a price, now and then as that of somebody else."""
@@ -256,7 +271,7 @@ class Decisions:
             price = _price(name, None, type="flat", amount=amount)
             quantity = {} if random.random() < 0.7 else {"quantity": random.choice(["2", "3.5"])}
             found.append({**price, "covers": random.choice(["all", some]), **quantity})
-        return [*prices, *map(self._sold, found)]
+        return [*prices, *map(self._termed, found)]
 
     def _repriced(self, random: Random, before: Body, now: Instant) -> NewFact:
         """Return a plan with other amounts, perhaps from a date on, perhaps with a price fewer."""
@@ -272,14 +287,17 @@ class Decisions:
             elif price["type"] == "graduated" and random.random() < 0.3:
                 price["tiers"] = _tiers(random)
             each["price"] = price
-        sold = self._committed([*map(self._sold, prices)], [*filter(_commits, known)])
+        sold = self._committed([*map(self._termed, prices)], [*filter(_commits, known)])
         body.pop("effective", None)
         if random.random() < 0.5:
             body["effective"] = instant_text(now + random.randint(-60, 60) * SECOND)
         return NewFact(FactKind.PLAN, str(body["id"]), {**body, "prices": sold})
 
     def _issuer(self) -> NewFact:
-        own = {"completeness": "hold"} if self.waits else {}
+        own: dict[str, Json] = {"completeness": "hold"} if self.waits else {}
+        if self.taxes:
+            engine = self.streams.of("engine").choice([Engine.OUTSIDE, Engine.OUTSIDE_ALWAYS])
+            own["tax"] = IssuerTax("DE", engine=engine).body()
         return _fact(FactKind.ISSUER, id="talea", name="Talea", number_prefix="T-", **own)
 
     def _beside(self, parent: str) -> str:
@@ -294,6 +312,8 @@ class Decisions:
         own: dict[str, Json] = {"currency": billed} if billed else {}
         if name in self.approving:
             own["approval"] = True
+        if self.taxes and self.streams.of("at home").random() < 0.5:
+            own["tax"] = CustomerTax("DE").body()
         if parent:
             own |= {"parent": parent, "payer": PARENTS[parent]}
         return _fact(FactKind.CUSTOMER, id=name, time_zone="UTC", profile={}, **own)

@@ -55,6 +55,8 @@ class ExpectedLine:
     """What codes take off usage: what they take off as a whole is a line all the same."""
     seller: Json = None
     """Whose it is, and what is kept of it."""
+    tax: Json = None
+    """What its price says of tax."""
     plain: "ExpectedLine | None" = None
     """What it was before somebody edited it."""
     is_whole: bool = False

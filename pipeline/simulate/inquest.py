@@ -26,6 +26,7 @@ from pipeline.simulate.returns import Returns
 from pipeline.simulate.roles import Stage
 from pipeline.simulate.sellers import seller_faults
 from pipeline.simulate.story import Story
+from pipeline.simulate.taxes import Taxes
 from pipeline.simulate.witness import Witness
 from pipeline.simulate.workflow import workflow_faults
 from pipeline.stores.kafka import usage_log
@@ -95,6 +96,7 @@ class Inquest:
             stage.database.drafts_stored,
             [each for each in letters if each.topic == USAGE_EVENTS.name],
             Random(f"{self.seed} audit"),
+            Taxes.of(witness.facts),
             self.known_at,
         )
         stands = {number: stand for number, (stand, _) in stage.database.tables.stands.items()}

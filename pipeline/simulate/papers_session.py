@@ -12,7 +12,7 @@ from pipeline.book.booking import Cut, SequenceKey
 from pipeline.catalog.by_hand import Holds, nothing_held
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BrokenInvariant
-from pipeline.core.identity import Json
+from pipeline.core.identity import Json, canonical
 from pipeline.dedupe.sequences import SequenceState
 from pipeline.invoice.fees import Reach
 from pipeline.invoice.settling import added
@@ -69,6 +69,16 @@ class WorkerSession(ArchiveSession):
                 self.tables.drafts[draft.id] = draft
                 self.mark_draft(draft.id, draft.payer)
                 self.drafts_pending.append(draft)
+
+    def awaited_taxes(self, count_max: int) -> list[dict[str, Json]]:
+        """Return questions of tax that drafts await, each once."""
+        self.effect("read awaited")
+        found: dict[bytes, dict[str, Json]] = {}
+        for draft in self.tables.drafts.values():
+            told = cast(Mapping[str, Json], draft.content.get("tax", {}) if draft.issues else {})
+            for question in cast(list[dict[str, Json]], told.get("awaited", [])):
+                found[canonical(question)] = question
+        return [question for _, question in sorted(found.items())][:count_max]
 
     def _delete_draft(self, name: str) -> None:
         self.mark_draft(name, self.tables.drafts.pop(name).payer)

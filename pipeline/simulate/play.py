@@ -8,22 +8,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import partial
-from pathlib import Path
 from random import Random
 
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.calendar import SECOND
 from pipeline.core.errors import ServerFailed
-from pipeline.settings import Settings
 from pipeline.simulate import beside, roles
 from pipeline.simulate.archivists import Archivists
 from pipeline.simulate.auditor import Violation
 from pipeline.simulate.backfills import Backfills
-from pipeline.simulate.clerks import Clerks
+from pipeline.simulate.clerks import NOTED, Clerks
 from pipeline.simulate.database import MemoryDatabase
-from pipeline.simulate.decisions import HORIZON_S, TOLERANCE_S
 from pipeline.simulate.group import Group
 from pipeline.simulate.inquest import Inquest
 from pipeline.simulate.jobs import ADA
@@ -34,12 +30,10 @@ from pipeline.simulate.signing import key_of, signing_faults
 from pipeline.simulate.story import Story
 from pipeline.simulate.world import Chances, Crashed, World
 from pipeline.stores.kafka import usage_log
-from pipeline.stores.postgres.database import Database
 from pipeline.topology import (
     USAGE_METERED,
-    Stack,
 )
-from pipeline.workers.surroundings import Surroundings, partitions_of
+from pipeline.workers.surroundings import partitions_of
 
 _LENGTH_S = (40, 100)
 """With the calm behind it two generations of claims. Seeds of twice this length see no more of the
@@ -50,7 +44,7 @@ _CALM_PACE = 4.0
 _KNOWN_S = 20
 """What is booked so long before the calm must be corrected by its end."""
 _WAIVES_S, _PROVES_S, _EDITS_S, _APPROVES_S, _HOLDS_S, _BACKFILLS_S = 8, 25, 6, 6, 8, 5
-_GIVES_UP_S, _RETAINS_S = 30, 20
+_GIVES_UP_S, _RETAINS_S, _ANSWERS_S = 30, 20, 8
 _SELDOM = 0.3
 """In how many of the seeds what not every stack has is played."""
 _MATCHED_S = 10
@@ -120,7 +114,7 @@ class _Play:
         self.chances = Chances().scaled(scale.faults * draw.choice([0, 0.5, 1, 1, 2, 4]))
         self.story = Story(world.streams, partitions)
         self.attend_s = world.streams.of("pauses").choice([0, 0, 8, 15])
-        around = _surroundings(partitions, draw, pauses=self.attend_s > 0)
+        around = roles.surroundings(partitions, draw, pauses=self.attend_s > 0)
         topics, name = MemoryTopics(), usage_log(around.stack)
         self.stage = Stage(
             world,
@@ -132,7 +126,9 @@ class _Play:
             parts,
         )
         self.operators = Operators(self.stage, self.story)
-        self.decides = Clerks(self.stage).jobs()
+        decides = Clerks(self.stage).jobs()  # a note by hand of what is taxed is not audited
+        untaxed = [each for each in decides if each[0] not in NOTED]
+        self.decides = untaxed if self.story.decisions.taxes else decides
         self.archivists = Archivists(self.stage, self.story)
         self.backfills = Backfills(self.stage, self.story)
         backfills = world.streams.of("backfilling").random() < _SELDOM
@@ -153,7 +149,7 @@ class _Play:
         self.give_up_s = _GIVES_UP_S if gives_up else 0
         self.holds = world.streams.of("holding").random() < _SELDOM
         self.signs = world.streams.of("signing").random() < _SELDOM
-        notes = any(name == "credit" for name, *_ in self.decides)  # of what is there years later
+        notes = any(name in NOTED for name, *_ in self.decides)  # of what is there years later
         retains = world.streams.of("retaining").random() < 0.7
         self.retains = self.signs and retains and not notes
         self.collects = world.streams.of("collecting").random() < _SELDOM
@@ -176,6 +172,8 @@ class _Play:
         }
         if self.signs:
             found |= {f"signer-{n}": beside.signer(stage, self.key) for n in range(2)}
+        if self.story.decisions.taxes:
+            found |= {f"taxing-{n}": beside.taxing(stage) for n in range(2)}
         if self.publishes:
             found |= {f"publisher-{n}": beside.publisher(stage) for n in range(2)}
         for number in range(min(partitions, 2) if self.collects else 0):
@@ -227,6 +225,8 @@ class _Play:
             self._repeat("waive", _WAIVES_S, self.operators.waive, always=True)
         if self.story.decisions.approving:
             self._repeat("approve", _APPROVES_S, self.operators.approve, always=True)
+        if self.story.decisions.taxes:
+            self._repeat("answer", _ANSWERS_S, self.archivists.answer, always=True)
         if self.holds:
             self._repeat("hold", _HOLDS_S, self._hold, always=True)
         if self.attend_s:
@@ -380,19 +380,3 @@ class _Play:
             [Violation(self.seed, law, detail) for law, detail in faults],
             self.world.trace,
         )
-
-
-def _surroundings(partitions: int, draw: Random, *, pauses: bool) -> Surroundings:
-    """Return the names and tuning of a stack without addresses."""
-    settings = Settings.model_construct(
-        home=Path(),
-        partitions=partitions,
-        horizon_s=HORIZON_S,
-        tolerance_s=TOLERANCE_S,
-        metering_lead=draw.choice([8, 40, 400]),
-        collector_linger_s=1.0,
-        flush_records=draw.choice([3, 10, 50]),
-        reject_window_events=draw.choice([60, 1 << 40]) if pauses else 1 << 40,
-        reject_share_max=Decimal("0.5"),
-    )
-    return Surroundings("", "", Database("", ""), Stack(), partitions, settings)

@@ -8,14 +8,18 @@ import sys
 from asyncio import sleep
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
 from random import Random
 from typing import ParamSpec, TypeVar
 
 from pipeline.book.booking import Gap
 from pipeline.core.calendar import SECOND, Instant
 from pipeline.core.errors import ServerFailed
+from pipeline.settings import Settings
 from pipeline.simulate.claims import MemoryClaims, MemoryRedis
 from pipeline.simulate.database import MemoryDatabase
+from pipeline.simulate.decisions import HORIZON_S, TOLERANCE_S
 from pipeline.simulate.group import Group, Member
 from pipeline.simulate.log import Deadly, MemoryLog, MemorySender, MemoryTopics, MemoryWriter
 from pipeline.simulate.loop import SimulatedLoop
@@ -23,6 +27,8 @@ from pipeline.simulate.papers_session import WorkerSession
 from pipeline.simulate.raw import RawKept
 from pipeline.simulate.shelves import MemoryOutlet, Shelves
 from pipeline.simulate.world import Crashed, Runner, World
+from pipeline.stores.postgres.database import Database
+from pipeline.topology import Stack
 from pipeline.workers.catchup import Catchup
 from pipeline.workers.collector import Collector
 from pipeline.workers.correcting import correct_late
@@ -322,3 +328,19 @@ class _Inline:
                 return call(*given, **named)
             except _Waits:
                 await sleep(_WAIT_S)
+
+
+def surroundings(partitions: int, draw: Random, *, pauses: bool) -> Surroundings:
+    """Return the names and tuning of a stack without addresses."""
+    settings = Settings.model_construct(
+        home=Path(),
+        partitions=partitions,
+        horizon_s=HORIZON_S,
+        tolerance_s=TOLERANCE_S,
+        metering_lead=draw.choice([8, 40, 400]),
+        collector_linger_s=1.0,
+        flush_records=draw.choice([3, 10, 50]),
+        reject_window_events=draw.choice([60, 1 << 40]) if pauses else 1 << 40,
+        reject_share_max=Decimal("0.5"),
+    )
+    return Surroundings("", "", Database("", ""), Stack(), partitions, settings)

@@ -29,7 +29,9 @@ def seller_faults(documents: Collection[Document]) -> Iterator[Fault]:
             )
             if seller is not None:
                 owner = str(seller["id"]), str(seller["commission_percent"])
-                sold.setdefault(owner, {})[str(line["id"])] = cast(int, line["total_minor"])
+                totals = cast(Mapping[str, int], line["totals"])
+                net = totals["total_minor"] - totals["taxes_total_minor"]
+                sold.setdefault(owner, {})[str(line["id"])] = net
         told = [each.json() for each in statements(document.content)]
         named = [(str(each["seller"]), str(each["commission_percent"])) for each in told]
         if sorted(named) != sorted(sold):

@@ -8,7 +8,7 @@ Law: it shares no step with the pipeline.
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import cast
 
@@ -121,10 +121,14 @@ def _given_back(
 
 
 def _in_order(document: Document, billing: Billing) -> list[ExpectedLine]:
-    """Return the lines that a document must have, in the order in which it has them."""
+    """Return the lines that a document must have, in the order in which it has them, taxed."""
     place = document.payer, document.currency, document.instant
     made = billed(billing, place, document.cut_serial, None)
     known = {(line.source, line.start): line for line in made}
     told = cast(list[Body], document.content["lines"])
-    places = ((str(line["source_id"]), str(line["period_start"])) for line in told)
-    return [known[place] for place in places if place in known]
+    found = []
+    for line in told:
+        source = str(line["source_id"]), str(line["period_start"])
+        if source in known:
+            found.append(replace(known[source], total_minor=cast(int, line["total_minor"])))
+    return found

@@ -219,8 +219,8 @@ def _agreed(book: Book, stay: Stay) -> list[Revision]:
             item = stay.item(name)
             seats = {"quantity": known[item]} if item in known else {}
             whose = {"id": item, "listed": name, "plan": stay.plan}
-            seller = {"seller": card["seller"]} if "seller" in card else {}
-            prices.append(_plain({**seller, **priced.get(name, card), **whose, **seats}))
+            listed = {key: card[key] for key in ("seller", "tax") if key in card}
+            prices.append(_plain({**listed, **priced.get(name, card), **whose, **seats}))
         found.append((edge, {**plan, "prices": prices}))
     return found
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.facts import FactKind, NewFact
 from pipeline.catalog.fields import TEXT_CHARS_MAX
 from pipeline.catalog.tax_answers import TaxAnswer
 from pipeline.catalog.tax_terms import (
@@ -110,6 +112,23 @@ def read_answer(
         reason,
         said_by,
     )
+
+
+def answering(
+    known: Catalog, question: Mapping[str, Json], told: Mapping[str, object], said_by: str
+) -> list[NewFact]:
+    """Return what a person says of a question; nothing where it is answered.
+
+    Raises:
+        ValueError: it is no answer: why.
+
+    """
+    said = read_answer(question, told, said_by)
+    if isinstance(said, str):
+        raise ValueError(said)
+    if said.digest in known.deals.tax_answers.of(said.customer):
+        return []
+    return [NewFact(FactKind.TAX_ANSWER, said.digest, said.body(question))]
 
 
 def own_answer(question: Mapping[str, Json], treatment: Treatment) -> TaxAnswer:

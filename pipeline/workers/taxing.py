@@ -66,6 +66,14 @@ class AwaitingDrafts(FactWriter, Protocol):
     def read_facts(self, after: int, until: int | None = None) -> list[Fact]: ...
 
 
+def in_threads(
+    answer: Callable[[Asked], TaxAnswer | None], asked: Sequence[Asked]
+) -> Sequence[TaxAnswer | None]:
+    """Return the answers to questions, some of them asked at once."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return [*pool.map(answer, asked)]
+
+
 @dataclass(slots=True)
 class Taxing:
     """The job, over one session in autocommit."""
@@ -73,6 +81,10 @@ class Taxing:
     store: AwaitingDrafts
     engine: TaxEngine
     clock: Callable[[], Instant] = wall_clock
+    ask: Callable[
+        [Callable[[Asked], TaxAnswer | None], Sequence[Asked]], Sequence[TaxAnswer | None]
+    ] = in_threads
+    """How questions are asked beside each other."""
     silent: bool = False
     """Whether the engine did not answer a question of the last step."""
     _read: int = 0
@@ -92,8 +104,7 @@ class Taxing:
         asked = [*new, *again[: max(0, _QUESTIONS - len(new))]]
         if not asked:
             return 0
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            answers = list(pool.map(self._answer, asked))
+        answers = self.ask(self._answer, asked)
         found = [
             NewFact(FactKind.TAX_ANSWER, answer.digest, answer.body(question.body))
             for question, answer in zip(asked, answers, strict=True)

@@ -83,6 +83,7 @@ from pipeline.workers.pricing import BookKeeper, BookStore
 from pipeline.workers.publisher import PublicationStore
 from pipeline.workers.readmission import JobStore
 from pipeline.workers.retaining import Shelves
+from pipeline.workers.taxing import AwaitingDrafts
 from pipeline.workers.ticker import TickStore
 from pipeline.workers.verifying import Archive
 
@@ -121,6 +122,7 @@ class Store(
     ShelfBesideBooks,
     Shelves,
     Chains,
+    AwaitingDrafts,
     Protocol,
 ):
     """Everything that workers ask of a session."""
@@ -773,6 +775,20 @@ def test_a_draft_keeps_what_is_wrong_with_it_until_it_is_mended(side: Side) -> N
 
     session.store_drafts([draft(5)])
     assert [[*each.issues] for each in _drafts(session)] == [[]]
+
+
+def test_what_drafts_with_issues_await_is_told_once(side: Side) -> None:
+    session, wrong = side.session(), [{"code": "tax_awaited", "severity": "critical"}]
+    body: dict[str, Json] = {"lines": [], "tax": {"awaited": [{"day": "2026-04-01"}]}}
+    for name, issues in (("d1", wrong), ("d2", wrong), ("d3", [])):
+        told: dict[str, Json] = {**body, "id": name}
+        if name == "d3":
+            told["tax"] = {"awaited": [{"day": "2026-05-01"}]}
+        made = Draft.of("acme", "EUR", T0, DraftPosition(0, 1, T0), told, issues)
+        session.store_drafts([made])
+
+    assert session.awaited_taxes(9) == [{"day": "2026-04-01"}]
+    assert session.awaited_taxes(0) == []
 
 
 def test_a_draft_that_is_cut_stays_until_the_finalizer_has_made_of_it_what_there_is(

@@ -28,7 +28,7 @@ from pipeline.core.identity import Json, canonical
 from pipeline.invoice.compose import Composed, compose
 from pipeline.invoice.planned import planned_lines
 from pipeline.invoice.taxed import answers_in, awaited_in
-from pipeline.tax.asking import Asked, read_answer
+from pipeline.tax.asking import Asked, answering, read_answer
 
 MARCH, APRIL = "2026-03-01T00:00:00Z", "2026-04-01T00:00:00Z"
 OUTSIDE = taxed_in(issuer_of(), "US", engine="outside")
@@ -237,3 +237,16 @@ def test_an_answer_without_a_reason_gets_the_one_of_its_category() -> None:
     found = read_answer(QUESTION, told, "tax.example")
     assert isinstance(found, TaxAnswer)
     assert (found.reason, found.percent) == ("Reverse charge", Fraction(0))
+
+
+def test_a_person_answers_what_nobody_has_answered() -> None:
+    question, other = questions(document(catalog(OUTSIDE)))
+    (told,) = answering(catalog(OUTSIDE), question, CALIFORNIA, "ada")
+
+    assert (told.kind, told.subject) == (FactKind.TAX_ANSWER, Asked(question).digest)
+    assert (told.body["said_by"], told.body["question"]) == ("ada", question)
+    known = catalog(OUTSIDE, answer_of(question))
+    assert answering(known, question, CALIFORNIA, "ada") == []
+    assert len(answering(known, other, CALIFORNIA, "ada")) == 1
+    with pytest.raises(ValueError, match="category 'X' is none of"):
+        answering(known, other, {"category": "X"}, "ada")

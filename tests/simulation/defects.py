@@ -490,6 +490,16 @@ class KeepsLess(WorkerSession):
         super().remove_contents(issuer, {n: canonical(each).decode() for n, each in less.items()})
 
 
+class RoundsRates(Misreads):
+    """Takes the rate that an outside engine says for one of whole percents."""
+
+    kind = FactKind.TAX_ANSWER
+
+    def _misread(self, fact: Fact) -> Fact:
+        percent = str(fact.body["rate_percent"]).partition(".")[0]
+        return replace(fact, body={**fact.body, "rate_percent": percent})
+
+
 class ForgetsWaivers(Misreads):
     """Does not know which rejected events were given up."""
 
@@ -789,6 +799,7 @@ DEFECTS = {
     "a unit of old usage that is not known to be taken back": (Parts(session=ForgetsReverts), 32),
     "a unit of old usage whose passes are anybody's": (Parts(session=ForgetsWhose), 16),
     "how far a removed content billed is not kept": (Parts(session=KeepsLess), 24),
+    "a tax of whole percents": (Parts(session=RoundsRates), 16),
     "an order that is billed on every document": (Parts(session=SellsAgain), 8),
     "rejected usage sent again unread": (Parts(readmission=SendsBlindly), 40),
     "a redrive told before it is sent": (Parts(readmission=WritesBeforeItSends), 30),

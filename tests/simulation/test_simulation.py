@@ -35,7 +35,6 @@ KINDS_IN = 40
 UNPLAYED = {
     FactKind.INCIDENT: "a replay is not played",
     FactKind.REPRICING: "a replay is not played",
-    FactKind.TAX_ANSWER: "no issuer is taxed",
 }
 """The kinds of facts that no seed writes, and why."""
 
