@@ -27,8 +27,8 @@ def offered(catalog: Catalog, plan: str, sold: Subscription) -> Plan:
     """Return a plan as a subscription buys it."""
     found = catalog.plans[plan]
     if catalog.deals.switches:
-        for book in books_for(catalog, sold.customer):
-            cards = book.cards.get(plan)
-            found = priced_by(found, cards) if cards else found
+        books = books_for(catalog, sold.customer)
+        cards = {card.id: card for book in books for card in book.cards.get(plan, ())}
+        found = priced_by(found, cards.values()) if cards else found
     agreed = sold.currency or catalog.customers[sold.customer].currency
     return found if agreed is None else found.in_currency(agreed)

@@ -27,6 +27,9 @@ from pipeline.catalog.books import Switch
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.checking import check
 from pipeline.catalog.offers import books_for, offered
+from pipeline.catalog.sellers import Seller
+from pipeline.core.identity import Json
+from pipeline.rate import UnitPrice
 from rooms.test_catalog_cuts import walked
 from rooms.test_catalog_effective import billed
 from rooms.test_sheet_changes import Desk
@@ -45,6 +48,7 @@ SHOP: list[Decision] = [
     book_of("cheap", p=[price_of("calls", per_unit("0.5"), "calls")]),
     book_of("free", p=[price_of("calls", per_unit("0"), "calls")]),
 ]
+CHEAPER = switch_of("cheap", "100")
 USED = [("calls", "2026-01-03T00:00:00Z", 10), ("calls", "2026-01-20T00:00:00Z", 10)]
 
 
@@ -82,6 +86,21 @@ def test_a_book_prices_every_revision_of_a_plan() -> None:
 
     assert owed(dearer) == 1000 + 3000 + 3100
     assert owed(dearer, switch_of("cheap", "100")) == 1000 + 3100
+
+
+def test_what_a_book_leaves_open_is_the_plans_whichever_books_are_on_below_it() -> None:
+    """Whose it is and how it is taxed, too: nobody pays the price of the book below any more."""
+    zoo: Json = {"id": "zoo", "commission_percent": "10"}
+    listed = plan_of("p", price_of("calls", per_unit("1"), "calls", seller=zoo))
+    other = price_of("calls", per_unit("2"), "calls", tax={"code": "reduced", "inclusive": True})
+    other["seller"] = {"id": "apps", "commission_percent": "50"}
+    catalog = catalog_of(
+        *SHOP, listed, book_of("other", p=[other]), switch_of("other", "100"), CHEAPER
+    )
+    (card,) = offered(catalog, "p", catalog.subscriptions["s"]).prices
+
+    assert (card.price, card.tax) == (UnitPrice(Fraction(1, 2)), None)
+    assert card.seller == Seller("zoo", Fraction(10))
 
 
 def test_what_was_agreed_with_a_customer_stands_above_a_book() -> None:
