@@ -266,7 +266,7 @@ class WorkerSession(ArchiveSession):
                 each
                 for each, content in told
                 if is_held(holds, each.payer, content) is None
-                and (each.kind == "invoice" or self.issued_among([content["corrects"]]))
+                and (each.kind == "invoice" or self.has_number(content["corrects"]))
             ]
             waiting = sorted(waiting, key=_order)[:count_max]
             chain = [d for d in self.read_documents() if d.issuer == issuer]
@@ -275,6 +275,10 @@ class WorkerSession(ArchiveSession):
             for each, sealed in zip(waiting, seal(waiting, place, previous), strict=True):
                 self._issue(each, sealed)
             return len(waiting)
+
+    def has_number(self, document: str) -> bool:
+        """Return whether a document is issued: a note waits for what it corrects."""
+        return self.document_of(document) is not None
 
     def _issue(self, each: Prepared, sealed: Sealed) -> None:
         key = (each.payer, each.currency, each.instant)

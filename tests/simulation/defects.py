@@ -748,6 +748,14 @@ class KeepsCredits(WorkerSession):
         return None
 
 
+class NumbersNotesFirst(WorkerSession):
+    """Numbers a note whether the document that it corrects has its number or not."""
+
+    def has_number(self, document: str) -> bool:
+        del document
+        return True
+
+
 class Unfenced(MemoryOutlet):
     """Writes what it had begun, whoever took over meanwhile."""
 
@@ -793,6 +801,7 @@ DEFECTS = {
     "a debit of all that was taken off": (Parts(session=PutsAllBack), 8),
     "a void that is a credit": (Parts(session=CreditsVoids), 8),
     "a void that gives no credits back": (Parts(session=KeepsCredits), 40),
+    "a note that is numbered before its document": (Parts(session=NumbersNotesFirst), 28),
     "a seller who is forgotten": (Parts(session=KeepsItAll), 24),
     "what was given up is sent again": (Parts(session=ForgetsWaivers), 24),
     "a commitment that every price counts for": (Parts(session=CountsAll), 8),
