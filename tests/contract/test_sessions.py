@@ -59,6 +59,7 @@ from pipeline.simulate.database import MemoryDatabase
 from pipeline.simulate.papers_session import WorkerSession
 from pipeline.simulate.world import Chances, World
 from pipeline.stores.postgres import preparing
+from pipeline.stores.postgres.arrays import LONGS, TEXTS, longs, texts
 from pipeline.stores.postgres.backfills import Staged
 from pipeline.stores.postgres.books import Anchor, Flush
 from pipeline.stores.postgres.books import Books as PostgresBooks
@@ -643,6 +644,16 @@ def test_a_payer_that_every_flush_marks_is_rated_in_its_turn(side: Side) -> None
 
     turns = [payer for payer, _ in taken]
     assert turns == ["busy", "quiet 0", "busy", "quiet 1", "quiet 2", "busy"]
+
+
+def test_what_is_told_of_an_array_comes_back(servers: Servers) -> None:
+    told = [[], [""], ["", ""], ["a", "", "b."], ["null", "{NULL}", '"\\', "é\n,"]]
+    with _postgres(servers) as real, real.session("contract") as session:
+        found = [one(session, f"SELECT {TEXTS}", texts(each))[0] for each in told]
+        numbers = [one(session, f"SELECT {LONGS}", longs(each))[0] for each in ([], [-1, 1 << 62])]
+
+    assert found == told
+    assert numbers == [[], [-1, 1 << 62]]
 
 
 @pytest.mark.parametrize("analyzed", [True, False])

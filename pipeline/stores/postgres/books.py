@@ -21,6 +21,7 @@ from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import canonical
 from pipeline.meter.slices import Counts
 from pipeline.meter.ticks import NO_TICK, Tick
+from pipeline.stores.postgres.arrays import TEXTS, texts
 from pipeline.stores.postgres.connection import Connection, one
 from pipeline.stores.postgres.copying import copy_columns
 from pipeline.stores.postgres.facts import read_skips
@@ -241,9 +242,9 @@ class Books:
             if dirty := booked.dirty:
                 cursor.execute(
                     "INSERT INTO dirty (payer, partition_no, version)"
-                    " SELECT payer, %s, %s FROM unnest(%s::text[]) AS payer"
+                    f" SELECT payer, %s, %s FROM unnest({TEXTS}) AS payer"
                     " ON CONFLICT DO NOTHING",
-                    [partition, flush.after.offset, sorted(dirty)],
+                    [partition, flush.after.offset, texts(sorted(dirty))],
                 )
             cursor.execute(_UPSERT_CURSOR, _cursor_row(flush.after, flush.anchor))
         write_sequences(self._connection, partition, booked.sequences)

@@ -16,6 +16,7 @@ from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json, canonical
 from pipeline.invoice.hollow import Filled
 from pipeline.invoice.published import NO_ISSUES, DraftPosition
+from pipeline.stores.postgres.arrays import LONGS, TEXTS, longs, texts
 from pipeline.stores.postgres.connection import Connection
 
 
@@ -102,7 +103,7 @@ def store_drafts(connection: Connection, drafts: Iterable[Draft]) -> None:
     """Write drafts that are newer than what is there, at once."""
     rows, hollows = [], dict[str, str]()
     for draft in drafts:
-        text, digest = draft.told, None
+        text, digest = draft.told, ""
         if isinstance(text, Filled):
             digest = text.hollow.digest
             hollows[digest] = text.hollow.template
@@ -122,21 +123,24 @@ def store_drafts(connection: Connection, drafts: Iterable[Draft]) -> None:
         )
         rows.append(row)
     if hollows:
-        connection.execute(_KEEP_HOLLOW, [[*hollows], [*hollows.values()]])
+        connection.execute(_KEEP_HOLLOW, [texts(hollows), texts(hollows.values())])
     if rows:
-        connection.execute(_UPSERT, [*map(list, zip(*rows, strict=True))])
+        columns = zip(_UPSERT_COLUMNS, zip(*rows, strict=True), strict=True)
+        connection.execute(_UPSERT, [told(column) for told, column in columns])
 
 
 _KEEP_HOLLOW: LiteralString = (
-    "INSERT INTO hollow_text (digest, template) SELECT * FROM unnest(%b::text[], %b::text[])"
+    f"INSERT INTO hollow_text (digest, template) SELECT * FROM unnest({TEXTS}, {TEXTS})"
     " ON CONFLICT DO NOTHING"
 )
-# Arrays travel in binary: in text each quote of a content would be escaped.
+_UPSERT_COLUMNS = (texts, texts, texts, longs, longs, longs, longs, texts, texts, texts)
 _UPSERT: LiteralString = (
     "INSERT INTO draft (id, payer, currency, instant_us, partition_no, source_offset,"
     " log_time_us, issues, content, hollow)"
-    " SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::integer[],"
-    " %b::bigint[], %b::bigint[], %b::text[], %b::text[], %b::text[]) AS w"
+    " SELECT id, payer, currency, instant, partition, at, log_time, issues, content,"
+    f" nullif(hollow, '') FROM unnest({TEXTS}, {TEXTS}, {TEXTS},"
+    f" {LONGS}, {LONGS}, {LONGS}, {LONGS}, {TEXTS}, {TEXTS}, {TEXTS})"
+    " AS w (id, payer, currency, instant, partition, at, log_time, issues, content, hollow)"
     " ON CONFLICT (id) DO UPDATE SET"
     " source_offset = excluded.source_offset, log_time_us = excluded.log_time_us,"
     " content = excluded.content, hollow = excluded.hollow, issues = excluded.issues,"
@@ -152,7 +156,7 @@ def drop_drafts(connection: Connection, payers: Sequence[str], keep: Sequence[Dr
     not prepared yet stays as it is: the finalizer takes it, or says what is wrong with it.
     """
     locked = connection.execute(
-        "SELECT id FROM draft WHERE payer = ANY(%s) ORDER BY id FOR UPDATE", [list(payers)]
+        f"SELECT id FROM draft WHERE payer = ANY({TEXTS}) ORDER BY id FOR UPDATE", [texts(payers)]
     )
     kept = {draft.id for draft in keep}
     left = [name for (name,) in locked if name not in kept]

@@ -18,6 +18,7 @@ from pipeline.invoice.fees import Reach
 from pipeline.invoice.issues import ValidationIssue
 from pipeline.invoice.planned import Carried
 from pipeline.ledger.seal import Sealed
+from pipeline.stores.postgres.arrays import TEXTS, texts
 from pipeline.stores.postgres.connection import Connection, one
 from pipeline.stores.postgres.copying import copy_rows
 from pipeline.stores.postgres.validation import note_issues
@@ -189,8 +190,8 @@ def carried_by(
     """Return what documents carry, prepared ones too, by (payer, currency)."""
     rows = connection.execute(
         "SELECT payer, currency, subscription, price, until_us, ahead FROM carried"
-        " WHERE payer = ANY(%s)",
-        [list(payers)],
+        f" WHERE payer = ANY({TEXTS})",
+        [texts(payers)],
     )
     found: dict[tuple[str, str], dict[tuple[str, str], Reach]] = {}
     for payer, currency, subscription, price, until, ahead in rows:
@@ -209,8 +210,9 @@ def closings_cut(
 ) -> dict[str, set[tuple[str, Instant]]]:
     """Return (currency, instant) of the booked cuts of payers whose instant lies after one."""
     rows = connection.execute(
-        "SELECT payer, currency, instant_us FROM cut WHERE payer = ANY(%s) AND instant_us > %s",
-        [list(payers), after],
+        "SELECT payer, currency, instant_us FROM cut"
+        f" WHERE payer = ANY({TEXTS}) AND instant_us > %s",
+        [texts(payers), after],
     )
     found: dict[str, set[tuple[str, Instant]]] = {}
     for payer, currency, instant in rows:
@@ -227,8 +229,8 @@ def unprepared_cuts(
     """
     rows = connection.execute(
         "SELECT payer, currency, instant_us, fact_position FROM cut JOIN tick USING (serial)"
-        " WHERE payer = ANY(%s) AND NOT prepared AND fact = 0 ORDER BY serial, instant_us",
-        [list(payers)],
+        f" WHERE payer = ANY({TEXTS}) AND NOT prepared AND fact = 0 ORDER BY serial, instant_us",
+        [texts(payers)],
     )
     found: dict[tuple[str, str], list[tuple[Instant, int]]] = {}
     for payer, currency, instant, position in rows:
@@ -239,8 +241,8 @@ def unprepared_cuts(
 def decided_to_come(connection: Connection, payers: Sequence[str]) -> dict[str, set[int]]:
     """Return the decisions whose cuts are booked and not prepared, by payer."""
     rows = connection.execute(
-        "SELECT payer, fact FROM cut WHERE payer = ANY(%s) AND NOT prepared AND fact <> 0",
-        [list(payers)],
+        f"SELECT payer, fact FROM cut WHERE payer = ANY({TEXTS}) AND NOT prepared AND fact <> 0",
+        [texts(payers)],
     )
     found: dict[str, set[int]] = {}
     for payer, fact in rows:

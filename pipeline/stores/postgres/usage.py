@@ -12,6 +12,7 @@ from pipeline.core.identity import Json, partition_of
 from pipeline.invoice.usage import UsagePart, UsageRequest, Used, disjoint
 from pipeline.ledger.seal import point_evidence
 from pipeline.meter.meters import Grain
+from pipeline.stores.postgres.arrays import LONGS, TEXTS, longs, texts
 from pipeline.stores.postgres.connection import Connection
 from pipeline.stores.postgres.points import pairs, read_points
 
@@ -21,7 +22,7 @@ NO_CUT = 1 << 62
 _EVENTS = "sum(u.count + 2 * u.reversed)::bigint"
 """Usage and reversals, each as the one event that it was."""
 REQUESTED = (
-    " FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[])"
+    f" FROM unnest({TEXTS}, {TEXTS}, {LONGS}, {LONGS})"
     " WITH ORDINALITY AS r (customer, meter, start_us, end_us, place)"
     " JOIN series s ON s.customer = r.customer AND s.meter = r.meter"
     " JOIN usage u ON u.series_id = s.id"
@@ -30,13 +31,13 @@ REQUESTED = (
 """The rows that `columns` of requests, and a cut, ask for."""
 
 
-def columns(requests: Sequence[UsageRequest]) -> list[list[object]]:
+def columns(requests: Sequence[UsageRequest]) -> list[str]:
     """Return requests as queries take them."""
     return [
-        [request.customer for request in requests],
-        [request.meter for request in requests],
-        [request.start for request in requests],
-        [request.end for request in requests],
+        texts([request.customer for request in requests]),
+        texts([request.meter for request in requests]),
+        longs([request.start for request in requests]),
+        longs([request.end for request in requests]),
     ]
 
 
@@ -178,7 +179,7 @@ def covered_counts(
 _COVERED = (
     f"SELECT s.customer, {_EVENTS} FROM series s JOIN usage u ON u.series_id = s.id"
     " WHERE EXISTS (SELECT FROM"
-    " unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[])"
+    f" unnest({TEXTS}, {TEXTS}, {LONGS}, {LONGS}, %s::text[])"
     " AS r (customer, meter, start_us, end_us, wanted)"
     " WHERE s.customer = r.customer AND s.meter = r.meter"
     " AND u.window_us >= r.start_us AND u.window_us < r.end_us"
