@@ -8,9 +8,9 @@ Whoever reads the whole reads `told_draft`.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import LiteralString, cast
+from typing import Any, LiteralString, cast
 
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json, canonical
@@ -133,7 +133,18 @@ _KEEP_HOLLOW: LiteralString = (
     f"INSERT INTO hollow_text (digest, template) SELECT * FROM unnest({TEXTS}, {TEXTS})"
     " ON CONFLICT DO NOTHING"
 )
-_UPSERT_COLUMNS = (texts, texts, texts, longs, longs, longs, longs, texts, texts, texts)
+_UPSERT_COLUMNS: Sequence[Callable[[Iterable[Any]], str]] = (
+    texts,
+    texts,
+    texts,
+    longs,
+    longs,
+    longs,
+    longs,
+    texts,
+    texts,
+    texts,
+)
 _UPSERT: LiteralString = (
     "INSERT INTO draft (id, payer, currency, instant_us, partition_no, source_offset,"
     " log_time_us, issues, content, hollow)"
