@@ -177,6 +177,7 @@ def amended_json(done: Amended, dry_run: bool) -> dict[str, Json]:
         "events": [row(found) for found in done.coming],
         "reversed_before": done.reversed_before,
         "already_so": done.alike,
+        "not_found": list(done.not_found),
         "refused": [{**row(found), "why": why} for found, why in done.refused],
         "states": dict(done.states),
     }
@@ -206,6 +207,7 @@ def _tell(done: Amended, dry_run: bool) -> None:
     told = [f"{len(done.coming):,} {verb}", f"{done.reversed_before:,} were before"]
     told += [f"{done.alike:,} are so already"] if done.alike else []
     told += [f"{len(done.refused):,} refused"] if done.refused else []
+    told += [f"not found: {each}" for each in done.not_found]
     told += [f"{count:,} {state}" for state, count in sorted(done.states.items())]
     out.print(", ".join(told))
 

@@ -5,7 +5,7 @@ Does not own: finding it in the log, sending (workers/amending.py), what a rever
 Law: the same amendment of the same event is the same event, under the same key.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline.catalog.facts import FactKind, NewFact
@@ -33,12 +33,12 @@ class Chosen:
     end: Instant | None = None
 
     @property
-    def keys(self) -> frozenset[bytes]:
-        """The keys that the ids make."""
+    def keys(self) -> dict[bytes, str]:
+        """The ids, by the keys that they make."""
         who, source = self.customer or "", self.source or ""
-        return frozenset(event_key(who, source, each) for each in self.ids)
+        return {event_key(who, source, each): each for each in self.ids}
 
-    def takes(self, event: KeyedEvent, keys: frozenset[bytes]) -> bool:
+    def takes(self, event: KeyedEvent, keys: Collection[bytes]) -> bool:
         """Return whether an event is chosen; `keys` are those of this."""
         given = dict(event.dimensions)
         return (

@@ -44,12 +44,13 @@ class Found:
 class Amended:
     """What became of the chosen events; `states` those of the reversals that were sent.
 
-    `alike`: they are already what they should have been.
+    `alike`: they are already what they should have been. `not_found`: ids of no event in the log.
     """
 
     coming: list[Found] = field(default_factory=list)
     reversed_before: int = 0
     alike: int = 0
+    not_found: Sequence[str] = ()
     refused: list[tuple[Found, str]] = field(default_factory=list)
     states: Mapping[str, int] = field(default_factory=dict)
 
@@ -104,8 +105,11 @@ def _planned(job: Readmission, chosen: Chosen, change: Change | None, tell: Tell
     meters = job.catalog(job.last_tick()).meters
     done = Amended()
     by_partition: dict[int, list[Found]] = {}
+    named = dict(chosen.keys)
     for found in _found(job, chosen, tell):
         by_partition.setdefault(found.partition, []).append(found)
+        named.pop(found.event.key, None)
+    done.not_found = [*named.values()]
     for partition, own in by_partition.items():
         standing = job.store.reversed_already(partition, [f.event.key for f in own])
         for found in own:

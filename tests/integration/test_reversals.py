@@ -255,6 +255,9 @@ def test_the_commands(stack: RunningStack, customer: str, now: Instant) -> None:
     assert (again.coming, again.reversed_before, again.alike) == ([], 3, 3)
     assert read_facts(stack.connection, facts[-1].serial) == []
 
+    named = ("--customer", customer, "--source", "s", "--id", "nobody")
+    assert talea(stack, "void", *named, *AUTHOR)["not_found"] == ["nobody"]
+
     voided = talea(stack, "void", "--meter", "crest", "--customer", customer, *AUTHOR)
     assert (voided["states"], voided["reversed_before"]) == ({"matched": 3}, 3)
     assert crest(stack, customer) == [0]
