@@ -2,11 +2,13 @@
 
 Owns: which document gets which note, and why one gets none.
 Does not own: the diff (diff.py), the note itself (invoice/notes.py), writing decisions (workers).
-Law: the notes sum to the diff; an invoice with all its notes then is the replay's with its own.
+Law: the notes sum to the diff; an invoice with all its notes then is the replay's with its own. But
+for usage that was billed before its period ended: the period's last invoice bills the whole less
+that, so until it was issued a note would give the same difference twice.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -23,9 +25,10 @@ from pipeline.invoice.notes import (
     booked,
     difference,
     emptied,
+    is_note,
     part_of_change,
 )
-from pipeline.invoice.planned import Carried, planned_lines
+from pipeline.invoice.planned import Carried, carried_by_all, is_early, planned_lines
 from pipeline.rate.terms import PaymentTerm
 from pipeline.replay.diff import Pair, Selection
 
@@ -42,6 +45,8 @@ class Family:
     instant: Instant
     before: Sequence[Record]
     after: Sequence[Record]
+    running: Collection[LineKey] = ()
+    """What was billed before its period ended, and that period's last invoice is still to come."""
 
     @property
     def document(self) -> str:
@@ -54,10 +59,13 @@ class Family:
         stands = booked(invoice, notes)
         wanted = booked(self.after[0], self.after[1:]) if self.after else emptied(stands)
         change = difference(wanted, stands)
-        if selection.meters is None:
-            return change
-        kept = [line for line in change.lines if line["meter"] in selection.meters]
-        return part_of_change(invoice, kept)
+        kept = [
+            line
+            for line in change.lines
+            if selection.meters is None or line["meter"] in selection.meters
+            if not self.running or LineKey.of_line(line) not in self.running
+        ]
+        return change if len(kept) == len(change.lines) else part_of_change(invoice, kept)
 
 
 def families(pairs: Iterable[Pair], selection: Selection) -> list[Family]:
@@ -68,6 +76,8 @@ def families(pairs: Iterable[Pair], selection: Selection) -> list[Family]:
 
     """
     by_invoice: dict[str, list[Pair]] = defaultdict(list)
+    pairs = [*pairs]
+    running = _running(pairs)
     for pair in pairs:
         told = cast(Record, pair.before if pair.before is not None else pair.after)
         by_invoice[str(told.get("corrects", told["id"]))].append(pair)
@@ -80,7 +90,24 @@ def families(pairs: Iterable[Pair], selection: Selection) -> list[Family]:
         after = [pair.after for pair in own if pair.after is not None]
         if not before or before[0]["id"] != document or (after and after[0]["id"] != document):
             raise ValueError(f"{document} was never issued: there is nothing that a note corrects")
-        found.append(Family(own[0].customer, own[0].instant, before, after))
+        found.append(Family(own[0].customer, own[0].instant, before, after, running))
+    return found
+
+
+def _running(pairs: Iterable[Pair]) -> set[LineKey]:
+    """Return what was billed before its period ended, whose last invoice is to come."""
+    issued: dict[tuple[str, str], list[tuple[int, Instant, Record]]] = defaultdict(list)
+    for pair in pairs:
+        if pair.before is not None and not is_note(pair.before):
+            place = pair.customer, str(pair.before["currency"])
+            issued[place].append((pair.cut_serial, pair.instant, pair.before))
+    found = set()
+    for own in issued.values():
+        contents = [content for *_, content in sorted(own, key=lambda each: each[:2])]
+        if not any(map(is_early, contents)):
+            continue
+        for (subscription, price), reach in carried_by_all(contents).items():
+            found |= {LineKey(subscription, price, e.start, e.group) for e in reach.early}
     return found
 
 

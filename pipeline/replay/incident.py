@@ -11,9 +11,12 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import cast
 
+from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.facts import Fact, FactKind, NewFact
+from pipeline.catalog.hand_rules import holding
 from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.identity import Json
+from pipeline.replay.applying import total_minor
 from pipeline.replay.revising import NOT_REPRICED, PRICING, Bodies
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,19}")
@@ -174,6 +177,58 @@ def _put_back(told: Sequence[Fact], before: Mapping[int, Fact]) -> list[NewFact]
             break  # it stands instead of all that was told earlier
         to_come.append(fact)
     return []
+
+
+def opening(
+    facts: Sequence[Fact],
+    name: str,
+    since: Instant,
+    until: Instant | None,
+    subjects: Collection[str],
+    *,
+    hold: bool,
+) -> list[NewFact]:
+    """Return the facts that an incident was found, and that everything is held; none twice.
+
+    Raises:
+        ValueError: the name is none or another's, no price was changed then, nothing stood before.
+
+    """
+    known = incidents(facts).get(checked_name(name))
+    before = facts if known is None else facts[: known.steps[Step.OPENED].serial - 1]
+    found = opened(name, wrong_facts(before, since, until, subjects))
+    if known is not None and list(known.wrong) != found.body["wrong"]:
+        raise ValueError(f"incident {name} is about other facts: take another name")
+    new = [found] if known is None else []
+    if hold and (known is None or Step.ROLLED_BACK not in known.steps):
+        new += holding(extend(Catalog(), facts), "all", None, on=True)
+    return new
+
+
+def rolling_back(facts: Sequence[Fact], name: str) -> list[NewFact]:
+    """Return the facts that put back what stood before, once, and release what is held."""
+    known = incidents(facts)[name]
+    released = holding(extend(Catalog(), facts), "all", None, on=False)
+    if Step.ROLLED_BACK in known.steps:
+        return released
+    back = rollback(facts, known)
+    return [*back, *stepping(facts, name, Step.ROLLED_BACK, prices=len(back)), *released]
+
+
+def stepping(facts: Iterable[Fact], name: str, step: Step, **told: Json) -> list[NewFact]:
+    """Return the fact that something was done about an incident; none where it is told."""
+    return [] if step in incidents(facts)[name].steps else [stepped(name, step, **told)]
+
+
+def crediting(
+    facts: Iterable[Fact], name: str, diff_id: str, bodies: Collection[Mapping[str, Json]]
+) -> list[NewFact]:
+    """Return the fact that the notes of an incident are decided, by `bodies` of a diff's facts."""
+    told: dict[str, Json] = {**total_minor(bodies)}
+    counted = len(bodies)
+    return stepping(
+        facts, name, Step.CREDITED, diff_id=diff_id, documents=counted, total_minor=told
+    )
 
 
 def opened(name: str, wrong: Iterable[Fact]) -> NewFact:

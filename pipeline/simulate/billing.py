@@ -42,7 +42,7 @@ from pipeline.simulate.stays import ends, over
 from pipeline.simulate.witness import Counted, Witness
 
 _EARLY = (FactKind.BILL_NOW, FactKind.THRESHOLD_REACHED)
-_NOTED = (FactKind.VOID, FactKind.CREDIT_NOTE, FactKind.DEBIT_NOTE)
+_NOTED = (FactKind.VOID, FactKind.CREDIT_NOTE, FactKind.DEBIT_NOTE, FactKind.REPRICING)
 
 Cut = tuple[str, str, Instant]
 """(payer, currency, instant)."""
@@ -97,9 +97,20 @@ class Billing:
     """What somebody decided of a document, which bills nothing either."""
     again: Mapping[Cut, tuple[Cut, bool]] = field(default_factory=dict)
     """Documents in the place of others: which was the first, and whether nothing is by hand."""
+    alike: "Billing | None" = None
+    """Of the same usage and the same cuts."""
+
+    def otherwise(self, facts: Sequence[Fact]) -> "Billing":
+        """Return what would be billed had facts said other prices: nobody is cut otherwise."""
+        return Billing(facts, self.witness, self.taken, self.edits, again=self.again, alike=self)
 
     def __post_init__(self) -> None:
         """Sort usage, find every cut."""
+        if self.alike is not None:
+            self._used, self._gone, self.cuts = self.alike._used, self.alike._gone, self.alike.cuts
+            self.early, self.corrections = self.alike.early, self.alike.corrections
+            self.decided = self.alike.decided
+            return
         for each in self.witness.counted:
             self._used.setdefault((each.event.customer, each.event.meter), []).append(each)
         for gone in self.taken:

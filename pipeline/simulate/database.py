@@ -175,6 +175,8 @@ class Tables:
         self.published: Table[str, tuple[str, frozenset[str]]] = Table(undo)
         self.chains: Table[str, int] = Table(undo)
         self.publication: Table[str, str] = Table(undo)
+        self.shadowed: Table[str, int] = Table(undo)
+        """Of a replay: the last place of each issuer when it was planted."""
         self.mirrored["mirrored"] = 0
 
 
@@ -190,6 +192,10 @@ class MemoryDatabase:
     """The last fact when each document was prepared, by id: of a rolled back one, and once more."""
     issued_at: dict[str, int] = field(default_factory=dict)
     """The last fact when each document got its number."""
+    beside: "dict[str, MemoryDatabase]" = field(default_factory=dict)
+    """By the name of its schema, whom a replay shadows."""
+    compared: frozenset[CutKey] = frozenset()
+    """The cuts that were done with there when both sides were compared last."""
 
 
 class MemorySession:

@@ -13,15 +13,13 @@ from pipeline.catalog.facts import Fact, NewFact
 from pipeline.collect.batch import UsageBatch
 from pipeline.core.calendar import SECOND
 from pipeline.core.errors import BadInput
-from pipeline.simulate.jobs import ADA, job
+from pipeline.simulate.jobs import ADA, announced, job
 from pipeline.simulate.log import MemoryWriter
 from pipeline.simulate.roles import Stage
 from pipeline.simulate.story import Story
 from pipeline.simulate.world import Runner
 from pipeline.stores.records import open_message
-from pipeline.workers.announcing import announce
 from pipeline.workers.readmission import Machine, Readmission
-from pipeline.workers.ticker import Ticker
 
 
 @dataclass(slots=True)
@@ -63,15 +61,7 @@ class Errands:
         return stage.parts.readmission(stage.around, stage.log(process), session, machine)
 
     def _announced(self, process: Runner, serial: int) -> None:
-        """Wait as `await_named` does, over a session of its own."""
-        stage, session = self.stage, self.stage.session(process)
-        writer = MemoryWriter(stage.world, process, stage.topics)
-        ticker = Ticker(stage.around, session, writer, stage.clock(process))
-        pause = partial(stage.world.wait, process)
-        try:
-            announce(serial, ticker, session, pause, lambda: stage.world.now / SECOND)
-        finally:
-            session.close()
+        announced(self.stage, process, serial)
 
 
 @dataclass(slots=True)

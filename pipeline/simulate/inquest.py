@@ -10,6 +10,7 @@ from random import Random
 
 from pipeline.collect.event import UsageEvent
 from pipeline.collect.letters import DeadLetter
+from pipeline.simulate.alarms import Alarms
 from pipeline.simulate.auditor import Auditor, Fault
 from pipeline.simulate.backfilled import backfill_faults
 from pipeline.simulate.billing import Billing
@@ -21,6 +22,8 @@ from pipeline.simulate.missing import missing_faults
 from pipeline.simulate.noted import note_faults
 from pipeline.simulate.publication import Publication
 from pipeline.simulate.reissued import reissues
+from pipeline.simulate.repriced import repricing_faults
+from pipeline.simulate.restored import incident_faults
 from pipeline.simulate.retained import put_back, retention_faults
 from pipeline.simulate.returns import Returns
 from pipeline.simulate.roles import Stage
@@ -55,6 +58,7 @@ class Inquest:
     told: bool
     units: Mapping[str, Sequence[UsageEvent]]
     """Old usage that was staged, by unit."""
+    alarms: Alarms
     witness: Witness = field(init=False)
 
     def __post_init__(self) -> None:
@@ -111,6 +115,10 @@ class Inquest:
             *backfill_faults(self.units, witness, returns, log),
             *missing_faults(witness, auditor.billing, stage.database.tables),
             *collection_faults(stage.raw, stands, log, self.story.packed, raw),
+            *repricing_faults(
+                self.alarms.replays.told, self.alarms.told, stage.database, auditor.billing
+            ),
+            *incident_faults(self.alarms, stage.database.tables, auditor.billing),
             *self._published(),
         ]
 

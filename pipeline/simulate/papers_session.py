@@ -18,8 +18,8 @@ from pipeline.invoice.fees import Reach
 from pipeline.invoice.settling import added
 from pipeline.invoice.workflow import held as is_held
 from pipeline.ledger.seal import FIRST_SEAL, Sealed
-from pipeline.simulate.archive_session import ArchiveSession
 from pipeline.simulate.books_session import insert
+from pipeline.simulate.shadow_session import ShadowSession
 from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.pauses import DEATHS_MAX, POISON, USAGE, Pause
@@ -40,7 +40,7 @@ class Issued(Document):
         return super().record
 
 
-class WorkerSession(ArchiveSession):
+class WorkerSession(ShadowSession):
     """Everything that a worker asks of the database."""
 
     # --- drafts ---

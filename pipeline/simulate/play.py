@@ -15,6 +15,7 @@ from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.calendar import SECOND
 from pipeline.core.errors import ServerFailed
 from pipeline.simulate import beside, roles
+from pipeline.simulate.alarms import Alarms
 from pipeline.simulate.archivists import Archivists
 from pipeline.simulate.auditor import Violation
 from pipeline.simulate.backfills import Backfills
@@ -133,6 +134,7 @@ class _Play:
         self.backfills = Backfills(self.stage, self.story)
         backfills = world.streams.of("backfilling").random() < _SELDOM
         self.backfill_s = _BACKFILLS_S if backfills else 0
+        self.alarms = Alarms(self.stage)
         self.redrive_s = world.streams.of("redrives").choice([0, 0, 15, 30])
         self.amend_s = world.streams.of("amendments").choice([0, 0, 12, 24])
         poison = world.streams.of("poisoned").choice([0.01, 0.03])
@@ -152,6 +154,8 @@ class _Play:
         notes = any(name in NOTED for name, *_ in self.decides)  # of what is there years later
         retains = world.streams.of("retaining").random() < 0.7
         self.retains = self.signs and retains and not notes
+        # Nobody audits what is taxed, or taken off by hand, or gone, by other prices.
+        self.plain = not (notes or self.retains or self.story.decisions.taxes)
         self.collects = world.streams.of("collecting").random() < _SELDOM
         self.stage.raw += [[] for _ in range(partitions if self.collects else 0)]
         self.publishes = world.streams.of("publishing").random() < 0.4
@@ -221,6 +225,8 @@ class _Play:
                 self._repeat(name, each_s, fault)
         for name, each_s, decide in self.decides:
             self._repeat(name, each_s, decide)
+        for name, each_s, step in self.alarms.jobs() if self.plain else ():
+            self._repeat(name, each_s, partial(self._step, step), always=True)
         if self.story.decisions.waits:
             self._repeat("waive", _WAIVES_S, self.operators.waive, always=True)
         if self.story.decisions.approving:
@@ -228,7 +234,7 @@ class _Play:
         if self.story.decisions.taxes:
             self._repeat("answer", _ANSWERS_S, self.archivists.answer, always=True)
         if self.holds:
-            self._repeat("hold", _HOLDS_S, self._hold, always=True)
+            self._repeat("hold", _HOLDS_S, partial(self._step, self.operators.hold), always=True)
         if self.attend_s:
             self._repeat("attend", self.attend_s, self.operators.attend, always=True)
         world.after(max(0, self.length_s - _KNOWN_S), None, self._note_known)
@@ -303,8 +309,8 @@ class _Play:
         {"save": redis.save, "wipe": redis.wipe, "roll back": redis.roll_back}[act]()
         self.world.counted["redis_losses"] += act != "save"
 
-    def _hold(self) -> None:
-        self.operators.hold(busy=self.busy)
+    def _step(self, step: Callable[..., None]) -> None:
+        step(busy=self.busy)
 
     def _stall_member(self) -> None:
         """Let a member stand still, longer than the group waits or not, and share out anew."""
@@ -346,7 +352,7 @@ class _Play:
             if end and (number not in tables.cursors or tables.cursors[number][0].offset < end - 1):
                 return False
         waits = tables.unprepared or tables.prepared or tables.dirty
-        return not (waits or self._owes())
+        return not (waits or self._owes() or self.alarms.runs)
 
     def _owes(self) -> bool:
         """Return whether something is committed and not published yet."""
@@ -366,6 +372,7 @@ class _Play:
             self.known_at,
             told=self.publishes,
             units=self.backfills.units,
+            alarms=self.alarms,
         )
         faults = looked.faults()
         if self.signs:

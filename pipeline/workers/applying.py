@@ -6,25 +6,33 @@ Law: twice is once: the facts name the diff. Either all notes of a diff are deci
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
 
 from pipeline.catalog.catalog import Catalog, extend
+from pipeline.catalog.corrections import Decision
 from pipeline.catalog.facts import Fact, FactKind, NewFact
+from pipeline.core.calendar import Instant
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
 from pipeline.invoice.asking import own_instant
+from pipeline.invoice.planned import Carried
 from pipeline.replay.applying import (
+    Family,
     families,
     given_back_by_next,
     moved_since,
     repricings,
     total_minor,
 )
-from pipeline.replay.diff import Diff, Pair, Selection, diff
+from pipeline.replay.diff import Diff, Moved, Pair, Selection, UsedIn, diff
 from pipeline.stores.postgres.facts import Author
 from pipeline.workers.announcing import await_named
-from pipeline.workers.replaying import moved_by, through
+from pipeline.workers.knowledge import FactReader
+from pipeline.workers.replaying import through
+from pipeline.workers.seams import FactWriter
 from pipeline.workers.surroundings import Surroundings
 
 
@@ -51,22 +59,6 @@ class Applied:
         }
 
 
-def apply_diff(around: Surroundings, name: str, diff_id: str, author: Author) -> Applied:
-    """Decide the notes that the diff of a replay shows; return once their facts are in force.
-
-    Raises:
-        BadInput: the diff of that replay is another, or something happened to its documents since.
-
-    """
-    live = around.database.schema
-    with through(around, name) as (session, selection):
-        pairs = session.documents_beside(live, whole=True)
-        shown = diff(pairs, selection, moved_by(session, live))
-        (planted_at, _) = session.fact_head()
-    looked = Looked(f"replay {name}", pairs, selection, shown, planted_at)
-    return apply_looked(around, looked, diff_id, author)
-
-
 @dataclass(frozen=True, slots=True)
 class Looked:
     """Documents beside what they would be, as at a position of the facts; `of` names it all."""
@@ -78,7 +70,59 @@ class Looked:
     position: int
 
 
-def apply_looked(around: Surroundings, looked: Looked, diff_id: str, author: Author) -> Applied:
+class Beside(Protocol):
+    """A shadow that is through: its documents and usage beside those of whom it shadows."""
+
+    def documents_beside(self, live: str, *, whole: bool = False) -> list[Pair]: ...
+
+    def moved_usage(self, live: str, used: UsedIn) -> Moved: ...
+
+    def fact_head(self) -> tuple[int, int]: ...
+
+
+class Deciders(FactReader, FactWriter, Protocol):
+    """The facts, and what was decided and issued of documents since."""
+
+    def notes_by_document(self, ids: Sequence[str]) -> Mapping[str, Sequence[str]]: ...
+
+    def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]: ...
+
+
+Also = Callable[[Sequence[Fact], Sequence[Mapping[str, Json]]], Sequence[NewFact]]
+"""Called with all facts and the bodies of a diff's; returns what else is told with them."""
+
+
+def nothing_else(
+    _facts: Sequence[Fact], _bodies: Sequence[Mapping[str, Json]]
+) -> Sequence[NewFact]:
+    """Tell nothing else."""
+    return ()
+
+
+def look(shadow: Beside, live: str, of: str, selection: Selection) -> Looked:
+    """Return what a shadow that is through shows."""
+    pairs = shadow.documents_beside(live, whole=True)
+    shown = diff(pairs, selection, partial(shadow.moved_usage, live))
+    return Looked(of, pairs, selection, shown, shadow.fact_head()[0])
+
+
+def apply_diff(
+    around: Surroundings, name: str, diff_id: str, author: Author, also: Also = nothing_else
+) -> Applied:
+    """Decide the notes that the diff of a replay shows; return once their facts are in force.
+
+    Raises:
+        BadInput: the diff of that replay is another, or something happened to its documents since.
+
+    """
+    with through(around, name) as (session, selection):
+        looked = look(session, around.database.schema, f"replay {name}", selection)
+    return apply_looked(around, looked, diff_id, author, also)
+
+
+def apply_looked(
+    around: Surroundings, looked: Looked, diff_id: str, author: Author, also: Also = nothing_else
+) -> Applied:
     """Decide the notes that a diff shows; return once their facts are in force.
 
     Raises:
@@ -86,50 +130,84 @@ def apply_looked(around: Surroundings, looked: Looked, diff_id: str, author: Aut
 
     """
     with around.database.session("apply") as store:
-        now = store.clock()()
-        known = store.read_facts(0)
-        before = [fact for fact in known if _of(fact, diff_id)]
-        if before:
-            return Applied(before, already=True)
-        if looked.shown.id != diff_id:
-            told = f"the diff of {looked.of} is {looked.shown.id} now"
-            raise BadInput(f"{told}: look at it before it is applied")
-        try:
-            found = families(looked.pairs, looked.selection)
-        except ValueError as error:
-            raise BadInput(str(error)) from None
-        wanted = repricings(found, looked.selection, diff_id, now)
+        applied = decide_looked(store, looked, diff_id, author, store.clock()(), also)
+    if applied.facts and not applied.already:
+        await_named(around, applied.facts[-1].serial)
+    return applied
 
-        def decide(facts: Sequence[Fact]) -> Sequence[NewFact]:
-            catalog = extend(Catalog(), facts)
-            decided = defaultdict(list)
-            for each in catalog.deals.decisions.known:
-                if each.serial > looked.position:
-                    decided[each.document].append(each)
-            issued = store.notes_by_document([each.document for each in found])
-            moved = moved_since(found, decided, issued)
-            if moved is not None:
-                raise BadInput(
-                    f"{moved} was corrected since: replay it again, and look at the diff"
-                )
-            carried = store.carried_by([each.payer for each in wanted])
-            waits = given_back_by_next(wanted, catalog, carried)
-            if waits is not None:
-                raise BadInput(
-                    f"{waits} billed a fee in advance whose price is another by now: the next"
-                    " invoice gives that back by itself, so look at the diff again behind it"
-                )
-            least, made = now, []
-            for each in wanted:
-                least = own_instant(catalog, replace(each, at=max(each.at, least)), least)
-                made.append(replace(each, at=least).told())
-                least += 1
-            return made
 
-        written = store.append_facts(decide, author, now)
-    if written:
-        await_named(around, written[-1].serial)
-    return Applied(written, already=False)
+def decide_looked(
+    store: Deciders,
+    looked: Looked,
+    diff_id: str,
+    author: Author,
+    now: Instant,
+    also: Also = nothing_else,
+) -> Applied:
+    """Write the facts that a diff shows, once, and with them what `also` is told of it.
+
+    Raises:
+        BadInput: it is another diff, or something happened to its documents since.
+
+    """
+    before = [fact for fact in store.read_facts(0) if _of(fact, diff_id)]
+    if before:
+        bodies = [fact.body for fact in before]
+        store.append_facts(lambda facts: also(facts, bodies), author, now)
+        return Applied(before, already=True)
+    if looked.shown.id != diff_id:
+        told = f"the diff of {looked.of} is {looked.shown.id} now"
+        raise BadInput(f"{told}: look at it before it is applied")
+    try:
+        found = families(looked.pairs, looked.selection)
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+    wanted = repricings(found, looked.selection, diff_id, now)
+
+    def decide(facts: Sequence[Fact]) -> Sequence[NewFact]:
+        made = _decided(store, looked.position, found, wanted, facts)
+        return [*made, *also(facts, [new.body for new in made])]
+
+    written = store.append_facts(decide, author, now)
+    return Applied([fact for fact in written if _of(fact, diff_id)], already=False)
+
+
+def _decided(
+    store: Deciders,
+    position: int,
+    found: Sequence[Family],
+    wanted: Sequence[Decision],
+    facts: Sequence[Fact],
+) -> list[NewFact]:
+    """Return the facts of a diff, by all facts there are.
+
+    Raises:
+        BadInput: something happened to its documents since it was looked at, by a position.
+
+    """
+    catalog = extend(Catalog(), facts)
+    decided = defaultdict(list)
+    for each in catalog.deals.decisions.known:
+        if each.serial > position:
+            decided[each.document].append(each)
+    issued = store.notes_by_document([each.document for each in found])
+    moved = moved_since(found, decided, issued)
+    if moved is not None:
+        raise BadInput(f"{moved} was corrected since: replay it again, and look at the diff")
+    carried = store.carried_by([each.payer for each in wanted])
+    waits = given_back_by_next(wanted, catalog, carried)
+    if waits is not None:
+        raise BadInput(
+            f"{waits} billed a fee in advance whose price is another by now: the next"
+            " invoice gives that back by itself, so look at the diff again behind it"
+        )
+    made: list[NewFact] = []
+    least: Instant = 0
+    for each in wanted:
+        least = own_instant(catalog, replace(each, at=max(each.at, least)), least)
+        made.append(replace(each, at=least).told())
+        least += 1
+    return made
 
 
 def _of(fact: Fact, diff_id: str) -> bool:

@@ -33,7 +33,7 @@ def run_finalizer(around: Surroundings, stop: Event) -> None:
     clock = deciding.clock()
     bite = SHARED_BITE if around.is_shadow else BITE
     finalizer = Finalizer(connection, Knowledge(facts), clock, bite=bite)
-    finalizer.tells_usage = not around.is_shadow
+    finalizer.tells_usage = finalizer.waits = not around.is_shadow
     if not around.is_shadow:
         finalizer.refusals.look = Letters(around)
         finalizer.refusals.catch_up()  # before a cut waits for it, locked

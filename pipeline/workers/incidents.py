@@ -6,33 +6,32 @@ applying.py), what is told of it (replay/post_mortem.py).
 Law: each step may be done again, and then does what is left of it.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import cast
 
-from pipeline.catalog.catalog import Catalog, FactLog, extend
+from pipeline.catalog.catalog import FactLog
 from pipeline.catalog.facts import Fact, FactKind, NewFact
-from pipeline.catalog.hand_rules import holding
 from pipeline.catalog.planning import as_written, touched
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BadInput, ServerFailed
 from pipeline.core.identity import Json
 from pipeline.invoice.effect import Effect
-from pipeline.replay.applying import total_minor
 from pipeline.replay.diff import Diff
 from pipeline.replay.incident import (
     Incident,
     Step,
-    checked_name,
+    crediting,
     incidents,
-    opened,
+    opening,
     rollback,
-    stepped,
+    rolling_back,
+    stepping,
     without,
-    wrong_facts,
 )
 from pipeline.replay.post_mortem import Issued, PostMortem, post_mortem
+from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.facts import Author
 from pipeline.workers.announcing import await_named
 from pipeline.workers.applying import apply_diff
@@ -97,15 +96,7 @@ def open_incident(
     """
 
     def decide(facts: Sequence[Fact]) -> list[NewFact]:
-        known = incidents(facts).get(checked_name(name))
-        before = facts if known is None else facts[: known.steps[Step.OPENED].serial - 1]
-        found = opened(name, wrong_facts(before, since, until, subjects))
-        if known is not None and list(known.wrong) != found.body["wrong"]:
-            raise ValueError(f"incident {name} is about other facts: take another name")
-        new = [found] if known is None else []
-        if hold and (known is None or Step.ROLLED_BACK not in known.steps):
-            new += holding(extend(Catalog(), facts), "all", None, on=True)
-        return new
+        return opening(facts, name, since, until, subjects, hold=hold)
 
     _write(around, decide, author)
     return known_incident(around, name)[1]
@@ -159,15 +150,7 @@ def roll_back(around: Surroundings, name: str, author: Author) -> list[Fact]:
     """
     known_incident(around, name)
 
-    def decide(facts: Sequence[Fact]) -> list[NewFact]:
-        known = incidents(facts)[name]
-        released = holding(extend(Catalog(), facts), "all", None, on=False)
-        if Step.ROLLED_BACK in known.steps:
-            return released
-        back = rollback(facts, known)
-        return [*back, stepped(name, Step.ROLLED_BACK, prices=len(back)), *released]
-
-    written = _write(around, decide, author)
+    written = _write(around, lambda facts: rolling_back(facts, name), author)
     return [each for each in written if each.kind not in _OWN]
 
 
@@ -203,16 +186,14 @@ def credit(
     """
     _, incident = known_incident(around, name)
     if Step.CREDITED not in incident.steps:
-        applied = apply_diff(around, incident.replay, diff_id, author)
-        counts: dict[str, Json] = dict(total_minor(fact.body for fact in applied.facts))
-        told = stepped(
-            name,
-            Step.CREDITED,
-            diff_id=diff_id,
-            documents=len(applied.facts),
-            total_minor=counts,
+        # In one transaction with the notes: else whoever dies between would survey them as wrong.
+        apply_diff(
+            around,
+            incident.replay,
+            diff_id,
+            author,
+            lambda facts, bodies: crediting(facts, name, diff_id, bodies),
         )
-        _write(around, lambda facts: _once(facts, name, told, Step.CREDITED), author)
     elif incident.diff_id != diff_id:
         raise BadInput(f"incident {name} was credited by {incident.diff_id} already")
     deadline = monotonic() + patience_s
@@ -235,8 +216,7 @@ def close(around: Surroundings, name: str, author: Author) -> PostMortem:
     _, incident = known_incident(around, name)
     if Step.ROLLED_BACK not in incident.steps:
         raise BadInput(f"the prices are still wrong: talea incident rollback {name}")
-    told = stepped(name, Step.CLOSED)
-    _write(around, lambda facts: _once(facts, name, told, Step.CLOSED), author)
+    _write(around, lambda facts: stepping(facts, name, Step.CLOSED), author)
     drop_survey(around, incident)
     return report_of(around, name)
 
@@ -250,19 +230,20 @@ def report_of(around: Surroundings, name: str) -> PostMortem:
     """
     facts, incident = known_incident(around, name)
     with around.database.session("incident report") as session:
-        issued, notes = dict[str, Issued](), dict[str, str]()
-        for document in session.read_documents():
-            content = document.content
-            totals = cast(dict[str, int], content["totals"])
-            number = document.sealed.number
-            issued[document.id] = Issued(number, totals["total_minor"])
-            if content.get("corrects"):
-                notes[str(content["cause"])] = number
+        return told_of(facts, incident, session.read_documents())
+
+
+def told_of(facts: Sequence[Fact], incident: Incident, documents: Iterable[Document]) -> PostMortem:
+    """Return what facts and issued documents tell of an incident."""
+    issued, notes = dict[str, Issued](), dict[str, str]()
+    for document in documents:
+        content = document.content
+        totals = cast(dict[str, int], content["totals"])
+        number = document.sealed.number
+        issued[document.id] = Issued(number, totals["total_minor"])
+        if content.get("corrects"):
+            notes[str(content["cause"])] = number
     return post_mortem(facts, incident, issued, notes)
-
-
-def _once(facts: Sequence[Fact], name: str, told: NewFact, step: Step) -> list[NewFact]:
-    return [] if step in incidents(facts)[name].steps else [told]
 
 
 def _write(

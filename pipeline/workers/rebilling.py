@@ -36,7 +36,7 @@ def make_documents(shadow: Surroundings, session: Session, hands: int, tell: Tel
         Supervisor(shadow, helpers, shadow.settings.home / "logs"),
     ):
         known, clock = Knowledge(facts), facts.clock()
-        finalizer = Finalizer(store, known, clock, bite=SHARED_BITE, tells_usage=False)
+        finalizer = Finalizer(store, known, clock, bite=SHARED_BITE, tells_usage=False, waits=False)
         while _go_on(finalizer) or _is_left(store, finalizer):
             check_stop(shadow, session)
             prepared, of = session.cuts_prepared()

@@ -1,15 +1,41 @@
 """Which notes an applied diff makes, and what refuses it."""
 
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+
 import pytest
 
-from builders import T0
+from builders import (
+    T0,
+    catalog_of,
+    customer_of,
+    facts,
+    instant,
+    issuer_of,
+    log_of,
+    meter_of,
+    per_unit,
+    plan_of,
+    price_of,
+    rules_of,
+    subscription_of,
+)
 from golden import stories
+from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.corrections import Decision
-from pipeline.catalog.facts import FactKind
+from pipeline.catalog.early import EarlyUsage
+from pipeline.catalog.facts import Fact, FactKind, NewFact
+from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json
+from pipeline.invoice.compose import compose
 from pipeline.invoice.notes import Cause, change_of, lines_of, note
+from pipeline.invoice.planned import Carried, carried_by_all, planned_lines, requests_of
+from pipeline.invoice.usage import UsagePart
 from pipeline.replay.applying import families, moved_since, repricings, total_minor
-from pipeline.replay.diff import Pair, Selection
+from pipeline.replay.diff import Moved, Pair, Selection, diff
+from pipeline.replay.incident import crediting, opened
+from pipeline.stores.postgres.facts import Author
+from pipeline.workers.applying import Looked, decide_looked
 
 ALL = Selection()
 INVOICE = stories.UNIT_AND_FLAT.told()
@@ -75,3 +101,113 @@ def test_whatever_happened_to_an_invoice_since_refuses_its_diff() -> None:
     assert moved_since(found, {}, {str(document): [str(NOTE["id"]), "note_new"]}) == document
     assert moved_since(found, {str(document): [credit]}, known) == document
     assert moved_since(found, {"inv_other": [credit]}, known) is None
+
+
+JAN, MID, FEB = (instant(f"2026-{day}T00:00:00Z") for day in ("01-01", "01-16", "02-01"))
+
+
+def priced(amount: str) -> Catalog:
+    """A month of calls at a price each."""
+    return catalog_of(
+        log_of(),
+        rules_of(),
+        issuer_of(),
+        meter_of("calls", window_s=3600),
+        plan_of("p", price_of("calls", per_unit(amount), "calls")),
+        customer_of("acme"),
+        subscription_of("s", "acme", "p", "2026-01-01T00:00:00Z"),
+    )
+
+
+WRONG, RIGHT = priced("10"), priced("1")
+
+
+def january(*cuts: tuple[Instant, Catalog, int]) -> list[dict[str, Json]]:
+    """The invoices of cuts: of usage billed early, and of the period's end."""
+    made: list[dict[str, Json]] = []
+    for at, catalog, used in cuts:
+        early = EarlyUsage("s", JAN) if at < FEB else None
+        carried = carried_by_all(made)
+        lines = planned_lines(catalog, "acme", "EUR", at, carried, early)
+        usage = {asked: [UsagePart(0, 1, used, 0, 0)] for asked in requests_of(lines)}
+        (one,) = compose(catalog, "acme", "EUR", at, lines, usage, "fact" if early else None)
+        made.append(one.content)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("last", "known", "noted"),
+    [
+        pytest.param(RIGHT, 1, 0, id="the last invoice gives it back, and is to come"),
+        pytest.param(RIGHT, 2, 0, id="the last invoice gave it back"),
+        pytest.param(WRONG, 2, -90000, id="the last invoice was wrong as well"),
+    ],
+)
+def test_what_was_billed_early_at_a_wrong_price_is_not_given_back_twice(
+    last: Catalog, known: int, noted: int
+) -> None:
+    before = january((MID, WRONG, 60), (FEB, last, 100))
+    after = january((MID, RIGHT, 60), (FEB, RIGHT, 100))
+    sides = zip(before[:known], after[:known], strict=True)
+    pairs = [Pair(str(n), "acme", MID + n, n, False, *each) for n, each in enumerate(sides)]
+
+    decided = repricings(families(pairs, ALL), ALL, "diff_1", FEB)
+
+    notes = total_minor(each.told().body for each in decided).get("EUR", 0)
+    assert (notes, sum(map(total, before)) + notes) == (noted, 10000)
+
+
+class Store:
+    """The facts, and documents that nothing happened to."""
+
+    def __init__(self, known: list[Fact]) -> None:
+        self.known, self.written = known, list[list[FactKind]]()
+
+    def read_facts(
+        self, after: int, until: int | None = None, kinds: Collection[FactKind] | None = None
+    ) -> list[Fact]:
+        return self.known[after:until]
+
+    def append_facts(
+        self, decide: Callable[[Sequence[Fact]], Sequence[NewFact]], author: Author, now: Instant
+    ) -> list[Fact]:
+        head, new = len(self.known), decide(self.known)
+        more = [
+            Fact(head + n, f"fact_{head + n}", one.kind, one.subject, one.body, "ada", "", now)
+            for n, one in enumerate(new, start=1)
+        ]
+        self.known += more
+        self.written.append([fact.kind for fact in more])
+        return more
+
+    def notes_by_document(self, ids: Sequence[str]) -> dict[str, list[str]]:
+        return {}
+
+    def carried_by(self, payers: Sequence[str]) -> dict[tuple[str, str], Carried]:
+        return {}
+
+
+def test_the_notes_of_an_incident_are_decided_with_the_fact_that_tells_of_them() -> None:
+    """Whoever died between had its survey find them once more: it took them for meant."""
+    wrong = facts(log_of(), rules_of(), issuer_of(), customer_of("acme"))
+    incident = opened("INC-1", wrong[3:])
+    store = Store(
+        [
+            *wrong,
+            replace(wrong[3], serial=5, kind=incident.kind, subject="INC-1", body=incident.body),
+        ]
+    )
+    pairs = [pair(INVOICE, FEWER)]
+    looked = Looked("a replay", pairs, ALL, diff(pairs, ALL, lambda _: Moved(0, 0)), 5)
+
+    def also(known: Sequence[Fact], bodies: Sequence[Mapping[str, Json]]) -> list[NewFact]:
+        return crediting(known, "INC-1", looked.shown.id, bodies)
+
+    first, second = (
+        decide_looked(store, looked, looked.shown.id, Author("ada", ""), T0, also) for _ in range(2)
+    )
+
+    assert store.written == [[FactKind.REPRICING, FactKind.INCIDENT], []]
+    assert (first.already, second.already) == (False, True)
+    assert first.facts == second.facts
+    assert store.known[-1].body["total_minor"] == first.total_minor == {"USD": -4990}

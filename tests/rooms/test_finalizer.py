@@ -395,6 +395,15 @@ def test_missing_events_may_only_be_told() -> None:
     assert [issue.code for issue in archive.prepared[0].issues] == ["incomplete"]
 
 
+def test_a_replay_does_not_wait_for_missing_events() -> None:
+    """A gap behind a cut, before the next tick, is as old as the cut: live it was issued before."""
+    archive = shop_that("hold")
+    finalizer = Finalizer(archive, Knowledge(Told(archive)), clock, waits=False)
+
+    assert prepared_of(finalizer, archive) == ["acme"]
+    assert archive.prepared[0].issues == ()
+
+
 def test_what_came_to_miss_after_the_cut_is_no_matter_of_it() -> None:
     archive = shop_that("hold")
     archive.gaps = {(0, ("host", "e1")): SequenceState(next=9, gaps=((3, 5),), since=(FEB + 1,))}

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from pipeline.invoice.fees import Reach
 from pipeline.invoice.lifecycle import EventKind, InvoiceEvent
 from pipeline.invoice.usage import UsagePart, UsageRequest, Used
 from pipeline.meter.slices import Counts, Rows, Slice
+from pipeline.replay.revising import PRICING
 from pipeline.simulate.claims import MemoryClaims, MemoryRedis
 from pipeline.simulate.log import MemorySender
 from pipeline.simulate.papers_session import WorkerSession
@@ -32,6 +33,7 @@ from pipeline.simulate.shelves import MemoryOutlet
 from pipeline.stores.postgres.books import Flush
 from pipeline.stores.postgres.facts import Author
 from pipeline.stores.postgres.publishing import DraftChange
+from pipeline.stores.postgres.shadows import Revise
 from pipeline.stores.postgres.usage import NO_CUT
 from pipeline.stores.records import encode_letter, encode_slices, open_message, read_slices
 from pipeline.topology import USAGE_METERED, USAGE_REJECTED
@@ -441,6 +443,49 @@ class AsksNobody(Misreads):
         return replace(fact, body={**fact.body, "approval": False})
 
 
+class PlantsAsItIs(WorkerSession):
+    """Folds the log again by the prices there are, whatever was asked."""
+
+    def plant(self, live: str, revise: Revise | None) -> None:
+        del revise
+        super().plant(live, None)
+
+
+class ForgetsNotes(WorkerSession):
+    """Does not know which notes were made since a replay was looked at."""
+
+    def notes_by_document(self, ids: Sequence[str]) -> dict[str, list[str]]:
+        super().notes_by_document(ids)
+        return {}
+
+
+class Mutes(WorkerSession):
+    """Leaves some facts of whoever leads an incident unwritten."""
+
+    kinds: Collection[FactKind]
+
+    def append_facts(
+        self, decide: Callable[[Sequence[Fact]], Sequence[NewFact]], author: Author, now: Instant
+    ) -> list[Fact]:
+        if author.actor != "bob":
+            return super().append_facts(decide, author, now)
+        return super().append_facts(
+            lambda facts: [new for new in decide(facts) if new.kind not in self.kinds], author, now
+        )
+
+
+class HoldsNothing(Mutes):
+    """Opens an incident and lets everything be issued."""
+
+    kinds = (FactKind.HOLD,)
+
+
+class StaysWrong(Mutes):
+    """Tells that prices were rolled back, and leaves them as they are."""
+
+    kinds = PRICING
+
+
 class KeepsItAll(Misreads):
     """Does not know that prices are those of sellers."""
 
@@ -802,6 +847,10 @@ DEFECTS = {
     "a void that is a credit": (Parts(session=CreditsVoids), 8),
     "a void that gives no credits back": (Parts(session=KeepsCredits), 40),
     "a note that is numbered before its document": (Parts(session=NumbersNotesFirst), 28),
+    "a replay by the prices there are": (Parts(session=PlantsAsItIs), 40),
+    "a diff that is applied though its documents moved": (Parts(session=ForgetsNotes), 100),
+    "an incident that holds nothing": (Parts(session=HoldsNothing), 40),
+    "an incident after which prices stay wrong": (Parts(session=StaysWrong), 40),
     "a seller who is forgotten": (Parts(session=KeepsItAll), 24),
     "what was given up is sent again": (Parts(session=ForgetsWaivers), 24),
     "a commitment that every price counts for": (Parts(session=CountsAll), 8),

@@ -32,10 +32,7 @@ played = cache(play)
 """Plays a seed once for whoever looks at what it came to."""
 KINDS_IN = 40
 """Within how many seeds a fact of every kind is written."""
-UNPLAYED = {
-    FactKind.INCIDENT: "a replay is not played",
-    FactKind.REPRICING: "a replay is not played",
-}
+UNPLAYED: dict[FactKind, str] = {}
 """The kinds of facts that no seed writes, and why."""
 
 

@@ -257,8 +257,9 @@ def note_worked(
 def documents_beside(connection: Connection, live: str, *, whole: bool = False) -> list[Pair]:
     """Return what was issued when the shadow was planted, beside the same documents here.
 
-    And what is issued here of cuts that are done with there, and have no such document. `whole`:
-    with content where it is the same, too. What is beyond retention has no content to compare.
+    And what is issued here of cuts that are done with there, and have no such document. What waits
+    here for anything is not taken for left out: it has nothing to be compared with. `whole`: with
+    content where it is the same, too. What is beyond retention has no content to compare.
     """
     names = {"live": sql.Identifier(live)}
     rows = connection.execute(sql.SQL(_BESIDE).format(**names), [whole, whole]).fetchall()
@@ -314,7 +315,11 @@ _BESIDE = (
     " JOIN {live}.document AS theirs"
     " ON theirs.issuer = head.issuer AND theirs.place <= head.place::bigint"
     " AND theirs.kept IS NULL"
-    " LEFT JOIN document AS ours ON ours.id = theirs.id) AS both_sides ORDER BY issuer, place"
+    " LEFT JOIN document AS ours ON ours.id = theirs.id WHERE ours.id IS NOT NULL OR NOT EXISTS ("
+    "SELECT FROM cut AS own WHERE (own.payer, own.currency, own.instant_us)"
+    " = (theirs.payer, theirs.currency, theirs.instant_us) AND (NOT own.prepared OR EXISTS ("
+    "SELECT FROM prepared AS waiting WHERE (waiting.payer, waiting.currency, waiting.instant_us)"
+    " = (own.payer, own.currency, own.instant_us))))) AS both_sides ORDER BY issuer, place"
 )
 _ONLY_HERE = (
     "SELECT NULL, payer, instant_us, cut_serial, false, NULL, content FROM document AS ours"

@@ -1,0 +1,185 @@
+"""Repriced: what a replay must come to, and what of its diff is decided, as the auditor sees it.
+
+Owns: what each document and its notes come to by other prices; which differ, by how much.
+Does not own: those prices (mended.py), documents (billing.py), that notes are made (corrected.py).
+Law: it shares no step with the pipeline.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from pipeline.catalog.facts import Fact, FactKind
+from pipeline.core.calendar import Instant
+from pipeline.simulate.agreements import Body
+from pipeline.simulate.alarms import Alarm
+from pipeline.simulate.billing import Billing
+from pipeline.simulate.database import MemoryDatabase
+from pipeline.simulate.mended import Mended, mended
+from pipeline.simulate.replays import Replay
+from pipeline.stores.postgres.documents import Document
+
+Fault = tuple[str, str]
+"""(law, detail)."""
+Sums = Counter[tuple[str, str]]
+"""Minor units by (source, start) of a line."""
+
+
+def repricing_faults(
+    replays: Sequence[Replay], alarm: Alarm | None, database: MemoryDatabase, billing: Billing
+) -> Iterator[Fault]:
+    """Yield what replays folded otherwise, and what of their diffs was decided otherwise."""
+    yield from _made(database, billing)
+    for replay in replays:
+        if replay.through:
+            told = mended(billing.facts, replay.position, replay.wanted, alarm)
+            looked = _Looked(replay, told, database, billing, billing.otherwise(told.facts))
+            yield from looked.folded()
+            if not replay.refused:  # else whoever wants it began anew, perhaps with the same diff
+                yield from looked.decided()
+
+
+def _made(database: MemoryDatabase, billing: Billing) -> Iterator[Fault]:
+    """Yield the facts of diffs whose notes say anything else, or were never made."""
+    notes = {each.content.get("cause"): each for each in database.tables.documents.values()}
+    for fact in billing.decided.values():
+        if fact.kind is FactKind.REPRICING:
+            note, must = notes.get(fact.id), change_of(fact)
+            told = sums_of(cast(list[Body], note.content["lines"])) if note else None
+            if told != must:
+                yield "repriced", f"the note of fact {fact.serial} says {told}, must {must}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    replay: Replay
+    told: Mended
+    database: MemoryDatabase
+    billing: Billing
+    other: Billing
+    """By the prices that were wanted."""
+
+    def _invoices(self) -> Iterator[Document]:
+        """Yield the invoices that were there when it was planted."""
+        for document in self.database.tables.documents.values():
+            if document.kind == "invoice" and document.id in self.replay.issued:
+                yield document
+
+    def folded(self) -> Iterator[Fault]:
+        """Yield the documents of the replay that do not say what its prices make of usage."""
+        made = {each.id: each for each in self.replay.shadow.database.tables.documents.values()}
+        for document in self._invoices():
+            must = self._of(self.other, document, document.cut_serial)
+            found = made.get(document.id)
+            kept = sums_of(cast(list[Body], found.content["lines"])) if found else Sums()
+            if (found is None and any(must.values())) or (found is not None and kept != must):
+                name = f"{document.sealed.number} in {self.replay.name}"
+                yield "replayed", f"{name}: {_differences(kept, must)}"
+
+    def decided(self) -> Iterator[Fault]:
+        """Yield the facts of its diff that are missing, one too many, or of another amount."""
+        facts, name = {fact.subject: fact for fact in self.replay.facts}, self.replay.name
+        if len(facts) < len(self.replay.facts):
+            yield "repriced", f"{name} was applied more than once"
+        if not facts and not self.replay.applied:
+            return
+        for document in self._invoices():
+            fact, must = facts.pop(document.id, None), self._change(document)
+            told = change_of(fact) if fact is not None else Sums()
+            if told != must:
+                number = document.sealed.number
+                yield "repriced", f"{name}, {number}: {_differences(told, must)}"
+            if fact is not None:
+                yield from self._moved(document, fact)
+        for other in facts:
+            yield "repriced", f"{name} is about {other}, which was not issued"
+
+    def _moved(self, document: Document, fact: Fact) -> Iterator[Fault]:
+        """Yield notes that were made between the replay and its being applied."""
+        for note in self.database.tables.documents.values():
+            if note.kind == "invoice" or note.content["corrects"] != document.id:
+                continue
+            is_new = note.id not in self.replay.issued
+            if is_new and self.database.prepared_at[note.id] < fact.serial:
+                number = document.sealed.number
+                yield "repriced", f"{number} had {note.sealed.number} before fact {fact.serial}"
+
+    def _change(self, document: Document) -> Sums:
+        """Return what brings a document, with the notes it had, to what the replay makes of it."""
+        home, found = self.billing.witness.home(document.payer), Sums()
+        last = max(n for (of, n) in self.replay.shadow.database.tables.passed if of == home)
+        before: int | None = None
+        for serial, place in self._cuts(document):
+            if place in self.replay.done and serial <= last:
+                for billing, sign in ((self.other, 1), (self.billing, -1)):
+                    _add(found, self._of(billing, document, serial), sign)
+                    if before is not None:
+                        _add(found, self._of(billing, document, before), -sign)
+                fact = self.billing.decided.get(place)
+                if fact and fact.subject == document.id and fact.serial > self.told.stands_until:
+                    _add(found, change_of(fact), -1)
+            before = serial
+        settled = self._settled(document)
+        return Sums(
+            {e: minor for e, minor in found.items() if minor and (settled is None or e in settled)}
+        )
+
+    def _settled(self, document: Document) -> Collection[tuple[str, str]] | None:
+        """Return the lines of a document that its notes may correct; None: all.
+
+        What was billed before its period ended is told again by the period's last invoice, at the
+        price there is by then: until that was issued a note of it would give the same twice.
+        """
+        place = document.payer, document.currency, document.instant
+        if place not in self.billing.early:
+            return None
+        return {
+            (str(line["source_id"]), str(line["period_start"]))
+            for other in self._invoices()
+            if (other.payer, other.currency, other.instant) not in self.billing.early
+            for line in cast(list[Body], other.content["lines"])
+        }
+
+    def _cuts(self, document: Document) -> list[tuple[int, tuple[str, str, Instant]]]:
+        """Return the cuts of a document's payer, from its own on."""
+        whose, own = (document.payer, document.currency), document.cut_serial
+        cuts = ((s, place) for place, s in self.billing.cuts.items() if place[:2] == whose)
+        return sorted(each for each in cuts if each[0] > own or each[1][2] == document.instant)
+
+    def _of(self, billing: Billing, document: Document, serial: int) -> Sums:
+        """Return what a document and its notes of usage come to at a cut."""
+        seen = None if serial == document.cut_serial else serial
+        lines = billing.issued(document.payer, document.currency, serial, seen).lines
+        found = Sums()
+        for line in lines.get(document.instant, ()):
+            found[line.source, line.start] += line.total_minor
+        return Sums({place: minor for place, minor in found.items() if minor})
+
+
+def change_of(fact: Fact) -> Sums:
+    """Return what a fact adds to its document."""
+    assert fact.kind is FactKind.REPRICING
+    return sums_of(cast(list[Body], cast(Body, fact.body["change"])["lines"]))
+
+
+def sums_of(lines: Collection[Body]) -> Sums:
+    """Return what lines come to; none that come to nothing."""
+    found = Sums()
+    for line in lines:
+        found[str(line["source_id"]), str(line["period_start"])] += cast(int, line["total_minor"])
+    return Sums({place: minor for place, minor in found.items() if minor})
+
+
+def _add(into: Sums, other: Mapping[tuple[str, str], int], sign: int) -> None:
+    for place, minor in other.items():
+        into[place] += sign * minor
+
+
+def _differences(kept: Sums, must: Sums) -> str:
+    told = (
+        f"{place} comes to {kept[place]}, due are {must[place]}"
+        for place in sorted(kept.keys() | must.keys())
+        if kept[place] != must[place]
+    )
+    return "; ".join(told)
