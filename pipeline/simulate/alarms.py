@@ -103,7 +103,8 @@ class Alarms:
         """Put wrong prices in force."""
         random, kind = self.stage.world.streams.of("mistake"), FactKind.PLAN
         last = {fact.subject: fact.body for fact in self.facts if fact.kind is kind}
-        plain = sorted(name for name, body in last.items() if "effective" not in body)
+        sold = {str(f.body["plan"]) for f in self.facts if f.kind is FactKind.SUBSCRIPTION}
+        plain = sorted(name for name in sold if "effective" not in last[name])
         if plain:
             name = random.choice(plain)
             wrong = NewFact(kind, name, otherwise(random, kind, last[name]))

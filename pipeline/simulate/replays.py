@@ -157,7 +157,7 @@ class Replays:
             facts = [*tables.facts.values()]
             if not tables.documents or (len(tables.documents) < _FEW and random.random() < 0.7):
                 return
-            self.begin(f"again_{len(self.told) + 1}", drawn(random, facts, now))
+            self.begin(f"again_{len(self.told) + 1}", drawn(random, facts, now, _billed(tables)))
         elif replay is not None and self.folded(replay):
             self.apply(replay)
 
@@ -258,14 +258,21 @@ def _rebilling(replay: Replay) -> Callable[[Runner], Step]:
     return start
 
 
-def drawn(random: Random, facts: Sequence[Fact], now: Instant) -> Wanted:
+def _billed(tables: Tables) -> list[str]:
+    """Return the plans that anything was issued by."""
+    contents = (document.content for document in tables.documents.values())
+    lines = (line for content in contents for line in cast(list[Body], content["lines"]))
+    cards = (cast(Body, line["rate_card"] or {}) for line in lines)
+    return sorted({str(card["plan"]) for card in cards if card.get("plan")})
+
+
+def drawn(random: Random, facts: Sequence[Fact], now: Instant, plans: Sequence[str]) -> Wanted:
     """Return by which prices somebody replays: others, those of some time ago, or the same."""
     match random.choice([*["others"] * 4, "known", "same"]):
         case "others":
             of = random.choice([*[FactKind.PLAN] * 4, FactKind.FX_RATE, FactKind.BOOK])
             last = {fact.subject: fact.body for fact in facts if fact.kind is of}
-            sold = {str(f.body["plan"]) for f in facts if f.kind is FactKind.SUBSCRIPTION}
-            subjects = sorted(sold if of is FactKind.PLAN else last)
+            subjects = plans if of is FactKind.PLAN else sorted(last)
             if not subjects:
                 return Wanted()
             subject = random.choice(subjects)
