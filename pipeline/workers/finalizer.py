@@ -150,8 +150,7 @@ class Finalizer:
     tells_usage: bool = True
     """Whether records hold the digest of the usage behind a document, or none of it."""
     waits: bool = True
-    """Whether documents wait for events that producers miss. In a replay those of a cut and those
-    behind it are there at once, and what was issued before they missed must come out again."""
+    """Whether documents wait for missing events: in a replay also those behind a cut miss."""
     _held_up: set[str] = field(default_factory=set)
     """Payers whose next document cannot be issued; a decision by hand, or a restart, tries again:
     another release may rate it."""
@@ -253,8 +252,7 @@ class Finalizer:
 
     def _missing(self, catalog: Catalog, partition: int, passed: TickPassed) -> list[str]:
         """Return which producers miss events of before a cut, where an issuer asks."""
-        asked = any(issuer.completeness for issuer in catalog.issuers.values())
-        if not (self.waits and asked):
+        if not (self.waits and any(each.completeness for each in catalog.issuers.values())):
             return []
         known = incomplete(self.store.load_incomplete(partition))
         return [str(each) for each in known if each.since <= passed.tick.time]
