@@ -10,6 +10,7 @@ from typing import cast
 
 from pipeline.catalog.facts import Fact, FactKind
 from pipeline.collect.event import UsageEvent
+from pipeline.core.calendar import SECOND, Instant
 from pipeline.simulate.backfills import key_after, keys_of, name_of
 from pipeline.simulate.decisions import UNHEARD_OF
 from pipeline.simulate.log import Kept
@@ -19,6 +20,8 @@ from pipeline.simulate.witness import Counted, Witness, payload_of, reversible
 Fault = tuple[str, str]
 """(law, detail)."""
 Log = Sequence[Sequence[Kept]]
+_TICKS_BEFORE = 3
+"""Who commits knows a tick that every partition has: not the last one, by a clock that lags."""
 
 
 def backfill_faults(
@@ -42,7 +45,8 @@ def backfill_faults(
     for fact in witness.facts:
         name = fact.subject
         if fact.kind is FactKind.BACKFILL and fact.body["what"] == "committed":
-            yield from _committed(fact, units[name], len(own[name]), first, reverted)
+            ahead = _ahead_of(fact, witness)
+            yield from _committed(fact, units[name], len(own[name]), first, reverted, ahead)
         elif fact.kind is FactKind.BACKFILL:
             reverted.add(name)
             yield from _reverted(fact, own[name], returns)
@@ -55,10 +59,12 @@ def _committed(
     own: int,
     first: Mapping[bytes, tuple[Counted, str]],
     reverted: Collection[str],
+    ahead: Instant,
 ) -> Iterator[Fault]:
     """Yield what of a unit neither counts nor has a reason not to, and counts that are not so.
 
     `first` to count under each key, and the unit that it came with; some are `reverted` by then.
+    What is of a time `ahead` may be refused.
     """
     told = cast(Mapping[str, int], fact.body["counts"])
     events = {keys_of(each, ())[0]: each for each in reversed(unit)}
@@ -71,10 +77,18 @@ def _committed(
         if found is not None and found[0].payload == payload_of(event):
             continue
         missing += 1
-        if found is None and reversible(event.meter) and event.meter != UNHEARD_OF:
+        counts = reversible(event.meter) and event.meter != UNHEARD_OF and event.time < ahead
+        if found is None and counts:
             yield "backfilled", f"{event} of {fact.subject} never counted"
     if sum(told.values()) != len(events) or told["sent"] < own or told["refused"] < missing:
         yield "backfilled", f"{fact.subject} says {told}: {own} sent, {missing} not there"
+
+
+def _ahead_of(fact: Fact, witness: Witness) -> Instant:
+    """Return from when on usage may have been ahead of what who committed a unit knew."""
+    began = fact.recorded_at - cast(int, fact.body["took_ms"]) * (SECOND // 1000)
+    ticks = sorted(tick.time for tick in witness.ticks.values() if tick.time <= began)
+    return ticks[-_TICKS_BEFORE] if len(ticks) >= _TICKS_BEFORE else 0
 
 
 def _reverted(fact: Fact, own: Sequence[Counted], returns: Returns) -> Iterator[Fault]:

@@ -59,6 +59,11 @@ def test_a_price_that_changes_and_comes_to_the_same_may_be_told_early() -> None:
     assert play(993).violations == []
 
 
+def test_a_unit_of_old_usage_may_hold_some_that_is_ahead() -> None:
+    """In this one an event of a backfill is of the next second, and refused."""
+    assert play(4027).violations == []
+
+
 def test_a_seed_plays_again_to_the_last_effect() -> None:
     assert play(7) == play(7)
     assert play(7).trace != play(8).trace
