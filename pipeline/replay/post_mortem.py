@@ -228,6 +228,10 @@ def _facts_of(told: PostMortem) -> Iterator[tuple[str, str]]:
     ):
         seconds = told.seconds(step)
         yield title, "not yet" if seconds is None else f"{seconds} s"
+    if told.seconds(Step.CREDITED) is None:
+        survey = f"talea incident survey {told.name}"
+        yield "Notes", f"not decided; what was billed wrongly is told by: {survey}"
+        return
     yield "Invoices that were wrong", str(len(told.documents))
     yield "Customers", ", ".join(told.customers) or "none"
     yield "Notes in all", amounts_text(told.totals)

@@ -45,11 +45,11 @@ STEPS: list[tuple[int, NewFact]] = [
 DOCUMENTS = {"inv_1": Issued("T-1", 1000), "inv_2": Issued("T-2", 55), "inv_3": Issued("T-3", 7)}
 
 
-def told(notes: dict[str, str]) -> PostMortem:
+def told(notes: dict[str, str], steps: int = len(STEPS)) -> PostMortem:
     known = [replace(fact, recorded_at=T0) for fact in BEFORE]
     known += [
         Fact(6 + n, f"f{n}", new.kind, new.subject, new.body, "ada", "a typo", T0 + after * SECOND)
-        for n, (after, new) in enumerate(STEPS)
+        for n, (after, new) in enumerate(STEPS[:steps])
     ]
     return post_mortem(known, incidents(known)["INC-7"], DOCUMENTS, notes)
 
@@ -122,3 +122,11 @@ def test_of_what_nobody_was_billed_nobody_is_told() -> None:
 
     assert notices(found) == []
     assert "Notes in all: nothing" in markdown(found)
+
+
+def test_before_its_notes_are_decided_it_names_nobody_instead_of_none() -> None:
+    found = markdown(told({}, steps=2))
+
+    assert "Invoices that were wrong" not in found
+    assert "- Notes: not decided" in found
+    assert "- Customers: " in markdown(told({}))
