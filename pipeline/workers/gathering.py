@@ -39,13 +39,14 @@ class Gathering:
     def _may_come(self) -> int:
         return self._count_max - sum(map(len, self._held.values()))
 
-    def gather(self, *, behind: bool) -> None:
+    def gather(self, share: float = 1.0, *, behind: bool) -> None:
         """Hold what came; wait for more until it gathered for long enough, at work or not.
 
-        Who is behind gathers for longer, but not for longer than some come: a backlog has an end.
+        Before a turn of some partitions that is a `share` of the time. Who is behind gathers for
+        longer, but not for longer than some come: a backlog has an end.
         """
         since_s = self._monotonic() - self._gathered_s
-        waits_s = [max(0.0, self._flush_s - since_s)]
+        waits_s = [max(0.0, self._flush_s * share - since_s)]
         if behind:
             waits_s = [self._flush_s / _LOOKS_A_FLUSH] * (_LOOKS_A_FLUSH * _BEHIND_FLUSHES)
         for wait_s in waits_s:

@@ -153,7 +153,7 @@ class PricingWorker:
 
     def step(self) -> int:
         """Gather, book and rate once; return how many records were booked."""
-        self._gathering.gather(behind=self._behind)
+        self._gathering.gather(self._turns.share, behind=self._behind)
         whose = self._numbers
         if not self._behind and not self._gathering.full:
             whose = self._turns.whose()

@@ -32,6 +32,15 @@ class Turns:
         """Return the partitions whose turn it is."""
         return self._all if self._took_s is None else self._parts[0]
 
+    @property
+    def share(self) -> float:
+        """How much of the time that slices gather in is before each turn: all of it once a round.
+
+        Else one turn that took long would have everybody wait for as many times as long as there
+        are parts.
+        """
+        return 1.0 if self._took_s is None else 1 / len(self._parts)
+
     def over(self, took_s: float) -> None:
         """End a turn, which took so long."""
         if self._took_s is None:

@@ -46,6 +46,12 @@ def test_time_at_work_is_time_in_which_slices_gather(worked_s: float, wait_s: fl
     assert reader.waited_s == pytest.approx([FLUSH_S, wait_s])
 
 
+def test_before_a_turn_of_some_slices_gather_for_their_share() -> None:
+    reader = Reader([])
+    gathering(reader).gather(0.25, behind=False)
+    assert reader.waited_s == pytest.approx([FLUSH_S / 4])
+
+
 def test_what_is_not_taken_is_kept_in_order() -> None:
     gathered = gathering(Reader([of(0, 1) + of(1, 4), of(0, 2) + of(1, 5)]))
     gathered.gather(behind=False)

@@ -42,3 +42,15 @@ def test_every_partition_has_its_turn_once_a_round(count: int) -> None:
     assert set(met) == set(range(count))
     size = -(-count // PARTS)
     assert count < 2 or max(map(len, parts)) == size
+
+
+def test_a_round_of_parts_gathers_no_longer_than_a_turn_of_all() -> None:
+    turns = Turns([0, 1, 2, 3], GATHER_S)
+    shares = [turns.share]
+    for took_s in (SLOW_S, *[QUICK_S] * 4):
+        turns.over(took_s)
+        shares.append(turns.share)
+    assert shares == [1.0, *[0.25] * 4, 0.25]
+    turns.over(0.0)
+    turns.over(0.0)
+    assert turns.share == 1.0
