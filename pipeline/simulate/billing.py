@@ -24,7 +24,7 @@ from pipeline.simulate.dues import (
     due,
     left_of,
 )
-from pipeline.simulate.edited import LAST, Edits
+from pipeline.simulate.edited import LAST, Again, Edits
 from pipeline.simulate.quantities import quantity
 from pipeline.simulate.returns import Taken
 from pipeline.simulate.sold import (
@@ -95,8 +95,8 @@ class Billing:
     """What had a cut made that bills nothing: late usage that no other cut came after."""
     decided: dict[Cut, Fact] = field(default_factory=dict)
     """What somebody decided of a document, which bills nothing either."""
-    again: Mapping[Cut, tuple[Cut, bool]] = field(default_factory=dict)
-    """Documents in the place of others: which was the first, and whether nothing is by hand."""
+    again: Mapping[Cut, Again] = field(default_factory=dict)
+    """Documents in the place of others: which was the first, and what by hand they keep."""
     alike: "Billing | None" = None
     """Of the same usage and the same cuts."""
 

@@ -85,6 +85,8 @@ class Inquest:
             for number in range(witness.partitions)
         ]
         returns = Returns(witness)
+        again = reissues(stage.database.tables.documents.values(), witness.facts)
+        edited_as = {place: each.edited_as for place, each in again.items()}
         auditor = Auditor(
             witness,
             returns,
@@ -92,8 +94,8 @@ class Inquest:
                 witness.facts,
                 witness,
                 returns.taken,
-                Edits.of(witness.facts, stage.database.drafts_stored),
-                again=reissues(stage.database.tables.documents.values(), witness.facts),
+                Edits.of(witness.facts, stage.database.drafts_stored, edited_as),
+                again=again,
             ),
             stage.database.tables,
             log,

@@ -6,20 +6,13 @@ Law: it shares no step with the pipeline.
 """
 
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
 
 from pipeline.catalog.facts import Fact, FactKind
 from pipeline.core.calendar import parse_instant
 from pipeline.simulate.billing import Billing, Cut
 from pipeline.simulate.dues import ExpectedLine
+from pipeline.simulate.edited import Again
 from pipeline.stores.postgres.documents import Document
-
-
-class Again(NamedTuple):
-    """The document that another stands for in the end, and whether nothing by hand is on it."""
-
-    first: Cut
-    is_plain: bool
 
 
 def reissues(documents: Collection[Document], facts: Iterable[Fact]) -> dict[Cut, Again]:
@@ -32,20 +25,23 @@ def reissues(documents: Collection[Document], facts: Iterable[Fact]) -> dict[Cut
         if fact.kind is FactKind.VOID and body["reissue"] is True and fact.id in voided:
             of = known[str(body["document"])]
             place = of.payer, of.currency, of.instant
-            first, is_plain = found.get(place, Again(place, False))
-            is_plain |= body.get("keeps_by_hand") is False
-            found[of.payer, of.currency, parse_instant(body["at"])] = Again(first, is_plain)
+            before = found.get(place, Again(place, False))
+            again = Again(before.first, before.is_plain, (*before.edited_as, place))
+            if body.get("keeps_by_hand") is False:
+                again = Again(before.first, True)
+            found[of.payer, of.currency, parse_instant(body["at"])] = again
     return found
 
 
 def billed(billing: Billing, place: Cut, serial: int, seen: int | None) -> list[ExpectedLine]:
     """Return the lines of the document of a cut, by usage up to its own cut or the tick `seen`."""
-    first, is_plain = billing.again.get(place, (place, False))
-    seen = serial if first != place and seen is None else seen
-    lines = billing.issued(place[0], place[1], serial, seen).lines.get(first[2], [])
-    if is_plain:
-        return [each.plain or each for each in lines if not _by_hand(each)]
-    return lines
+    again = billing.again.get(place)
+    if again is None:
+        return billing.issued(place[0], place[1], serial, seen).lines.get(place[2], [])
+    seen = serial if seen is None else seen
+    lines = billing.issued(place[0], place[1], serial, seen).lines.get(again.first[2], [])
+    kept = (each for each in lines if not (again.is_plain and _by_hand(each)))
+    return [billing.edits.on(place, each) for each in kept]
 
 
 def _by_hand(line: ExpectedLine) -> bool:

@@ -64,6 +64,11 @@ def test_a_unit_of_old_usage_may_hold_some_that_is_ahead() -> None:
     assert play(4027).violations == []
 
 
+def test_what_waits_in_the_place_of_a_void_document_says_what_was_edited_on_that() -> None:
+    """In this one events are missing when an edited document is voided and issued anew."""
+    assert play(347).violations == []
+
+
 def test_a_seed_plays_again_to_the_last_effect() -> None:
     assert play(7) == play(7)
     assert play(7).trace != play(8).trace
