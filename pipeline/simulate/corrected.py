@@ -76,6 +76,9 @@ class _Corrected:
             for place, serial in self.billing.cuts.items()
             if place[:2] == (payer, currency)
         }
+        if not cuts:
+            yield "corrected", f"{self.document.sealed.number}: {payer} has no cut in {currency}"
+            return
         last = last_of(self.billing)
         if max(cuts)[0] <= known_at and not _comes_again(self.billing, payer, currency, last):
             cuts.add((known_at, LAST))
