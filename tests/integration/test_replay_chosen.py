@@ -18,10 +18,12 @@ from integration.running import RunningStack
 from integration.traffic import customers_everywhere
 from pipeline.collect.batch import Mode, pack_events
 from pipeline.core.calendar import SECOND, Instant, instant_text
+from pipeline.core.errors import ServerFailed
 from pipeline.core.identity import partition_of
 from pipeline.stores.clock import wall_clock
 from pipeline.stores.codec import encode_batch
 from pipeline.stores.postgres.books import last_tick_offset
+from pipeline.stores.postgres.database import Database
 from pipeline.workers.replaying import diff_replay, drop_replay, list_replays, stop_replay
 from pipeline.workers.shadowing import shadow_of
 
@@ -85,6 +87,24 @@ def test_a_replay_that_is_just_being_planted_is_not_listed_yet(make_stack: Stack
     with database.session("test", owner=True) as session:
         session.execute("ALTER TABLE shadow DROP COLUMN copy")  # a migration is still to run
     assert list_replays(around) == []
+
+
+def test_a_schema_is_there_whole_or_not_at_all(
+    make_stack: StackMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looked between found one that nobody may use yet."""
+    around = make_stack().around
+    database = shadow_of(around, "half").database
+
+    def fails(*_: object) -> bool:
+        raise ServerFailed("no migration ran")
+
+    monkeypatch.setattr(Database, "_apply", fails)
+    with pytest.raises(ServerFailed, match="no migration ran"):
+        database.migrate()
+    with around.database.session("look") as look:
+        found = look.execute("SELECT to_regnamespace(%s)", [database.schema]).fetchone()
+    assert found == (None,)
 
 
 def goes_on(stack: RunningStack, documents: int) -> None:

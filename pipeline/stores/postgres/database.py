@@ -86,20 +86,28 @@ class Database:
         """
         with self.session("migrate", owner=True) as connection:
             connection.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])
-            connection.execute(
-                sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self.schema))
-            )
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS migration"
-                " (name text PRIMARY KEY, sha256 text NOT NULL,"
-                " at timestamptz NOT NULL DEFAULT clock_timestamp())"
-            )
-            ran: dict[str, str] = dict(
-                connection.execute("SELECT name, sha256 FROM migration").fetchall()
-            )
+            is_new = connection.execute(
+                "SELECT NOT EXISTS (SELECT FROM pg_tables WHERE schemaname = %s"
+                " AND tablename = 'migration')",
+                [self.schema],
+            ).fetchone() == (True,)
             files = sorted((schema_folder() / "sql").glob("*.sql"))
-            with nullcontext() if ran else connection.transaction():
+            with connection.transaction() if is_new else nullcontext():
+                if is_new:
+                    self._plant(connection)
+                ran: dict[str, str] = dict(
+                    connection.execute("SELECT name, sha256 FROM migration").fetchall()
+                )
                 return [path.name for path in files if self._apply(connection, path, ran)]
+
+    def _plant(self, connection: Connection) -> None:
+        connection.execute(
+            sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self.schema))
+        )
+        connection.execute(
+            "CREATE TABLE migration (name text PRIMARY KEY, sha256 text NOT NULL,"
+            " at timestamptz NOT NULL DEFAULT clock_timestamp())"
+        )
 
     def _apply(self, connection: Connection, path: Path, ran: dict[str, str]) -> bool:
         text = path.read_text("utf-8")
