@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias, assert_never
 
-from pipeline.core.calendar import Instant, Period
+from pipeline.core.calendar import EARLIEST, Instant, Period
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.quantity import from_mantissa
 from pipeline.meter.latest import latest
@@ -38,11 +38,16 @@ class UsageRequest:
     grain: Grain = Grain.TOTALS
     scope: Scope = EVERYTHING
 
+    @property
+    def stretch(self) -> tuple[str, str, Instant, Instant]:
+        """The windows that may make a difference, as customer, meter, start, end: of levels all."""
+        start = EARLIEST if self.grain is Grain.LEVELS else self.start
+        return self.customer, self.meter, start, self.end
+
     def may_rest_on(self, customer: str, meter: str, window_start: Instant) -> bool:
-        """Return whether a window may make a difference: to levels also one before the start."""
-        own = (customer, meter) == (self.customer, self.meter)
-        begun = self.start <= window_start or self.grain is Grain.LEVELS
-        return own and begun and window_start < self.end
+        """Return whether a window may make a difference."""
+        whose, metered, start, end = self.stretch
+        return (customer, meter) == (whose, metered) and start <= window_start < end
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -7,7 +7,6 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from pipeline.core.calendar import EARLIEST, Instant
 from pipeline.core.identity import Json, partition_of
 from pipeline.invoice.usage import UsagePart, UsageRequest, Used, disjoint
 from pipeline.ledger.seal import point_evidence
@@ -86,22 +85,18 @@ def moved_since(
 
     Each is asked with a `cut` of its own. What came and was taken back again counts too.
     """
-    stretches = [(*_stretch(request), cut) for request, cut in asked]
+    stretches = [(*request.stretch, cut) for request, cut in asked]
     known = [*dict.fromkeys(stretches)]
-    columns = [list(column) for column in zip(*known, strict=True)]
-    rows = connection.execute(_MOVED, [*columns, below_cut]) if known else ()
-    moved = {known[place - 1] for (place,) in rows}
+    if not known:
+        return []
+    customers, meters, *instants = zip(*known, strict=True)
+    told = (texts(customers), texts(meters), *map(longs, instants))
+    moved = {known[place - 1] for (place,) in connection.execute(_MOVED, [*told, below_cut])}
     return [each in moved for each in stretches]
 
 
-def _stretch(request: UsageRequest) -> tuple[str, str, Instant, Instant]:
-    """Return the windows that may make a difference: of a level also all that were before."""
-    start = EARLIEST if request.grain is Grain.LEVELS else request.start
-    return request.customer, request.meter, start, request.end
-
-
 _MOVED = (
-    "SELECT r.place FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[])"
+    f"SELECT r.place FROM unnest({TEXTS}, {TEXTS}, {LONGS}, {LONGS}, {LONGS})"
     " WITH ORDINALITY AS r (customer, meter, start_us, end_us, since, place)"
     " WHERE EXISTS (SELECT FROM series s JOIN usage u ON u.series_id = s.id"
     " WHERE s.customer = r.customer AND s.meter = r.meter"
