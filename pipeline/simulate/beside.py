@@ -19,7 +19,7 @@ from pipeline.core.calendar import SECOND
 from pipeline.core.errors import ServerFailed
 from pipeline.core.identity import Json
 from pipeline.simulate.raw import MemorySink, MemorySource
-from pipeline.simulate.roles import Stage, Step
+from pipeline.simulate.roles import Stage, Step, led
 from pipeline.simulate.signing import AHEAD
 from pipeline.simulate.world import Runner, World
 from pipeline.stores.records import open_usage_event
@@ -31,7 +31,7 @@ from pipeline.workers.holding import Resumed
 from pipeline.workers.publisher import Topics
 from pipeline.workers.taxing import Taxing
 
-_SIGNS_S = 8.0
+_SIGNS_S, _ASKS_AGAIN_S = 8.0, 5.0
 _SILENT = 0.3
 _RATES = (
     ("S", "US-CA", "7.25"),
@@ -90,17 +90,12 @@ def matching(stage: Stage) -> Callable[[Runner], Step]:
             stage.clock(process),
             partial(stage.world.wait, process),
         )
-        leads = False
 
-        def step() -> float:
-            nonlocal leads
-            leads = leads or session.lock("matching")
-            if not leads:
-                return 5.0
+        def match() -> float:
             matcher.step()
             return 0.5
 
-        return step
+        return led(lambda: session.lock("matching"), _ASKS_AGAIN_S, match)
 
     return start
 
@@ -165,17 +160,12 @@ def taxing(stage: Stage) -> Callable[[Runner], Step]:
     def start(process: Runner) -> Step:
         session, engine = stage.session(process), MemoryEngine(stage.world, process)
         one = Taxing(session, engine, stage.clock(process), _one_by_one)
-        leads = False
 
-        def step() -> float:
-            nonlocal leads
-            leads = leads or session.lock("taxing")
-            if not leads:
-                return 5.0
+        def ask() -> float:
             one.step()
             return 3.0 if one.silent else 1.0
 
-        return step
+        return led(lambda: session.lock("taxing"), _ASKS_AGAIN_S, ask)
 
     return start
 
@@ -193,15 +183,6 @@ def publisher(stage: Stage) -> Callable[[Runner], Step]:
         outlet = stage.parts.outlet(stage.world, process, stage.shelves)
         topics = Topics("id of {}".format, stage.shelves.whole)
         one = stage.parts.publisher(stage.around, stage.session(process), outlet, topics)
-        leads = False
-
-        def step() -> float:
-            nonlocal leads
-            leads = leads or one.try_lead()
-            if not leads:
-                return 2.0
-            return 0.1 if one.step() else 0.5
-
-        return step
+        return led(one.try_lead, 2.0, lambda: 0.1 if one.step() else 0.5)
 
     return start

@@ -176,23 +176,30 @@ class Role:
             world.after(pause, None, self.launch)
 
 
+def led(try_lead: Callable[[], bool], again_s: float, lead: Step) -> Step:
+    """Return the step of what one process does at a time: the others try again a while later."""
+    leads = False
+
+    def step() -> float:
+        nonlocal leads
+        leads = leads or try_lead()
+        return lead() if leads else again_s
+
+    return step
+
+
 def ticker(stage: Stage, tick_s: float) -> Callable[[Runner], Step]:
     """Return how a ticker is started."""
 
     def start(process: Runner) -> Step:
         writer = MemoryWriter(stage.world, process, stage.topics)
         one = Ticker(stage.around, stage.session(process), writer, stage.clock(process))
-        leads = False
 
-        def step() -> float:
-            nonlocal leads
-            leads = leads or one.try_lead()
-            if not leads:
-                return 1.0
+        def tick() -> float:
             one.tick()
             return tick_s * process.random.choice([0.5, 1.0, 1.5])
 
-        return step
+        return led(one.try_lead, 1.0, tick)
 
     return start
 
