@@ -55,6 +55,6 @@ def _answer(answer: Callable[[bytes], str]) -> int:
         begun = [lines.pop()] if more else []
         answers = [answer(line) for line in lines if line.strip()]
         if answers:
-            print(*answers, sep="\n", flush=True)
+            print("\n".join(answers), flush=True)
             count += len(answers)
     return count

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from math import lcm
 
 import iso4217
 
-from pipeline.core.quantity import decimal_text, round_half_away
+from pipeline.core.quantity import decimal_text, rounded_times
 
 MINOR_MAX = 10**18
 """The most that an amount somebody writes may come to: 64 bits hold nine times that."""
@@ -74,7 +75,7 @@ class Money:
     @classmethod
     def rounded(cls, amount: Fraction, currency: str) -> "Money":
         """Round an exact amount in major units, once, half away from zero."""
-        return cls(round_half_away(amount * 10 ** minor_digits(currency)), currency)
+        return cls(rounded_times(amount, 10 ** minor_digits(currency)), currency)
 
     @property
     def text(self) -> str:
@@ -113,14 +114,29 @@ def allocate(total_minor: int, weights: Sequence[Fraction]) -> list[int]:
         ValueError: no weights, a negative one, or all of them zero.
 
     """
-    whole = sum(weights, Fraction(0))
+    unit = lcm(*(weight.denominator for weight in weights))
+    return allocate_whole(
+        total_minor, [weight.numerator * (unit // weight.denominator) for weight in weights]
+    )
+
+
+def allocate_whole(total_minor: int, weights: Sequence[int]) -> list[int]:
+    """Split minor units by whole weights, as `allocate` does.
+
+    Raises:
+        ValueError: no weights, a negative one, or all of them zero.
+
+    """
+    whole = sum(weights)
     if not weights or whole == 0 or min(weights) < 0:
         raise ValueError("weights must be non-negative and not all zero")
     if total_minor < 0:
-        return [-share for share in allocate(-total_minor, weights)]
-    exact = [total_minor * weight / whole for weight in weights]
-    shares = [int(share) for share in exact]
-    by_remainder = sorted(range(len(exact)), key=lambda i: (shares[i] - exact[i], i))
-    for index in by_remainder[: total_minor - sum(shares)]:
-        shares[index] += 1
+        return [-share for share in allocate_whole(-total_minor, weights)]
+    split = [divmod(total_minor * weight, whole) for weight in weights]
+    shares = [share for share, _ in split]
+    left = total_minor - sum(shares)
+    if left:
+        by_remainder = sorted(range(len(split)), key=lambda i: -split[i][1])  # ties keep order
+        for index in by_remainder[:left]:
+            shares[index] += 1
     return shares

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
+from math import gcd
 
 INTEGER_DIGITS_MAX = 20
 """Digits before the point that an event value may have."""
@@ -73,7 +74,44 @@ def plain_mantissa(text: str) -> tuple[int, int] | None:
 
 def from_mantissa(mantissa: int, scale: int) -> Fraction:
     """Return mantissa x 10^-scale, exactly."""
-    return Fraction(mantissa, 10**scale) if scale else Fraction(mantissa)
+    return ratio(mantissa, 10**scale) if scale else Fraction(mantissa)
+
+
+_set_numerator = vars(Fraction)["_numerator"].__set__
+_set_denominator = vars(Fraction)["_denominator"].__set__
+
+
+def ratio(numerator: int, denominator: int) -> Fraction:
+    """Return Fraction(numerator, denominator) of whole numbers, the denominator above zero.
+
+    Most numbers of a run are made here: the class itself looks first what else it was given,
+    which takes longer than all the rest.
+    """
+    divisor = gcd(numerator, denominator)
+    made: Fraction = object.__new__(Fraction)
+    _set_numerator(made, numerator // divisor)
+    _set_denominator(made, denominator // divisor)
+    return made
+
+
+def at_most(number: Fraction, bound: Fraction) -> bool:
+    """Return number <= bound, without asking of what class they are."""
+    numerator, denominator = number.as_integer_ratio()
+    top, below = bound.as_integer_ratio()
+    return numerator * below <= top * denominator
+
+
+def minus(number: Fraction, taken: Fraction) -> Fraction:
+    """Return number - taken, without asking of what class they are."""
+    numerator, denominator = number.as_integer_ratio()
+    top, below = taken.as_integer_ratio()
+    return ratio(numerator * below - top * denominator, denominator * below)
+
+
+def rounded_times(number: Fraction, times: int) -> int:
+    """Return number x times, rounded half away from zero."""
+    numerator, denominator = number.as_integer_ratio()
+    return rounded_ratio(numerator * times, denominator)
 
 
 def exact_sum(numbers: Iterable[Fraction]) -> Fraction:
@@ -95,7 +133,10 @@ def quantity_text(quantity: Fraction) -> str:
     if denominator == 1:
         return str(numerator)
     scale, factor = _decimals(denominator)
-    if factor:
+    if factor:  # in lowest terms it ends in no zero
+        digits = str(numerator * factor)
+        if numerator >= denominator:
+            return f"{digits[:-scale]}.{digits[-scale:]}"
         return decimal_text(numerator * factor, scale)
     return decimal_text(rounded_ratio(numerator * 10**scale, denominator), scale)
 

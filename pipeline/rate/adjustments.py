@@ -16,13 +16,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias, assert_never
 
-from pipeline.core.money import allocate
-from pipeline.core.quantity import round_half_away
+from pipeline.core.money import allocate_whole
+from pipeline.core.quantity import rounded_ratio, rounded_times
 from pipeline.rate.faults import FaultCode
 from pipeline.rate.fields import Fields
 from pipeline.rate.limits import DISCOUNTS_MAX
-
-_HUNDRED = Fraction(100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,8 @@ Discount: TypeAlias = PercentageDiscount | FixedDiscount
 
 def in_order(discounts: Sequence[Discount]) -> list[Discount]:
     """Return all percentages, then all fixed ones, each kind in input order (rule 26)."""
+    if len(discounts) == 1:
+        return list(discounts)
     return sorted(discounts, key=lambda discount: isinstance(discount, FixedDiscount))
 
 
@@ -63,9 +63,12 @@ def _taken(discount: Discount, left: int, scale: int) -> int:
     """Return how much one discount takes off what is left of all lines (rules 27, 28)."""
     match discount:
         case PercentageDiscount(percent):
-            return round_half_away(left * min(percent, _HUNDRED) / 100)
+            numerator, denominator = percent.as_integer_ratio()
+            if numerator >= 100 * denominator:
+                return left
+            return rounded_ratio(left * numerator, 100 * denominator)
         case FixedDiscount(amount):
-            return min(round_half_away(amount * scale), max(left, 0))
+            return min(rounded_times(amount, scale), max(left, 0))
         case _:
             assert_never(discount)
 
@@ -77,7 +80,7 @@ def _shares(left: Sequence[int], taken: int) -> list[int]:
     if len(left) == 1:
         return [taken]
     sign = 1 if taken > 0 else -1
-    return allocate(taken, [Fraction(max(0, sign * rest)) for rest in left])
+    return allocate_whole(taken, [max(0, sign * rest) for rest in left])
 
 
 def capped(nets: Sequence[int], room: int) -> list[int]:

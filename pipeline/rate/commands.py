@@ -4,13 +4,15 @@ Owns: the shape of the answers. Does not own: stdin, blank lines, exit status (c
 Law: every line gets one answer and nothing raises; equal lines get equal answers.
 """
 
-from functools import cache
+from fractions import Fraction
+from functools import cache, lru_cache
 
 from pipeline.core.money import Money, allocate, minor_digits
 from pipeline.core.quantity import decimal_text, quantity_text
 from pipeline.rate.explain import explanation
 from pipeline.rate.faults import Fault, FaultCode
 from pipeline.rate.fields import Fields
+from pipeline.rate.forms import Again, rated_again
 from pipeline.rate.jsonline import fault_text, parse_object
 from pipeline.rate.limits import EVENTS_MAX
 from pipeline.rate.lines import Rated
@@ -23,6 +25,9 @@ _ALLOCATE_KEYS = frozenset({"id", "currency", "amount", "weights"})
 
 def answer_rate(line: str | bytes) -> str:
     """Answer one line of `talea rate` with one line of JSON."""
+    again = _again(line)
+    if again is not None:
+        return _answer(again.identity, again.rated)
     document = parse_object(line)
     identity = document.identity
     if document.fault is not None:
@@ -34,7 +39,18 @@ def answer_rate(line: str | bytes) -> str:
     request = parse_input(document.value)
     if not isinstance(request, RatingInput):
         return fault_text(identity, request[0])
-    rated = rate(request)
+    return _answer(identity, rate(request))
+
+
+def _again(line: str | bytes) -> Again | None:
+    """Rate a line of a form that was read before; None for any other."""
+    try:
+        return rated_again(line.decode() if isinstance(line, bytes) else line)
+    except UnicodeDecodeError:
+        return None
+
+
+def _answer(identity: str, rated: Rated | Fault) -> str:
     if isinstance(rated, Fault):
         return fault_text(identity, rated)
     return _rated_text(identity, rated)
@@ -52,12 +68,17 @@ def _rated_text(identity: str, rated: Rated) -> str:
             whole = decimal_text(line.total_minor, digits, keep_zeros=True)
         lines.append(
             f'{{"kind":"{line.component.kind._value_}","quantity":"{quantity_text(line.quantity)}",'
-            f'"unit_amount":"{quantity_text(line.unit_amount)}",'
+            f'"unit_amount":"{_unit_text(*line.unit_amount.as_integer_ratio())}",'
             f'"amount":"{amount}","discount":"{discount}","total":"{whole}"}}'
         )
     if len(lines) > 1:
         whole = decimal_text(rated.amount_minor, digits, keep_zeros=True)
     return f'{{"id":{identity},"amount":"{whole}","lines":[{",".join(lines)}]}}'
+
+
+@lru_cache(maxsize=1024)  # quantities differ, what a unit of them costs hardly does
+def _unit_text(numerator: int, denominator: int) -> str:
+    return quantity_text(Fraction(numerator, denominator))
 
 
 @cache

@@ -9,9 +9,8 @@ Readings: a running total is never below zero, so `half_up` and half away from z
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
-from math import ceil, floor
 
-from pipeline.core.quantity import round_half_away
+from pipeline.core.quantity import ratio, rounded_ratio
 from pipeline.rate.faults import FaultCode
 from pipeline.rate.fields import Fields, shown
 from pipeline.rate.limits import PRECISION_MAX
@@ -47,21 +46,23 @@ class UnitConversion:
 
 def converted(conversion: UnitConversion, quantity: Fraction) -> Fraction:
     """Return a running total, from 0 on, in priced units."""
+    numerator, denominator = quantity.as_integer_ratio()
+    top, below = conversion.factor.as_integer_ratio()
     match conversion.operation:
         case Operation.DIVIDE:
-            value = quantity / conversion.factor
+            numerator, denominator = numerator * below, denominator * top
         case Operation.MULTIPLY:
-            value = quantity * conversion.factor
-    scale = 10**conversion.precision
+            numerator, denominator = numerator * top, denominator * below
+    scale: int = 10**conversion.precision
     match conversion.rounding:
         case Rounding.NONE:
-            return value
+            return ratio(numerator, denominator)
         case Rounding.CEILING:
-            return Fraction(ceil(value * scale), scale)
+            return ratio(-(-numerator * scale // denominator), scale)
         case Rounding.FLOOR:
-            return Fraction(floor(value * scale), scale)
+            return ratio(numerator * scale // denominator, scale)
         case Rounding.HALF_UP:
-            return Fraction(round_half_away(value * scale), scale)
+            return ratio(rounded_ratio(numerator * scale, denominator), scale)
 
 
 def read_conversion(fields: Fields) -> UnitConversion:

@@ -24,7 +24,7 @@ class DynamicPrice:
 
 def parts(price: DynamicPrice, quantity: Fraction) -> list[Part]:
     """Return the one line, none for a value of zero."""
-    return [Part(USAGE, quantity, price.multiplier)] if quantity else []
+    return [Part(USAGE, quantity, price.multiplier)] if quantity.numerator else []
 
 
 def read(fields: Fields) -> DynamicPrice:

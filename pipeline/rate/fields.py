@@ -12,6 +12,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TypeVar
 
+from pipeline.core.quantity import from_mantissa, plain_mantissa
 from pipeline.rate.faults import Fault, FaultCode
 from pipeline.rate.limits import NUMBER_DIGITS_MAX, SHOWN_CHARS_MAX
 from pipeline.rate.lines import ONE, ZERO
@@ -39,6 +40,9 @@ class Repeated(dict[str, object]):
 @lru_cache(maxsize=8192)
 def plain_number(text: str) -> Fraction | None:
     """Return the number that a plain decimal string names, or None (rule 2)."""
+    plain = plain_mantissa(text)
+    if plain is not None:
+        return from_mantissa(*plain)
     if len(text) > NUMBER_DIGITS_MAX + 2 or not _PLAIN.fullmatch(text):
         return None
     whole, _, decimals = text.partition(".")

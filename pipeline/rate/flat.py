@@ -26,7 +26,7 @@ class FlatPrice:
 
 def parts(price: FlatPrice, quantity: Fraction) -> list[Part]:
     """Return the one line, none for a quantity of zero."""
-    return [Part(FLAT, quantity, price.amount)] if quantity else []
+    return [Part(FLAT, quantity, price.amount)] if quantity.numerator else []
 
 
 def read(fields: Fields) -> FlatPrice:

@@ -7,8 +7,8 @@ usage (else rule 12 would have nothing to say about a past of 0).
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import pairwise
 
+from pipeline.core.quantity import at_most, minus
 from pipeline.rate.fields import Fields
 from pipeline.rate.lines import ZERO, Kind, Part, tier_component
 from pipeline.rate.tiers import Tier, read_tiers, tier_parts, tiers_json
@@ -21,29 +21,35 @@ class GraduatedPrice:
     """Tiers, each for its own share of the quantity."""
 
     tiers: tuple[Tier, ...]
-    widths: tuple[Fraction, ...] = field(init=False, repr=False, compare=False)
-    """What each bounded tier holds when it is full: computed once, not for every line."""
+    full: tuple[tuple[Part, ...], ...] = field(init=False, repr=False, compare=False)
+    """What each bounded tier charges when it is full: worked out once, not for every line."""
 
     def __post_init__(self) -> None:
-        bounds = [ZERO, *(tier.up_to for tier in self.tiers if tier.up_to is not None)]
-        widths = tuple(top - below for below, top in pairwise(bounds))
-        object.__setattr__(self, "widths", widths)
+        full, below = [], ZERO
+        for number, tier in enumerate(self.tiers, 1):
+            if tier.up_to is not None:
+                full.append(tuple(_parts(tier, minus(tier.up_to, below), number)))
+                below = tier.up_to
+        object.__setattr__(self, "full", tuple(full))
 
 
 def parts(price: GraduatedPrice, quantity: Fraction) -> list[Part]:
     """Return the lines of every tier the quantity reaches; it is within the last bound."""
     lines: list[Part] = []
     below = ZERO
-    for number, tier in enumerate(price.tiers, 1):
+    for index, tier in enumerate(price.tiers):
         top = tier.up_to
-        ends = top is None or quantity <= top
-        share = quantity - below if ends else price.widths[number - 1]
-        usage = tier_component(Kind.USAGE, number)
-        lines += tier_parts(tier, share, number, usage, tier_component(Kind.FLAT, number))
-        if ends or top is None:
-            break
+        if top is None or at_most(quantity, top):
+            return lines + _parts(tier, minus(quantity, below), index + 1)
+        lines += price.full[index]
         below = top
     return lines
+
+
+def _parts(tier: Tier, share: Fraction, number: int) -> list[Part]:
+    """Return what a tier, counted from 1, charges for its share."""
+    usage, flat = tier_component(Kind.USAGE, number), tier_component(Kind.FLAT, number)
+    return tier_parts(tier, share, number, usage, flat)
 
 
 def read(fields: Fields) -> GraduatedPrice:

@@ -4,7 +4,7 @@ Tiers behave as in graduated.py (rules 16, 17); the usage line's unit amount is 
 negative rate is an error (rule 33).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from pipeline.core.quantity import quantity_text
@@ -31,12 +31,17 @@ class GraduatedPercentagePrice:
     """Tiers, each for its own share of the money."""
 
     tiers: tuple[PercentageTier, ...]
+    by_units: GraduatedPrice = field(init=False, repr=False, compare=False)
+    """The same, a unit of money at rate / 100: worked out once, not for every line."""
+
+    def __post_init__(self) -> None:
+        tiers = (UnitTier(t.up_to, t.rate_percent / 100, t.flat_amount) for t in self.tiers)
+        object.__setattr__(self, "by_units", GraduatedPrice(tuple(tiers)))
 
 
 def parts(price: GraduatedPercentagePrice, quantity: Fraction) -> list[Part]:
     """Return the lines of every tier the money reaches."""
-    tiers = (UnitTier(t.up_to, t.rate_percent / 100, t.flat_amount) for t in price.tiers)
-    return graduated.parts(GraduatedPrice(tuple(tiers)), quantity)
+    return graduated.parts(price.by_units, quantity)
 
 
 def read(fields: Fields) -> GraduatedPercentagePrice:

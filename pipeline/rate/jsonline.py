@@ -53,17 +53,19 @@ _PLAIN = json.JSONDecoder(parse_float=Number, parse_int=_whole, parse_constant=_
 
 
 def _plain_object(line: str | bytes) -> dict[str, object] | None:
-    """Return the object of a line with as many colons as keys; None for any other line.
+    """Return the object of a line whose colons are those of its keys, or stand in what it says.
 
-    No key stands twice there, so that nobody need look at each pair.
+    No key stands twice there, so that nobody need look at each pair. None for any other line.
     """
     if len(line) > LINE_CHARS_MAX:
         return None
     try:
         text = line.decode() if isinstance(line, bytes) else line
         value, end = _PLAIN.raw_decode(text)
-        if end == len(text) and type(value) is dict and _keys(value) == text.count(":"):
-            return value
+        if end == len(text) and type(value) is dict:
+            colons = text.count(":")
+            if _keys(value) == colons or ("\\" not in text and _colons(value) == colons):
+                return value
     except (RecursionError, ValueError):
         pass  # the long way tells why
     return None
@@ -78,6 +80,17 @@ def _keys(members: dict[str, object]) -> int:
         elif type(value) is list:
             count += sum(_keys(item) for item in value if type(item) is dict)
     return count
+
+
+def _colons(value: object) -> int:
+    """Return how many colons a value is written with, none of them escaped."""
+    if type(value) is str:
+        return value.count(":")
+    if type(value) is list:
+        return sum(map(_colons, value))
+    if type(value) is dict:
+        return len(value) + sum(map(_colons, value)) + sum(map(_colons, value.values()))
+    return 0
 
 
 def parse_line(line: str | bytes) -> object:

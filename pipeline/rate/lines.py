@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from functools import cache
+from typing import NamedTuple
 
 from pipeline.core.money import Money
 from pipeline.core.quantity import rounded_ratio
@@ -59,8 +60,7 @@ def tier_component(kind: Kind, tier: int) -> Component:
     return Component(kind, tier)
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One exact charge: quantity x unit amount, not yet prorated or rounded.
 
     `tier` is where the line stands in the answer (rule 17); 0 for models without tiers.
@@ -82,17 +82,17 @@ def part_minor(part: Part, factor: Fraction | None, scale: int) -> int:
 
     `scale` is minor units per major unit. No fraction is made for it.
     """
-    quantity, unit = part.quantity, part.unit_amount
-    numerator = quantity.numerator * unit.numerator * scale
-    denominator = quantity.denominator * unit.denominator
+    numerator, denominator = part.quantity.as_integer_ratio()
+    top, below = part.unit_amount.as_integer_ratio()
+    numerator *= top * scale
+    denominator *= below
     if factor is not None:
         numerator *= factor.numerator
         denominator *= factor.denominator
     return rounded_ratio(numerator, denominator)
 
 
-@dataclass(frozen=True, slots=True)
-class RatedLine:
+class RatedLine(NamedTuple):
     """A billed line: what it stands for, how much of what, and money in minor units.
 
     `unit_amount` is never prorated (rule 35), so quantity x unit amount may differ from
@@ -123,8 +123,7 @@ class RatedLine:
         return not (self.quantity or self.amount_minor or self.discount_minor)
 
 
-@dataclass(frozen=True, slots=True)
-class Rated:
+class Rated(NamedTuple):
     """The answer: lines in the order of rule 17, the minimum last."""
 
     currency: str

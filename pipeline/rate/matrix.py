@@ -50,7 +50,7 @@ class MatrixPrice:
 
 def parts(price: MatrixPrice, quantity: Fraction, told: Mapping[str, str]) -> list[Part]:
     """Return the one line, none for a quantity of zero."""
-    return [Part(USAGE, quantity, price.unit_amount(told))] if quantity else []
+    return [Part(USAGE, quantity, price.unit_amount(told))] if quantity.numerator else []
 
 
 def read(fields: Fields) -> MatrixPrice:

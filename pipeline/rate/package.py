@@ -7,7 +7,6 @@ Readings: the line counts packages at the package's amount; `down` bills full pa
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
-from math import ceil, floor
 
 from pipeline.core.quantity import quantity_text
 from pipeline.rate.fields import Fields
@@ -35,15 +34,19 @@ class PackagePrice:
 
 def parts(price: PackagePrice, quantity: Fraction) -> list[Part]:
     """Return the one line, none where no package is billed."""
-    paid = quantity - price.free_units
-    if paid <= 0:
+    numerator, denominator = quantity.as_integer_ratio()
+    if price.free_units is not ZERO:
+        free, of = price.free_units.as_integer_ratio()
+        numerator, denominator = numerator * of - free * denominator, denominator * of
+    if numerator <= 0:
         return []
-    exact = paid / price.package_size
+    size, below = price.package_size.as_integer_ratio()
+    paid, size = numerator * below, denominator * size
     match price.rounding:
         case PackageRounding.UP:
-            packages = ceil(exact)
+            packages = -(-paid // size)
         case PackageRounding.DOWN:
-            packages = floor(exact)
+            packages = paid // size
     return [Part(USAGE, Fraction(packages), price.package_amount)] if packages else []
 
 

@@ -14,11 +14,11 @@ Readings:
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import lcm
 
-from pipeline.core.quantity import exact_sum, quantity_text
+from pipeline.core.quantity import at_most, exact_sum, minus, quantity_text
 from pipeline.rate.faults import FaultCode
 from pipeline.rate.fields import Fields
 from pipeline.rate.lines import FLAT, ONE, USAGE, ZERO, Part
@@ -46,6 +46,11 @@ class PercentagePrice:
     free_amount: Fraction | None = None
     per_event_minimum: Fraction | None = None
     per_event_maximum: Fraction | None = None
+    unit_amount: Fraction = field(init=False, repr=False, compare=False)
+    """What one of the money costs: worked out once, not for every line."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "unit_amount", self.rate_percent / 100)
 
     @property
     def bounded(self) -> bool:
@@ -91,12 +96,14 @@ def parts(price: PercentagePrice, quantity: Fraction, events: Events) -> list[Pa
         billable, count = exact_sum(payable), len(payable)
     else:
         free = price.free_amount if price.free_events != 0 else None
-        billable = max(ZERO, quantity - (free or ZERO))
+        billable = quantity
+        if free is not None:
+            billable = ZERO if at_most(quantity, free) else minus(quantity, free)
         count = events.count or 0
     lines: list[Part] = []
-    if billable:
-        lines.append(Part(USAGE, billable, price.rate_percent / 100))
-    if count and price.fixed_per_event:
+    if billable.numerator:
+        lines.append(Part(USAGE, billable, price.unit_amount))
+    if count and price.fixed_per_event.numerator:
         lines.append(Part(FLAT, Fraction(count), price.fixed_per_event))
     return lines
 
@@ -121,7 +128,7 @@ def _bounded_cost(price: PercentagePrice, payable: Iterable[Fraction]) -> Fracti
 
     In whole numbers, of the amounts of one denominator after the other: there may be very many.
     """
-    rate, fee = price.rate_percent / 100, price.fixed_per_event
+    rate, fee = price.unit_amount, price.fixed_per_event
     bounds = price.per_event_minimum, price.per_event_maximum
     numerators: dict[int, list[int]] = {}
     for amount in payable:

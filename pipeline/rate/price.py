@@ -145,10 +145,10 @@ def price_parts(
     `told` are the dimensions of the usage.
     """
     match price:
-        case FlatPrice():
-            return flat.parts(price, quantity)
         case UnitPrice():
             return unit.parts(price, quantity)
+        case FlatPrice():
+            return flat.parts(price, quantity)
         case GraduatedPrice():
             return graduated.parts(price, quantity)
         case VolumePrice():
@@ -175,16 +175,16 @@ def looks_at_events(price: Price) -> bool:
 def quantity_max(price: Price) -> Fraction | None:
     """Return the bound of a bounded last tier; None where any quantity has a price (rule 16)."""
     match price:
-        case GraduatedPrice() | VolumePrice() | GraduatedPercentagePrice():
-            return price.tiers[-1].up_to
         case (
-            FlatPrice()
-            | UnitPrice()
+            UnitPrice()
+            | FlatPrice()
             | PackagePrice()
             | PercentagePrice()
             | DynamicPrice()
             | MatrixPrice()
         ):
             return None
+        case GraduatedPrice() | VolumePrice() | GraduatedPercentagePrice():
+            return price.tiers[-1].up_to
         case _:
             assert_never(price)

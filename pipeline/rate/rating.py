@@ -20,22 +20,22 @@ Readings:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from pipeline.core.money import minor_digits
-from pipeline.core.quantity import round_half_away
+from pipeline.core.quantity import at_most, minus, ratio, rounded_times
 from pipeline.rate.adjustments import capped, discounted
 from pipeline.rate.conversion import converted
 from pipeline.rate.faults import Fault, FaultCode
 from pipeline.rate.flat import FlatPrice
 from pipeline.rate.lines import MINIMUM, ONE, ZERO, Part, Rated, RatedLine, part_minor
+from pipeline.rate.percentage import Events
 from pipeline.rate.price import Price, looks_at_events, price_parts, quantity_max
 from pipeline.rate.request import NO_EVENTS, RatingInput, fault_in, line_events, line_quantity
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
+class Side(NamedTuple):
     """One side of rule 11: a running total, its parts, and money per part."""
 
     quantity: Fraction
@@ -51,8 +51,7 @@ class Side:
         return sum(self.amounts) - sum(self.discounts)
 
 
-@dataclass(frozen=True, slots=True)
-class Working:
+class Working(NamedTuple):
     """How an answer came to be: both sides as adjusted, and what was billed before."""
 
     now: Side
@@ -84,7 +83,7 @@ def rate_bare(currency: str, price: Price, quantity: Fraction) -> Rated | None:
     if quantity.numerator < 0:
         quantity = ZERO
     bound = quantity_max(price)
-    if (bound is not None and quantity > bound) or looks_at_events(price):
+    if (bound is not None and not at_most(quantity, bound)) or looks_at_events(price):
         return None
     scale = 10 ** minor_digits(currency)
     lines = [
@@ -108,26 +107,45 @@ def work(request: RatingInput) -> Working | Fault:
     fault = fault_in(request, scale)
     if fault is not None:
         return fault
-    sides = _sides(request, quantity, scale)
+    return _worked(request, quantity, line_events(request), scale)
+
+
+def is_sound(request: RatingInput) -> bool:
+    """Return whether a request can be rated for any quantity, but for one beyond the last tier."""
+    events = request.event_count is not None or request.per_event_amounts is not None
+    return not events and fault_in(request, 10 ** minor_digits(request.currency)) is None
+
+
+def rate_sound(request: RatingInput, quantity: Fraction) -> Rated | Fault:
+    """Rate a quantity as a sound request would have it, whose own quantity does not matter."""
+    scale = 10 ** minor_digits(request.currency)
+    working = _worked(request, quantity, NO_EVENTS, scale)
+    return working if isinstance(working, Fault) else working.rated
+
+
+def _worked(
+    request: RatingInput, quantity: Fraction, events: Events, scale: int
+) -> Working | Fault:
+    sides = _sides(request, quantity, events, scale)
     if isinstance(sides, Fault):
         return sides
     return _settled(request, sides[0], sides[1], scale)
 
 
 def _sides(
-    request: RatingInput, quantity: Fraction, scale: int
+    request: RatingInput, quantity: Fraction, events: Events, scale: int
 ) -> tuple[Side, Side | None] | Fault:
     """Return both sides of rule 11, discounted, before the maximum."""
     if isinstance(request.price, FlatPrice):
-        now = _side(request, quantity, scale, "quantity")
+        now = _side(request, quantity, events, scale, "quantity")
         return now if isinstance(now, Fault) else (now, now if request.has_past else None)
     total = request.pre_line_quantity + quantity if request.pre_line_quantity else quantity
-    now = _side(request, total, scale, "quantity")
+    now = _side(request, total, events, scale, "quantity")
     if isinstance(now, Fault):
         return now
     if not request.has_past:
         return now, None
-    past = _side(request, request.pre_line_quantity, scale, "pre_line_quantity")
+    past = _side(request, request.pre_line_quantity, events, scale, "pre_line_quantity")
     return past if isinstance(past, Fault) else (now, past)
 
 
@@ -137,18 +155,21 @@ def running_total(request: RatingInput, raw: Fraction) -> Fraction:
         raw = ZERO
     if request.unit_conversion is not None:
         raw = converted(request.unit_conversion, raw)
-    if request.usage_discount:
-        raw = max(ZERO, raw - request.usage_discount)
+    free = request.usage_discount
+    if free is not ZERO:
+        raw = ZERO if at_most(raw, free) else minus(raw, free)
     return raw
 
 
-def _side(request: RatingInput, raw: Fraction, scale: int, path: str) -> Side | Fault:
+def _side(
+    request: RatingInput, raw: Fraction, events: Events, scale: int, path: str
+) -> Side | Fault:
     quantity = running_total(request, raw)
     bound = quantity_max(request.price)
-    if bound is not None and quantity > bound:
+    if bound is not None and not at_most(quantity, bound):
         message = "the running total is beyond the bound of the last tier"
         return Fault(FaultCode.BEYOND_LAST_TIER, path, message)
-    parts = price_parts(request.price, quantity, line_events(request), request.dimensions)
+    parts = price_parts(request.price, quantity, events, request.dimensions)
     amounts = [part_minor(part, request.proration, scale) for part in parts]
     if request.discounts:
         shares = discounted(amounts, request.discounts, scale)
@@ -158,11 +179,11 @@ def _side(request: RatingInput, raw: Fraction, scale: int, path: str) -> Side | 
 
 def _settled(request: RatingInput, now: Side, past: Side | None, scale: int) -> Working:
     """Apply the maximum to both sides, subtract, and top up to the minimum."""
-    maximum = None if request.maximum is None else round_half_away(request.maximum * scale)
+    maximum = None if request.maximum is None else rounded_times(request.maximum, scale)
     gross = 0 if past is None else past.net_minor
     billed = gross if maximum is None else min(gross, maximum)
     given = request.previously_billed_amount
-    previous = billed if given is None else round_half_away(given * scale)
+    previous = billed if given is None else rounded_times(given, scale)
     if maximum is not None:
         extra = previous - billed
         if previous < maximum < gross <= now.net_minor:
@@ -173,9 +194,9 @@ def _settled(request: RatingInput, now: Side, past: Side | None, scale: int) -> 
     top_up = 0
     if request.minimum is not None and request.closes:
         net = sum(line.total_minor for line in lines)
-        top_up = max(0, round_half_away(request.minimum * scale) - previous - net)
+        top_up = max(0, rounded_times(request.minimum, scale) - previous - net)
         if top_up:
-            lines.append(RatedLine(MINIMUM, ONE, Fraction(top_up, scale), top_up, 0))
+            lines.append(RatedLine(MINIMUM, ONE, ratio(top_up, scale), top_up, 0))
     return Working(now, past, billed, previous, top_up, Rated(request.currency, tuple(lines)))
 
 
@@ -224,7 +245,7 @@ def _less(line: RatedLine, before: RatedLine) -> RatedLine:
     """Return a line less what was billed of it before."""
     return RatedLine(
         line.component,
-        line.quantity - before.quantity,
+        minus(line.quantity, before.quantity),
         line.unit_amount,
         line.amount_minor - before.amount_minor,
         line.discount_minor - before.discount_minor,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 
-from pipeline.core.quantity import exact_sum, round_half_away
+from pipeline.core.quantity import exact_sum, rounded_times
 from pipeline.rate.adjustments import Discount, FixedDiscount, PercentageDiscount
 from pipeline.rate.conversion import UnitConversion
 from pipeline.rate.faults import Fault, FaultCode
@@ -160,7 +160,7 @@ def _commitment_fault(request: RatingInput, scale: int) -> Fault | None:
     low, high = request.minimum, request.maximum
     if low is None or high is None:
         return None
-    if round_half_away(low * scale) <= round_half_away(high * scale):
+    if rounded_times(low, scale) <= rounded_times(high, scale):
         return None
     return Fault(FaultCode.MINIMUM_ABOVE_MAXIMUM, "minimum", "above the maximum")
 

@@ -7,7 +7,6 @@ which is the same as saying so; `block_size` and `block_amount` come together.
 
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil
 from typing import TypeAlias
 
 from pipeline.core.quantity import quantity_text
@@ -51,15 +50,22 @@ def tier_parts(
     parts: list[Part] = []
     match tier:
         case UnitTier():
-            if share:
+            if share.numerator:
                 parts.append(Part(usage, share, tier.unit_amount, number))
-            if tier.flat_amount:
+            if tier.flat_amount.numerator:
                 parts.append(Part(flat, ONE, tier.flat_amount, number))
         case BlockTier():
-            if share:
-                blocks = Fraction(ceil(share / tier.block_size))
+            if share.numerator:
+                blocks = Fraction(_started(share, tier.block_size))
                 parts.append(Part(usage, blocks, tier.block_amount, number))
     return parts
+
+
+def _started(share: Fraction, size: Fraction) -> int:
+    """Return how many blocks of a size a share begins."""
+    numerator, denominator = share.as_integer_ratio()
+    top, below = size.as_integer_ratio()
+    return -(-numerator * below // (denominator * top))
 
 
 def close_tier(fields: Fields, *, rated: bool) -> None:

@@ -19,7 +19,7 @@ class UnitPrice:
 
 def parts(price: UnitPrice, quantity: Fraction) -> list[Part]:
     """Return the one line, none for a quantity of zero."""
-    return [Part(USAGE, quantity, price.unit_amount)] if quantity else []
+    return [Part(USAGE, quantity, price.unit_amount)] if quantity.numerator else []
 
 
 def read(fields: Fields) -> UnitPrice:

@@ -8,6 +8,7 @@ component and unit amount alone (rule 14). At zero usage the first tier's flat a
 from dataclasses import dataclass
 from fractions import Fraction
 
+from pipeline.core.quantity import at_most
 from pipeline.rate.fields import Fields
 from pipeline.rate.lines import FLAT, USAGE, Part
 from pipeline.rate.tiers import Tier, read_tiers, tier_parts, tiers_json
@@ -25,7 +26,7 @@ class VolumePrice:
 def parts(price: VolumePrice, quantity: Fraction) -> list[Part]:
     """Return the lines of the tier reached; the quantity is within the last bound."""
     for number, tier in enumerate(price.tiers, 1):
-        if tier.up_to is None or quantity <= tier.up_to:
+        if tier.up_to is None or at_most(quantity, tier.up_to):
             return tier_parts(tier, quantity, number, USAGE, FLAT)
     return []
 

@@ -11,14 +11,19 @@ from pipeline.core.quantity import (
     INTEGER_DIGITS_MAX,
     REPEATING_DIGITS,
     SCALE_MAX,
+    at_most,
     decimal_text,
     exact,
     exact_sum,
     from_mantissa,
     mantissa_scale,
+    minus,
     parse_decimal,
     plain_mantissa,
     quantity_text,
+    ratio,
+    round_half_away,
+    rounded_times,
 )
 
 plain = st.from_regex(
@@ -112,3 +117,20 @@ def test_plain_numbers_read_fast_are_read_alike(text: str) -> None:
 @given(st.lists(st.fractions(max_denominator=60)))
 def test_a_sum_of_many_is_that_of_one_after_the_other(numbers: list[Fraction]) -> None:
     assert exact_sum(numbers) == sum(numbers, Fraction(0))
+
+
+numbers = st.fractions() | st.fractions(-3, 3, max_denominator=8)
+
+
+@given(st.integers(), st.integers(min_value=1), numbers, numbers, st.integers(0, 10**4))
+def test_what_is_done_in_whole_numbers_is_what_fractions_do(
+    numerator: int, denominator: int, one: Fraction, other: Fraction, times: int
+) -> None:
+    made = ratio(numerator, denominator)
+
+    assert (type(made), made) == (Fraction, Fraction(numerator, denominator))
+    assert made.as_integer_ratio() == Fraction(numerator, denominator).as_integer_ratio()
+    assert minus(one, other).as_integer_ratio() == (one - other).as_integer_ratio()
+    assert at_most(one, other) is (one <= other)
+    assert at_most(one, one)
+    assert rounded_times(one, times) == round_half_away(one * times)

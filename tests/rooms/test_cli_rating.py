@@ -175,6 +175,18 @@ def test_whoever_reads_may_leave_at_any_answer() -> None:
         assert (process.wait(), told.read()) == (0, b"")
 
 
+def test_whoever_waits_for_each_answer_has_it_at_once() -> None:
+    with Popen(TALEA, stdin=PIPE, stdout=PIPE) as process:
+        asked, answers = process.stdin, process.stdout
+        assert asked is not None
+        assert answers is not None
+        for number in range(5):
+            asked.write(FIVE.replace(b"{", b'{"id":%d,' % number, 1))
+            asked.flush()
+            assert answers.readline().startswith(b'{"id":%d,"amount":"5.00"' % number)
+        asked.close()
+
+
 def test_nothing_asked_is_nothing_answered(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,126 @@
+"""Forms: lines that differ in their id and quantity alone are read once.
+
+Owns: a line's form (its text without the two), what is remembered of one.
+Does not own: reading (jsonline.py, reading.py), what a request comes to (rating.py).
+Law: a line is answered by its form as it would be by itself, or by itself.
+
+A form that comes twice is read with a mark in place of each of the two. JSON is read from left to
+right, and a mark is a whole value: where the marks are all that changed, and stand as id and
+quantity of a sound request, any other id or quantity in their place would do so, too.
+"""
+
+import re
+from fractions import Fraction
+from typing import NamedTuple
+
+from pipeline.rate.faults import Fault
+from pipeline.rate.fields import plain_number
+from pipeline.rate.jsonline import parse_object
+from pipeline.rate.limits import FORM_CHARS_MAX, FORMS_MAX
+from pipeline.rate.lines import Rated
+from pipeline.rate.rating import is_sound, rate, rate_bare, rate_sound
+from pipeline.rate.reading import parse_input
+from pipeline.rate.request import RatingInput
+
+# What is echoed as it stands: a string of printable ASCII that needs no escaping, a whole number.
+_ID = re.compile(r'"id": ?("[ !#-\[\]-~]*"|-?[1-9][0-9]{0,16}(?![0-9])|0)')
+_QUANTITY = re.compile(r'"quantity": ?"(-?[0-9]+(?:\.[0-9]+)?)"', re.ASCII)
+_MARKED_ID = "the id of a form"
+_MARKED_QUANTITY = "271828182845904523536.5"
+
+_Form = tuple[str, ...]
+"""The text before, between and behind the two; of a line without a quantity, beside its id."""
+
+
+class Again(NamedTuple):
+    """What a line of a known form comes to, and its `id` as JSON text."""
+
+    identity: str
+    rated: Rated | Fault
+
+
+class _Remembered(NamedTuple):
+    """The sound request of a form, and whether it is but a quantity at a price."""
+
+    request: RatingInput
+    bare: bool
+
+
+_remembered: dict[_Form, _Remembered] = {}
+_met: dict[_Form, bool] = {}
+"""Forms that came once, and whether they turned out to be of no use."""
+
+
+def rated_again(line: str) -> Again | None:
+    """Rate a line of a form that was read before; None for any other."""
+    found = _ID.search(line)
+    if found is None or len(line) > FORM_CHARS_MAX:
+        return None
+    identity, (begins, ends) = found[1], found.span(1)
+    counted = _QUANTITY.search(line)
+    quantity = None
+    if counted is None:
+        form: _Form = (line[:begins], line[ends:])
+    else:
+        start, stop = counted.span(1)
+        if ends <= start:
+            form = (line[:begins], line[ends:start], line[stop:])
+        elif stop <= begins:
+            form = (line[:start], line[stop:begins], line[ends:])
+        else:
+            return None
+        quantity = plain_number(counted[1])
+        if quantity is None:
+            return None
+    remembered = _remembered.get(form)
+    if remembered is None:
+        _meet(form, line)
+        return None
+    return Again(identity, _rated(remembered, quantity))
+
+
+def _rated(remembered: _Remembered, quantity: Fraction | None) -> Rated | Fault:
+    request = remembered.request
+    if quantity is None:
+        return rate(request)
+    if remembered.bare:
+        rated = rate_bare(request.currency, request.price, quantity)
+        if rated is not None:
+            return rated
+    return rate_sound(request, quantity)
+
+
+def _meet(form: _Form, line: str) -> None:
+    """Meet a form: remember the request of one that came before, if it has any."""
+    useless = _met.get(form)
+    if useless:
+        return
+    if len(_met) >= FORMS_MAX:
+        _met.clear()
+        _remembered.clear()
+    if useless is None:
+        _met[form] = False
+        return
+    request = _request(form, line)
+    _met[form] = request is None
+    if request is not None:
+        _remembered[form] = _Remembered(request, request.bare)
+
+
+def _request(form: _Form, line: str) -> RatingInput | None:
+    """Return the request of a form, with some quantity; None where it is not known to be sound."""
+    if _MARKED_ID in line or _MARKED_QUANTITY in line:
+        return None
+    marked = form[0]
+    for rest in form[1:]:  # only a quantity has its quotes around it
+        marked += (_MARKED_QUANTITY if marked.endswith('"') else f'"{_MARKED_ID}"') + rest
+    read, other = parse_object(line), parse_object(marked)
+    if not isinstance(read.value, dict) or not isinstance(other.value, dict):
+        return None
+    wanted = {**read.value, "id": _MARKED_ID}
+    if len(form) == 3:
+        wanted["quantity"] = _MARKED_QUANTITY
+    request = parse_input(other.value)
+    if other.value != wanted or not isinstance(request, RatingInput) or not is_sound(request):
+        return None
+    return request
