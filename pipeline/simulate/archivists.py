@@ -9,12 +9,12 @@ Does not own: what is decided (workers/retaining.py, tax/asking.py), what must b
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.facts import Fact, NewFact
 from pipeline.core.calendar import SECOND, Duration, cycle_edge
 from pipeline.core.identity import Json
 from pipeline.ledger.retention import oldest_kept
 from pipeline.simulate.errands import Errands
+from pipeline.simulate.folding import catalog_of
 from pipeline.simulate.jobs import ADA
 from pipeline.simulate.signing import AHEAD
 from pipeline.tax.asking import answering
@@ -58,4 +58,4 @@ class Archivists(Errands):
 def _answered(
     question: Mapping[str, Json], told: Mapping[str, object], known: Sequence[Fact]
 ) -> list[NewFact]:
-    return answering(extend(Catalog(), known), question, told, ADA.actor)
+    return answering(catalog_of(known), question, told, ADA.actor)

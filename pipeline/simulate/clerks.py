@@ -12,12 +12,12 @@ from functools import partial
 from random import Random
 from typing import cast
 
-from pipeline.catalog.catalog import FactLog
 from pipeline.catalog.corrections import Decision, Part
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.errors import BadInput
 from pipeline.invoice.disputing import Ruling
 from pipeline.simulate.agreements import Body
+from pipeline.simulate.folding import log_of
 from pipeline.simulate.jobs import ADA, job
 from pipeline.simulate.papers_session import WorkerSession
 from pipeline.simulate.roles import Stage
@@ -195,14 +195,14 @@ def _noted(
     wanted: Decision, number: str, session: WorkerSession, known: Sequence[Fact]
 ) -> list[NewFact]:
     wanted = replace(wanted, at=session.database.world.now)
-    return asking(session, _log(known), wanted, number)
+    return asking(session, log_of(known), wanted, number)
 
 
 def _contested(
     wanted: Decision, ruling: Ruling, number: str, session: WorkerSession, known: Sequence[Fact]
 ) -> list[NewFact]:
     wanted, document = replace(wanted, at=session.database.world.now), _issued(session, number)
-    return contesting(session, _log(known), known, document, wanted, ruling, ADA)
+    return contesting(session, log_of(known), known, document, wanted, ruling, ADA)
 
 
 def _issued(session: WorkerSession, number: str) -> Document:
@@ -210,9 +210,3 @@ def _issued(session: WorkerSession, number: str) -> Document:
     if document is None:
         raise ValueError(f"no invoice {number}")
     return document
-
-
-def _log(known: Sequence[Fact]) -> FactLog:
-    log = FactLog()
-    log.append(known)
-    return log

@@ -12,7 +12,6 @@ from itertools import count
 from random import Random
 from typing import cast
 
-from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.changes import first_facts
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.catalog.tax_terms import CustomerTax, Engine, IssuerTax
@@ -20,6 +19,7 @@ from pipeline.core.calendar import SECOND, Instant, instant_text
 from pipeline.core.identity import Json, partition_of
 from pipeline.invoice.asking import billing_now
 from pipeline.simulate.agreements import AGREED, CYCLES, SELDOM, Body, Latest, agreed
+from pipeline.simulate.folding import catalog_of
 from pipeline.simulate.offers import OFFERED, first_rates, offered
 from pipeline.simulate.world import BEGIN, Streams
 
@@ -354,7 +354,7 @@ def _tiers(random: Random) -> list[Json]:
 
 def _billed_early(random: Random, known: Sequence[Fact], now: Instant) -> list[NewFact]:
     """Have a subscription's usage billed, where it is served."""
-    catalog = extend(Catalog(), known)
+    catalog = catalog_of(known)
     try:
         return [billing_now(catalog, random.choice(sorted(catalog.subscriptions)), now).told()]
     except ValueError:

@@ -10,12 +10,13 @@ from random import Random
 from typing import cast
 
 from pipeline.catalog.by_hand import LineEdit
-from pipeline.catalog.catalog import Catalog, extend
+from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.cuts import horizon_at
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.catalog.hand_rules import approving, editing, holding, retrying
 from pipeline.core.identity import Json
 from pipeline.simulate.database import Tables
+from pipeline.simulate.folding import catalog_of
 from pipeline.stores.postgres.drafts import Draft
 
 
@@ -61,13 +62,13 @@ def edited_by_hand(
     tables: Tables, draft: Draft, wanted: LineEdit, known: Sequence[Fact]
 ) -> list[NewFact]:
     """Return the edit of a draft's line, unless its document is closed to it."""
-    catalog = extend(Catalog(), known)
+    catalog = catalog_of(known)
     return editing(catalog, wanted) if is_open(tables, catalog, draft) else []
 
 
 def approved(tables: Tables, draft: Draft, known: Sequence[Fact]) -> list[NewFact]:
     """Return that a draft's document may be issued, unless that is decided."""
-    catalog = extend(Catalog(), known)
+    catalog = catalog_of(known)
     return approving(catalog, draft.id) if is_open(tables, catalog, draft) else []
 
 
@@ -78,7 +79,7 @@ def retried(draft: Draft, _known: Sequence[Fact]) -> list[NewFact]:
 
 def held(random: Random, known: Sequence[Fact]) -> list[NewFact]:
     """Return that something is held: everything, a customer, or a price; nothing where it is."""
-    catalog = extend(Catalog(), known)
+    catalog = catalog_of(known)
     payers = [name for name in sorted(catalog.customers) if catalog.accounts.payer(name) == name]
     prices = [f"{plan.id}/{each.id}" for plan in catalog.plans.values() for each in plan.prices]
     scope = random.choice(["all", "customer", "customer", "price", "price"])

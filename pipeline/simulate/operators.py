@@ -11,7 +11,6 @@ from functools import partial
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pipeline.catalog.by_hand import DocumentEdit
-from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.facts import Fact, NewFact
 from pipeline.catalog.hand_rules import telling, waiving
 from pipeline.core.calendar import SECOND
@@ -24,6 +23,7 @@ from pipeline.simulate.beside import signing_of
 from pipeline.simulate.database import Tables
 from pipeline.simulate.decisions import CUSTOMERS
 from pipeline.simulate.errands import Errands, quiet
+from pipeline.simulate.folding import catalog_of
 from pipeline.simulate.hands import (
     approved,
     drawn_edit,
@@ -162,8 +162,8 @@ class Operators(Errands):
 
     def _invoices_open(self) -> list[Draft]:
         kept = self.stage.database.tables.drafts.values()
-        others = ("corrects", "replaces")  # of void documents: they bill what those did
-        return [draft for draft in kept if not any(name in draft.content for name in others)]
+        others = ('"corrects":', '"replaces":')  # of void documents: they bill what those did
+        return [draft for draft in kept if not any(name in draft.text for name in others)]
 
     def prove(self, key: Ed25519PrivateKey) -> None:
         """Sign up to some document, as whoever proves it does."""
@@ -188,9 +188,9 @@ def _told(
     tables: Tables, draft: Draft, wanted: DocumentEdit, known: Sequence[Fact]
 ) -> list[NewFact]:
     """Return the edit of a draft, unless its document is prepared or about to be cut."""
-    catalog = extend(Catalog(), known)
+    catalog = catalog_of(known)
     return telling(catalog, wanted, ()) if is_open(tables, catalog, draft) else []
 
 
 def _waived(issue: str, known: Sequence[Fact]) -> list[NewFact]:
-    return waiving(extend(Catalog(), known), issue)
+    return waiving(catalog_of(known), issue)

@@ -4,7 +4,7 @@ Law: one contract suite runs these and the real ones.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from json import loads
 from typing import cast
 
@@ -357,4 +357,9 @@ def _order(each: Prepared) -> tuple[Instant, str, str, str, int]:
 
 
 def _id_of(each: Prepared) -> str:
-    return cast(str, loads(each.content)["id"])
+    return _id_in(each.content)
+
+
+@lru_cache(maxsize=256)  # asked as it is prepared, and as it is issued
+def _id_in(content: bytes) -> str:
+    return cast(str, loads(content)["id"])

@@ -31,8 +31,7 @@ class Publication:
     def faults(self) -> Iterator[str]:
         """Yield every difference."""
         drafts, lines, documents = map(self._told, self.topics)
-        committed = [(draft.id, _position(draft), draft.content) for draft in self.stored]
-        yield from self._never_committed(drafts, committed)
+        yield from self._never_committed(drafts)
         kept = self.tables.drafts.values()
         told = {key: (value["position"], value["content"]) for key, value in _last(drafts).items()}
         must = {draft.id: (_position(draft), draft.content) for draft in kept}
@@ -48,14 +47,18 @@ class Publication:
             for found in self.shelves.whole(topic)
         ]
 
-    @staticmethod
-    def _never_committed(drafts: Sequence[Told], committed: Sequence[object]) -> Iterator[str]:
+    def _never_committed(self, drafts: Sequence[Told]) -> Iterator[str]:
         """Yield drafts that were published and never stored, or behind a later state."""
+        stored: dict[tuple[str, int], list[Draft]] = {}
+        for draft in self.stored:
+            stored.setdefault((draft.id, draft.position.offset), []).append(draft)
         reached: dict[str, int] = {}
         for key, value in drafts:
             if value is None:
                 continue
-            if (key, value["position"], value["content"]) not in committed:
+            said = value["position"], value["content"]
+            known = stored.get((key, value["position"]["offset"]), ())
+            if not any(said == (_position(draft), draft.content) for draft in known):
                 yield f"draft {key} was published and never committed: {value['position']}"
             offset = value["position"]["offset"]
             if offset < reached.get(key, -1):

@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, fields, replace
-from multiprocessing import get_context
+from itertools import islice
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from time import monotonic
 
 import structlog
@@ -94,22 +96,36 @@ def play_seeds(
     report, deadline = Report(), None if seconds is None else monotonic() + seconds
     seeds = iter(range(first, first + count))
     workers = os.cpu_count() or 1
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=quiet) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin) as pool:
         running: set[Future[Outcome]] = set()
         while True:
-            late = deadline is not None and monotonic() > deadline
-            while not late and len(running) < 2 * workers:
-                if (seed := next(seeds, None)) is None:
-                    break
-                running.add(pool.submit(play, seed, scale))
+            left_s = None if deadline is None else deadline - monotonic()
+            if left_s is not None and left_s <= 0:
+                running, left_s = {each for each in running if not each.cancel()}, None
+            else:  # one more than plays, so that nobody waits for it
+                new = islice(seeds, workers + 1 - len(running))
+                running |= {pool.submit(play, seed, scale) for seed in new}
             if not running:
                 break
-            done, running = wait(running, return_when=FIRST_COMPLETED)
+            done, running = wait(running, left_s, return_when=FIRST_COMPLETED)
             for future in done:
                 report.add(future.result(), scale)
             tell(report.seeds, count)
         report.failed = list(pool.map(shrunk, report.failed))
     return report
+
+
+def _begin() -> None:
+    """Begin a process that plays: it logs nothing, and goes when who started it is gone."""
+    quiet()
+    Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def quiet() -> None:

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from itertools import takewhile
 from typing import Protocol, cast
 
@@ -36,6 +37,8 @@ Progress = Callable[[int, int], None]
 
 _BITE = 250
 """Documents whose usage is read at once."""
+_CATALOGS_KEPT = 32
+"""Of the cuts that were asked for last: a document and its notes are asked together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,8 @@ class Verifier:
             self._of_payer[document.payer].append(document)
         self._histories: dict[str, History] = {}
         self._columns: dict[tuple[str, int], str | None] = {}
+        self._asked_since: dict[str, Instant] = {}
+        self._catalog_at_cut = lru_cache(_CATALOGS_KEPT)(self._decided_at)
 
     @property
     def numbers(self) -> frozenset[str]:
@@ -224,7 +229,11 @@ class Verifier:
         paper = history.find(document.id if corrects is None else str(corrects))
         if paper is None:
             return begun
-        return min((request.start for request in history.anew(paper).requests), default=begun)
+        if paper.id not in self._asked_since:  # a document and each of its notes ask for the same
+            requests = history.anew(paper).requests
+            own = parse_instant(paper.content["period_start"])
+            self._asked_since[paper.id] = min((each.start for each in requests), default=own)
+        return self._asked_since[paper.id]
 
     def _has_levels(self, document: Document) -> bool:
         """Whether a document rests on what held before its period."""
@@ -281,7 +290,8 @@ class Verifier:
             self._columns[where] = _column_fault(document)
         return self._columns[where]
 
-    def _catalog_at_cut(self, serial: int) -> Catalog:
+    def _decided_at(self, serial: int) -> Catalog:
+        """Return the catalog at a cut, with what may still enter documents since."""
         tick = self._rows.get(serial)
         if tick is None:
             raise BrokenInvariant(f"tick {serial}, which cut a document, has no row")
