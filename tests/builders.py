@@ -420,7 +420,7 @@ def add_rows(store: dict[UsageRow, UsagePart], booked: Iterable[Booked]) -> None
     for flush in booked:
         for rows in flush.rows:
             for i, number in enumerate(rows.series.tolist()):
-                series = rows.index.keys[number]
+                series = rows.index[number]
                 key = (series, int(rows.window_start[i]), int(rows.cut[i]))
                 values = (int(rows.sum[i]), int(rows.minimum[i]), int(rows.maximum[i]))
                 total, low, high = rows.wide.get(i, values)

@@ -101,7 +101,7 @@ class BookedPoints:
 
 @dataclass(frozen=True, slots=True)
 class BookedRows:
-    """Rows of one slice under their cuts: the series of row i is `index.keys[series[i]]`.
+    """Rows of one slice under their cuts: the series of row i is `index[series[i]]`.
 
     `wide` maps a row to its (sum, minimum, maximum) where these do not fit int64; `points` is
     None where no meter of the slice keeps any. `minus`: each row takes one event off. `accounts`
@@ -162,12 +162,12 @@ class Booked:
         for rows in self.rows:
             key = (id(rows.index), id(rows.accounts))
             if key not in met:
-                met[key] = (rows, np.zeros(len(rows.index.keys), np.bool_))
+                met[key] = (rows, np.zeros(len(rows.index), np.bool_))
             met[key][1][rows.series] = True
         found = set(self.marked)
         for rows, numbers in met.values():
-            keys = rows.index.keys
-            customers = [keys[number].customer for number in np.flatnonzero(numbers).tolist()]
+            known = rows.index.customers
+            customers = [known[number] for number in np.flatnonzero(numbers).tolist()]
             found.update(rows.accounts.payers_of(customers))
         return found
 
@@ -265,6 +265,15 @@ class Partition:
             if state.over:
                 self._sequences.pop(key, None)
 
+    @property
+    def series_met(self) -> int:
+        """How many series have a number."""
+        return len(self._series)
+
+    def forget_series(self) -> None:
+        """Begin to number series anew: that costs time, and what was booked keeps its numbers."""
+        self._series, self._cut_of_series = SeriesIndex(), _NO_SERIALS
+
     def _precedes_skip(self, piece: Slice) -> bool:
         """Return whether a skip is next, and the slice is of a worker that did not know it.
 
@@ -345,9 +354,9 @@ class Partition:
 
     def _serials(self) -> Longs:
         """Return the serial of its payer's latest cut, 0 where there was none, by series."""
-        known, keys = self._cut_of_series, self._series.keys
-        if len(known) < len(keys):
-            payers = (self._accounts.payer(key.customer) for key in keys[len(known) :])
+        known, customers = self._cut_of_series, self._series.customers
+        if len(known) < len(customers):
+            payers = self._accounts.payers_of(customers[len(known) :])
             met = [self._cut_serials.get(payer, 0) for payer in payers]
             self._cut_of_series = known = np.append(known, np.array(met, np.int64))
         return known

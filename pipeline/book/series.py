@@ -1,11 +1,13 @@
 """Series: every (customer, meter, scale, dimensions) a partition's books met, by number.
 
-Owns: the numbers, which last as long as the process.  Does not own: ids in the database (stores).
+Owns: the numbers, which last as long as their index.
+Does not own: ids in the database (stores), when an index is given up for a new one (workers).
 Law: one series, one number; a slice's rows find theirs without a Python object a row.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from sys import intern
 
 import numpy as np
 
@@ -36,14 +38,24 @@ class _Kind:
 
 
 class SeriesIndex:
-    """Numbers from 0 on: `keys[number]` is the series."""
+    """Numbers from 0 on: `index[number]` is the series, `customers[number]` whose it is."""
 
-    __slots__ = ("__weakref__", "_kinds", "keys")
+    __slots__ = ("__weakref__", "_kind_of", "_kinds", "customers")
 
     def __init__(self) -> None:
         """Start with no series."""
-        self.keys: list[SeriesKey] = []
+        self.customers: list[str] = []
+        self._kind_of: list[_Kind] = []
         self._kinds: dict[tuple[str, int, Pairs], _Kind] = {}
+
+    def __len__(self) -> int:
+        """Return how many series were met."""
+        return len(self.customers)
+
+    def __getitem__(self, number: int) -> SeriesKey:
+        """Return the series of a number, made anew: there are very many, and few are looked at."""
+        kind = self._kind_of[number]
+        return SeriesKey(self.customers[number], kind.meter, kind.scale, kind.dimensions)
 
     def numbers(self, rows: Rows) -> Longs:
         """Return the number of each row's series."""
@@ -73,8 +85,10 @@ class SeriesIndex:
     def _number(self, kind: _Kind, customer: str) -> int:
         number = kind.numbers.get(customer)
         if number is None:
-            kind.numbers[customer] = number = len(self.keys)
-            self.keys.append(SeriesKey(customer, kind.meter, kind.scale, kind.dimensions))
+            name = intern(customer)  # the one text that the catalog has of it
+            kind.numbers[name] = number = len(self.customers)
+            self.customers.append(name)
+            self._kind_of.append(kind)
         return number
 
     def _kind(self, rows: Rows, meter: int, place: int) -> _Kind:

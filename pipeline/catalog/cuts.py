@@ -7,10 +7,12 @@ anywhere finds the same cuts. Nothing is left unbilled: what is over as soon as 
 not sold any more, is cut once more where no cut of its own would follow.
 """
 
-import heapq
-from collections.abc import Container, Hashable, Iterable, Mapping
+from array import array
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
+
+import numpy as np
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.legs import FOR_EVER, Leg, legs
@@ -71,8 +73,7 @@ class CutSchedule:
         self._partition = partition
         self._catalog = catalog
         self._tick = tick
-        self._ahead: list[_Edge] = []
-        self._starts: list[_Edge] = []
+        self._ahead, self._starts = _Edges(), _Edges()
         self._touched: set[str] = set()
         for sold in self._own(catalog):
             self._push(sold, horizon_at(catalog, tick))
@@ -85,11 +86,11 @@ class CutSchedule:
         due: set[Due] = set()
         if catalog.position != self._catalog.position:
             due |= self._decided(catalog) | self._changed(catalog, passed, now)
-        while self._ahead and self._ahead[0][0] <= now:
-            instant, is_order, name = heapq.heappop(self._ahead)
-            sold = _found(catalog, is_order, name)
-            due.add(_due(catalog, sold, instant))
-            self._push(sold, instant)
+        while passed_now := self._ahead.pop(now):
+            for instant, key in passed_now:
+                sold = _found(catalog, key)
+                due.add(_due(catalog, sold, instant))
+                self._push(sold, instant)
         self._tick = tick
         return sorted(due)
 
@@ -100,11 +101,11 @@ class CutSchedule:
         wrote on a document of theirs by hand.
         """
         customers, self._touched = self._touched, set()
-        while self._starts and self._starts[0][0] <= self._tick.time:
-            instant, is_order, name = heapq.heappop(self._starts)
-            sold = _found(self._catalog, is_order, name)
-            customers.add(self._catalog.accounts.payer(sold.customer))
-            self._push_start(sold, instant)
+        while begun := self._starts.pop(self._tick.time):
+            for instant, key in begun:
+                sold = _found(self._catalog, key)
+                customers.add(self._catalog.accounts.payer(sold.customer))
+                self._push_start(sold, instant)
         return sorted(customers)
 
     def _decided(self, catalog: Catalog) -> set[Due]:
@@ -138,7 +139,8 @@ class CutSchedule:
         self._catalog = catalog
         if now < passed:  # a longer grace: what ended since is ahead again
             moved = {_key(sold): sold for sold in self._own(catalog)}
-        self._ahead, self._starts = _without(self._ahead, moved), _without(self._starts, moved)
+        self._ahead.drop(moved)
+        self._starts.drop(moved)
         for sold in moved.values():
             self._push(sold, min(passed, now))
             self._push_start(sold, self._tick.time)
@@ -162,12 +164,12 @@ class CutSchedule:
 
     def _push(self, sold: Sold, after: Instant) -> None:
         for instant in closings(self._catalog, sold, after, FOR_EVER):
-            heapq.heappush(self._ahead, (instant, *_key(sold)))
+            self._ahead.push(instant, _key(sold))
             return
 
     def _push_start(self, sold: Sold, after: Instant) -> None:
         for instant in starts(self._catalog, sold, after):
-            heapq.heappush(self._starts, (instant, *_key(sold)))
+            self._starts.push(instant, _key(sold))
             return
 
 
@@ -206,15 +208,43 @@ def _before(old: Catalog, sold: Sold) -> Sold | None:
 
 _Key = tuple[bool, str]
 """(whether it is an order, its id)."""
-_Edge = tuple[Instant, bool, str]
-"""An instant, and the key of what was sold: flat, for every customer has two of them."""
 
 
-def _without(edges: list[_Edge], moved: Container[_Key]) -> list[_Edge]:
-    """Return the heap of the edges of what is not moved."""
-    left = [edge for edge in edges if edge[1:] not in moved]
-    heapq.heapify(left)
-    return left
+class _Edges:
+    """The next instant of each that has one ahead, in a few bytes: every customer has two."""
+
+    __slots__ = ("_at", "_names", "_orders")
+
+    def __init__(self) -> None:
+        self._at = array("q")
+        self._names: list[str] = []
+        self._orders = bytearray()
+
+    def push(self, instant: Instant, key: _Key) -> None:
+        self._at.append(instant)
+        self._names.append(key[1])
+        self._orders.append(key[0])
+
+    def pop(self, until: Instant) -> list[tuple[Instant, _Key]]:
+        """Return those up to an instant, in no order, and keep them no longer."""
+        return self._take(np.flatnonzero(np.asarray(self._at) <= until).tolist())
+
+    def drop(self, keys: Collection[_Key]) -> None:
+        """Keep those of some no longer."""
+        if keys:
+            whose = zip(map(bool, self._orders), self._names, strict=True)
+            self._take([place for place, key in enumerate(whose) if key in keys])
+
+    def _take(self, places: list[int]) -> list[tuple[Instant, _Key]]:
+        found = []
+        for place in reversed(places):  # the last one moves to where each was
+            last = self._at.pop(), (bool(self._orders.pop()), self._names.pop())
+            if place == len(self._at):
+                found.append(last)
+                continue
+            found.append((self._at[place], (bool(self._orders[place]), self._names[place])))
+            self._at[place], (self._orders[place], self._names[place]) = last
+        return found
 
 
 def _key(sold: Sold) -> _Key:
@@ -225,7 +255,8 @@ def _all_like(catalog: Catalog, is_order: bool) -> Mapping[str, Sold]:
     return catalog.orders.by_id if is_order else catalog.subscriptions
 
 
-def _found(catalog: Catalog, is_order: bool, name: str) -> Sold:
+def _found(catalog: Catalog, key: _Key) -> Sold:
+    is_order, name = key
     return _all_like(catalog, is_order)[name]
 
 

@@ -124,7 +124,12 @@ def _line(**known: Json) -> Line:
 _FIELDS = len(_BLANK) + 3
 
 
-@lru_cache(maxsize=1 << 16)  # a draft is made again and again
+_REMEMBERED = 1 << 12
+"""Ids, half a kilobyte each with what they are of: those that are composed again and again. What
+is retold keeps its own (retold.py)."""
+
+
+@lru_cache(maxsize=_REMEMBERED)
 def document_id_of(payer: str, currency: str, cut: str, issuer: str) -> str:
     """Return the id of a document, known before there is one; `cut` is its instant or its cause."""
     return derived_id("inv", payer, currency, cut, issuer)
@@ -185,7 +190,7 @@ def _source_fields(key: LineKey, served: ServicePeriod, card: PlanPrice) -> Line
     }
 
 
-@lru_cache(maxsize=1 << 16)  # a draft's lines are made again and again
+@lru_cache(maxsize=_REMEMBERED)
 def _line_id(document_id: str, key: LineKey, component: str) -> str:
     start = instant_text(key.start)
     group = [canonical(dict(key.group)).decode()] if key.group else []

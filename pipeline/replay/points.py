@@ -31,7 +31,7 @@ class FoldedPoints:
         if points is None:
             return
         for at, row in enumerate(points.row.tolist()):
-            series = rows.index.keys[rows.series[row]]
+            series = rows.index[rows.series[row]]
             places = self._series.setdefault((series.customer, series.meter), {})
             mantissa = points.wide.get(at, int(points.mantissa[at]))
             key = points.key[at * KEY_BYTES : (at + 1) * KEY_BYTES]

@@ -145,7 +145,7 @@ class Refold:
 
     def _add(self, rows: BookedRows) -> None:
         for row, number in enumerate(rows.series.tolist()):
-            key = rows.index.keys[number]
+            key = rows.index[number]
             own = self._windows.setdefault((key.customer, key.meter), {})
             window = own.setdefault(
                 (key, int(rows.window_start[row]), int(rows.cut[row])), _Window()

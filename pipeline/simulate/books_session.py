@@ -153,7 +153,7 @@ class BookSession(FactSession):
     def add_usage(self, rows: BookedRows) -> None:
         """Merge usage rows into those that are there."""
         for i, number in enumerate(rows.series.tolist()):
-            series = rows.index.keys[number]
+            series = rows.index[number]
             values = (int(rows.sum[i]), int(rows.minimum[i]), int(rows.maximum[i]))
             total, low, high = rows.wide.get(i, values)
             key = (series, int(rows.window_start[i]), int(rows.cut[i]))
@@ -168,7 +168,7 @@ class BookSession(FactSession):
         for i, row in enumerate(points.row.tolist()):
             value = points.wide.get(i, int(points.mantissa[i]))
             name = points.key[i * KEY_BYTES : (i + 1) * KEY_BYTES]
-            series = rows.index.keys[int(rows.series[row])]
+            series = rows.index[int(rows.series[row])]
             key = (series, int(points.time[i]), name, int(rows.cut[row]))
             before = self.tables.points.get(key, (value, 0))
             self.tables.points[key] = (before[0], before[1] + int(points.multiplicity[i]))

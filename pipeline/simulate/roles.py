@@ -220,6 +220,7 @@ def pricing(stage: Stage, numbers: list[int]) -> Callable[[Runner], Step]:
             monotonic=lambda: stage.world.now / SECOND,
             gaps=_Gaps(stage),
             turns=_Turns(numbers, stage.world.streams.of("turns")),
+            series_max=stage.world.streams.of("series met").choice([2, 1 << 18]),
         )
         return lambda: 0.03 if one.step() else 0.4
 

@@ -275,7 +275,7 @@ class Planner:
         return self._patterns.planned(catalog, name, grounds.open, grounds.carried, work_out)
 
 
-_REMEMBERED_MAX = 24_000
+_REMEMBERED_MAX = 16_000
 """Payers and their lines, each of a kilobyte or two: texts are those of all on their terms."""
 
 

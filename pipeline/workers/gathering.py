@@ -2,11 +2,12 @@
 
 Owns: how long they gather, keeping those whose turn is not yet.
 Does not own: reading (stores/kafka.py), whose turn it is (turns.py).
-Law: of each partition slices leave in the order they came in; no more are held than may be.
+Law: of each partition slices leave in the order they came in; no more are held than may be, by
+count, nor many more than that by bytes.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from pipeline.workers.seams import Follower
 
@@ -17,18 +18,28 @@ _BEHIND_FLUSHES = 3
 """While the books are behind, slices gather so many times as long: a flush writes a series once."""
 _LOOKS_A_FLUSH = 3
 """How often it is looked meanwhile whether any still come."""
+_BYTES_MAX = 8 << 20
+"""Beyond so many a flush is over: until it is saved it takes some four times as much."""
 
 
 class Gathering:
     """Reads ahead of the books, by little."""
 
     def __init__(
-        self, reader: Follower, flush_s: float, count_max: int, monotonic: Callable[[], float]
+        self,
+        reader: Follower,
+        flush_s: float,
+        count_max: int,
+        monotonic: Callable[[], float],
+        bytes_max: int = _BYTES_MAX,
     ) -> None:
-        """Gather for `flush_s`, and hold up to `count_max` records."""
+        """Gather for `flush_s`, and hold up to `count_max` records, of about `bytes_max` bytes."""
         self._reader, self._flush_s, self._count_max = reader, flush_s, count_max
         self._monotonic = monotonic
         self._held: defaultdict[int, list[Record]] = defaultdict(list)
+        self._bytes_max, self._bytes = bytes_max, 0
+        self._record_bytes = 1
+        """How long the last records were."""
         self._gathered_s = monotonic()
 
     @property
@@ -37,7 +48,17 @@ class Gathering:
         return self._may_come() == 0
 
     def _may_come(self) -> int:
-        return self._count_max - sum(map(len, self._held.values()))
+        """Return how many more records may be held, if they are as long as the last ones."""
+        count = self._count_max - sum(map(len, self._held.values()))
+        return max(0, min(count, -(-(self._bytes_max - self._bytes) // self._record_bytes)))
+
+    def _hold(self, came: Sequence[Record]) -> None:
+        for record in came:
+            self._held[record[0]].append(record)
+        size = sum(len(value) for _, _, value in came)
+        self._bytes += size
+        if came:
+            self._record_bytes = max(size // len(came), self._record_bytes // 2, 1)
 
     def gather(self, share: float = 1.0, *, behind: bool) -> None:
         """Hold what came; wait for more until it gathered for long enough, at work or not.
@@ -51,12 +72,13 @@ class Gathering:
             waits_s = [self._flush_s / _LOOKS_A_FLUSH] * (_LOOKS_A_FLUSH * _BEHIND_FLUSHES)
         for wait_s in waits_s:
             came = self._reader.read(self._may_come(), wait_s)
-            for record in came:
-                self._held[record[0]].append(record)
+            self._hold(came)
             if self.full or (self._held and not came):
                 break
         self._gathered_s = self._monotonic()
 
     def take(self, partitions: Iterable[int]) -> list[Record]:
         """Return what is held of partitions, and hold it no longer."""
-        return [record for number in partitions for record in self._held.pop(number, ())]
+        taken = [record for number in partitions for record in self._held.pop(number, ())]
+        self._bytes -= sum(len(value) for _, _, value in taken)
+        return taken

@@ -41,6 +41,9 @@ from pipeline.workers.surroundings import Surroundings, partitions_of
 from pipeline.workers.telling import Teller
 from pipeline.workers.turns import Turns
 
+_SERIES_MAX = 1 << 18
+"""Series that have a number, a tenth of a kilobyte each: beyond, all are asked for anew."""
+
 
 class BookStore(DraftStore, Protocol):
     """What a worker takes up of the books, and what it rates."""
@@ -85,6 +88,7 @@ class PricingWorker:
         gaps: GapKeeper | None = None,
         collectors_behind: Callable[[], bool] = lambda: False,
         turns: Turns | None = None,
+        series_max: int = _SERIES_MAX,
     ) -> None:
         """Load the books and hold their anchors against the topics.
 
@@ -97,6 +101,7 @@ class PricingWorker:
         self._clock, self._monotonic = clock, monotonic
         self._behind, self._rests_until_s = False, 0.0
         self._turns = turns or Turns(partitions, around.settings.flush_s)
+        self._series_max = series_max
         self._gaps, self._collectors_behind = gaps or GapKeeper(), collectors_behind
         self._facts, self._known, self._planner = facts, Knowledge(facts), Planner()
         self._teller = Teller(facts, clock)
@@ -227,6 +232,9 @@ class PricingWorker:
         for number, into in booked.items():
             self._partitions[number].forget_over(into)
             self._gaps.reached(number, self._partitions[number].cursor.offset)
+        if sum(partition.series_met for partition in self._partitions.values()) > self._series_max:
+            for partition in self._partitions.values():
+                partition.forget_series()
 
     def _book_record(self, partition: Partition, offset: int, value: bytes, into: Booked) -> None:
         try:

@@ -185,8 +185,13 @@ class Supervisor:
         return _Running(process, log, time.monotonic())
 
 
-_MEMORY = {"MALLOC_ARENA_MAX": "2"}
-"""Clients have many threads; the heap that each would have of its own keeps what it had once."""
+_MEMORY = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": str(256 << 10),
+    "MALLOC_TRIM_THRESHOLD_": str(4 << 20),
+}
+"""Clients have many threads; the heap that each would have of its own keeps what it had once. So
+does the one heap with what is large for a moment, unless told that this goes back at once."""
 
 
 def worker_environment(around: Surroundings) -> dict[str, str]:

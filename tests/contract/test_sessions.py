@@ -228,8 +228,11 @@ def story() -> Line:
     return line
 
 
-def flushes(*cuts: int) -> list[Flush]:
-    """The story's slices, saved in flushes that end before these slices."""
+def flushes(*cuts: int, forgetful: bool = False) -> list[Flush]:
+    """The story's slices, saved in flushes that end before these slices.
+
+    Whoever is forgetful numbers series anew in each.
+    """
     line, books = story(), Books(FACTS)
     made = []
     edges = [0, *cuts, len(line.slices)]
@@ -237,6 +240,8 @@ def flushes(*cuts: int) -> list[Flush]:
         before = books.partition.cursor
         booked = books.book(line.slices[start:end])
         made.append(Flush(before, books.partition.cursor, ANCHOR, booked))
+        if forgetful:
+            books.partition.forget_series()
     return made
 
 
@@ -403,10 +408,13 @@ def test_who_decides_by_facts_read_before_sees_those_written_since(servers: Serv
         assert [fact.id for fact in written] == [news[3].id_after(1), news[1].id_after(2)]
 
 
+@pytest.mark.parametrize("forgetful", [False, True])
 @pytest.mark.parametrize("cuts", [[], [1], [2, 4], [1, 2, 3, 4, 5]])
-def test_usage_is_the_same_however_it_was_flushed(side: Side, cuts: list[int]) -> None:
+def test_usage_is_the_same_however_it_was_flushed(
+    side: Side, cuts: list[int], forgetful: bool
+) -> None:
     books, session = side.books(), side.session()
-    for flush in flushes(*cuts):
+    for flush in flushes(*cuts, forgetful=forgetful):
         books.save([flush])
 
     model = Books(FACTS)

@@ -283,6 +283,21 @@ def test_sequences_that_are_over_are_let_go_of_and_taken_up_again() -> None:
     ]  # fmt: skip
 
 
+def test_series_that_are_numbered_anew_stand_under_the_same_cuts() -> None:
+    story = line()
+    story.send(keyed(usage(), usage("globex", id="2")))
+    story.tick(Tick(2, T0 + DAY + HOUR, FACTS.head))
+    story.send(keyed(usage("globex", id="3", time=T0 + DAY), usage(id="4", time=T0 + DAY)))
+    forgetful = Books(FACTS)
+    for piece in story.slices:
+        forgetful.book([piece])
+        forgetful.partition.forget_series()
+        assert forgetful.partition.series_met == 0
+
+    assert forgetful.store == booked(story).store
+    assert {cut for _, _, cut in forgetful.store} == {0, 2}
+
+
 def test_sequences_of_one_partition_know_nothing_of_another() -> None:
     story = line()
     story.send(sequenced(0, ONE))

@@ -32,8 +32,8 @@ def of(partition: int, *offsets: int) -> list[Record]:
     return [(partition, offset, b"") for offset in offsets]
 
 
-def gathering(reader: Reader) -> Gathering:
-    return Gathering(reader, FLUSH_S, COUNT_MAX, lambda: reader.now_s)
+def gathering(reader: Reader, **more: int) -> Gathering:
+    return Gathering(reader, FLUSH_S, COUNT_MAX, lambda: reader.now_s, **more)
 
 
 @pytest.mark.parametrize(("worked_s", "wait_s"), [(0.0, 0.3), (0.2, 0.1), (0.5, 0.0)])
@@ -89,3 +89,19 @@ def test_who_is_behind_gathers_no_more_than_may_be_held() -> None:
     gathered.gather(behind=True)
     assert reader.waited_s == pytest.approx([0.1] * 2)
     assert gathered.full
+
+
+def test_no_more_bytes_are_held_than_may_be_but_for_what_comes_at_once() -> None:
+    long = [(0, number, bytes(100)) for number in range(10)]
+    reader = Reader([long[:2], long[2:5], long[5:7]])
+    gathered = gathering(reader, bytes_max=450)
+
+    asked = []
+    for _ in range(2):
+        asked.append(gathered._may_come())
+        gathered.gather(behind=False)
+    assert asked == [COUNT_MAX, 3]
+    assert gathered.full
+
+    assert gathered.take([0]) == long[:5]
+    assert not gathered.full

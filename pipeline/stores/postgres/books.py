@@ -8,20 +8,21 @@ this worker believes it to stand.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import cast
+from functools import lru_cache
+from typing import LiteralString, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from pipeline.book.booking import Booked, BookedRows, Cursor, Cut, TickPassed
 from pipeline.book.merging import merge
-from pipeline.book.series import SeriesIndex, SeriesKey
+from pipeline.book.series import Pairs, SeriesIndex, SeriesKey
 from pipeline.collect.columns import Longs
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import canonical
 from pipeline.meter.slices import Counts
 from pipeline.meter.ticks import NO_TICK, Tick
-from pipeline.stores.postgres.arrays import TEXTS, texts
+from pipeline.stores.postgres.arrays import LONGS, TEXTS, longs, texts
 from pipeline.stores.postgres.connection import Connection, one
 from pipeline.stores.postgres.copying import copy_columns
 from pipeline.stores.postgres.facts import read_skips
@@ -159,51 +160,35 @@ class Books:
         """Return the ids of every series of the indexes that rows are of, by number."""
         found: dict[SeriesIndex, Longs] = {}
         for index in {rows.index: None for rows in booked}:
-            known = self._ids.get(index, _NO_IDS)
-            if len(known) < len(index.keys):
-                met = self._intern(index.keys[len(known) :])
-                known = np.append(known, np.array(met, dtype=np.int64))
-            found[index] = known
+            found[index] = self._ids.get(index, _NO_IDS)
+            while (known := len(found[index])) < len(index):
+                new = range(known, min(known + _SERIES_AT_ONCE, len(index)))
+                met = np.array(self._intern([index[number] for number in new]), np.int64)
+                found[index] = np.append(found[index], met)
         return found
 
     def _intern(self, keys: Sequence[SeriesKey]) -> list[int]:
         """Return the ids of series that this worker meets for the first time."""
-        texts = [canonical(dict(key.dimensions)).decode() for key in keys]
         columns = (
-            [key.customer for key in keys],
-            [key.meter for key in keys],
-            [key.scale for key in keys],
-            texts,
+            texts([key.customer for key in keys]),
+            texts([key.meter for key in keys]),
+            longs([key.scale for key in keys]),
+            texts([_dimensions_text(key.dimensions) for key in keys]),
         )
-        self._connection.execute(
-            "INSERT INTO series (customer, meter, scale, dimensions)"
-            " SELECT * FROM unnest(%s::text[], %s::text[], %s::smallint[], %s::text[])"
-            " AS w (customer, meter, scale, dimensions) ORDER BY 1, 2, 3, 4"
-            " ON CONFLICT DO NOTHING",
-            columns,
-        )
-        found = self._connection.execute(
-            "SELECT series.id FROM unnest(%s::text[], %s::text[], %s::smallint[], %s::text[])"
-            " WITH ORDINALITY AS w (customer, meter, scale, dimensions, place)"
-            " JOIN series USING (customer, meter, scale, dimensions) ORDER BY w.place",
-            columns,
-        )
+        self._connection.execute(_PLANT_SERIES, columns)
+        found = self._connection.execute(_FIND_SERIES, columns)
         return [series_id for (series_id,) in found]
 
     def _write_usage(self, booked: Sequence[tuple[BookedRows, Longs]]) -> None:
         """Write rows, each given with the series ids of its rows."""
         if not booked:
             return
-        blocks, wide = [], []
-        for rows, ids in booked:
-            figures = (rows.count, rows.sum, rows.minimum, rows.maximum)
-            block = np.stack((ids, rows.window_start, rows.cut, *figures))
-            if rows.wide:
-                places = sorted(rows.wide)
-                wide += [(*block[:4, place].tolist(), *rows.wide[place]) for place in places]
-                block = np.delete(block, places, axis=1)
-            blocks.append(block)
-        merged = merge(list(np.concatenate(blocks, axis=1)))
+        wide = [
+            (*(int(column[place]) for column in _columns(rows, ids)[:4]), *rows.wide[place])
+            for rows, ids in booked
+            for place in sorted(rows.wide)
+        ]
+        merged = merge(_narrow(booked))
         copy_columns(self._connection, "staged", merged.columns)
         self._connection.execute(_UPSERT_STAGED)
         with self._connection.cursor() as cursor:
@@ -250,6 +235,47 @@ class Books:
         write_sequences(self._connection, partition, booked.sequences)
         write_reversals(self._connection, partition, booked)
         write_late(self._connection, booked)
+
+
+_SERIES_AT_ONCE = 10_000
+
+_SERIES: LiteralString = (
+    f" FROM unnest({TEXTS}, {TEXTS}, {LONGS}, {TEXTS})"
+    " WITH ORDINALITY AS w (customer, meter, scale, dimensions, place)"
+)
+_PLANT_SERIES: LiteralString = (
+    "INSERT INTO series (customer, meter, scale, dimensions)"
+    f" SELECT customer, meter, scale, dimensions{_SERIES} ORDER BY 1, 2, 3, 4"
+    " ON CONFLICT DO NOTHING"
+)
+_FIND_SERIES: LiteralString = (
+    f"SELECT series.id{_SERIES} JOIN series USING (customer, meter, scale, dimensions)"
+    " ORDER BY w.place"
+)
+
+
+@lru_cache(maxsize=1 << 12)
+def _dimensions_text(dimensions: Pairs) -> str:
+    return canonical(dict(dimensions)).decode()
+
+
+def _columns(rows: BookedRows, ids: Longs) -> tuple[Longs, ...]:
+    return ids, rows.window_start, rows.cut, rows.count, rows.sum, rows.minimum, rows.maximum
+
+
+def _narrow(booked: Sequence[tuple[BookedRows, Longs]]) -> list[Longs]:
+    """Return the columns of all rows that are not wide."""
+    by_column = zip(*(_columns(rows, ids) for rows, ids in booked), strict=True)
+    left = [
+        np.delete(np.arange(len(ids)), sorted(rows.wide)) if rows.wide else None
+        for rows, ids in booked
+    ]
+    return [
+        np.concatenate(
+            [part if kept is None else part[kept] for part, kept in zip(parts, left, strict=True)]
+        )
+        for parts in by_column
+    ]
 
 
 _MERGE = (
