@@ -160,9 +160,9 @@ def _decimals(denominator: int) -> tuple[int, int]:
 
 def decimal_text(mantissa: int, scale: int, *, keep_zeros: bool = False) -> str:
     """Return mantissa x 10^-scale in plain digits; trailing zeros go unless kept."""
-    digits = str(mantissa if mantissa >= 0 else -mantissa)
     if not scale:
-        return f"-{digits}" if mantissa < 0 else digits
+        return str(mantissa)
+    digits = str(mantissa if mantissa >= 0 else -mantissa)
     if len(digits) <= scale:
         digits = digits.rjust(scale + 1, "0")
     whole, decimals = digits[:-scale], digits[-scale:]

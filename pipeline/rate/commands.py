@@ -60,15 +60,15 @@ def _rated_text(identity: str, rated: Rated) -> str:
     """Return an answer; only digits, points and words of ours need no escaping."""
     digits, nothing = minor_digits(rated.currency), _nothing(rated.currency)
     lines, whole = [], nothing
-    for line in rated.lines:
-        amount = whole = decimal_text(line.amount_minor, digits, keep_zeros=True)
+    for component, quantity, unit, amount_minor, discount_minor, _ in rated.lines:
+        amount = whole = decimal_text(amount_minor, digits, keep_zeros=True)
         discount = nothing
-        if line.discount_minor:
-            discount = decimal_text(line.discount_minor, digits, keep_zeros=True)
-            whole = decimal_text(line.total_minor, digits, keep_zeros=True)
+        if discount_minor:
+            discount = decimal_text(discount_minor, digits, keep_zeros=True)
+            whole = decimal_text(amount_minor - discount_minor, digits, keep_zeros=True)
         lines.append(
-            f'{{"kind":"{line.component.kind._value_}","quantity":"{quantity_text(line.quantity)}",'
-            f'"unit_amount":"{_unit_text(*line.unit_amount.as_integer_ratio())}",'
+            f'{{"kind":"{component.kind._value_}","quantity":"{quantity_text(quantity)}",'
+            f'"unit_amount":"{_unit_text(*unit.as_integer_ratio())}",'
             f'"amount":"{amount}","discount":"{discount}","total":"{whole}"}}'
         )
     if len(lines) > 1:

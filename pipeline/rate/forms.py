@@ -13,6 +13,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+from pipeline.core.quantity import from_mantissa, plain_mantissa
 from pipeline.rate.faults import Fault
 from pipeline.rate.fields import plain_number
 from pipeline.rate.jsonline import parse_object
@@ -69,7 +70,8 @@ def rated_again(line: str) -> Again | None:
             form = (line[:start], line[stop:begins], line[ends:])
         else:
             return None
-        quantity = plain_number(counted[1])
+        plain = plain_mantissa(counted[1])
+        quantity = plain_number(counted[1]) if plain is None else from_mantissa(*plain)
         if quantity is None:
             return None
     remembered = _remembered.get(form)

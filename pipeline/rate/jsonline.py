@@ -52,10 +52,14 @@ _DECODER = json.JSONDecoder(
 _PLAIN = json.JSONDecoder(parse_float=Number, parse_int=_whole, parse_constant=_refused)
 
 
-def _plain_object(line: str | bytes) -> dict[str, object] | None:
-    """Return the object of a line whose colons are those of its keys, or stand in what it says.
+_BEHIND_KEYS = ('":', " :", "\t:", "\n:", "\r:")
+"""How the colon behind a key looks; hardly one within a text (a time, an id) does."""
 
-    No key stands twice there, so that nobody need look at each pair. None for any other line.
+
+def _plain_object(line: str | bytes) -> dict[str, object] | None:
+    """Return the object of a line with as many colons as keys; None for any other line.
+
+    No key stands twice there, so that nobody need look at each pair.
     """
     if len(line) > LINE_CHARS_MAX:
         return None
@@ -63,8 +67,8 @@ def _plain_object(line: str | bytes) -> dict[str, object] | None:
         text = line.decode() if isinstance(line, bytes) else line
         value, end = _PLAIN.raw_decode(text)
         if end == len(text) and type(value) is dict:
-            colons = text.count(":")
-            if _keys(value) == colons or ("\\" not in text and _colons(value) == colons):
+            keys = _keys(value)
+            if keys == text.count(":") or keys == sum(map(text.count, _BEHIND_KEYS)):
                 return value
     except (RecursionError, ValueError):
         pass  # the long way tells why
@@ -75,22 +79,15 @@ def _keys(members: dict[str, object]) -> int:
     """Return how many keys an object has, those inside too."""
     count = len(members)
     for value in members.values():
+        if type(value) is str:
+            continue
         if type(value) is dict:
             count += _keys(value)
         elif type(value) is list:
-            count += sum(_keys(item) for item in value if type(item) is dict)
+            for item in value:
+                if type(item) is dict:
+                    count += _keys(item)
     return count
-
-
-def _colons(value: object) -> int:
-    """Return how many colons a value is written with, none of them escaped."""
-    if type(value) is str:
-        return value.count(":")
-    if type(value) is list:
-        return sum(map(_colons, value))
-    if type(value) is dict:
-        return len(value) + sum(map(_colons, value)) + sum(map(_colons, value.values()))
-    return 0
 
 
 def parse_line(line: str | bytes) -> object:

@@ -77,13 +77,13 @@ class Part(NamedTuple):
         return self.tier, self.component.kind is Kind.FLAT
 
 
-def part_minor(part: Part, factor: Fraction | None, scale: int) -> int:
+def part_minor(quantity: Fraction, unit: Fraction, factor: Fraction | None, scale: int) -> int:
     """Return a part in minor units: the line's single rounding (rules 7, 34).
 
     `scale` is minor units per major unit. No fraction is made for it.
     """
-    numerator, denominator = part.quantity.as_integer_ratio()
-    top, below = part.unit_amount.as_integer_ratio()
+    numerator, denominator = quantity.as_integer_ratio()
+    top, below = unit.as_integer_ratio()
     numerator *= top * scale
     denominator *= below
     if factor is not None:

@@ -70,11 +70,6 @@ def parse_price(value: object, path: str = "price") -> Price | tuple[Fault, ...]
 _remembered: dict[str, Price] = {}
 
 
-def known_price(value: object) -> Price | None:
-    """Return the price of a JSON value that was seen before."""
-    return _remembered.get(repr(value))
-
-
 def remembered_price(value: object, faults: list[Fault]) -> Price | None:
     """Return the price of `price` in a request; one seen before is not parsed again.
 

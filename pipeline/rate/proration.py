@@ -11,6 +11,7 @@ bare date-time), yet a name that is given must exist; seconds may be left out of
 import re
 from datetime import datetime
 from fractions import Fraction
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from pipeline.core.calendar import Instant, localised, parse_instant, to_datetime
@@ -81,26 +82,37 @@ def _instant(fields: Fields, key: str, zone: ZoneInfo | None) -> Instant | None:
     text = fields.text(key)
     if text is None:
         return None
+    try:
+        instant = _named(text, zone)
+    except ValueError as error:
+        fields.note(FaultCode.BAD_TIME, key, f"{shown(text)}{error}")
+        return None
+    if instant is None and not fields.has("time_zone"):
+        message = "required, because a time here is local"
+        fields.note(FaultCode.MISSING, "time_zone", message)
+    return instant
+
+
+@lru_cache(maxsize=1024)  # many lines have one period
+def _named(text: str, zone: ZoneInfo | None) -> Instant | None:
+    """Return the instant that a text names; None where it is local and no zone is known.
+
+    Raises:
+        ValueError: it names none; told so that it can stand behind the text.
+
+    """
     match = _TIME.fullmatch(text)
     if match is None:
-        message = f"{shown(text)} is no date, local date-time or RFC 3339 instant"
-        fields.note(FaultCode.BAD_TIME, key, message)
-        return None
+        raise ValueError(" is no date, local date-time or RFC 3339 instant")
     date, clock, seconds, offset = match.groups()
     stamp = f"{date}T{clock or '00:00'}:{seconds or '00'}"
     try:
         if offset is not None:
             return parse_instant(stamp + offset)
         wall = _naive(stamp)
-        if zone is not None:
-            return localised(wall, zone)
+        return None if zone is None else localised(wall, zone)
     except (ValueError, OverflowError) as error:
-        fields.note(FaultCode.BAD_TIME, key, f"{shown(text)}: {error}")
-        return None
-    if not fields.has("time_zone"):
-        message = "required, because a time here is local"
-        fields.note(FaultCode.MISSING, "time_zone", message)
-    return None
+        raise ValueError(f": {error}") from error
 
 
 def _naive(stamp: str) -> datetime:

@@ -87,8 +87,8 @@ def rate_bare(currency: str, price: Price, quantity: Fraction) -> Rated | None:
         return None
     scale = 10 ** minor_digits(currency)
     lines = [
-        RatedLine(each.component, each.quantity, each.unit_amount, part_minor(each, None, scale), 0)
-        for each in price_parts(price, quantity, NO_EVENTS, {})
+        RatedLine(component, counted, unit, part_minor(counted, unit, None, scale), 0)
+        for component, counted, unit, _ in price_parts(price, quantity, NO_EVENTS, {})
     ]
     return Rated(currency, tuple(lines))
 
@@ -170,7 +170,7 @@ def _side(
         message = "the running total is beyond the bound of the last tier"
         return Fault(FaultCode.BEYOND_LAST_TIER, path, message)
     parts = price_parts(request.price, quantity, events, request.dimensions)
-    amounts = [part_minor(part, request.proration, scale) for part in parts]
+    amounts = [part_minor(counted, unit, request.proration, scale) for _, counted, unit, _ in parts]
     if request.discounts:
         shares = discounted(amounts, request.discounts, scale)
         return Side(quantity, parts, amounts, [sum(share) for share in shares], shares)

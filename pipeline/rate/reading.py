@@ -16,7 +16,7 @@ from pipeline.rate.faults import Fault, FaultCode
 from pipeline.rate.fields import Fields, plain_number, shown
 from pipeline.rate.limits import EVENTS_MAX, MATRIX_DIMENSIONS_MAX
 from pipeline.rate.lines import ZERO
-from pipeline.rate.price import Price, known_price, remembered_price
+from pipeline.rate.price import Price, remembered_price
 from pipeline.rate.proration import read_factor
 from pipeline.rate.request import Position, RatingInput
 
@@ -45,9 +45,6 @@ REQUEST_KEYS = frozenset(
 
 def parse_input(value: object) -> RatingInput | tuple[Fault, ...]:
     """Return the request that a JSON object makes, or every fault in it."""
-    plain = plain_request(value)
-    if plain is not None:
-        return RatingInput(*plain)
     faults: list[Fault] = []
     fields = Fields(value, "", faults)
     fields.close(REQUEST_KEYS)
@@ -57,7 +54,9 @@ def parse_input(value: object) -> RatingInput | tuple[Fault, ...]:
         price = remembered_price(fields.value("price"), faults)
     elif fields.opened:
         fields.note(FaultCode.MISSING, "price", "required, but absent or null")
-    amounts = fields.numbers("per_event_amounts", EVENTS_MAX)
+    amounts = None
+    if fields.has("per_event_amounts"):
+        amounts = fields.numbers("per_event_amounts", EVENTS_MAX)
     conversion, proration = fields.value("unit_conversion"), fields.value("proration")
     request = None
     if price is not None:
@@ -69,7 +68,7 @@ def parse_input(value: object) -> RatingInput | tuple[Fault, ...]:
             if conversion is None
             else read_conversion(Fields(conversion, "unit_conversion", faults)),
             usage_discount=fields.number("usage_discount") or ZERO,
-            discounts=read_discounts(fields),
+            discounts=read_discounts(fields) if fields.has("discounts") else (),
             maximum=fields.number("maximum"),
             minimum=fields.number("minimum"),
             pre_line_quantity=fields.number("pre_line_quantity") or ZERO,
@@ -80,7 +79,7 @@ def parse_input(value: object) -> RatingInput | tuple[Fault, ...]:
             else read_factor(Fields(proration, "proration", faults)),
             event_count=fields.count("event_count"),
             dimensions=_read_dimensions(fields),
-            per_event_amounts=amounts if fields.has("per_event_amounts") else None,
+            per_event_amounts=amounts,
         )
     return tuple(faults) if request is None or faults else request
 
@@ -94,13 +93,14 @@ class PlainRequest(NamedTuple):
 
 
 def plain_request(value: object) -> PlainRequest | None:
-    """Return a quantity at a price seen before; None for any other request."""
+    """Return a quantity at a price; None for any other request."""
     if type(value) is not dict or not value.keys() <= _PLAIN_KEYS:
         return None
     currency, quantity = value.get("currency"), value.get("quantity")
     if type(currency) is not str or type(quantity) is not str or not is_currency(currency):
         return None
-    price, number = known_price(value.get("price")), plain_number(quantity)
+    number = plain_number(quantity)
+    price = None if number is None else remembered_price(value.get("price"), [])
     if price is None or number is None:
         return None
     return PlainRequest(currency, price, number)
