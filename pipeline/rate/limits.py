@@ -27,8 +27,8 @@ SHOWN_CHARS_MAX = 50
 PRICES_MAX = 1000
 """Prices a command remembers so as not to parse them again."""
 PRICE_CHARS_MAX = 4000
+"""Characters of a price that is remembered."""
 FORMS_MAX = 2000
 """Forms of lines that a command remembers, those that came but once too."""
 FORM_CHARS_MAX = 4000
 """Characters of a line whose form is remembered."""
-"""Characters of a price that is remembered."""
