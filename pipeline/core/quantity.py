@@ -165,6 +165,8 @@ def decimal_text(mantissa: int, scale: int, *, keep_zeros: bool = False) -> str:
     digits = str(mantissa if mantissa >= 0 else -mantissa)
     if len(digits) <= scale:
         digits = digits.rjust(scale + 1, "0")
+    if keep_zeros and mantissa >= 0:  # most amounts of money
+        return f"{digits[:-scale]}.{digits[-scale:]}"
     whole, decimals = digits[:-scale], digits[-scale:]
     if not keep_zeros:
         decimals = decimals.rstrip("0")

@@ -12,7 +12,7 @@ from pipeline.core.quantity import decimal_text, quantity_text
 from pipeline.rate.explain import explanation
 from pipeline.rate.faults import Fault, FaultCode
 from pipeline.rate.fields import Fields
-from pipeline.rate.forms import Again, rated_again
+from pipeline.rate.forms import rated_again
 from pipeline.rate.jsonline import fault_text, parse_object
 from pipeline.rate.limits import EVENTS_MAX
 from pipeline.rate.lines import Rated
@@ -27,7 +27,7 @@ def answer_rate(line: str | bytes) -> str:
     """Answer one line of `talea rate` with one line of JSON."""
     again = _again(line)
     if again is not None:
-        return _answer(again.identity, again.rated)
+        return _answer(*again)
     document = parse_object(line)
     identity = document.identity
     if document.fault is not None:
@@ -42,8 +42,7 @@ def answer_rate(line: str | bytes) -> str:
     return _answer(identity, rate(request))
 
 
-def _again(line: str | bytes) -> Again | None:
-    """Rate a line of a form that was read before; None for any other."""
+def _again(line: str | bytes) -> tuple[str, Rated | Fault] | None:
     try:
         return rated_again(line.decode() if isinstance(line, bytes) else line)
     except UnicodeDecodeError:
@@ -71,9 +70,10 @@ def _rated_text(identity: str, rated: Rated) -> str:
             f'"unit_amount":"{_unit_text(*unit.as_integer_ratio())}",'
             f'"amount":"{amount}","discount":"{discount}","total":"{whole}"}}'
         )
-    if len(lines) > 1:
-        whole = decimal_text(rated.amount_minor, digits, keep_zeros=True)
-    return f'{{"id":{identity},"amount":"{whole}","lines":[{",".join(lines)}]}}'
+    if len(lines) == 1:
+        return f'{{"id":{identity},"amount":"{whole}","lines":[{lines[0]}]}}'
+    amount = decimal_text(rated.amount_minor, digits, keep_zeros=True)
+    return f'{{"id":{identity},"amount":"{amount}","lines":[{",".join(lines)}]}}'
 
 
 @lru_cache(maxsize=1024)  # quantities differ, what a unit of them costs hardly does

@@ -13,7 +13,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from pipeline.core.quantity import from_mantissa, plain_mantissa
+from pipeline.core.quantity import ratio
 from pipeline.rate.faults import Fault
 from pipeline.rate.fields import plain_number
 from pipeline.rate.jsonline import parse_object
@@ -25,19 +25,13 @@ from pipeline.rate.request import RatingInput
 
 # What is echoed as it stands: a string of printable ASCII that needs no escaping, a whole number.
 _ID = re.compile(r'"id": ?("[ !#-\[\]-~]*"|-?[1-9][0-9]{0,16}(?![0-9])|0)')
-_QUANTITY = re.compile(r'"quantity": ?"(-?[0-9]+(?:\.[0-9]+)?)"', re.ASCII)
+_QUANTITY = re.compile(r'"quantity": ?"((-?[0-9]+)(?:\.([0-9]+))?)"')
+_QUICK_CHARS_MAX = 40
 _MARKED_ID = "the id of a form"
 _MARKED_QUANTITY = "271828182845904523536.5"
 
 _Form = tuple[str, ...]
 """The text before, between and behind the two; of a line without a quantity, beside its id."""
-
-
-class Again(NamedTuple):
-    """What a line of a known form comes to, and its `id` as JSON text."""
-
-    identity: str
-    rated: Rated | Fault
 
 
 class _Remembered(NamedTuple):
@@ -52,14 +46,13 @@ _met: dict[_Form, bool] = {}
 """Forms that came once, and whether they turned out to be of no use."""
 
 
-def rated_again(line: str) -> Again | None:
-    """Rate a line of a form that was read before; None for any other."""
+def rated_again(line: str) -> tuple[str, Rated | Fault] | None:
+    """Return a line's `id` as JSON text, and its answer, by a form read before; None if by none."""
     found = _ID.search(line)
     if found is None or len(line) > FORM_CHARS_MAX:
         return None
-    identity, (begins, ends) = found[1], found.span(1)
+    begins, ends = found.span(1)
     counted = _QUANTITY.search(line)
-    quantity = None
     if counted is None:
         form: _Form = (line[:begins], line[ends:])
     else:
@@ -70,26 +63,28 @@ def rated_again(line: str) -> Again | None:
             form = (line[:start], line[stop:begins], line[ends:])
         else:
             return None
-        plain = plain_mantissa(counted[1])
-        quantity = plain_number(counted[1]) if plain is None else from_mantissa(*plain)
-        if quantity is None:
-            return None
     remembered = _remembered.get(form)
     if remembered is None:
         _meet(form, line)
         return None
-    return Again(identity, _rated(remembered, quantity))
-
-
-def _rated(remembered: _Remembered, quantity: Fraction | None) -> Rated | Fault:
-    request = remembered.request
+    request, bare = remembered
+    if counted is None:
+        return found[1], rate(request)
+    quantity = _number(counted)
     if quantity is None:
-        return rate(request)
-    if remembered.bare:
-        rated = rate_bare(request.currency, request.price, quantity)
-        if rated is not None:
-            return rated
-    return rate_sound(request, quantity)
+        return None
+    rated = rate_bare(request.currency, request.price, quantity) if bare else None
+    return found[1], rate_sound(request, quantity) if rated is None else rated
+
+
+def _number(counted: re.Match[str]) -> Fraction | None:
+    """Return the quantity that was found; None where it has too many digits (rule 2)."""
+    text, whole, decimals = counted.groups()
+    if len(text) > _QUICK_CHARS_MAX:
+        return plain_number(text)
+    if decimals is None:
+        return Fraction(int(whole))
+    return ratio(int(whole + decimals), 10 ** len(decimals))
 
 
 def _meet(form: _Form, line: str) -> None:
