@@ -51,6 +51,8 @@ def discounted(
     amounts: Sequence[int], discounts: Sequence[Discount], scale: int
 ) -> list[tuple[int, ...]]:
     """Return what each discount, in order, takes off each line; all in minor units."""
+    if len(amounts) == 1:
+        return [_taken_of(amounts[0], discounts, scale)]
     left, taken = list(amounts), []
     for discount in in_order(discounts):
         shares = _shares(left, _taken(discount, sum(left), scale))
@@ -59,16 +61,26 @@ def discounted(
     return list(zip(*taken, strict=True))
 
 
+def _taken_of(left: int, discounts: Sequence[Discount], scale: int) -> tuple[int, ...]:
+    """Return what each discount, in order, takes off the only line: nothing is to be split."""
+    taken = []
+    for discount in in_order(discounts):
+        off = _taken(discount, left, scale)
+        left -= off
+        taken.append(off)
+    return tuple(taken)
+
+
 def _taken(discount: Discount, left: int, scale: int) -> int:
     """Return how much one discount takes off what is left of all lines (rules 27, 28)."""
     match discount:
-        case PercentageDiscount(percent):
-            numerator, denominator = percent.as_integer_ratio()
+        case PercentageDiscount():
+            numerator, denominator = discount.percent.as_integer_ratio()
             if numerator >= 100 * denominator:
                 return left
             return rounded_ratio(left * numerator, 100 * denominator)
-        case FixedDiscount(amount):
-            return min(rounded_times(amount, scale), max(left, 0))
+        case FixedDiscount():
+            return min(rounded_times(discount.amount, scale), max(left, 0))
         case _:
             assert_never(discount)
 
@@ -77,8 +89,6 @@ def _shares(left: Sequence[int], taken: int) -> list[int]:
     """Split a discount over what is left of each line, by largest remainder (rule 27)."""
     if not taken:
         return [0] * len(left)
-    if len(left) == 1:
-        return [taken]
     sign = 1 if taken > 0 else -1
     return allocate_whole(taken, [max(0, sign * rest) for rest in left])
 

@@ -202,6 +202,8 @@ def _settled(request: RatingInput, now: Side, past: Side | None, scale: int) -> 
 
 def _cap(side: Side, room: int) -> Side:
     """Return a side with the maximum added to its discounts."""
+    if side.net_minor <= room:
+        return side._replace(shares=[(*share, 0) for share in side.shares])
     nets = [amount - off for amount, off in zip(side.amounts, side.discounts, strict=True)]
     cuts = capped(nets, room)
     discounts = [off + cut for off, cut in zip(side.discounts, cuts, strict=True)]
@@ -221,24 +223,28 @@ def _lines(side: Side) -> list[RatedLine]:
 
 def _difference(now: Side, past: Side) -> list[RatedLine]:
     """Subtract the past line by line, in the order of rule 17 (rules 11, 14)."""
-    pasts = {
-        (part.component, part.unit_amount): line
-        for part, line in zip(past.parts, _lines(past), strict=True)
-    }
+    pasts = {_matched_by(part): line for part, line in zip(past.parts, _lines(past), strict=True)}
     placed: list[tuple[tuple[int, bool], RatedLine]] = []
     for part, line in zip(now.parts, _lines(now), strict=True):
-        before = pasts.pop((part.component, part.unit_amount), None)
+        before = pasts.pop(_matched_by(part), None)
         left = line if before is None else _less(line, before)
         if before is None or not left.is_nothing:
             placed.append((part.place, left))
-    for part in past.parts:
-        gone = pasts.pop((part.component, part.unit_amount), None)
+    for part in past.parts if pasts else ():  # mostly all have met theirs
+        gone = pasts.pop(_matched_by(part), None)
         if gone is not None:
             none = (0,) * len(gone.shares)
             nothing = RatedLine(part.component, ZERO, part.unit_amount, 0, 0, none)
             placed.append((part.place, _less(nothing, gone)))
-    placed.sort(key=lambda item: item[0])
+    if len(placed) > 1:
+        placed.sort(key=lambda item: item[0])
     return [line for _, line in placed]
+
+
+def _matched_by(part: Part) -> tuple[str, int | None, int, int]:
+    """Return what lines are matched by (rule 14), of what hashes quickly."""
+    component = part.component
+    return component.kind._value_, component.tier, *part.unit_amount.as_integer_ratio()
 
 
 def _less(line: RatedLine, before: RatedLine) -> RatedLine:

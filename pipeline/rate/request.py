@@ -146,10 +146,10 @@ def _sign_fault(request: RatingInput) -> Fault | None:
         path = "proration"
     for index, discount in enumerate(request.discounts):
         match discount:
-            case PercentageDiscount(value):
-                key = "percent"
-            case FixedDiscount(value):
-                key = "amount"
+            case PercentageDiscount():
+                key, value = "percent", discount.percent
+            case FixedDiscount():
+                key, value = "amount", discount.amount
         if value.numerator < 0:
             path = path or f"discounts[{index}].{key}"
     return None if path is None else Fault(FaultCode.NEGATIVE, path, "must not be below zero")
