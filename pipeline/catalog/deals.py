@@ -1,7 +1,7 @@
 """Deals: what stands beside plans: books, promotions, credits, orders, decisions and the like.
 
 Owns: their fold.  Does not own: what each of them means (books.py, promotions.py,
-credits.py, currencies.py, orders.py, tax_answers.py, corrections.py).
+credits.py, currencies.py, orders.py, tax_answers.py, corrections.py, mends.py).
 Law: as the catalog's: deals depend on the facts up to their position, on nothing else.
 """
 
@@ -13,6 +13,7 @@ from pipeline.catalog.corrections import CUTTING, NO_DECISIONS, Decisions
 from pipeline.catalog.credits import Grant, grant
 from pipeline.catalog.currencies import FxRate, Rates, fx_rate, with_rates
 from pipeline.catalog.facts import Fact, FactKind
+from pipeline.catalog.mends import Mends, with_mends
 from pipeline.catalog.orders import NO_ORDERS, Order, Orders, order
 from pipeline.catalog.promotions import Promotion, Redemption, promotion, redemption
 from pipeline.catalog.tax_answers import TaxAnswers, tax_answer
@@ -27,6 +28,7 @@ DEALT = CUTTING | {
     FactKind.CREDIT_VOID,
     FactKind.ORDER,
     FactKind.TAX_ANSWER,
+    FactKind.MENDED,
 }
 """The kinds of facts that say something of them."""
 
@@ -47,6 +49,7 @@ class Deals:
     orders: Orders = NO_ORDERS
     tax_answers: TaxAnswers = field(default_factory=TaxAnswers)
     decisions: Decisions = NO_DECISIONS
+    mends: Mends = field(default_factory=dict)
 
     def after(self, facts: Sequence[Fact]) -> "Deals":
         """Return them after more facts; facts of other kinds say nothing of them."""
@@ -85,8 +88,18 @@ class Deals:
                     pass
         rates, orders = with_rates(self.rates, told), self.orders.after(ordered)
         decisions = self.decisions.after(fact for fact in facts if fact.kind in CUTTING)
+        mends = [fact for fact in facts if fact.kind is FactKind.MENDED]
         return Deals(
-            books, switches, promotions, redemptions, credits, rates, orders, answers, decisions
+            books,
+            switches,
+            promotions,
+            redemptions,
+            credits,
+            rates,
+            orders,
+            answers,
+            decisions,
+            with_mends(self.mends, mends) if mends else self.mends,
         )
 
 

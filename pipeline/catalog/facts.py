@@ -67,6 +67,8 @@ class FactKind(StrEnum):
     """Something is added to an issued document."""
     REPRICING = "repricing"
     """A document is brought to what a replay made of it: the differences, line by line."""
+    MENDED = "mended"
+    """Documents whose diff was applied: by which prices usage corrects them since."""
     CORRECTION = "correction"
     """Usage of closed periods changed of a payer that has no next cut: notes are made now."""
     DISPUTE = "dispute"

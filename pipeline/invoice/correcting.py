@@ -16,14 +16,14 @@ from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
 from pipeline.invoice.compose import Composed
 from pipeline.invoice.crediting import Left, NothingLeft
-from pipeline.invoice.history import Anew, History
+from pipeline.invoice.history import History
+from pipeline.invoice.layers import Layers, UsedBelow
 from pipeline.invoice.lines import Line
 from pipeline.invoice.notes import (
     Cause,
     Change,
     Record,
     booked,
-    difference,
     lines_of,
     note,
     part_of_change,
@@ -42,9 +42,9 @@ def is_void(notes: Sequence[Record]) -> bool:
 
 def usage_note(
     history: History,
-    document: str,
-    anew: Anew,
+    layers: Layers,
     usage: Usage,
+    used_below: UsedBelow,
     instant: Instant,
     least_minor: int = 0,
 ) -> Composed | None:
@@ -53,21 +53,17 @@ def usage_note(
     What comes to less than `least_minor` is left for a later cut. With issues where the document
     cannot be rated any more.
     """
-    paper = history.find(document)
-    if paper is None:
-        raise BrokenInvariant(f"{document} is corrected, and was never made")
-    notes = history.notes_of(document)
+    paper = layers.paper
+    notes = history.notes_of(paper.id)
     if is_void(notes):
         return None
-    wanted = anew.composed(history.payer, paper.currency, usage)
+    change, unrated = layers.changed(history, usage, used_below)
     cause = Cause(instant_text(instant), USAGE_CHANGED)
-    if wanted.issues:
+    if unrated is not None:
         empty = note(paper.content, Change([], []), cause)
-        told = {"tax": wanted.content["tax"]} if "tax" in wanted.content else {}
-        return _composed({**empty, **told}, wanted)  # what it awaits an answer to stands there
-    by_usage = [each for each in notes if each["cause"] is None]
-    change = difference(wanted.content, booked(paper.content, by_usage))
-    if len(by_usage) < len(notes):
+        told = {"tax": unrated.content["tax"]} if "tax" in unrated.content else {}
+        return _composed({**empty, **told}, unrated)  # what it awaits an answer to stands there
+    if any(each["cause"] is not None for each in notes):
         change = _bounded(paper.content, notes, change)
     if not change.is_money or abs(change.totals.total) < least_minor:
         return None

@@ -2,9 +2,10 @@
 
 Owns: what came before a document, which notes it has, how to compose it anew.
 Does not own: reading documents (stores), usage (stores, replay), when one is corrected.
-Law: a document is composed anew by the catalog of its own cut and what was carried then, so only
-usage makes a difference. One issued again in another's place bills what that one billed, to the
-customer as it is known by then, and keeps what people did by hand, unless they say otherwise.
+Law: a document is composed anew by the catalog of its own cut, or the prices of a diff of it that
+was applied, and what was carried then, so only usage makes a difference. One issued again in
+another's place bills what that one billed, by the prices it was corrected by, to the customer as it
+is known by then, and keeps what people did by hand, unless they say otherwise.
 """
 
 from bisect import bisect_left
@@ -16,6 +17,9 @@ from typing import cast
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.early import EarlyUsage
+from pipeline.catalog.facts import Fact
+from pipeline.catalog.mending import priced_by
+from pipeline.catalog.mends import Mend
 from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
@@ -142,10 +146,11 @@ class History:
             found[currency] = [(places[instant], carried) for instant, carried in reached]
         return found
 
-    def anew(self, paper: Paper) -> "Anew":
-        """Return how a document is composed anew."""
+    def anew(self, paper: Paper, mend: Mend | None = None) -> "Anew":
+        """Return how a document is composed anew, perhaps by the prices of an applied diff."""
         cause = cast("str | None", paper.content.get("cause"))
-        return self._anew(paper, paper.cut_serial, paper.instant, cause)
+        prices = mend.prices if mend else ()
+        return self._anew(paper, paper.cut_serial, paper.instant, cause, prices=prices)
 
     def reissue(self, paper: Paper, serial: int, instant: Instant, cause: str) -> "Anew":
         """Return how a document is issued again, at a cut that a decision caused."""
@@ -158,9 +163,12 @@ class History:
         instant: Instant,
         cause: str | None,
         in_place_of: str | None = None,
+        prices: Sequence[Fact] = (),
     ) -> "Anew":
         first = self._first(paper)
-        catalog = self.catalog_at_cut(first.cut_serial)
+        last = in_place_of or paper.replaces
+        prices = prices or self._mended_since(last, serial)
+        catalog = priced_by(self.catalog_at_cut(first.cut_serial), prices)
         if serial != first.cut_serial:
             now = self.catalog_at_cut(serial).customers[self.payer]
             known = catalog.customers[self.payer]
@@ -176,11 +184,20 @@ class History:
         )
         issuer = cast(str, paper.content["issuer"])
         own = [line for line in lines if line.served.plan.issuer == issuer]
-        last = in_place_of or paper.replaces
         kept, as_composed = self._by_hand(last, serial, cause)
         if as_composed:
             own = [line for line in own if line.hand is None]
         return Anew(catalog, issuer, own, instant, cause, last, kept)
+
+    def _mended_since(self, last: str | None, serial: int) -> Sequence[Fact]:
+        """Return the prices that documents were corrected by, from `last` back, up to a cut."""
+        while last is not None:
+            known = self.catalog_at_cut(serial).deals.mends.get(last, ())
+            whole = [each.prices for each in known if each.meters is None and each.prices]
+            if whole:
+                return whole[-1]
+            last = self._by_id[last].replaces
+        return ()
 
     def _by_hand(
         self, last: str | None, serial: int, cause: str | None

@@ -1,6 +1,6 @@
 """Applying: the notes that bring issued documents to what a replay made of them.
 
-Owns: which document gets which note, and why one gets none.
+Owns: which document gets which note, and why one gets none; how usage corrects them since.
 Does not own: the diff (diff.py), the note itself (invoice/notes.py), writing decisions (workers).
 Law: the notes sum to the diff; an invoice with all its notes then is the replay's with its own. But
 for usage that was billed before its period ended: the period's last invoice bills the whole less
@@ -14,7 +14,8 @@ from typing import cast
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.corrections import Decision
-from pipeline.catalog.facts import FactKind
+from pipeline.catalog.facts import Fact, FactKind
+from pipeline.catalog.mends import Mend, mends_of
 from pipeline.core.calendar import Instant
 from pipeline.core.money import sums_by_currency
 from pipeline.invoice.fees import Reason
@@ -31,6 +32,7 @@ from pipeline.invoice.notes import (
 from pipeline.invoice.planned import Carried, carried_by_all, is_early, planned_lines
 from pipeline.rate.terms import PaymentTerm
 from pipeline.replay.diff import Pair, Selection
+from pipeline.replay.revising import PRICING
 
 CODE = "repriced"
 """The reason code of such notes."""
@@ -47,6 +49,11 @@ class Family:
     after: Sequence[Record]
     running: Collection[LineKey] = ()
     """What was billed before its period ended, and that period's last invoice is still to come."""
+    below: int = 0
+    """Usage under cuts below it is in `after`."""
+    noted: int = 0
+    """The last cut that anything in `before` was made at."""
+    differs: bool = True
 
     @property
     def document(self) -> str:
@@ -75,6 +82,16 @@ def families(pairs: Iterable[Pair], selection: Selection) -> list[Family]:
         ValueError: something is only in the replay, of an invoice that was never issued.
 
     """
+    return [each for each in all_families(pairs, selection) if each.differs]
+
+
+def all_families(pairs: Iterable[Pair], selection: Selection) -> list[Family]:
+    """Return the invoices that are looked at: usage may make a difference where there is none yet.
+
+    Raises:
+        ValueError: something is only in the replay, of an invoice that was never issued.
+
+    """
     by_invoice: dict[str, list[Pair]] = defaultdict(list)
     pairs = [*pairs]
     running = _running(pairs)
@@ -83,15 +100,27 @@ def families(pairs: Iterable[Pair], selection: Selection) -> list[Family]:
         by_invoice[str(told.get("corrects", told["id"]))].append(pair)
     found = []
     for document, own in by_invoice.items():
-        if not any(not pair.same and selection.holds(pair) for pair in own):
-            continue
+        looked_at = [pair for pair in own if selection.holds(pair)]
+        differs = not all(pair.same for pair in looked_at)
         own.sort(key=lambda pair: (pair.cut_serial, pair.instant))
         before = [pair.before for pair in own if pair.before is not None]
         after = [pair.after for pair in own if pair.after is not None]
         if not before or before[0]["id"] != document or (after and after[0]["id"] != document):
-            raise ValueError(f"{document} was never issued: there is nothing that a note corrects")
-        found.append(Family(own[0].customer, own[0].instant, before, after, running))
+            if differs:
+                why = "there is nothing that a note corrects"
+                raise ValueError(f"{document} was never issued: {why}")
+            continue
+        below = max((e.below or e.cut_serial for e in own if _has_usage(e.after)), default=0)
+        noted = max(e.cut_serial for e in own if e.before is not None)
+        where = own[0].customer, own[0].instant
+        if looked_at:
+            found.append(Family(*where, before, after, running, below, noted, differs))
     return found
+
+
+def _has_usage(content: Record | None) -> bool:
+    """Whether a document was made of usage: no note is that somebody decided."""
+    return content is not None and (not is_note(content) or content["cause"] is None)
 
 
 def _running(pairs: Iterable[Pair]) -> set[LineKey]:
@@ -132,6 +161,40 @@ def repricings(
                 )
             )
     return made
+
+
+def other_prices(facts: Sequence[Fact], otherwise: Iterable[Fact]) -> list[Fact]:
+    """Return all that a replay says of subjects that had other prices there than facts say."""
+    said = [fact for fact in otherwise if fact.kind in PRICING]
+    others = {
+        (fact.kind, fact.subject)
+        for fact in said
+        if fact.serial <= len(facts) and fact.body != facts[fact.serial - 1].body
+    }
+    return [fact for fact in said if (fact.kind, fact.subject) in others]
+
+
+def mends(
+    found: Iterable[Family], selection: Selection, prices: Sequence[Fact], otherwise: Iterable[Fact]
+) -> list[Mend]:
+    """Return by which prices usage corrects documents once their diff is applied.
+
+    An invoice that is not in the replay has none there. One that an earlier diff corrects in the
+    replay, too, goes on by the prices of that.
+    """
+    told = [fact for fact in otherwise if fact.kind is FactKind.MENDED]
+    stands = {mend.document for fact in told for mend in mends_of(fact.body)}
+    return [
+        Mend(
+            each.document,
+            each.below,
+            each.noted,
+            selection.meters,
+            () if each.document in stands else prices,
+        )
+        for each in found
+        if each.after and not is_early(each.before[0])
+    ]
 
 
 def given_back_by_next(

@@ -80,6 +80,8 @@ class Pair:
     after: Record | None = None
     place: LogPlace | None = None
     """Of its cut in the live log; None where nobody asks."""
+    below: int | None = None
+    """Usage under cuts below it is in `after`; None: below its own."""
 
 
 @dataclass(frozen=True, slots=True)

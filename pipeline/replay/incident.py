@@ -17,7 +17,7 @@ from pipeline.catalog.hand_rules import holding
 from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.identity import Json
 from pipeline.replay.applying import total_minor
-from pipeline.replay.revising import NOT_REPRICED, PRICING, Bodies
+from pipeline.replay.revising import PRICING, Bodies, not_applied
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,19}")
 
@@ -140,15 +140,8 @@ def without(facts: Sequence[Fact], incident: Incident) -> Bodies:
     Nor was anything corrected for it there.
     """
     before = stood_before(facts, incident.wrong)
-    own = [
-        fact
-        for fact in facts
-        if fact.kind is FactKind.REPRICING and fact.body["reference"] == incident.diff_id
-    ]
-    return {
-        **{serial: fact.body for serial, fact in before.items()},
-        **{fact.serial: {**fact.body, "change": NOT_REPRICED} for fact in own},
-    }
+    own = {} if incident.diff_id is None else not_applied(facts, incident.diff_id)
+    return {**{serial: fact.body for serial, fact in before.items()}, **own}
 
 
 def rollback(facts: Sequence[Fact], incident: Incident) -> list[NewFact]:

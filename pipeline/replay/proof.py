@@ -15,6 +15,7 @@ from pipeline.core.identity import Json
 from pipeline.invoice.compose import Composed, compose
 from pipeline.invoice.correcting import decided_note, usage_note
 from pipeline.invoice.history import History, Paper, early_of
+from pipeline.invoice.layers import layers_of
 from pipeline.invoice.planned import planned_lines, requests_of
 from pipeline.invoice.settling import Spent, added, given_back, settle
 from pipeline.invoice.usage import Usage, UsageRequest
@@ -108,9 +109,10 @@ def _note(
         return "it corrects no document of its customer"
     windows: Windows = ()
     if cause is None:
-        anew = before.anew(corrected)
+        mends = history.catalog_at_cut(paper.cut_serial).deals.mends.get(corrected.id, ())
+        anew = layers_of(before, corrected, mends)
         usage, windows = fold.usage(anew.requests, paper.cut_serial)
-        made = usage_note(before, corrected.id, anew, usage, paper.instant)
+        made = usage_note(before, anew, usage, lambda *known: fold.usage(*known)[0], paper.instant)
     else:
         decisions = history.catalog_at_cut(paper.cut_serial).deals.decisions.about(corrected.id)
         decision = next((each for each in decisions if each.fact == cause), None)

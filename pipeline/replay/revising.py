@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.catalog.history import known_at
+from pipeline.catalog.mends import NOTHING_MENDED
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json
 
@@ -27,17 +28,18 @@ PRICING = (
 """What may be another in a replay: what decides amounts, and no cut."""
 
 
-NOT_REPRICED: Json = {"lines": [], "taxes": []}
-"""What the fact of an applied diff says where what it corrected is priced anew."""
+_NOT_REPRICED: Json = {"lines": [], "taxes": []}
 
 
-def _not_repriced(facts: Iterable[Fact]) -> dict[int, Mapping[str, Json]]:
-    """Return the facts of applied diffs, changing nothing: what they corrected is priced anew."""
-    return {
-        fact.serial: {**fact.body, "change": NOT_REPRICED}
-        for fact in facts
-        if fact.kind is FactKind.REPRICING
-    }
+def not_applied(facts: Iterable[Fact], diff: str | None = None) -> Bodies:
+    """Return the facts of applied diffs, or of one, changing nothing: all is priced anew."""
+    found: dict[int, Mapping[str, Json]] = {}
+    for fact in facts:
+        if fact.kind is FactKind.REPRICING and diff in (None, fact.body["reference"]):
+            found[fact.serial] = {**fact.body, "change": _NOT_REPRICED}
+        elif fact.kind is FactKind.MENDED and diff in (None, fact.subject):
+            found[fact.serial] = NOTHING_MENDED
+    return found
 
 
 def priced_by(facts: Sequence[Fact], revisions: Iterable[NewFact]) -> Bodies:
@@ -64,7 +66,7 @@ def priced_by(facts: Sequence[Fact], revisions: Iterable[NewFact]) -> Bodies:
     }
     for kind, subject in said.keys() - {(fact.kind, fact.subject) for fact in facts}:
         raise ValueError(f"{kind.value} {subject} is new: a replay has what was there")
-    return {**found, **_not_repriced(facts)} if found else found
+    return {**found, **not_applied(facts)} if found else found
 
 
 def revised(
@@ -89,4 +91,4 @@ def as_known(facts: Sequence[Fact], known: Instant) -> Bodies:
         body = said.get((fact.kind, fact.subject))
         if body is not None and body != fact.body:
             found[fact.serial] = body
-    return {**found, **_not_repriced(facts[len(before) :])} if found else found
+    return {**found, **not_applied(facts[len(before) :])} if found else found

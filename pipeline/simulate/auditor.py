@@ -30,6 +30,7 @@ from pipeline.simulate.redriven import redriven_faults
 from pipeline.simulate.reissued import billed
 from pipeline.simulate.returns import Returns
 from pipeline.simulate.settled import settlement_faults
+from pipeline.simulate.since import Since
 from pipeline.simulate.sold import minor
 from pipeline.simulate.taxes import Taxes, untaxed
 from pipeline.simulate.witness import Counted, Witness
@@ -68,6 +69,8 @@ class Auditor:
     taxes: Taxes
     known_at: int
     """The tick up to which all was booked long before the end."""
+    since: Mapping[str, Sequence[Since]]
+    """The diffs that were applied, by document."""
 
     def faults(self) -> Iterator[Fault]:
         """Yield every difference."""
@@ -83,7 +86,7 @@ class Auditor:
         yield from settlement_faults(self.tables.documents, self.billing)
         documents = self.tables.documents.values()
         yield from correction_faults(
-            documents, self.billing, self.taxes, self.known_at, self.tables.removed
+            documents, self.billing, self.taxes, self.known_at, self.tables.removed, self.since
         )
         yield from self._chain()
         yield from self._drafts()

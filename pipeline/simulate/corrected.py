@@ -6,16 +6,17 @@ Law: it shares no step with the pipeline.
 """
 
 from collections import Counter
-from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from pipeline.catalog.facts import FactKind
 from pipeline.core.calendar import SECOND, Instant, parse_instant
 from pipeline.simulate.agreements import Body
 from pipeline.simulate.billing import Billing
 from pipeline.simulate.edited import LAST
 from pipeline.simulate.noted import Place, is_by_hand, place_of
-from pipeline.simulate.reissued import billed
+from pipeline.simulate.since import Since, due_of
 from pipeline.simulate.sold import Book, named, payer_of
 from pipeline.simulate.stays import billed_in, runs_on
 from pipeline.simulate.taxes import Taxes, tax_of_all, untaxed
@@ -34,12 +35,14 @@ def correction_faults(
     taxes: Taxes,
     known_at: int,
     removed: Container[tuple[str, int]],
+    since: Mapping[str, Sequence[Since]],
 ) -> Iterator[Fault]:
     """Yield documents that do not come, with the notes of usage, to what all usage makes.
 
     At each cut, and in the end by what was `known_at` a tick long before. What people decided
     stands beside that; a line that too little is left of then is not corrected. Those whose
-    contents are `removed`, by issuer and place, have no notes from some cut on.
+    contents are `removed`, by issuer and place, have no notes from some cut on. `since` diffs were
+    applied, by document, usage is corrected by their prices.
     """
     notes: dict[str, list[Document]] = {}
     for document in documents:
@@ -52,7 +55,8 @@ def correction_faults(
     for document in documents:
         if document.kind == "invoice":
             gone = (document.issuer, document.sealed.place) in removed
-            corrected = _Corrected(document, notes.get(document.id, ()), billing, taxes, gone)
+            mended, made = since.get(document.id, ()), notes.get(document.id, ())
+            corrected = _Corrected(document, made, billing, taxes, mended, gone)
             yield from corrected.faults(known_at)
     yield from _uncalled_for(billing, billing.witness)
 
@@ -65,6 +69,7 @@ class _Corrected:
     notes: Sequence[Document]
     billing: Billing
     taxes: Taxes
+    since: Sequence[Since]
     gone: bool
     """Whether its content is removed: such notes as there are must be right."""
 
@@ -82,18 +87,19 @@ class _Corrected:
         last = last_of(self.billing)
         if max(cuts)[0] <= known_at and not _comes_again(self.billing, payer, currency, last):
             cuts.add((known_at, LAST))
-        before = self._due(self.document.cut_serial)
+        before = self.document.cut_serial
         for place in sorted(cuts):
             if place[0] <= self.document.cut_serial:
                 continue
             due = self._due(place[0])
             told = _sums(n for n in self.notes if place_of(n) == place and not is_by_hand(n))
             must = self._change(place, due)
-            # It is looked at again where usage makes a difference, or may.
-            if told != must and (told or (due != before and not self.gone)):
+            # It is looked at again where usage makes a difference, or may, or a diff is applied.
+            moved = due != self._due(before, place[0]) or self._is_applied(place)
+            if told != must and (told or (moved and not self.gone)):
                 name = f"{self.document.sealed.number} at tick {place[0]}"
                 yield "corrected", f"{name}: usage made {told}, and must {must}"
-            before = due
+            before = place[0]
             yield from self._taxes(place)
 
     def _taxes(self, place: Place) -> Iterator[Fault]:
@@ -104,11 +110,15 @@ class _Corrected:
         for fault in tax_of_all(self.taxes, of.content, made, position):
             yield "taxed", f"{of.sealed.number} at tick {place[0]}: {fault}"
 
-    def _due(self, serial: int) -> Counter[Source]:
-        of, found = self.document, Counter[Source]()
-        for line in billed(self.billing, (of.payer, of.currency, of.instant), serial, serial):
-            found[line.source, line.start] += line.total_minor
-        return found
+    def _due(self, serial: int, named: int | None = None) -> Counter[Source]:
+        return due_of(self.billing, self.since, self.document, serial, named)
+
+    def _is_applied(self, place: Place) -> bool:
+        """Whether the diff of the document is applied at a cut."""
+        cut = self.document.payer, self.document.currency, place[1]
+        fact = self.billing.decided.get(cut)
+        known = bool(fact and fact.kind is FactKind.REPRICING and self.since)
+        return known and self.billing.cuts[cut] == place[0]
 
     def _change(self, place: Place, due: Counter[Source]) -> dict[Source, int]:
         """Return what usage makes of each line at a cut."""

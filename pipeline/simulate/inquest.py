@@ -22,7 +22,7 @@ from pipeline.simulate.missing import missing_faults
 from pipeline.simulate.noted import note_faults
 from pipeline.simulate.publication import Publication
 from pipeline.simulate.reissued import reissues
-from pipeline.simulate.repriced import repricing_faults
+from pipeline.simulate.repriced import repricing_faults, since_of
 from pipeline.simulate.restored import incident_faults
 from pipeline.simulate.retained import put_back, retention_faults
 from pipeline.simulate.returns import Returns
@@ -87,16 +87,19 @@ class Inquest:
         returns = Returns(witness)
         again = reissues(stage.database.tables.documents.values(), witness.facts)
         edited_as = {place: each.edited_as for place, each in again.items()}
+        billing = Billing(
+            witness.facts,
+            witness,
+            returns.taken,
+            Edits.of(witness.facts, stage.database.drafts_stored, edited_as),
+            again=again,
+        )
+        replays = self.alarms.replays.told
+        since = since_of(replays, self.alarms.told, stage.database, billing)
         auditor = Auditor(
             witness,
             returns,
-            Billing(
-                witness.facts,
-                witness,
-                returns.taken,
-                Edits.of(witness.facts, stage.database.drafts_stored, edited_as),
-                again=again,
-            ),
+            billing,
             stage.database.tables,
             log,
             stage.database.drafts_stored,
@@ -104,6 +107,7 @@ class Inquest:
             Random(f"{self.seed} audit"),
             Taxes.of(witness.facts),
             self.known_at,
+            since,
         )
         stands = {number: stand for number, (stand, _) in stage.database.tables.stands.items()}
         raw = [each for each in letters if each.topic == USAGE_RAW.name]
@@ -117,9 +121,7 @@ class Inquest:
             *backfill_faults(self.units, witness, returns, log),
             *missing_faults(witness, auditor.billing, stage.database.tables),
             *collection_faults(stage.raw, stands, log, self.story.packed, raw),
-            *repricing_faults(
-                self.alarms.replays.told, self.alarms.told, stage.database, auditor.billing
-            ),
+            *repricing_faults(replays, self.alarms.told, stage.database, billing, since),
             *incident_faults(self.alarms, stage.database.tables, auditor.billing),
             *self._published(),
         ]

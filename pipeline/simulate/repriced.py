@@ -5,7 +5,6 @@ Does not own: those prices (mended.py), documents (billing.py), that notes are m
 Law: it shares no step with the pipeline.
 """
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -18,26 +17,54 @@ from pipeline.simulate.billing import Billing
 from pipeline.simulate.database import MemoryDatabase
 from pipeline.simulate.mended import Mended, mended
 from pipeline.simulate.replays import Replay
+from pipeline.simulate.since import Since, Sums, due_of
 from pipeline.stores.postgres.documents import Document
 
 Fault = tuple[str, str]
 """(law, detail)."""
-Sums = Counter[tuple[str, str]]
-"""Minor units by (source, start) of a line."""
 
 
 def repricing_faults(
-    replays: Sequence[Replay], alarm: Alarm | None, database: MemoryDatabase, billing: Billing
+    replays: Sequence[Replay],
+    alarm: Alarm | None,
+    database: MemoryDatabase,
+    billing: Billing,
+    since: Mapping[str, Sequence[Since]],
 ) -> Iterator[Fault]:
     """Yield what replays folded otherwise, and what of their diffs was decided otherwise."""
     yield from _made(database, billing)
     for replay in replays:
         if replay.through:
             told = mended(billing.facts, replay.position, replay.wanted, alarm)
-            looked = _Looked(replay, told, database, billing, billing.otherwise(told.facts))
+            other = billing.otherwise(told.facts)
+            looked = _Looked(replay, told, database, billing, other, since)
             yield from looked.folded()
             if not replay.refused:  # else whoever wants it began anew, perhaps with the same diff
                 yield from looked.decided()
+
+
+def since_of(
+    replays: Sequence[Replay], alarm: Alarm | None, database: MemoryDatabase, billing: Billing
+) -> dict[str, list[Since]]:
+    """Return the diffs that were applied, by document, in their order.
+
+    Documents are taken from the facts; what a diff knew of them is what its replay had folded.
+    """
+    found: dict[str, list[Since]] = {}
+    of_diff = {replay.diff_id: replay for replay in reversed(replays) if replay.done}
+    for fact in billing.facts:
+        if fact.kind is not FactKind.MENDED:
+            continue
+        replay = of_diff[fact.subject]
+        told = mended(billing.facts, replay.position, replay.wanted, alarm)
+        looked = _Looked(replay, told, database, billing, billing.otherwise(told.facts), found)
+        documents = {each.id: each for each in database.tables.documents.values()}
+        for name in cast(Body, fact.body["documents"]):
+            before = found.setdefault(name, [])
+            stands = [each.by for each in before if each.fact <= told.stands_until]
+            until = looked.compared(documents[name])[-1]
+            before.append(Since(fact.serial, until, stands[-1] if stands else looked.other))
+    return found
 
 
 def _made(database: MemoryDatabase, billing: Billing) -> Iterator[Fault]:
@@ -59,6 +86,7 @@ class _Looked:
     billing: Billing
     other: Billing
     """By the prices that were wanted."""
+    since: Mapping[str, Sequence[Since]]
 
     def _invoices(self) -> Iterator[Document]:
         """Yield the invoices that were there when it was planted."""
@@ -107,23 +135,31 @@ class _Looked:
 
     def _change(self, document: Document) -> Sums:
         """Return what brings a document, with the notes it had, to what the replay makes of it."""
-        home, found = self.billing.witness.home(document.payer), Sums()
-        last = max(n for (of, n) in self.replay.shadow.database.tables.passed if of == home)
-        before: int | None = None
-        for serial, place in self._cuts(document):
-            if place in self.replay.done and serial <= last:
-                for billing, sign in ((self.other, 1), (self.billing, -1)):
-                    _add(found, self._of(billing, document, serial), sign)
-                    if before is not None:
-                        _add(found, self._of(billing, document, before), -sign)
-                fact = self.billing.decided.get(place)
-                if fact and fact.subject == document.id and fact.serial > self.told.stands_until:
-                    _add(found, change_of(fact), -1)
-            before = serial
+        known, found = self.since.get(document.id, ()), Sums()
+        stand = [each for each in known if each.fact <= self.told.stands_until]
+        last = max(self.compared(document), default=None)
+        if last is None:
+            return found
+        _add(found, due_of(self.other, stand, document, last), 1)
+        _add(found, due_of(self.billing, known, document, last), -1)
+        for place in self._places(document):
+            fact = self.billing.decided.get(place)
+            if fact and fact.subject == document.id and fact.serial > self.told.stands_until:
+                _add(found, change_of(fact), -1)
         settled = self._settled(document)
         return Sums(
             {e: minor for e, minor in found.items() if minor and (settled is None or e in settled)}
         )
+
+    def compared(self, document: Document) -> list[int]:
+        """Return the ticks at which a document was made, or corrected, on both sides."""
+        return [self.billing.cuts[place] for place in self._places(document)]
+
+    def _places(self, document: Document) -> list[tuple[str, str, Instant]]:
+        home = self.billing.witness.home(document.payer)
+        last = max(n for (of, n) in self.replay.shadow.database.tables.passed if of == home)
+        cuts = self._cuts(document)
+        return [place for serial, place in cuts if place in self.replay.done and serial <= last]
 
     def _settled(self, document: Document) -> Collection[tuple[str, str]] | None:
         """Return the lines of a document that its notes may correct; None: all.

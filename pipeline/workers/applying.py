@@ -14,6 +14,7 @@ from typing import Protocol
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.corrections import Decision
 from pipeline.catalog.facts import Fact, FactKind, NewFact
+from pipeline.catalog.mends import mended
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
@@ -21,13 +22,16 @@ from pipeline.invoice.asking import own_instant
 from pipeline.invoice.planned import Carried
 from pipeline.replay.applying import (
     Family,
-    families,
+    all_families,
     given_back_by_next,
+    mends,
     moved_since,
+    other_prices,
     repricings,
     total_minor,
 )
 from pipeline.replay.diff import Diff, Moved, Pair, Selection, UsedIn, diff
+from pipeline.replay.revising import PRICING
 from pipeline.stores.postgres.facts import Author
 from pipeline.workers.announcing import await_named
 from pipeline.workers.knowledge import FactReader
@@ -61,16 +65,20 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """Documents beside what they would be, as at a position of the facts; `of` names it all."""
+    """Documents beside what they would be, as at a position of the facts; `of` names it all.
+
+    `otherwise` are the facts that say prices, or how documents are corrected, as they say it there.
+    """
 
     of: str
     pairs: Sequence[Pair]
     selection: Selection
     shown: Diff
     position: int
+    otherwise: Sequence[Fact] = ()
 
 
-class Beside(Protocol):
+class Beside(FactReader, Protocol):
     """A shadow that is through: its documents and usage beside those of whom it shadows."""
 
     def documents_beside(self, live: str, *, whole: bool = False) -> list[Pair]: ...
@@ -103,7 +111,9 @@ def look(shadow: Beside, live: str, of: str, selection: Selection) -> Looked:
     """Return what a shadow that is through shows."""
     pairs = shadow.documents_beside(live, whole=True)
     shown = diff(pairs, selection, partial(shadow.moved_usage, live))
-    return Looked(of, pairs, selection, shown, shadow.fact_head()[0])
+    position, _ = shadow.fact_head()
+    otherwise = shadow.read_facts(0, position, {*PRICING, FactKind.MENDED})
+    return Looked(of, pairs, selection, shown, position, otherwise)
 
 
 def apply_diff(
@@ -150,8 +160,9 @@ def decide_looked(
         BadInput: it is another diff, or something happened to its documents since.
 
     """
-    before = [fact for fact in store.read_facts(0) if _of(fact, diff_id)]
-    if before:
+    known = store.read_facts(0)
+    before = [fact for fact in known if _of(fact, diff_id)]
+    if before or any(_mends(fact, diff_id) for fact in known):
         bodies = [fact.body for fact in before]
         store.append_facts(lambda facts: also(facts, bodies), author, now)
         return Applied(before, already=True)
@@ -159,14 +170,18 @@ def decide_looked(
         told = f"the diff of {looked.of} is {looked.shown.id} now"
         raise BadInput(f"{told}: look at it before it is applied")
     try:
-        found = families(looked.pairs, looked.selection)
+        compared = all_families(looked.pairs, looked.selection)
     except ValueError as error:
         raise BadInput(str(error)) from None
+    found = [each for each in compared if each.differs]
     wanted = repricings(found, looked.selection, diff_id, now)
+    prices = other_prices(known, looked.otherwise)
+    since = mends(compared, looked.selection, prices, looked.otherwise) if wanted or prices else []
 
     def decide(facts: Sequence[Fact]) -> Sequence[NewFact]:
         made = _decided(store, looked.position, found, wanted, facts)
-        return [*made, *also(facts, [new.body for new in made])]
+        # Before the notes: no tick names one without the other, as they come in one transaction.
+        return [*mended(diff_id, since), *made, *also(facts, [new.body for new in made])]
 
     written = store.append_facts(decide, author, now)
     return Applied([fact for fact in written if _of(fact, diff_id)], already=False)
@@ -212,3 +227,7 @@ def _decided(
 
 def _of(fact: Fact, diff_id: str) -> bool:
     return fact.kind is FactKind.REPRICING and fact.body["reference"] == diff_id
+
+
+def _mends(fact: Fact, diff_id: str) -> bool:
+    return fact.kind is FactKind.MENDED and fact.subject == diff_id

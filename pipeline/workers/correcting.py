@@ -23,12 +23,14 @@ from pipeline.catalog.catalog import Catalog, FactLog, extend
 from pipeline.catalog.corrections import CORRECTING, Decision
 from pipeline.catalog.cuts import horizon_at
 from pipeline.catalog.facts import Fact, FactKind, NewFact
-from pipeline.core.calendar import Instant
+from pipeline.catalog.mends import Mends
+from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.money import Money
 from pipeline.invoice.asking import asked, correction, decided_already, next_closing
 from pipeline.invoice.compose import Composed
 from pipeline.invoice.correcting import decided_note, usage_note
 from pipeline.invoice.history import Anew, History, Paper
+from pipeline.invoice.layers import Layers, layers_of
 from pipeline.invoice.published import DraftPosition
 from pipeline.invoice.usage import Usage, UsageRequest
 from pipeline.meter.ticks import Tick
@@ -98,7 +100,10 @@ class Corrector:
             return []
         history = history_of(self.store, self.catalog_at, cut.payer)
         history = history.before(cut.serial, cut.instant)
-        made = [*self._of_usage(history, cut, late, least)]
+        # Notes by former prices may have been made since a diff was looked at: with its own, anew.
+        if decision is not None and decision.kind is FactKind.REPRICING:
+            late = [*late, *_cuts_of(history, catalog.deals.mends)]
+        made = [*self._of_usage(history, cut, late, least, catalog.deals.mends)]
         if decision is not None and decision.kind in CORRECTING:
             made += self._decided(history, cut, decision, made)
         return _numbered(made)
@@ -109,34 +114,37 @@ class Corrector:
         cut: Cut,
         late: Sequence[tuple[int, Instant]],
         least: Mapping[str, Fraction],
+        mends: Mends,
     ) -> Iterator[Correction]:
         """Yield the notes of documents whose usage changed since they were cut.
 
         `least` is what a note of each issuer comes to at least.
         """
         anew = [
-            (paper, history.anew(paper))
+            layers_of(history, paper, mends.get(paper.id, ()))
             for paper in history.invoices(cut.currency)
             if any(paper.cut_serial <= under and paper.holds(window) for under, window in late)
         ]
         anew = self._moved(anew, cut)
-        usage = self._used((each for _, each in anew), cut)
-        for document, each in anew:
-            issuer = str(document.content["issuer"])
+        usage = self._used(anew, cut)
+        for each in anew:
+            issuer = str(each.paper.content["issuer"])
             minor = Money.rounded(least.get(issuer, Fraction(0)), cut.currency).minor
-            found = usage_note(history, document.id, each, usage, cut.instant, minor)
+            found = usage_note(history, each, usage, self._used_below, cut.instant, minor)
             if found is not None:
                 yield Correction(found, each.requests)
 
-    def _moved(self, anew: Sequence[tuple[Paper, Anew]], cut: Cut) -> list[tuple[Paper, Anew]]:
+    def _moved(self, anew: Sequence[Layers], cut: Cut) -> list[Layers]:
         """Return those whose usage is another than at their own cuts: the rest come to the same."""
-        asked = [(of, paper.cut_serial) for paper, each in anew for of in each.requests]
+        asked = [(of, each.paper.cut_serial) for each in anew for of in each.requests]
         moved = iter(self.store.moved_since(asked, cut.serial))
-        return [both for both in anew if any([*islice(moved, len(both[1].requests))])]
+        return [each for each in anew if any([*islice(moved, len(each.requests))])]
 
-    def _used(self, anew: Iterable[Anew], cut: Cut) -> Usage:
-        requests = [request for each in anew for request in each.requests]
-        return self.store.read_usage(requests, cut.serial) if requests else {}
+    def _used(self, anew: Iterable[Anew | Layers], cut: Cut) -> Usage:
+        return self._used_below([of for each in anew for of in each.requests], cut.serial)
+
+    def _used_below(self, requests: Sequence[UsageRequest], serial: int) -> Usage:
+        return self.store.read_usage(requests, serial) if requests else {}
 
     def _decided(
         self, history: History, cut: Cut, decision: Decision, made: Sequence[Correction]
@@ -153,6 +161,13 @@ class Corrector:
             anew = history.reissue(paper, cut.serial, cut.instant, decision.fact)
             usage = self._used([anew], cut)
             yield Correction(anew.composed(cut.payer, cut.currency, usage), anew.requests)
+
+
+def _cuts_of(history: History, mends: Mends) -> Iterator[tuple[int, Instant]]:
+    """Yield the cuts, and windows that they hold, of documents whose diff was applied."""
+    for paper in history.papers:
+        if paper.id in mends:
+            yield paper.cut_serial, parse_instant(paper.content["period_start"])
 
 
 def asking(store: Papers, log: FactLog, wanted: Decision, number: str) -> list[NewFact]:

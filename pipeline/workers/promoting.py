@@ -144,8 +144,9 @@ def affected(around: Surroundings, candidate: Candidate) -> Affected:
     with around.database.session("affected") as session, session.snapshot():
         facts = session.read_facts(0)
         before = cast(int, promoted["position"])
+        otherwise = revised(facts, _former(facts, promoted), before)
         former = FactLog()
-        former.append(revised(facts, _former(facts, promoted), before))
+        former.append(otherwise)
         issued = Issued(session, former.at, former.at(former.head))
         pairs, by_hand = list[Pair](), list[str]()
         documents = session.read_documents()
@@ -163,7 +164,9 @@ def affected(around: Surroundings, candidate: Candidate) -> Affected:
                 pairs += _pairs(issued, history, each, notes)
         (position, _) = session.fact_head()
     shown = diff(pairs, Selection(), _nothing_moved)
-    looked = Looked(f"shadow prices {candidate.name}", pairs, Selection(), shown, position)
+    looked = Looked(
+        f"shadow prices {candidate.name}", pairs, Selection(), shown, position, otherwise
+    )
     return Affected(looked, by_hand)
 
 
@@ -192,10 +195,10 @@ def _pairs(
     paper: Paper = document.paper
     serial = max([document.cut_serial, *(note.cut_serial for note in notes)])
     made = issued.composed(history, paper, serial).content
-    if not notes and made == document.content:
-        return []
     where = document.payer, document.instant, document.cut_serial
-    found = [Pair(document.sealed.number, *where, False, document.content, made)]
+    name, content = document.sealed.number, document.content
+    same = not notes and made == content
+    found = [Pair(name, *where, same, content, made, below=serial)]
     for note in notes:
         at = note.payer, note.instant, note.cut_serial
         found.append(Pair(note.sealed.number, *at, False, note.content, None))

@@ -230,7 +230,8 @@ class Verifier:
         if paper is None:
             return begun
         if paper.id not in self._asked_since:  # a document and each of its notes ask for the same
-            requests = history.anew(paper).requests
+            mends = (None, *self._latest.deals.mends.get(paper.id, ()))
+            requests = [each for mend in mends for each in history.anew(paper, mend).requests]
             own = parse_instant(paper.content["period_start"])
             self._asked_since[paper.id] = min((each.start for each in requests), default=own)
         return self._asked_since[paper.id]

@@ -207,7 +207,7 @@ def test_the_notes_of_an_incident_are_decided_with_the_fact_that_tells_of_them()
         decide_looked(store, looked, looked.shown.id, Author("ada", ""), T0, also) for _ in range(2)
     )
 
-    assert store.written == [[FactKind.REPRICING, FactKind.INCIDENT], []]
+    assert store.written == [[FactKind.MENDED, FactKind.REPRICING, FactKind.INCIDENT], []]
     assert (first.already, second.already) == (False, True)
     assert first.facts == second.facts
     assert store.known[-1].body["total_minor"] == first.total_minor == {"USD": -4990}

@@ -27,6 +27,7 @@ from pipeline.core.identity import Json
 from pipeline.invoice.compose import Composed, compose
 from pipeline.invoice.correcting import usage_note
 from pipeline.invoice.history import History, Paper
+from pipeline.invoice.layers import layers_of
 from pipeline.invoice.planned import planned_lines
 from pipeline.invoice.usage import Usage, UsagePart
 from pipeline.invoice.validation import Seen, validated
@@ -119,11 +120,11 @@ def test_what_comes_late_is_a_note_where_other_issuers_have_documents_of_nothing
     empty = next(each for each in made(catalog, APRIL) if each.issuer == "talea")
     paper = Paper(2, APRIL, empty.kind, empty.ordinal, empty.content)
     history = History("acme", [paper], lambda serial: catalog)
-    anew = history.anew(paper)
+    anew = layers_of(history, paper)
     late = UsagePart(0, 1, 7, 7, 7, APRIL - 1, (("region", "eu"),))
 
     (request,) = anew.requests
-    note = usage_note(history, paper.id, anew, {request: [late]}, MAY)
+    note = usage_note(history, anew, {request: [late]}, lambda *_: {}, MAY)
 
     assert note is not None
     assert note.kind == "debit_note"
