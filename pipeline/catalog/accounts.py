@@ -26,6 +26,11 @@ class Accounts:
         """Return who is invoiced for each of some customers."""
         return [*map(self.payer, customers)] if self.payers else customers
 
+    def without_payer(self, customers: Iterable[str]) -> dict[str, str]:
+        """Return who pays for each of some customers, where that is none of these."""
+        named = frozenset(customers)
+        return {each: self.payer(each) for each in sorted(named) if self.payer(each) not in named}
+
     def of(self, payer: str) -> Sequence[str]:
         """Return whom a payer is invoiced for: itself first, then its sub-accounts by id."""
         return () if payer in self.payers else (payer, *self._of.get(payer, ()))

@@ -91,6 +91,9 @@ def draft(
                 return Text(f"no open draft for {customer}: its parent {payer} pays for it")
             return _drawn(customer, drafts, producers)
 
+        facts.append(connection.read_facts(0))
+        if customer not in facts.at(facts.head).customers:
+            raise BadInput(f"no customer {customer}: `talea catalog show customer` lists all")
         if json:
             print_json([*read()[0]])
             return

@@ -141,7 +141,7 @@ def _check_partitions(around: Surroundings, selection: Selection) -> None:
 
 
 def _check_names(around: Surroundings, selection: Selection) -> None:
-    """Refuse a customer or meter that nobody ever named: nothing differs of nothing."""
+    """Refuse whoever has no documents of its own: nothing differs of nothing."""
     if selection.customers is None and selection.meters is None:
         return
     with around.database.session("replay names") as connection:
@@ -152,6 +152,8 @@ def _check_names(around: Surroundings, selection: Selection) -> None:
     ):
         if unknown := sorted((names or frozenset()) - there.keys()):
             raise BadInput(f"{option}: {', '.join(unknown)}: no fact names any such")
+    for name, payer in known.accounts.without_payer(selection.customers or ()).items():
+        raise BadInput(f"--customers: {name} is paid by {payer}: name {payer}, too")
 
 
 def _asked(

@@ -96,6 +96,17 @@ def test_late_usage_of_a_sub_account_is_a_note_to_its_payer(
     assert {row["group"]: row["total_minor"] for row in rows} == {"pam": 1000, lab_of(stack): 1383}
 
 
+def test_nobody_asks_in_vain_for_what_is_another_s(stack: RunningStack) -> None:
+    """A replay of a sub-account alone compared nothing; a draft of nobody was none."""
+    lab = lab_of(stack)
+    alone = talea(stack, "replay", "run", "alone", "--customers", lab)
+    assert (alone.returncode, alone.stdout) == (2, "")
+    assert f"--customers: {lab} is paid by pam: name pam, too" in alone.stderr
+    nobody = talea(stack, "draft", "nobody")
+    assert (nobody.returncode, nobody.stdout) == (2, "")
+    assert "no customer nobody: `talea catalog show customer` lists all" in nobody.stderr
+
+
 def test_all_of_it_is_proved_and_keeps_its_contract(stack: RunningStack, tmp_path: Path) -> None:
     documents = stack.documents()
     invoice: Any = documents[0].content

@@ -312,3 +312,10 @@ def test_it_is_told_once() -> None:
     assert after.accounts.of("lab") == ()
     again: Any = changes(sheet, after, {}, lambda: bytes(16), "2026.6")
     assert again.facts == ()
+
+
+def test_whose_documents_are_another_s_is_told_where_that_one_is_not_named() -> None:
+    """Nothing is compared of a sub-account alone: its lines are on its payer's documents."""
+    accounts = books(sub_account_of("lab", "acme"), customer_of("shop")).accounts
+    assert accounts.without_payer(["lab", "shop"]) == {"lab": "acme"}
+    assert accounts.without_payer(["acme", "lab", "shop"]) == {}
