@@ -25,6 +25,7 @@ from pipeline.cli.deciding import decided, decided_with, tell
 from pipeline.cli.editing import DraftId, edit
 from pipeline.cli.options import Actor, AsJson, Reason, number_of, text_of
 from pipeline.core.errors import BadInput
+from pipeline.invoice.by_hand import takes_lines
 from pipeline.invoice.issues import WAIVABLE
 from pipeline.stores.postgres.clocks import now
 from pipeline.stores.postgres.drafts import Draft, faulty_drafts, find_draft, read_drafts
@@ -161,6 +162,9 @@ def _onto(
     """Return the draft that a line is for, and its id where it was named."""
     if find_draft(connection, target) is not None:
         draft, _ = open_draft(connection, known, target)
+        if not takes_lines(draft.content):
+            why = "it takes no line: it replaces or corrects a document, or bills early"
+            raise ValueError(f"{why}; add the line to {draft.payer}, for the next invoice")
         return draft, target
     if target not in known.customers:
         raise ValueError(f"no customer or draft {target}: `talea draft CUSTOMER` shows both")

@@ -38,6 +38,15 @@ def hand_lines(catalog: Catalog, payer: str, currency: str, instant: Instant) ->
             yield line
 
 
+def takes_lines(content: Mapping[str, Json]) -> bool:
+    """Whether a line by hand that names a document is on it: it bills what fell due at a cut.
+
+    No other one asks for them: one that stands for a void one, bills early or corrects another.
+    """
+    whose = (str(content[name]) for name in ("customer", "currency", "cut_instant", "issuer"))
+    return content["id"] == document_id_of(*whose)
+
+
 def key_of(line: HandLine) -> LineKey:
     """Return what a line by hand is billed as."""
     return LineKey("", line.id, line.at)

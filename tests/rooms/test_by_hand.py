@@ -26,7 +26,9 @@ from builders import (
 from pipeline.catalog.catalog import Catalog
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json
+from pipeline.invoice.by_hand import takes_lines
 from pipeline.invoice.compose import Composed, compose
+from pipeline.invoice.history import History, Paper
 from pipeline.invoice.lines import document_id_of
 from pipeline.invoice.notes import Cause, difference, note
 from pipeline.invoice.planned import Carried, carried_by_all, planned_lines
@@ -246,3 +248,29 @@ def test_who_is_issued_anew_keeps_what_the_one_before_was_told() -> None:
     assert anew.content["id"] != DOCUMENT
     assert anew.content["purchase_order"] == "PO-4711"
     assert anew.content["billing_profile"] == {"address": "b2", "name": "c3"}
+
+
+def test_a_named_document_has_the_line_or_says_that_it_takes_none() -> None:
+    """What is issued in the place of a void one goes by the decision's id: the line was nowhere."""
+    at = "2026-03-20T00:00:00Z"
+    line = hand_line_of("extra", "acme", at, flat("7"), document=DOCUMENT)
+    plain = composed()
+    again = issued_again(plain)
+    correcting = note(
+        composed(line).content, difference(plain.content, composed(line).content), Cause("x", "y")
+    )
+
+    assert takes_lines(plain.content)
+    assert total(composed(line)) == total(plain) + 700
+    named = hand_line_of("more", "acme", at, flat("7"), document=again.id)
+    assert issued_again(plain, named).content == again.content
+    assert not takes_lines(again.content)
+    assert not takes_lines(correcting)
+
+
+def issued_again(plain: Composed, *decisions: Decision) -> Composed:
+    """The document of March in its own place, once it is void."""
+    catalog = catalog_of(*BASE, *decisions)
+    paper = Paper(1, MARCH, plain.kind, plain.ordinal, plain.content)
+    anew = History("acme", [paper], lambda _: catalog).reissue(paper, 2, APRIL, "fact_void")
+    return anew.composed("acme", "EUR", {of: [UsagePart(0, 1, 1, 1, 1)] for of in anew.requests})
