@@ -12,7 +12,7 @@ from pipeline.core.quantity import decimal_text, quantity_text
 from pipeline.rate.explain import explanation
 from pipeline.rate.faults import Fault, FaultCode
 from pipeline.rate.fields import Fields
-from pipeline.rate.forms import rated_again
+from pipeline.rate.forms import rated_again, remember
 from pipeline.rate.jsonline import fault_text, parse_object
 from pipeline.rate.limits import EVENTS_MAX
 from pipeline.rate.lines import Rated
@@ -25,7 +25,8 @@ _ALLOCATE_KEYS = frozenset({"id", "currency", "amount", "weights"})
 
 def answer_rate(line: str | bytes) -> str:
     """Answer one line of `talea rate` with one line of JSON."""
-    again = _again(line)
+    text = _decoded(line)
+    again = rated_again(text)
     if again is not None:
         return _answer(*again)
     document = parse_object(line)
@@ -34,19 +35,22 @@ def answer_rate(line: str | bytes) -> str:
         return fault_text(identity, document.fault)
     plain = plain_request(document.value)
     bare = None if plain is None else rate_bare(*plain)
-    if bare is not None:
+    if plain is not None and bare is not None:
+        remember(text, document.value, plain)
         return _rated_text(identity, bare)
     request = parse_input(document.value)
     if not isinstance(request, RatingInput):
         return fault_text(identity, request[0])
+    remember(text, document.value, request)
     return _answer(identity, rate(request))
 
 
-def _again(line: str | bytes) -> tuple[str, Rated | Fault] | None:
+def _decoded(line: str | bytes) -> str:
+    """Return a line as text, an empty one where it is none: that has no form."""
     try:
-        return rated_again(line.decode() if isinstance(line, bytes) else line)
+        return line.decode() if isinstance(line, bytes) else line
     except UnicodeDecodeError:
-        return None
+        return ""
 
 
 def _answer(identity: str, rated: Rated | Fault) -> str:

@@ -20,7 +20,7 @@ from pipeline.rate.jsonline import parse_object
 from pipeline.rate.limits import FORM_CHARS_MAX, FORMS_MAX
 from pipeline.rate.lines import Rated
 from pipeline.rate.rating import is_sound, rate, rate_bare, rate_sound
-from pipeline.rate.reading import parse_input
+from pipeline.rate.reading import PlainRequest
 from pipeline.rate.request import RatingInput
 
 # What is echoed as it stands: a string of printable ASCII that needs no escaping, a whole number.
@@ -48,33 +48,60 @@ _met: dict[_Form, bool] = {}
 
 def rated_again(line: str) -> tuple[str, Rated | Fault] | None:
     """Return a line's `id` as JSON text, and its answer, by a form read before; None if by none."""
+    cut = _cut(line)
+    if cut is None:
+        return None
+    form, identity, counted = cut
+    remembered = _remembered.get(form)
+    if remembered is None:
+        return None
+    request, bare = remembered
+    if counted is None:
+        return identity, rate(request)
+    quantity = _number(counted)
+    if quantity is None:
+        return None
+    rated = rate_bare(request.currency, request.price, quantity) if bare else None
+    return identity, rate_sound(request, quantity) if rated is None else rated
+
+
+def remember(line: str, value: object, request: RatingInput | PlainRequest) -> None:
+    """Remember the form of a line that was read as a request, if that form came before."""
+    cut = _cut(line)
+    if cut is None:
+        return
+    form = cut[0]
+    useless = _met.get(form)
+    if useless:
+        return
+    if len(_met) >= FORMS_MAX:
+        _met.clear()
+        _remembered.clear()
+    if useless is None:
+        _met[form] = False
+        return
+    any_quantity = request if isinstance(request, RatingInput) else RatingInput(*request)
+    known = _is_all_there_is(form, line, value) and is_sound(any_quantity)
+    _met[form] = not known
+    if known:
+        _remembered[form] = _Remembered(any_quantity, any_quantity.bare)
+
+
+def _cut(line: str) -> tuple[_Form, str, re.Match[str] | None] | None:
+    """Return a line's form, what stands for its id, and its quantity as it was found."""
     found = _ID.search(line)
     if found is None or len(line) > FORM_CHARS_MAX:
         return None
     begins, ends = found.span(1)
     counted = _QUANTITY.search(line)
     if counted is None:
-        form: _Form = (line[:begins], line[ends:])
-    else:
-        start, stop = counted.span(1)
-        if ends <= start:
-            form = (line[:begins], line[ends:start], line[stop:])
-        elif stop <= begins:
-            form = (line[:start], line[stop:begins], line[ends:])
-        else:
-            return None
-    remembered = _remembered.get(form)
-    if remembered is None:
-        _meet(form, line)
-        return None
-    request, bare = remembered
-    if counted is None:
-        return found[1], rate(request)
-    quantity = _number(counted)
-    if quantity is None:
-        return None
-    rated = rate_bare(request.currency, request.price, quantity) if bare else None
-    return found[1], rate_sound(request, quantity) if rated is None else rated
+        return (line[:begins], line[ends:]), found[1], None
+    start, stop = counted.span(1)
+    if ends <= start:
+        return (line[:begins], line[ends:start], line[stop:]), found[1], counted
+    if stop <= begins:
+        return (line[:start], line[stop:begins], line[ends:]), found[1], counted
+    return None
 
 
 def _number(counted: re.Match[str]) -> Fraction | None:
@@ -87,37 +114,14 @@ def _number(counted: re.Match[str]) -> Fraction | None:
     return ratio(int(whole + decimals), 10 ** len(decimals))
 
 
-def _meet(form: _Form, line: str) -> None:
-    """Meet a form: remember the request of one that came before, if it has any."""
-    useless = _met.get(form)
-    if useless:
-        return
-    if len(_met) >= FORMS_MAX:
-        _met.clear()
-        _remembered.clear()
-    if useless is None:
-        _met[form] = False
-        return
-    request = _request(form, line)
-    _met[form] = request is None
-    if request is not None:
-        _remembered[form] = _Remembered(request, request.bare)
-
-
-def _request(form: _Form, line: str) -> RatingInput | None:
-    """Return the request of a form, with some quantity; None where it is not known to be sound."""
-    if _MARKED_ID in line or _MARKED_QUANTITY in line:
-        return None
+def _is_all_there_is(form: _Form, line: str, value: object) -> bool:
+    """Return whether marks in the places that were cut are the id and the quantity of a line."""
+    if _MARKED_ID in line or _MARKED_QUANTITY in line or not isinstance(value, dict):
+        return False
     marked = form[0]
     for rest in form[1:]:  # only a quantity has its quotes around it
         marked += (_MARKED_QUANTITY if marked.endswith('"') else f'"{_MARKED_ID}"') + rest
-    read, other = parse_object(line), parse_object(marked)
-    if not isinstance(read.value, dict) or not isinstance(other.value, dict):
-        return None
-    wanted = {**read.value, "id": _MARKED_ID}
+    wanted = {**value, "id": _MARKED_ID}
     if len(form) == 3:
         wanted["quantity"] = _MARKED_QUANTITY
-    request = parse_input(other.value)
-    if other.value != wanted or not isinstance(request, RatingInput) or not is_sound(request):
-        return None
-    return request
+    return parse_object(marked).value == wanted

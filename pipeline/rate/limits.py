@@ -28,7 +28,7 @@ PRICES_MAX = 1000
 """Prices a command remembers so as not to parse them again."""
 PRICE_CHARS_MAX = 4000
 """Characters of a price that is remembered."""
-FORMS_MAX = 2000
+FORMS_MAX = 8000
 """Forms of lines that a command remembers, those that came but once too."""
-FORM_CHARS_MAX = 4000
+FORM_CHARS_MAX = 2000
 """Characters of a line whose form is remembered."""
