@@ -7,7 +7,7 @@ import typer
 from pipeline.cli.screen import counted, out, print_json
 from pipeline.core.errors import CheckFailed
 from pipeline.simulate.play import Scale
-from pipeline.simulate.seeds import play_seeds
+from pipeline.simulate.seeds import length_of, play_seeds
 
 _MINUTE_S = 60.0
 
@@ -18,16 +18,22 @@ def simulate(
     minutes: Annotated[
         float | None, typer.Option(min=0, help="Begin no seed after so many minutes.")
     ] = None,
-    length: Annotated[float, typer.Option(min=0.01, help="How long each lasts.")] = 1.0,
+    length: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="How long each lasts; else most are short, some last 1."),
+    ] = None,
     usage: Annotated[float, typer.Option(min=0.01, help="How much usage.")] = 1.0,
     decisions: Annotated[float, typer.Option(min=0.01, help="How many decisions.")] = 1.0,
     faults: Annotated[float, typer.Option(min=0, help="How many faults.")] = 1.0,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Play the workers over servers in memory, every fault drawn from a seed, and audit them."""
-    scale = Scale(length, usage, decisions, faults)
+
+    def scale_of(each: int) -> Scale:
+        return Scale(length_of(each) if length is None else length, usage, decisions, faults)
+
     with counted("simulating") as tell:
-        report = play_seeds(seed, seeds, scale, minutes and minutes * _MINUTE_S, tell)
+        report = play_seeds(seed, seeds, scale_of, minutes and minutes * _MINUTE_S, tell)
     if json:
         print_json(report.json())
     else:
