@@ -218,6 +218,8 @@ def _tell(outcome: Outcome) -> None:
     out.print(f"{outcome.events:,} events in {outcome.seconds:.1f} s, {rate}")
     same = outcome.documents - len(outcome.differing)
     out.print(f"{same:,} of {outcome.documents:,} documents have the same content, byte for byte")
+    if outcome.waiting:
+        out.print(f"{outcome.waiting:,} more wait in the replay, and are not compared")
     for number in outcome.differing if outcome.identical is False else ():
         out.print(f"{number} differs", markup=False)
 

@@ -76,6 +76,14 @@ class ShadowSession(ArchiveSession):
                 found.append(_pair(theirs, None, document, whole=whole))
         return found
 
+    def documents_known(self, live: str) -> int:
+        """Return how many documents were issued when the shadow was planted, with content."""
+        heads, theirs = self.tables.shadowed, self._beside(live).tables.documents
+        return sum(
+            place <= heads.get(issuer, 0) and document.kept is None
+            for (issuer, place), document in theirs.items()
+        )
+
     def moved_usage(self, live: str, used: UsedIn) -> Moved:
         """Return what the books here count of some usage beyond those of the live stack."""
         self.effect("count usage")

@@ -81,6 +81,8 @@ class Outcome:
     differing: Sequence[str]
     revised: bool
     """Whether it was priced by another catalog: then differences are what it is about."""
+    waiting: int = 0
+    """How many issued documents wait in the replay, of all, and are not compared."""
 
     @property
     def identical(self) -> bool | None:
@@ -98,6 +100,7 @@ class Outcome:
             "events": self.events,
             "documents": self.documents,
             "differing": list(self.differing),
+            "waiting": self.waiting,
         }
 
 
@@ -161,7 +164,10 @@ def run_replay(
         seconds = (known.worked_ms + worked_ms) / 1000
         documents = sum(map(selection.holds, pairs))
         differing = [each.pair.number or str(each.told["id"]) for each in found.documents]
-        outcome = Outcome(name, events, seconds, documents, differing, known.revised > 0)
+        there = session.documents_known(around.database.schema)
+        waiting = there - sum(pair.number is not None for pair in pairs)
+        is_revised = known.revised > 0
+        outcome = Outcome(name, events, seconds, documents, differing, is_revised, waiting)
         session.note_worked(worked_ms, outcome.json())
     forget_claims(shadow.redis, shadow.stack, range(shadow.partitions))
     return outcome

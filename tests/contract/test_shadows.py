@@ -51,6 +51,8 @@ class Replayed(Store, Beside, Protocol):
 
     def notes_by_document(self, ids: Sequence[str]) -> Mapping[str, Sequence[str]]: ...
 
+    def documents_known(self, live: str) -> int: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Sides:
@@ -223,6 +225,7 @@ def test_what_waits_in_a_replay_is_not_taken_for_left_out(sides: Sides) -> None:
     sides.books[1].save([FLUSH])
 
     assert sides.ours.documents_beside(sides.name) == []
+    assert sides.ours.documents_known(sides.name) == 3
     for made in ([], [of(OTHER)]):  # acme's first cut comes to nothing, the other has no number
         with sides.ours.transaction():
             (taken, _), *_ = sides.ours.take_cuts(["acme"] if made else ["globex"], 9)

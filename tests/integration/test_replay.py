@@ -64,6 +64,7 @@ def test_a_dearer_book_is_explained_and_applied_and_the_log_folded_again_makes_t
     with replayed(stack, "again", "--workers", "2") as again:
         assert again["identical"] is True
         assert (again["differing"], again["documents"]) == ([], len(documents))
+        assert again["waiting"] == 0
         assert again["events"] == stack.counts().offered
         assert diff_replay(stack.around, "again").documents == []
         (listed,) = told(stack, "list")

@@ -95,6 +95,7 @@ class Session(psycopg.Connection[TupleRow]):
 
     ask_to_stop = shadows.ask_to_stop
     documents_beside = shadows.documents_beside
+    documents_known = shadows.documents_known
     is_asked_to_stop = shadows.is_asked_to_stop
     is_led = shadows.is_led
     lead_replay = shadows.lead_replay

@@ -286,6 +286,13 @@ def documents_beside(connection: Connection, live: str, *, whole: bool = False) 
     ]
 
 
+def documents_known(connection: Connection, live: str) -> int:
+    """Return how many documents were issued when the shadow was planted, and have their content."""
+    names = {"live": sql.Identifier(live)}
+    found = connection.execute(sql.SQL(_KNOWN).format(**names)).fetchone()
+    return cast(tuple[int], found)[0]
+
+
 def _offsets_of(
     connection: Connection, live: str, cuts: Collection[tuple[int, int]]
 ) -> Mapping[tuple[int, int], int]:
@@ -305,6 +312,12 @@ _OFFSETS: LiteralString = (
     " FROM unnest(%s::integer[], %s::bigint[]) AS asked (home, cut)"
 )
 
+_KNOWN: LiteralString = (
+    "SELECT count(*) FROM shadow, json_each_text(shadow.issued::json) AS head (issuer, place)"
+    " JOIN {live}.document AS theirs"
+    " ON theirs.issuer = head.issuer AND theirs.place <= head.place::bigint"
+    " AND theirs.kept IS NULL"
+)
 _BESIDE = (
     "SELECT number, payer, instant_us, cut_serial, same,"
     " CASE WHEN %s OR NOT same THEN before END, CASE WHEN %s OR NOT same THEN after END"
