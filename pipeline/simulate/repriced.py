@@ -115,13 +115,22 @@ class _Looked:
         for document in self._invoices():
             fact, must = facts.pop(document.id, None), self._change(document)
             told = change_of(fact) if fact is not None else Sums()
-            if told != must:
+            if told != must and (fact or not self._noted_since(document)):
                 number = document.sealed.number
                 yield "repriced", f"{name}, {number}: {_differences(told, must)}"
             if fact is not None:
                 yield from self._moved(document, fact)
         for other in facts:
             yield "repriced", f"{name} is about {other}, which was not issued"
+
+    def _noted_since(self, document: Document) -> bool:
+        """Return whether a note came after the replay was planted: it compares what was issued."""
+        return any(
+            (note.payer, note.currency, note.instant) in self.replay.done
+            for note in self.database.tables.documents.values()
+            if note.kind != "invoice" and note.content["corrects"] == document.id
+            if note.id not in self.replay.issued
+        )
 
     def _moved(self, document: Document, fact: Fact) -> Iterator[Fault]:
         """Yield notes that were made between the replay and its being applied."""
