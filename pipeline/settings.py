@@ -73,8 +73,6 @@ class Settings(BaseSettings):
     """Offered events of a partition that the share is taken of."""
     publish_s: float = Field(0.1, gt=0)
     """How long the publisher rests when nothing changed."""
-    republish_s: float = Field(2.0, ge=0)
-    """How often drafts are published that are rated all the time, where they are many."""
     retention_years: int = Field(7, ge=1)
     """How long contents of issued documents are kept; `talea retention` removes older ones."""
     audit_s: float = Field(60.0, ge=0)

@@ -8,7 +8,7 @@ before they are sent, marks go when all is acked. Who leads has shut its predece
 by a lock on the connection that settles and by the name under which it sends.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from threading import Event
@@ -147,8 +147,6 @@ class Publisher:
         """Use a store and an outlet that nobody else uses."""
         self._around, self._store, self._outlet = around, store, outlet
         self._topics = topics or Topics.of(around.kafka)
-        self.published: Sequence[str] = ()
-        """What the last step published, by id."""
 
     def try_lead(self) -> bool:
         """Return whether this publisher leads from now on.
@@ -174,10 +172,6 @@ class Publisher:
     def step(self) -> int:
         """Publish what is owed, up to a bite; return how many documents and drafts it was."""
         owed = self._store.read_owed(BITE)
-        self.published = [
-            *(each.id for each in owed.changes),
-            *(each.id for each in owed.documents),
-        ]
         if not owed:
             return 0
         self._store.note_keys(owed.changes)
@@ -187,7 +181,7 @@ class Publisher:
         )
         self._outlet.commit()
         self._store.settle(owed)
-        return len(self.published)
+        return len(owed.documents) + len(owed.changes)
 
     def _take_stock(self, identity: str) -> None:
         """Read what stands on the topics, and owe everything anew.
@@ -230,32 +224,12 @@ class Publisher:
         return [found.value for found in last.values() if found.value is not None]
 
 
-class Pace:
-    """How long to rest after a step: after a whole bite no longer than it took.
+def rest_s(published: int, took_s: float, publish_s: float) -> float:
+    """Return how long to rest after a step: after a whole bite no longer than it took.
 
-    Where many drafts come round after round, rated all the time, a round takes `again_s` at least,
-    and each is published as it then stands: to publish one costs half of what it costs to rate it,
-    which whoever rates them needs. A backlog is not held up: nothing in it comes twice.
+    So drafts that are rated all the time are published less often, each as it then stands.
     """
-
-    def __init__(self, publish_s: float, again_s: float) -> None:
-        """Begin with no round."""
-        self._publish_s, self._again_s = publish_s, again_s
-        self._first, self._began_s, self._count = "", 0.0, 0
-        """The draft whose coming again ends a round, when it was sent, how many were since."""
-
-    def rest_s(self, published: Sequence[str], began_s: float, now_s: float) -> float:
-        """Return the seconds to rest after a step, which published these."""
-        rest_s = self._publish_s
-        if len(published) >= BITE:
-            rest_s = min(rest_s, now_s - began_s)
-        over = self._first in published
-        if over and self._count >= BITE:
-            rest_s = max(rest_s, self._began_s + self._again_s - now_s)
-        if published and (over or now_s - self._began_s >= self._again_s):
-            self._first, self._began_s, self._count = published[0], now_s + rest_s, 0
-        self._count += len(published)
-        return rest_s
+    return publish_s if published < BITE else min(publish_s, took_s)
 
 
 def run_publisher(around: Surroundings, stop: Event) -> None:
@@ -272,14 +246,13 @@ def run_publisher(around: Surroundings, stop: Event) -> None:
         with around.database.session("publisher", idle_s=idle_s) as session:
             outlet = FencedProducer(around.kafka, around.stack.publisher_id)
             publisher = Publisher(around, session, outlet)
-            pace = Pace(settings.publish_s, settings.republish_s)
             while not publisher.try_lead():
                 if stop.wait(_STANDBY_S):
                     return
             while not stop.is_set():
-                began_s = monotonic()
-                publisher.step()
-                stop.wait(pace.rest_s(publisher.published, began_s, monotonic()))
+                began = monotonic()
+                published = publisher.step()
+                stop.wait(rest_s(published, monotonic() - began, settings.publish_s))
     except Unreachable as error:
         raise ServerFailed(
             f"the publisher lost its session, and the lead with it: {error}"
