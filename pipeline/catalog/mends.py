@@ -7,7 +7,7 @@ Law: what a fact tells is what was told it: documents, lines, prices at their se
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 from pipeline.catalog.facts import Fact, FactKind, NewFact
@@ -32,7 +32,7 @@ class Mend:
     noted: int
     meters: frozenset[str] | None = None
     prices: Sequence[Fact] = ()
-    """All that was said of subjects that had other prices; none: they were those of before."""
+    """All that was said of subjects that had other prices; none: nobody had."""
 
     def holds(self, meter: Json) -> bool:
         """Whether the diff was of lines of a meter."""
@@ -47,21 +47,27 @@ def with_mends(known: Mends, facts: Iterable[Fact]) -> Mends:
     """Return mends after more facts of their kind."""
     found = dict(known)
     for each in (mend for fact in facts for mend in mends_of(fact.body)):
-        before = found.get(each.document, ())
-        if before and not each.prices:
-            each = replace(each, prices=before[-1].prices)
-        found[each.document] = (*before, each)
+        found[each.document] = (*found.get(each.document, ()), each)
     return found
 
 
 def mends_of(body: Mapping[str, Json]) -> Iterator[Mend]:
     """Yield what the body of a fact tells."""
-    meters = cast("list[str] | None", body["meters"])
-    said = cast(list[Mapping[str, Json]], body["prices"])
-    prices = tuple(sorted((fact for each in said for fact in _facts_of(each)), key=_by_serial))
+    meters, prices = cast("list[str] | None", body["meters"]), prices_of(body)
     for document, (below, noted) in cast(Mapping[str, list[int]], body["documents"]).items():
         held = None if meters is None else frozenset(meters)
         yield Mend(document, below, noted, held, prices)
+
+
+def prices_of(body: Mapping[str, Json]) -> tuple[Fact, ...]:
+    """Return what the body of a fact says of subjects that had other prices."""
+    said = cast(list[Mapping[str, Json]], body["prices"])
+    return tuple(sorted((fact for each in said for fact in _facts_of(each)), key=_by_serial))
+
+
+def by_prices(body: Mapping[str, Json], prices: Iterable[Fact]) -> Mapping[str, Json]:
+    """Return the body of a fact that says these instead."""
+    return {**body, "prices": [*_told(prices)]}
 
 
 def _by_serial(fact: Fact) -> int:
@@ -75,20 +81,23 @@ def _facts_of(said: Mapping[str, Json]) -> Iterator[Fact]:
         yield Fact(serial, "", kind, subject, body, "", "", 0)
 
 
-def mended(diff: str, mends: Iterable[Mend]) -> Iterator[NewFact]:
-    """Yield the facts that tell how documents are corrected since a diff was applied."""
-    alike: dict[bytes, tuple[dict[str, Json], list[Mend]]] = {}
+def mended(diff: str, mends: Iterable[Mend]) -> list[NewFact]:
+    """Return the facts that tell how documents are corrected since a diff was applied.
+
+    Documents of the very same prices are told together: to compare prices of each takes too long.
+    """
+    alike: dict[tuple[frozenset[str] | None, int], list[Mend]] = {}
     for each in mends:
-        body: dict[str, Json] = {
-            "meters": None if each.meters is None else [*sorted(each.meters)],
-            "prices": [*_told(each.prices)],
-        }
-        alike.setdefault(canonical(body), (body, []))[1].append(each)
-    for told, own in alike.values():
+        alike.setdefault((each.meters, id(each.prices)), []).append(each)
+    found = []
+    for (meters, _), own in alike.items():
+        held: Json = None if meters is None else [*sorted(meters)]
+        told = by_prices({"meters": held}, own[0].prices)
         for first in range(0, len(own), _AT_ONCE):
             some = own[first : first + _AT_ONCE]
             named: dict[str, Json] = {each.document: [each.below, each.noted] for each in some}
-            yield NewFact(FactKind.MENDED, diff, {**told, "documents": named})
+            found.append(NewFact(FactKind.MENDED, diff, {**told, "documents": named}))
+    return found
 
 
 def _told(prices: Iterable[Fact]) -> Iterator[Json]:

@@ -193,7 +193,7 @@ class History:
         """Return the prices that documents were corrected by, from `last` back, up to a cut."""
         while last is not None:
             known = self.catalog_at_cut(serial).deals.mends.get(last, ())
-            whole = [each.prices for each in known if each.meters is None and each.prices]
+            whole = [each.prices for each in known if each.meters is None]
             if whole:
                 return whole[-1]
             last = self._by_id[last].replaces

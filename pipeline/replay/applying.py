@@ -15,7 +15,7 @@ from typing import cast
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.corrections import Decision
 from pipeline.catalog.facts import Fact, FactKind
-from pipeline.catalog.mends import Mend, mends_of
+from pipeline.catalog.mends import Mend, with_mends
 from pipeline.core.calendar import Instant
 from pipeline.core.money import sums_by_currency
 from pipeline.invoice.fees import Reason
@@ -163,38 +163,58 @@ def repricings(
     return made
 
 
-def other_prices(facts: Sequence[Fact], otherwise: Iterable[Fact]) -> list[Fact]:
-    """Return all that a replay says of subjects that had other prices there than facts say."""
-    said = [fact for fact in otherwise if fact.kind in PRICING]
-    others = {
-        (fact.kind, fact.subject)
-        for fact in said
-        if fact.serial <= len(facts) and fact.body != facts[fact.serial - 1].body
-    }
-    return [fact for fact in said if (fact.kind, fact.subject) in others]
+@dataclass(frozen=True, slots=True)
+class OtherPrices:
+    """What a replay says of prices, `said`, beside what facts say (`told`)."""
+
+    told: Sequence[Fact]
+    said: Sequence[Fact]
+
+    @classmethod
+    def of(cls, told: Sequence[Fact], otherwise: Iterable[Fact]) -> "OtherPrices":
+        """Return them of all that is said in a replay."""
+        return cls(told, [each for each in otherwise if each.kind in PRICING])
+
+    def of_subjects(self, earlier: Sequence[Fact] = ()) -> list[Fact]:
+        """Return all that is said of subjects whose prices are others than facts say.
+
+        Or were, by a diff that was applied `earlier` and stands in the replay: what that said
+        otherwise than facts do stays said.
+        """
+        stays = {each.serial: each for each in earlier if self._is_other(each)}
+        found = [stays.get(each.serial, each) for each in self.said]
+        others = {(each.kind, each.subject) for each in found if self._is_other(each)}
+        return [each for each in found if (each.kind, each.subject) in others]
+
+    def _is_other(self, fact: Fact) -> bool:
+        return fact.serial <= len(self.told) and fact.body != self.told[fact.serial - 1].body
 
 
 def mends(
-    found: Iterable[Family], selection: Selection, prices: Sequence[Fact], otherwise: Iterable[Fact]
+    found: Iterable[Family], selection: Selection, prices: OtherPrices, otherwise: Iterable[Fact]
 ) -> list[Mend]:
     """Return by which prices usage corrects documents once their diff is applied.
 
     An invoice that is not in the replay has none there. One that an earlier diff corrects in the
-    replay, too, goes on by the prices of that.
+    replay, too, has the prices of both; where either is of some meters only it stays as it is.
     """
-    told = [fact for fact in otherwise if fact.kind is FactKind.MENDED]
-    stands = {mend.document for fact in told for mend in mends_of(fact.body)}
-    return [
-        Mend(
-            each.document,
-            each.below,
-            each.noted,
-            selection.meters,
-            () if each.document in stands else prices,
-        )
-        for each in found
-        if each.after and not is_early(each.before[0])
-    ]
+    standing = with_mends({}, (fact for fact in otherwise if fact.kind is FactKind.MENDED))
+    own = prices.of_subjects()
+    with_earlier: dict[int, list[Fact]] = {}
+    made = []
+    for each in found:
+        if not each.after or is_early(each.before[0]):
+            continue
+        earlier, by = standing.get(each.document, ()), own
+        if earlier:
+            if selection.meters is not None or any(mend.meters is not None for mend in earlier):
+                continue
+            last = earlier[-1].prices
+            if id(last) not in with_earlier:
+                with_earlier[id(last)] = prices.of_subjects(last)
+            by = with_earlier[id(last)]
+        made.append(Mend(each.document, each.below, each.noted, selection.meters, by))
+    return made
 
 
 def given_back_by_next(

@@ -14,6 +14,7 @@ from typing import cast
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.catalog.hand_rules import holding
+from pipeline.catalog.mends import by_prices, prices_of
 from pipeline.core.calendar import Instant, instant_text
 from pipeline.core.identity import Json
 from pipeline.replay.applying import total_minor
@@ -137,11 +138,25 @@ def stood_before(facts: Iterable[Fact], wrong: Collection[int]) -> dict[int, Fac
 def without(facts: Sequence[Fact], incident: Incident) -> Bodies:
     """Return the bodies of facts in a world in which none of an incident was ever wrong.
 
-    Nor was anything corrected for it there.
+    Nor was anything corrected for it there, by prices that it got wrong.
     """
-    before = stood_before(facts, incident.wrong)
+    before = {serial: fact.body for serial, fact in stood_before(facts, incident.wrong).items()}
+    applied = (fact for fact in facts if fact.kind is FactKind.MENDED)
+    mended = {
+        fact.serial: body
+        for fact in applied
+        if (body := _mended_without(fact, incident.wrong)) != fact.body
+    }
     own = {} if incident.diff_id is None else not_applied(facts, incident.diff_id)
-    return {**{serial: fact.body for serial, fact in before.items()}, **own}
+    return {**before, **mended, **own}
+
+
+def _mended_without(mended: Fact, wrong: Collection[int]) -> Mapping[str, Json]:
+    """Return what a fact of an applied diff says where none of an incident was ever wrong."""
+    prices = prices_of(mended.body)
+    before = stood_before(prices, wrong)
+    right = (replace(e, body=before[e.serial].body) if e.serial in before else e for e in prices)
+    return by_prices(mended.body, right)
 
 
 def rollback(facts: Sequence[Fact], incident: Incident) -> list[NewFact]:

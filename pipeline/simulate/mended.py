@@ -20,10 +20,23 @@ PRICED = ("issuer", "plan", "price_book", "promotion", "fx_rate")
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """All facts as they would have been told, and the last one whose corrections stand there."""
+    """All facts as they would have been told, and the last one whose corrections stand there.
+
+    `wrong`: those that an incident is about, if it is one.
+    """
 
     facts: Sequence[Fact]
     stands_until: int
+    wrong: Collection[Fact] = ()
+
+    def behind(self, earlier: Sequence[Fact]) -> Sequence[Fact]:
+        """Return what facts say by prices of an earlier diff that stands there."""
+        return _without(earlier, self.wrong) if self.wrong else earlier
+
+    def with_earlier(self, told: Sequence[Fact], earlier: Sequence[Fact]) -> list[Fact]:
+        """Return what facts say by its prices and those of an earlier diff that stands there."""
+        by_both = zip(told, self.behind(earlier), self.facts, strict=True)
+        return [own if other.body == fact.body else other for fact, other, own in by_both]
 
 
 def mended(facts: Sequence[Fact], position: int, wanted: Wanted, alarm: Alarm | None) -> Mended:
@@ -31,7 +44,8 @@ def mended(facts: Sequence[Fact], position: int, wanted: Wanted, alarm: Alarm | 
     known = facts[:position]
     if wanted.incident and alarm is not None:
         opened = next(fact.serial for fact in facts if fact.kind is FactKind.INCIDENT)
-        return Mended(_without(facts, wrong_of(facts[: opened - 1], alarm)), len(facts))
+        wrong = wrong_of(facts[: opened - 1], alarm)
+        return Mended(_without(facts, wrong), len(facts), wrong)
     if wanted.known is not None:
         return _as_known(facts, known, wanted.known)
     told = [

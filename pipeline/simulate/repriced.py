@@ -6,7 +6,7 @@ Law: it shares no step with the pipeline.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from pipeline.catalog.facts import Fact, FactKind
@@ -61,9 +61,13 @@ def since_of(
         documents = {each.id: each for each in database.tables.documents.values()}
         for name in cast(Body, fact.body["documents"]):
             before = found.setdefault(name, [])
-            stands = [each.by for each in before if each.fact <= told.stands_until]
-            until = looked.compared(documents[name])[-1]
-            before.append(Since(fact.serial, until, stands[-1] if stands else looked.other))
+            stands = [each for each in before if each.fact <= told.stands_until]
+            until, by = looked.compared(documents[name])[-1], looked.other
+            both: Sequence[Fact] = told.facts
+            if stands:
+                both = told.with_earlier(billing.facts, stands[-1].told)
+                by = billing.otherwise(both)
+            before.append(Since(fact.serial, until, by, both))
     return found
 
 
@@ -145,7 +149,7 @@ class _Looked:
     def _change(self, document: Document) -> Sums:
         """Return what brings a document, with the notes it had, to what the replay makes of it."""
         known, found = self.since.get(document.id, ()), Sums()
-        stand = [each for each in known if each.fact <= self.told.stands_until]
+        stand = [self._behind(each) for each in known if each.fact <= self.told.stands_until]
         last = max(self.compared(document), default=None)
         if last is None:
             return found
@@ -163,6 +167,13 @@ class _Looked:
     def compared(self, document: Document) -> list[int]:
         """Return the ticks at which a document was made, or corrected, on both sides."""
         return [self.billing.cuts[place] for place in self._places(document)]
+
+    def _behind(self, earlier: Since) -> Since:
+        """Return an earlier diff as it stands in the replay."""
+        told = self.told.behind(earlier.told)
+        if told is earlier.told:
+            return earlier
+        return replace(earlier, told=told, by=self.billing.otherwise(told))
 
     def _places(self, document: Document) -> list[tuple[str, str, Instant]]:
         home = self.billing.witness.home(document.payer)

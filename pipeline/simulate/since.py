@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.catalog.facts import Fact
 from pipeline.core.calendar import Instant
 from pipeline.simulate.billing import Billing
 from pipeline.simulate.reissued import billed
@@ -20,11 +21,12 @@ Sums = Counter[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """An applied diff: its fact, the last tick whose cuts it knew, its prices."""
+    """An applied diff: its fact, the last tick whose cuts it knew, what facts say by its prices."""
 
     fact: int
     until: int
     by: Billing
+    told: Sequence[Fact]
 
 
 def due_of(

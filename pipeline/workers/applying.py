@@ -6,10 +6,10 @@ Law: twice is once: the facts name the diff. Either all notes of a diff are deci
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import Protocol, cast
 
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.corrections import Decision
@@ -17,22 +17,23 @@ from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.catalog.mends import mended
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BadInput
-from pipeline.core.identity import Json
+from pipeline.core.identity import Json, canonical
 from pipeline.invoice.asking import own_instant
 from pipeline.invoice.planned import Carried
 from pipeline.replay.applying import (
     Family,
+    OtherPrices,
     all_families,
     given_back_by_next,
     mends,
     moved_since,
-    other_prices,
     repricings,
     total_minor,
 )
 from pipeline.replay.diff import Diff, Moved, Pair, Selection, UsedIn, diff
 from pipeline.replay.revising import PRICING
 from pipeline.stores.postgres.facts import Author
+from pipeline.topology import MESSAGE_BYTES_MAX
 from pipeline.workers.announcing import await_named
 from pipeline.workers.knowledge import FactReader
 from pipeline.workers.replaying import through
@@ -96,6 +97,7 @@ class Deciders(FactReader, FactWriter, Protocol):
     def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]: ...
 
 
+_FACT_BYTES_MAX = MESSAGE_BYTES_MAX // 2
 Also = Callable[[Sequence[Fact], Sequence[Mapping[str, Json]]], Sequence[NewFact]]
 """Called with all facts and the bodies of a diff's; returns what else is told with them."""
 
@@ -162,10 +164,8 @@ def decide_looked(
     """
     known = store.read_facts(0)
     before = [fact for fact in known if _of(fact, diff_id)]
-    if before or any(_mends(fact, diff_id) for fact in known):
-        bodies = [fact.body for fact in before]
-        store.append_facts(lambda facts: also(facts, bodies), author, now)
-        return Applied(before, already=True)
+    if before:
+        return _again(store, before, author, now, also)
     if looked.shown.id != diff_id:
         told = f"the diff of {looked.of} is {looked.shown.id} now"
         raise BadInput(f"{told}: look at it before it is applied")
@@ -175,16 +175,71 @@ def decide_looked(
         raise BadInput(str(error)) from None
     found = [each for each in compared if each.differs]
     wanted = repricings(found, looked.selection, diff_id, now)
-    prices = other_prices(known, looked.otherwise)
-    since = mends(compared, looked.selection, prices, looked.otherwise) if wanted or prices else []
+    prices = OtherPrices.of(known, looked.otherwise)
+    since = list[NewFact]()
+    if wanted or prices.of_subjects():
+        since = mended(diff_id, mends(compared, looked.selection, prices, looked.otherwise))
+    _small_enough(looked, since)
+    if since and not wanted and _are_told(since, known):
+        return _again(store, [], author, now, also)
 
     def decide(facts: Sequence[Fact]) -> Sequence[NewFact]:
+        _mended_by_nobody_since(looked, compared, facts)
         made = _decided(store, looked.position, found, wanted, facts)
         # Before the notes: no tick names one without the other, as they come in one transaction.
-        return [*mended(diff_id, since), *made, *also(facts, [new.body for new in made])]
+        return [*since, *made, *also(facts, [new.body for new in made])]
 
     written = store.append_facts(decide, author, now)
     return Applied([fact for fact in written if _of(fact, diff_id)], already=False)
+
+
+def _again(
+    store: Deciders, before: Sequence[Fact], author: Author, now: Instant, also: Also
+) -> Applied:
+    """Tell what else is to be told of a diff that was applied already."""
+    bodies = [fact.body for fact in before]
+    store.append_facts(lambda facts: also(facts, bodies), author, now)
+    return Applied(before, already=True)
+
+
+def _are_told(since: Iterable[NewFact], known: Sequence[Fact]) -> bool:
+    """Whether facts say this already: of two diffs without a difference ids are equal."""
+    said = [(fact.subject, fact.body) for fact in known if fact.kind is FactKind.MENDED]
+    return all((new.subject, new.body) in said for new in since)
+
+
+def _small_enough(looked: Looked, since: Iterable[NewFact]) -> None:
+    """Hold the facts that tell prices against what a topic takes: each is one message of it.
+
+    Raises:
+        BadInput: the other prices are too many.
+
+    """
+    most = max((len(canonical(dict(new.body))) for new in since), default=0)
+    if most > _FACT_BYTES_MAX:
+        told = f"the other prices of {looked.of} take {most} bytes, more than {_FACT_BYTES_MAX}"
+        raise BadInput(f"{told}: have fewer plans differ, in one replay after the other")
+
+
+def _mended_by_nobody_since(
+    looked: Looked, compared: Iterable[Family], facts: Sequence[Fact]
+) -> None:
+    """Hold all that was compared against the diffs that were applied since: they say prices, too.
+
+    Raises:
+        BadInput: one of them was about a document that was compared.
+
+    """
+    names = {each.document for each in compared}
+    for fact in facts[looked.position :]:
+        if fact.kind is FactKind.MENDED:
+            for document in cast(Mapping[str, Json], fact.body["documents"]):
+                if document in names:
+                    raise BadInput(_moved(document))
+
+
+def _moved(document: str) -> str:
+    return f"{document} was corrected since: replay it again, and look at the diff"
 
 
 def _decided(
@@ -208,7 +263,7 @@ def _decided(
     issued = store.notes_by_document([each.document for each in found])
     moved = moved_since(found, decided, issued)
     if moved is not None:
-        raise BadInput(f"{moved} was corrected since: replay it again, and look at the diff")
+        raise BadInput(_moved(moved))
     carried = store.carried_by([each.payer for each in wanted])
     waits = given_back_by_next(wanted, catalog, carried)
     if waits is not None:
@@ -227,7 +282,3 @@ def _decided(
 
 def _of(fact: Fact, diff_id: str) -> bool:
     return fact.kind is FactKind.REPRICING and fact.body["reference"] == diff_id
-
-
-def _mends(fact: Fact, diff_id: str) -> bool:
-    return fact.kind is FactKind.MENDED and fact.subject == diff_id

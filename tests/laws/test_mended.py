@@ -30,7 +30,7 @@ from pipeline.catalog.facts import FactKind
 from pipeline.catalog.mends import mended
 from pipeline.core.identity import Json
 from pipeline.invoice.totals import Totals
-from pipeline.replay.applying import all_families, mends, other_prices, repricings
+from pipeline.replay.applying import OtherPrices, all_families, mends, repricings
 from pipeline.replay.diff import Pair, Selection
 
 
@@ -129,7 +129,7 @@ class Told:
         compared = all_families(pairs, selection)
         found = [each for each in compared if each.differs]
         facts = self.world.log._facts
-        prices = other_prices(facts, other.world.log._facts[: len(DECISIONS)])
+        prices = OtherPrices.of(facts, other.world.log._facts[: len(DECISIONS)])
         for new in mended(name, mends(compared, selection, prices, ())):
             self.world.decide(new)
         now = max(self.world.ticks.values()).time + 1
