@@ -7,7 +7,7 @@ import typer
 from pipeline.cli.screen import counted, out, print_json
 from pipeline.core.errors import CheckFailed
 from pipeline.simulate.play import Scale
-from pipeline.simulate.seeds import length_of, play_seeds
+from pipeline.simulate.seeds import LEAST, length_of, play_seeds
 
 _MINUTE_S = 60.0
 
@@ -20,10 +20,10 @@ def simulate(
     ] = None,
     length: Annotated[
         float | None,
-        typer.Option(min=0.01, help="How long each lasts; else most are short, some last 1."),
+        typer.Option(min=LEAST, help="How long each lasts; else most are short, some last 1."),
     ] = None,
-    usage: Annotated[float, typer.Option(min=0.01, help="How much usage.")] = 1.0,
-    decisions: Annotated[float, typer.Option(min=0.01, help="How many decisions.")] = 1.0,
+    usage: Annotated[float, typer.Option(min=LEAST, help="How much usage.")] = 1.0,
+    decisions: Annotated[float, typer.Option(min=LEAST, help="How many decisions.")] = 1.0,
     faults: Annotated[float, typer.Option(min=0, help="How many faults.")] = 1.0,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:

@@ -14,12 +14,13 @@ from pipeline.rate.faults import Fault, FaultCode
 from pipeline.rate.fields import Fields
 from pipeline.rate.forms import rated_again, remember
 from pipeline.rate.jsonline import fault_text, parse_object
-from pipeline.rate.limits import EVENTS_MAX
+from pipeline.rate.limits import EVENTS_MAX, FORM_CHARS_MAX
 from pipeline.rate.lines import Rated
 from pipeline.rate.rating import rate, rate_bare, work
 from pipeline.rate.reading import parse_input, plain_request, read_currency
 from pipeline.rate.request import RatingInput
 
+_FORM_BYTES_MAX = 4 * FORM_CHARS_MAX
 _ALLOCATE_KEYS = frozenset({"id", "currency", "amount", "weights"})
 
 
@@ -46,7 +47,9 @@ def answer_rate(line: str | bytes) -> str:
 
 
 def _decoded(line: str | bytes) -> str:
-    """Return a line as text, an empty one where it is none: that has no form."""
+    """Return a line as text, an empty one where it is none, or has no form for its length."""
+    if len(line) > _FORM_BYTES_MAX:
+        return ""
     try:
         return line.decode() if isinstance(line, bytes) else line
     except UnicodeDecodeError:

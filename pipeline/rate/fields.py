@@ -37,13 +37,17 @@ class Repeated(dict[str, object]):
         return f"Repeated({self.key!r}, {super().__repr__()})"
 
 
-@lru_cache(maxsize=8192)
 def plain_number(text: str) -> Fraction | None:
     """Return the number that a plain decimal string names, or None (rule 2)."""
+    return None if len(text) > NUMBER_DIGITS_MAX + 2 else _plain_number(text)
+
+
+@lru_cache(maxsize=8192)
+def _plain_number(text: str) -> Fraction | None:
     plain = plain_mantissa(text)
     if plain is not None:
         return from_mantissa(*plain)
-    if len(text) > NUMBER_DIGITS_MAX + 2 or not _PLAIN.fullmatch(text):
+    if not _PLAIN.fullmatch(text):
         return None
     whole, _, decimals = text.partition(".")
     if len(whole.lstrip("-")) + len(decimals) > NUMBER_DIGITS_MAX:

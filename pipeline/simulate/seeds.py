@@ -25,6 +25,8 @@ from pipeline.simulate.roles import Parts
 _SHOWN = 10
 """Violations of one seed that are told: the first says most."""
 _SMALLER = 0.5
+LEAST = 0.01
+"""The least that can be asked for of anything."""
 _LENGTHS = (*[0.25] * 9, *[0.375] * 7, *[0.5] * 3, 1.0)
 """How long worlds last: many short ones meet more faults in a second of CPU, and the long ones what
 comes of documents."""
@@ -69,9 +71,8 @@ class Report:
 
     @property
     def violations(self) -> list[Violation]:
-        """The first violations of every seed, in the order of seeds."""
-        failed = sorted(self.failed, key=lambda each: each.outcome.seed)
-        return [each for one in failed for each in one.outcome.violations[:_SHOWN]]
+        """The first violations of every seed."""
+        return [each for one in self.failed for each in one.outcome.violations[:_SHOWN]]
 
     def json(self) -> dict[str, Json]:
         """Return it as it is printed."""
@@ -103,20 +104,18 @@ def play_seeds(
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin) as pool:
         running: set[Future[Outcome]] = set()
         while True:
-            left_s = None if deadline is None else deadline - monotonic()
-            if left_s is not None and left_s <= 0:
-                running, left_s = {each for each in running if not each.cancel()}, None
-            else:  # one more than plays, so that nobody waits for it
-                new = islice(seeds, workers + 1 - len(running))
+            if deadline is None or monotonic() < deadline:
+                new = islice(seeds, workers - len(running))
                 running |= {pool.submit(play, seed, scale_of(seed)) for seed in new}
             if not running:
                 break
-            done, running = wait(running, left_s, return_when=FIRST_COMPLETED)
+            done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 outcome = future.result()
                 report.add(outcome, scale_of(outcome.seed))
             tell(report.seeds, count)
-        report.failed = list(pool.map(shrunk, report.failed))
+        failed = sorted(report.failed, key=lambda each: each.outcome.seed)
+        report.failed = list(pool.map(shrunk, failed))
     return report
 
 
@@ -165,4 +164,6 @@ def shrunk(failed: Failed, parts: Parts | None = None) -> Failed:
 def _halves(size: float) -> Iterator[float]:
     for _ in range(3):
         size *= _SMALLER
+        if size < LEAST:
+            return
         yield size

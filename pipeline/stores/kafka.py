@@ -37,8 +37,8 @@ from pipeline.topology import (
 _ANSWER_S = 20.0
 _QUEUE_WAIT_S = 0.1
 FOLLOW_WAIT_MS = 500
-_QUEUED_KBYTES = 8 * 1024  # fetched ahead of a flush, of which it is a few
 """How long the broker may hold a follower's fetch: news ends the wait, so silence costs little."""
+_QUEUED_KBYTES = 8 * 1024  # fetched ahead of a flush: as much as one
 
 stamina.instrumentation.set_on_retry_hooks([])  # they would log on stdout, which is for results
 

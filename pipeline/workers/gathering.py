@@ -3,7 +3,7 @@
 Owns: how long they gather, keeping those whose turn is not yet.
 Does not own: reading (stores/kafka.py), whose turn it is (turns.py).
 Law: of each partition slices leave in the order they came in; no more are held than may be, by
-count, nor many more than that by bytes.
+count, nor by bytes many more than that once records of their length came.
 """
 
 from collections import defaultdict
@@ -19,7 +19,7 @@ _BEHIND_FLUSHES = 3
 _LOOKS_A_FLUSH = 3
 """How often it is looked meanwhile whether any still come."""
 _BYTES_MAX = 8 << 20
-"""Beyond so many a flush is over: until it is saved it takes some four times as much."""
+"""Beyond so many a flush is over: until it is saved it takes some five times as much."""
 
 
 class Gathering:

@@ -199,9 +199,9 @@ def worker_environment(around: Surroundings) -> dict[str, str]:
     settings = around.settings.model_dump(exclude_none=True, mode="json")
     given = {f"TALEA_{name.upper()}": str(value) for name, value in settings.items()}
     return {
+        **_MEMORY,
         **os.environ,
         **given,
-        **_MEMORY,
         "TALEA_HOME": str(around.settings.home.absolute()),
         "TALEA_KAFKA": around.kafka,
         "TALEA_REDIS": around.redis,
