@@ -136,6 +136,8 @@ class Decisions:
     by_serial: Mapping[int, Decision] = field(default_factory=dict)
     reached: Mapping[PeriodKey, int] = field(default_factory=dict)
     """The last threshold that each period came to."""
+    diffs: Mapping[tuple[str, str, str], tuple[int, int]] = field(default_factory=dict)
+    """The first and last note of each applied diff, of one payer in one currency: serials."""
 
     def after(self, facts: Iterable[Fact]) -> "Decisions":
         """Return them after more facts of their kinds."""
@@ -145,8 +147,12 @@ class Decisions:
         reached = dict(self.reached)
         for told in (each.early for each in new if each.early is not None and each.early.ordinal):
             reached[told.period] = max(told.ordinal, reached.get(told.period, 0))
+        diffs = dict(self.diffs)
+        for each in (told for told in new if told.kind is FactKind.REPRICING):
+            first, _ = diffs.get(_diff(each), (each.serial, 0))
+            diffs[_diff(each)] = first, each.serial
         by_serial = {**self.by_serial, **{each.serial: each for each in new}}
-        return Decisions((*self.known, *new), by_serial, reached)
+        return Decisions((*self.known, *new), by_serial, reached, diffs)
 
     def between(self, before: int, position: int) -> Sequence[Decision]:
         """Return those with before < serial <= position."""
@@ -157,9 +163,17 @@ class Decisions:
         """Whether the decision of a serial has usage billed early."""
         return self.by_serial[serial].early is not None
 
+    def begins_or_ends_diff(self, decided: Decision) -> bool:
+        """Return whether a payer's notes of an applied diff begin or end with this one."""
+        return decided.serial in self.diffs.get(_diff(decided), ())
+
     def about(self, document: str) -> list[Decision]:
         """Return those about one document, in their order."""
         return [each for each in self.known if each.document == document]
+
+
+def _diff(decided: Decision) -> tuple[str, str, str]:
+    return decided.reference or "", decided.payer, decided.currency
 
 
 NO_DECISIONS = Decisions()

@@ -29,6 +29,7 @@ _OF_NOBODY = frozenset(
         FactKind.BACKFILL,
         FactKind.INCIDENT,
         FactKind.RETENTION,
+        FactKind.MENDED,  # of documents that are issued: no draft is by its prices
     }
 )
 

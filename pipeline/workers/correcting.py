@@ -95,14 +95,18 @@ class Corrector:
         late = self.store.late_usage(
             cut.payer, cut.currency, cut.serial, carried=any(least.values())
         )
-        decision = catalog.deals.decisions.by_serial.get(cut.fact)
+        decisions = catalog.deals.decisions
+        decision = decisions.by_serial.get(cut.fact)
         if not late and decision is None:
             return []
         history = history_of(self.store, self.catalog_at, cut.payer)
         history = history.before(cut.serial, cut.instant)
         # Notes by former prices may have been made since a diff was looked at: with its own, anew.
+        # All its cuts are of one tick, so of the same usage: the first is enough, and the last for
+        # what only the notes between left room for.
         if decision is not None and decision.kind is FactKind.REPRICING:
-            late = [*late, *_cuts_of(history, catalog.deals.mends)]
+            looks = decisions.begins_or_ends_diff(decision)
+            late = [*late, *_cuts_of(history, catalog.deals.mends)] if looks else []
         made = [*self._of_usage(history, cut, late, least, catalog.deals.mends)]
         if decision is not None and decision.kind in CORRECTING:
             made += self._decided(history, cut, decision, made)

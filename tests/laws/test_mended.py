@@ -26,7 +26,8 @@ from laws.test_corrections import (
     document_of,
     events,
 )
-from pipeline.catalog.facts import FactKind
+from pipeline.catalog.corrections import Decision
+from pipeline.catalog.facts import FactKind, NewFact
 from pipeline.catalog.mends import mended
 from pipeline.core.identity import Json
 from pipeline.invoice.totals import Totals
@@ -113,8 +114,10 @@ class Told:
             if name in ids
         }
 
-    def apply(self, name: str, other: "Told", meters: frozenset[str] | None) -> None:
-        """Look at what another world makes of the same usage, and apply that."""
+    def look(
+        self, name: str, other: "Told", meters: frozenset[str] | None
+    ) -> tuple[list[NewFact], list[Decision]]:
+        """Look at what another world makes of the same usage: what applying that tells."""
         ours, theirs, selection = self.documents(), other.documents(), Selection(meters=meters)
         pairs = []
         for document in ours.keys() | theirs.keys():
@@ -130,27 +133,40 @@ class Told:
         found = [each for each in compared if each.differs]
         facts = self.world.log._facts
         prices = OtherPrices.of(facts, other.world.log._facts[: len(DECISIONS)])
-        for new in mended(name, mends(compared, selection, prices, ())):
-            self.world.decide(new)
+        since = [*mended(name, mends(compared, selection, prices, ()))]
+        return since, repricings(found, selection, name, 0)
+
+    def apply(self, since: Sequence[NewFact], notes: Sequence[Decision]) -> None:
+        """Apply what was looked at."""
         now = max(self.world.ticks.values()).time + 1
-        for number, each in enumerate(repricings(found, selection, name, now)):
-            self.world.decide(replace(each, at=each.at + number).told())
+        for new in since:
+            self.world.decide(new)
+        for number, each in enumerate(notes):
+            self.world.decide(replace(each, at=max(each.at, now) + number).told())
 
 
 Applied = Mapping[int, tuple[Sequence[Decided], frozenset[str] | None]]
 
 
-def lived(sent: Sequence[Sent], decisions: Sequence[Decided], applied: Applied) -> Stands:
-    """What documents come to where replays were applied at some steps, that the last one knew."""
+def lived(
+    sent: Sequence[Sent], decisions: Sequence[Decided], applied: Applied, waits: int = 0
+) -> Stands:
+    """What documents come to where replays were applied at some steps, that the last one knew.
+
+    They were looked at so many steps before.
+    """
     told = Told(sent, decisions)
     others = [(step, Told(sent, by), meters) for step, (by, meters) in applied.items()]
+    looked = dict[int, tuple[list[NewFact], list[Decision]]]()
     for number in range(1, STEPS + 2):
         for _, other, _ in others:
             other.step(number)
         told.step(number)
         for step, other, meters in others:
+            if step - waits == number:
+                looked[step] = told.look(f"diff_{step}", other, meters)
             if step == number:
-                told.apply(f"diff_{number}", other, meters)
+                told.apply(*looked[step])
     told.world.correct()
     found = told.stands()
     return {name: each for name, each in found.items() if name in (told.looked_at or found)}
@@ -179,6 +195,16 @@ def test_late_usage_is_corrected_by_the_prices_of_the_applied_diff(
 ) -> None:
     stands = lived(sent, COMMITTED, {step: (prices, None)})
     assert stands == known(lived(sent, prices, {}), stands)
+
+
+@pytest.mark.timeout(3 * EXAMPLES)
+@settings(max_examples=EXAMPLES // 8, deadline=None)
+@given(events(), st.integers(9, STEPS), st.integers(1, 3))
+def test_notes_by_former_prices_since_it_was_looked_at_are_put_right(
+    sent: list[Sent], step: int, waits: int
+) -> None:
+    stands = lived(sent, COMMITTED, {step: (DEARER, None)}, waits)
+    assert stands == known(lived(sent, DEARER, {}), stands)
 
 
 @pytest.mark.timeout(3 * EXAMPLES)

@@ -23,6 +23,7 @@ from builders import (
 from pipeline.catalog.catalog import extend
 from pipeline.catalog.cuts import CutSchedule
 from pipeline.catalog.facts import FactKind
+from pipeline.catalog.mends import NOTHING_MENDED
 from pipeline.meter.ticks import Tick
 
 BEGUN = (
@@ -65,6 +66,7 @@ TOUCHED: list[tuple[Decision, frozenset[str] | None]] = [
     (plan_of("new", price_of("calls", per_unit("2"), "calls")), None),
     ((FactKind.WAIVER, "w", {}), None),
     ((FactKind.SKIP, "0/7", {"partition": 0, "offset": 7}), frozenset()),
+    ((FactKind.MENDED, "diff_1", {**NOTHING_MENDED, "documents": {"inv_1": [3, 2]}}), frozenset()),
 ]
 
 

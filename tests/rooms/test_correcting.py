@@ -1,7 +1,7 @@
 """Correcting at cuts: what is carried, what people decided beside usage, what is void."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -17,7 +17,8 @@ from builders import (
     line_edit_of,
     usage,
 )
-from laws.test_corrections import DECISIONS, STEP, World, document_of
+from laws.test_corrections import DECISIONS, STEP, Ledger, Sent, World, document_of
+from laws.test_mended import CHEAPER, DEARER, Told
 from pipeline.catalog.catalog import FactLog
 from pipeline.catalog.corrections import Decision as Correction
 from pipeline.catalog.corrections import Part
@@ -26,6 +27,7 @@ from pipeline.core.calendar import instant_text
 from pipeline.core.identity import Json
 from pipeline.invoice.notes import is_note, lines_of
 from pipeline.invoice.totals import Totals
+from pipeline.invoice.usage import UsageRequest
 
 
 def with_issuer(**terms: Json) -> FactLog:
@@ -152,3 +154,60 @@ def test_what_is_issued_anew_keeps_what_was_done_by_hand_unless_told_otherwise(
 def line_of(content: Mapping[str, Json], name: str) -> Mapping[str, Json]:
     """The line of a name."""
     return next(line for line in lines_of(content) if line["name"] == name)
+
+
+@dataclass
+class Asked(Ledger):
+    """Documents; remembers of how much each cut asks whether it moved, if of any."""
+
+    asked: list[int] = field(default_factory=list)
+
+    def moved_since(self, asked: Sequence[tuple[UsageRequest, int]], below_cut: int) -> list[bool]:
+        self.asked.extend([len(asked)] if asked else [])
+        return super().moved_since(asked, below_cut)
+
+
+def applied(told: Told, name: str, right: Told) -> list[Correction]:
+    """Apply a diff; the notes of acme's first day come first."""
+    since, found = told.look(name, right, None)
+    days = sorted(p.instant for p in told.world.ledger.prepared if p.payer == "acme")
+    first = next(p for p in told.world.ledger.prepared if p.instant == days[0])
+    document = str(document_of(first)["id"])
+    found.sort(key=lambda each: (each.document != document, each.document))
+    told.apply(since, found)
+    return found
+
+
+def test_the_cuts_of_a_diff_look_twice_at_what_it_looked_at() -> None:
+    """With its first note and its last, not with each: so many notes ask for usage once more."""
+    told, right = Told([], DECISIONS), Told([], DEARER)
+    told.world.ledger = ledger = Asked(told.world.log, told.world.books, told.world.ticks)
+    for step in range(1, 19):
+        for each in (told, right):
+            each.step(step)
+    ledger.asked.clear()
+    made = applied(told, "diff", right)
+    told.step(19)
+
+    payers = [each.payer for each in made]
+    assert (payers.count("acme"), payers.count("globex")) == (4, 3)
+    assert len(notes(told.world)) == len(made)
+    assert len(ledger.asked) == 2 + 2
+
+
+def test_what_other_notes_of_a_diff_left_room_for_is_taken_back_with_the_last() -> None:
+    """A call was 0.21, then 0.31: taken back, 0.31 is no more than its line has by the last cut."""
+    call = usage("acme", "1", time=T0 + HOUR, id="a", region="eu")
+    sent = [Sent(call, 0, 16, None)]
+    told, *rights = (Told(sent, prices) for prices in (DECISIONS, CHEAPER, DEARER))
+    for step in range(1, 21):
+        for each in (told, *rights):
+            each.step(step)
+        if step in (15, 17):
+            applied(told, f"diff_{step}", rights[step == 17])
+
+    wanted, found = rights[1].stands(), told.stands()
+    day = min(p.instant for p in told.world.ledger.prepared)
+    first = [document_of(p) for p in told.world.ledger.prepared if p.instant == day]
+    ids = [str(each["id"]) for each in first if each["customer"] == "acme"]
+    assert [found[each] for each in ids] == [wanted[each] for each in ids]
