@@ -51,23 +51,25 @@ def since_of(
     Documents are taken from the facts; what a diff knew of them is what its replay had folded.
     """
     found: dict[str, list[Since]] = {}
-    of_diff = {replay.diff_id: replay for replay in reversed(replays) if replay.done}
     for fact in billing.facts:
         if fact.kind is not FactKind.MENDED:
             continue
-        replay = of_diff[fact.subject]
+        of_diff = (r for r in replays if r.diff_id == fact.subject and r.position < fact.serial)
+        replay = max(of_diff, key=lambda each: each.position)  # those that show nothing are alike
         told = mended(billing.facts, replay.position, replay.wanted, alarm)
         looked = _Looked(replay, told, database, billing, billing.otherwise(told.facts), found)
         documents = {each.id: each for each in database.tables.documents.values()}
         for name in cast(Body, fact.body["documents"]):
             before = found.setdefault(name, [])
             stands = [each for each in before if each.fact <= told.stands_until]
-            until, by = looked.compared(documents[name])[-1], looked.other
+            compared, by = looked.compared(documents[name]), looked.other
+            if not compared:  # it was not looked at, so nothing may be corrected otherwise for it
+                continue
             both: Sequence[Fact] = told.facts
             if stands:
                 both = told.with_earlier(billing.facts, stands[-1].told)
                 by = billing.otherwise(both)
-            before.append(Since(fact.serial, until, by, both))
+            before.append(Since(fact.serial, compared[-1], by, both))
     return found
 
 
