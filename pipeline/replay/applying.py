@@ -16,7 +16,7 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.corrections import Decision
 from pipeline.catalog.facts import Fact, FactKind
 from pipeline.catalog.mends import Mend, with_mends
-from pipeline.core.calendar import Instant
+from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.money import sums_by_currency
 from pipeline.invoice.fees import Reason
 from pipeline.invoice.lines import Line, LineKey
@@ -124,19 +124,29 @@ def _has_usage(content: Record | None) -> bool:
 
 
 def _running(pairs: Iterable[Pair]) -> set[LineKey]:
-    """Return what was billed before its period ended, whose last invoice is to come."""
-    issued: dict[tuple[str, str], list[tuple[int, Instant, Record]]] = defaultdict(list)
-    for pair in pairs:
-        if pair.before is not None and not is_note(pair.before):
-            place = pair.customer, str(pair.before["currency"])
-            issued[place].append((pair.cut_serial, pair.instant, pair.before))
+    """Return what is, or would be, billed early of periods whose last invoice is to come."""
+    pairs = sorted(pairs, key=lambda pair: (pair.cut_serial, pair.instant))
+    issued = _invoices(pair.before for pair in pairs)
+    others, ended = _invoices(pair.after for pair in pairs), dict[tuple[str, str], Instant]()
+    for place, contents in issued.items():
+        ends = (parse_instant(str(e["cut_instant"])) for e in contents if not is_early(e))
+        ended[place] = max(ends, default=0)
     found = set()
-    for own in issued.values():
-        contents = [content for *_, content in sorted(own, key=lambda each: each[:2])]
-        if not any(map(is_early, contents)):
-            continue
-        for (subscription, price), reach in carried_by_all(contents).items():
-            found |= {LineKey(subscription, price, e.start, e.group) for e in reach.early}
+    for place, contents in (*issued.items(), *others.items()):
+        if any(map(is_early, contents)):
+            for (subscription, price), reach in carried_by_all(contents).items():
+                for early in reach.early:
+                    if early.end > ended.get(place, 0):
+                        found.add(LineKey(subscription, price, early.start, early.group))
+    return found
+
+
+def _invoices(contents: Iterable[Record | None]) -> dict[tuple[str, str], list[Record]]:
+    """Return the invoices among documents, by customer and currency."""
+    found: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for content in contents:
+        if content is not None and not is_note(content):
+            found[str(content["customer"]), str(content["currency"])].append(content)
     return found
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from pipeline.catalog.facts import Fact, FactKind
-from pipeline.core.calendar import Instant
+from pipeline.core.calendar import Instant, parse_instant
 from pipeline.simulate.agreements import Body
 from pipeline.simulate.alarms import Alarm
 from pipeline.simulate.billing import Billing
@@ -186,18 +186,23 @@ class _Looked:
     def _settled(self, document: Document) -> Collection[tuple[str, str]] | None:
         """Return the lines of a document that its notes may correct; None: all.
 
-        What was billed before its period ended is told again by the period's last invoice, at the
-        price there is by then: until that was issued a note of it would give the same twice.
+        What was billed before its period ended, or would have been, is told again by the period's
+        last invoice, at the price there is by then: until that was issued a note of it would give
+        the same twice.
         """
         place = document.payer, document.currency, document.instant
         if place not in self.billing.early:
             return None
-        return {
-            (str(line["source_id"]), str(line["period_start"]))
-            for other in self._invoices()
-            if (other.payer, other.currency, other.instant) not in self.billing.early
-            for line in cast(list[Body], other.content["lines"])
-        }
+        whose = [e for e in self._invoices() if (e.payer, e.currency) == place[:2]]
+        last = [e for e in whose if (e.payer, e.currency, e.instant) not in self.billing.early]
+        told = [line for other in last for line in cast(list[Body], other.content["lines"])]
+        ended = max((other.instant for other in last), default=0)
+        made = self.replay.shadow.database.tables.documents.values()
+        for other in (document, *(each for each in made if each.id == document.id)):
+            for line in cast(list[Body], other.content["lines"]):
+                if parse_instant(line["period_end"]) <= ended:
+                    told.append(line)
+        return {(str(line["source_id"]), str(line["period_start"])) for line in told}
 
     def _cuts(self, document: Document) -> list[tuple[int, tuple[str, str, Instant]]]:
         """Return the cuts of a document's payer, from its own on."""

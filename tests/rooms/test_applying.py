@@ -10,6 +10,7 @@ from builders import (
     catalog_of,
     customer_of,
     facts,
+    graduated,
     instant,
     issuer_of,
     log_of,
@@ -106,14 +107,15 @@ def test_whatever_happened_to_an_invoice_since_refuses_its_diff() -> None:
 JAN, MID, FEB = (instant(f"2026-{day}T00:00:00Z") for day in ("01-01", "01-16", "02-01"))
 
 
-def priced(amount: str) -> Catalog:
+def priced(amount: str, *others: dict[str, Json]) -> Catalog:
     """A month of calls at a price each."""
     return catalog_of(
         log_of(),
         rules_of(),
         issuer_of(),
         meter_of("calls", window_s=3600),
-        plan_of("p", price_of("calls", per_unit(amount), "calls")),
+        meter_of("bursts", window_s=3600),
+        plan_of("p", price_of("calls", per_unit(amount), "calls"), *others),
         customer_of("acme"),
         subscription_of("s", "acme", "p", "2026-01-01T00:00:00Z"),
     )
@@ -129,7 +131,8 @@ def january(*cuts: tuple[Instant, Catalog, int]) -> list[dict[str, Json]]:
         early = EarlyUsage("s", JAN) if at < FEB else None
         carried = carried_by_all(made)
         lines = planned_lines(catalog, "acme", "EUR", at, carried, early)
-        usage = {asked: [UsagePart(0, 1, used, 0, 0)] for asked in requests_of(lines)}
+        calls = [asked for asked in requests_of(lines) if asked.meter == "calls"]
+        usage = {asked: [UsagePart(0, 1, used, 0, 0)] for asked in calls}
         (one,) = compose(catalog, "acme", "EUR", at, lines, usage, "fact" if early else None)
         made.append(one.content)
     return made
@@ -155,6 +158,33 @@ def test_what_was_billed_early_at_a_wrong_price_is_not_given_back_twice(
 
     notes = total_minor(each.told().body for each in decided).get("EUR", 0)
     assert (notes, sum(map(total, before)) + notes) == (noted, 10000)
+
+
+UNUSED = price_of("bursts", graduated((None, "1", "5.00")), "bursts")
+"""Its first tier charges, used or not."""
+CHARGED = priced("1", UNUSED)
+
+
+@pytest.mark.parametrize(
+    ("last", "known", "noted"),
+    [
+        pytest.param(CHARGED, 1, 0, id="the last invoice bills it, and is to come"),
+        pytest.param(CHARGED, 2, 0, id="the last invoice billed it"),
+        pytest.param(RIGHT, 2, 500, id="the last invoice did not bill it"),
+    ],
+)
+def test_what_was_wrongly_not_billed_early_is_not_billed_twice(
+    last: Catalog, known: int, noted: int
+) -> None:
+    before = january((MID, RIGHT, 60), (FEB, last, 100))
+    after = january((MID, CHARGED, 60), (FEB, CHARGED, 100))
+    sides = zip(before[:known], after[:known], strict=True)
+    pairs = [Pair(str(n), "acme", MID + n, n, False, *each) for n, each in enumerate(sides)]
+
+    decided = repricings(families(pairs, ALL), ALL, "diff_1", FEB)
+
+    notes = total_minor(each.told().body for each in decided).get("EUR", 0)
+    assert (notes, sum(map(total, before)) + notes) == (noted, 10500)
 
 
 class Store:
