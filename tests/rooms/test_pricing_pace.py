@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from builders import T0, facts, log_of, rules_of
+from builders import T0, Line, fact_log, facts, keyed, log_of, meter_of, rules_of, usage
 from pipeline.book.booking import Cursor
 from pipeline.catalog.facts import NewFact
 from pipeline.core.calendar import SECOND
@@ -20,6 +20,7 @@ from pipeline.stores.kafka import LogRecord
 from pipeline.stores.postgres.books import Anchor
 from pipeline.stores.postgres.database import Database
 from pipeline.stores.postgres.facts import Author
+from pipeline.stores.records import encode_slices
 from pipeline.topology import Stack
 from pipeline.workers.pricing import PricingWorker
 from pipeline.workers.surroundings import Surroundings
@@ -27,13 +28,15 @@ from pipeline.workers.surroundings import Surroundings
 SETTINGS = Settings(home=Path("nowhere"))
 AROUND = Surroundings("", "", Database("", ""), Stack(), 1, SETTINGS)
 BITE_S = 0.2
+TOLD = log_of(), rules_of(), meter_of("calls")
 
 
 class SilentLog:
-    """A log in which nothing comes; it notes how long it was waited for."""
+    """A log in which nothing comes but this; it notes how long it was waited for."""
 
-    def __init__(self) -> None:
+    def __init__(self, *coming: bytes) -> None:
         self.waited_s: list[float] = []
+        self.coming = [(0, offset, value) for offset, value in enumerate(coming, 1)]
 
     def topic_id(self, name: str) -> str:
         return "topic"
@@ -49,7 +52,8 @@ class SilentLog:
 
     def read(self, count_max: int, wait_s: float) -> list[tuple[int, int, bytes]]:
         self.waited_s.append(wait_s)
-        return []
+        came, self.coming = self.coming, []
+        return came
 
     def close(self) -> None:
         pass
@@ -79,7 +83,12 @@ class Dirty:
 
 
 def worker(
-    watch: Watch, dirty: Dirty, log: SilentLog, *ticks_s: int, raw_behind: bool = False
+    watch: Watch,
+    dirty: Dirty,
+    log: SilentLog,
+    *ticks_s: int,
+    raw_behind: bool = False,
+    series_max: int = 1 << 18,
 ) -> PricingWorker:
     """A worker whose books stand at tick 1; others were written after so many seconds."""
     world = World(0, Chances().scaled(0))
@@ -93,7 +102,7 @@ def worker(
         return Session(database, world.start("test"))
 
     first = session()
-    decided = [NewFact(f.kind, f.subject, f.body) for f in facts(log_of(), rules_of())]
+    decided = [NewFact(f.kind, f.subject, f.body) for f in facts(*TOLD)]
     first.append_facts(lambda _: decided, Author("ada", "a test"), T0)
     first.mark_mirrored(len(decided))
     ticks = [first.write_tick(T0 + s * SECOND, 1) for s in (0, *ticks_s)]
@@ -111,6 +120,7 @@ def worker(
         clock=lambda: T0 + int(watch.now_s * SECOND),
         monotonic=lambda: watch.now_s,
         collectors_behind=lambda: raw_behind,
+        series_max=series_max,
     )
 
 
@@ -177,3 +187,19 @@ def test_slices_gather_for_longer_while_the_books_are_behind(
     for _ in range(3):
         pricing.step()
     assert sum(log.waited_s) == pytest.approx((1 + 2 * flushes) * SETTINGS.flush_s)
+
+
+@pytest.mark.parametrize(("series_max", "met"), [(2, 2), (1, 0)])
+def test_numbers_of_series_are_given_up_where_they_are_too_many(series_max: int, met: int) -> None:
+    story = Line(fact_log(*TOLD))
+    story.tick(Tick(1, T0, len(TOLD)))
+    pieces = [story.send(keyed(usage(), usage("globex", id="2")))]
+    log = SilentLog(encode_slices(pieces))
+    watch = Watch()
+    pricing = worker(watch, Dirty(watch, bites=0), log, series_max=series_max)
+
+    assert pricing.step() == 1
+
+    (partition,) = pricing._partitions.values()
+    assert partition.cursor.counts.fresh == 2
+    assert partition.series_met == met
