@@ -137,7 +137,8 @@ def preview(around: Surroundings, name: str, tell: Progress) -> Previewed:
 def previewed(job: Readmission, store: ShelfBesideBooks, name: str, tell: Progress) -> Previewed:
     """Do so as a job that was begun."""
     staged, events = _staged(store, name)
-    facts, now, partitions = job.store.read_facts(0), job.moment(), job.around.partitions
+    now, partitions = job.moment(), job.around.partitions
+    facts = job.store.read_facts(0)
     unit = _units(facts, now).of(staged.name)
     if unit.stage in (Stage.COMMITTED, Stage.REVERTED):
         raise BadInput(f"backfill {name} is {unit.stage}: `talea backfill show {name}`")

@@ -27,9 +27,10 @@ from pipeline.stores.postgres.preparing import Prepared
 from pipeline.stores.postgres.usage import NO_CUT
 from pipeline.workers.correcting import BooksAhead, notes_ahead
 from pipeline.workers.drafting import BITE, OpenBooks, Payer, Planner, would_be
+from pipeline.workers.knowledge import FactReader
 
 
-class Books(OpenBooks, BooksAhead, Protocol):
+class Books(FactReader, OpenBooks, BooksAhead, Protocol):
     """All that drafts and notes rest on."""
 
 
@@ -109,6 +110,7 @@ def foretell(
     for start in range(0, len(names), BITE):
         bite = names[start : start + BITE]
         with books.snapshot():
+            facts.append(books.read_facts(facts.head))  # the books may know more by now
             old, new = (
                 [*_documents(_Ahead(books, more), facts, bite, partitions)]
                 for more in (nothing, usage)
