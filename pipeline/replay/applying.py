@@ -15,7 +15,7 @@ from typing import cast
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.corrections import Decision
 from pipeline.catalog.facts import Fact, FactKind
-from pipeline.catalog.mends import Mend, with_mends
+from pipeline.catalog.mends import Mend, Mends, with_mends
 from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.money import sums_by_currency
 from pipeline.invoice.fees import Reason
@@ -76,16 +76,6 @@ class Family:
 
 
 def families(pairs: Iterable[Pair], selection: Selection) -> list[Family]:
-    """Return the invoices that differ, or whose notes do; each pair is given with its content.
-
-    Raises:
-        ValueError: something is only in the replay, of an invoice that was never issued.
-
-    """
-    return [each for each in all_families(pairs, selection) if each.differs]
-
-
-def all_families(pairs: Iterable[Pair], selection: Selection) -> list[Family]:
     """Return the invoices that are looked at: usage may make a difference where there is none yet.
 
     Raises:
@@ -175,15 +165,18 @@ def repricings(
 
 @dataclass(frozen=True, slots=True)
 class OtherPrices:
-    """What a replay says of prices, `said`, beside what facts say (`told`)."""
+    """What a replay says of prices, and of diffs that stand there, beside what is `told`."""
 
     told: Sequence[Fact]
     said: Sequence[Fact]
+    standing: Mends
 
     @classmethod
     def of(cls, told: Sequence[Fact], otherwise: Iterable[Fact]) -> "OtherPrices":
-        """Return them of all that is said in a replay."""
-        return cls(told, [each for each in otherwise if each.kind in PRICING])
+        """Return them of what facts say in a replay."""
+        there = [*otherwise]
+        mended = [each for each in there if each.kind is FactKind.MENDED]
+        return cls(told, [e for e in there if e.kind in PRICING], with_mends({}, mended))
 
     def of_subjects(self, earlier: Sequence[Fact] = ()) -> list[Fact]:
         """Return all that is said of subjects whose prices are others than facts say.
@@ -200,22 +193,19 @@ class OtherPrices:
         return fact.serial <= len(self.told) and fact.body != self.told[fact.serial - 1].body
 
 
-def mends(
-    found: Iterable[Family], selection: Selection, prices: OtherPrices, otherwise: Iterable[Fact]
-) -> list[Mend]:
+def mends(found: Iterable[Family], selection: Selection, prices: OtherPrices) -> list[Mend]:
     """Return by which prices usage corrects documents once their diff is applied.
 
     An invoice that is not in the replay has none there. One that an earlier diff corrects in the
     replay, too, has the prices of both; where either is of some meters only it stays as it is.
     """
-    standing = with_mends({}, (fact for fact in otherwise if fact.kind is FactKind.MENDED))
     own = prices.of_subjects()
     with_earlier: dict[int, list[Fact]] = {}
     made = []
     for each in found:
         if not each.after or is_early(each.before[0]):
             continue
-        earlier, by = standing.get(each.document, ()), own
+        earlier, by = prices.standing.get(each.document, ()), own
         if earlier:
             if selection.meters is not None or any(mend.meters is not None for mend in earlier):
                 continue
@@ -268,3 +258,9 @@ def moved_since(
         if decided.get(each.document) or set(issued.get(each.document, ())) - known:
             return each.document
     return None
+
+
+def mended_since(compared: Iterable[Family], facts: Iterable[Fact]) -> str | None:
+    """Return the first invoice that facts since a diff correct by other prices; None: none."""
+    mended = with_mends({}, (fact for fact in facts if fact.kind is FactKind.MENDED))
+    return next((each.document for each in compared if each.document in mended), None)

@@ -51,25 +51,27 @@ def since_of(
     Documents are taken from the facts; what a diff knew of them is what its replay had folded.
     """
     found: dict[str, list[Since]] = {}
-    for fact in billing.facts:
-        if fact.kind is not FactKind.MENDED:
-            continue
+    documents = {each.id: each for each in database.tables.documents.values()}
+    for fact in (each for each in billing.facts if each.kind is FactKind.MENDED):
         of_diff = (r for r in replays if r.diff_id == fact.subject and r.position < fact.serial)
         replay = max(of_diff, key=lambda each: each.position)  # those that show nothing are alike
         told = mended(billing.facts, replay.position, replay.wanted, alarm)
         looked = _Looked(replay, told, database, billing, billing.otherwise(told.facts), found)
-        documents = {each.id: each for each in database.tables.documents.values()}
+        by_both: dict[int, Since] = {}
         for name in cast(Body, fact.body["documents"]):
             before = found.setdefault(name, [])
             stands = [each for each in before if each.fact <= told.stands_until]
-            compared, by = looked.compared(documents[name]), looked.other
+            compared = looked.compared(documents[name])
             if not compared:  # it was not looked at, so nothing may be corrected otherwise for it
                 continue
-            both: Sequence[Fact] = told.facts
+            made = Since(fact.serial, compared[-1], looked.other, told.facts)
             if stands:
-                both = told.with_earlier(billing.facts, stands[-1].told)
-                by = billing.otherwise(both)
-            before.append(Since(fact.serial, compared[-1], by, both))
+                earlier = stands[-1].told
+                if id(earlier) not in by_both:
+                    both = told.with_earlier(billing.facts, earlier)
+                    by_both[id(earlier)] = replace(made, by=billing.otherwise(both), told=both)
+                made = replace(by_both[id(earlier)], until=made.until)
+            before.append(made)
     return found
 
 

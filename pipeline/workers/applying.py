@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol, cast
+from typing import Protocol
 
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.corrections import Decision
@@ -23,8 +23,9 @@ from pipeline.invoice.planned import Carried
 from pipeline.replay.applying import (
     Family,
     OtherPrices,
-    all_families,
+    families,
     given_back_by_next,
+    mended_since,
     mends,
     moved_since,
     repricings,
@@ -170,22 +171,20 @@ def decide_looked(
         told = f"the diff of {looked.of} is {looked.shown.id} now"
         raise BadInput(f"{told}: look at it before it is applied")
     try:
-        compared = all_families(looked.pairs, looked.selection)
+        compared = families(looked.pairs, looked.selection)
     except ValueError as error:
         raise BadInput(str(error)) from None
-    found = [each for each in compared if each.differs]
-    wanted = repricings(found, looked.selection, diff_id, now)
+    wanted = repricings((each for each in compared if each.differs), looked.selection, diff_id, now)
     prices = OtherPrices.of(known, looked.otherwise)
     since = list[NewFact]()
     if wanted or prices.of_subjects():
-        since = mended(diff_id, mends(compared, looked.selection, prices, looked.otherwise))
+        since = mended(diff_id, mends(compared, looked.selection, prices))
     _small_enough(looked, since)
     if since and not wanted and _are_told(since, known):
         return _again(store, [], author, now, also)
 
     def decide(facts: Sequence[Fact]) -> Sequence[NewFact]:
-        _mended_by_nobody_since(looked, compared, facts)
-        made = _decided(store, looked.position, found, wanted, facts)
+        made = _decided(store, looked.position, compared, wanted, facts)
         # Before the notes: no tick names one without the other, as they come in one transaction.
         return [*since, *made, *also(facts, [new.body for new in made])]
 
@@ -221,31 +220,10 @@ def _small_enough(looked: Looked, since: Iterable[NewFact]) -> None:
         raise BadInput(f"{told}: have fewer plans differ, in one replay after the other")
 
 
-def _mended_by_nobody_since(
-    looked: Looked, compared: Iterable[Family], facts: Sequence[Fact]
-) -> None:
-    """Hold all that was compared against the diffs that were applied since: they say prices, too.
-
-    Raises:
-        BadInput: one of them was about a document that was compared.
-
-    """
-    names = {each.document for each in compared}
-    for fact in facts[looked.position :]:
-        if fact.kind is FactKind.MENDED:
-            for document in cast(Mapping[str, Json], fact.body["documents"]):
-                if document in names:
-                    raise BadInput(_moved(document))
-
-
-def _moved(document: str) -> str:
-    return f"{document} was corrected since: replay it again, and look at the diff"
-
-
 def _decided(
     store: Deciders,
     position: int,
-    found: Sequence[Family],
+    compared: Sequence[Family],
     wanted: Sequence[Decision],
     facts: Sequence[Fact],
 ) -> list[NewFact]:
@@ -260,10 +238,11 @@ def _decided(
     for each in catalog.deals.decisions.known:
         if each.serial > position:
             decided[each.document].append(each)
+    found = [each for each in compared if each.differs]
     issued = store.notes_by_document([each.document for each in found])
-    moved = moved_since(found, decided, issued)
+    moved = mended_since(compared, facts[position:]) or moved_since(found, decided, issued)
     if moved is not None:
-        raise BadInput(_moved(moved))
+        raise BadInput(f"{moved} was corrected since: replay it again, and look at the diff")
     carried = store.carried_by([each.payer for each in wanted])
     waits = given_back_by_next(wanted, catalog, carried)
     if waits is not None:

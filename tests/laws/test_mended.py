@@ -31,7 +31,7 @@ from pipeline.catalog.facts import FactKind, NewFact
 from pipeline.catalog.mends import mended
 from pipeline.core.identity import Json
 from pipeline.invoice.totals import Totals
-from pipeline.replay.applying import OtherPrices, all_families, mends, repricings
+from pipeline.replay.applying import OtherPrices, families, mends, repricings
 from pipeline.replay.diff import Pair, Selection
 
 
@@ -129,11 +129,11 @@ class Told:
             same = before == after
             pairs.append(Pair(name, customer, instant, serial, same, before, after))
         self.looked_at = set(ours)
-        compared = all_families(pairs, selection)
+        compared = families(pairs, selection)
         found = [each for each in compared if each.differs]
         facts = self.world.log._facts
         prices = OtherPrices.of(facts, other.world.log._facts[: len(DECISIONS)])
-        since = [*mended(name, mends(compared, selection, prices, ()))]
+        since = [*mended(name, mends(compared, selection, prices))]
         return since, repricings(found, selection, name, 0)
 
     def apply(self, since: Sequence[NewFact], notes: Sequence[Decision]) -> None:
