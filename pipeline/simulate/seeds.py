@@ -6,7 +6,7 @@ Owns: sharing seeds out, stopping in time, shrinking what failed.
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
@@ -102,21 +102,24 @@ def play_seeds(
     seeds = iter(range(first, first + count))
     workers = os.cpu_count() or 1
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin) as pool:
-        running: set[Future[Outcome]] = set()
-        while True:
-            if deadline is None or monotonic() < deadline:
-                new = islice(seeds, workers - len(running))
-                running |= {pool.submit(play, seed, scale_of(seed)) for seed in new}
-            if not running:
-                break
+        running = _begun(pool, islice(seeds, workers), scale_of)
+        while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 outcome = future.result()
                 report.add(outcome, scale_of(outcome.seed))
+            if deadline is None or monotonic() < deadline:
+                running |= _begun(pool, islice(seeds, workers - len(running)), scale_of)
             tell(report.seeds, count)
         failed = sorted(report.failed, key=lambda each: each.outcome.seed)
         report.failed = list(pool.map(shrunk, failed))
     return report
+
+
+def _begun(
+    pool: ProcessPoolExecutor, seeds: Iterable[int], scale_of: Callable[[int], Scale]
+) -> set[Future[Outcome]]:
+    return {pool.submit(play, seed, scale_of(seed)) for seed in seeds}
 
 
 def length_of(seed: int) -> float:
