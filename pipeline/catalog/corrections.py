@@ -136,8 +136,9 @@ class Decisions:
     by_serial: Mapping[int, Decision] = field(default_factory=dict)
     reached: Mapping[PeriodKey, int] = field(default_factory=dict)
     """The last threshold that each period came to."""
-    diffs: Mapping[tuple[str, str, str], tuple[int, int]] = field(default_factory=dict)
-    """The first and last note of each applied diff, of one payer in one currency: serials."""
+    diffs: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    """The first note of each applied diff, of one payer in one currency: a serial."""
+    by_document: Mapping[str, Sequence[Decision]] = field(default_factory=dict)
 
     def after(self, facts: Iterable[Fact]) -> "Decisions":
         """Return them after more facts of their kinds."""
@@ -149,10 +150,12 @@ class Decisions:
             reached[told.period] = max(told.ordinal, reached.get(told.period, 0))
         diffs = dict(self.diffs)
         for each in (told for told in new if told.kind is FactKind.REPRICING):
-            first, _ = diffs.get(_diff(each), (each.serial, 0))
-            diffs[_diff(each)] = first, each.serial
+            diffs.setdefault(_diff(each), each.serial)
+        documents = dict(self.by_document)
+        for each in (told for told in new if told.document):
+            documents[each.document] = (*documents.get(each.document, ()), each)
         by_serial = {**self.by_serial, **{each.serial: each for each in new}}
-        return Decisions((*self.known, *new), by_serial, reached, diffs)
+        return Decisions((*self.known, *new), by_serial, reached, diffs, documents)
 
     def between(self, before: int, position: int) -> Sequence[Decision]:
         """Return those with before < serial <= position."""
@@ -163,13 +166,13 @@ class Decisions:
         """Whether the decision of a serial has usage billed early."""
         return self.by_serial[serial].early is not None
 
-    def begins_or_ends_diff(self, decided: Decision) -> bool:
-        """Return whether a payer's notes of an applied diff begin or end with this one."""
-        return decided.serial in self.diffs.get(_diff(decided), ())
+    def begins_diff(self, decided: Decision) -> bool:
+        """Return whether a payer's notes of an applied diff begin with this one."""
+        return self.diffs.get(_diff(decided)) == decided.serial
 
-    def about(self, document: str) -> list[Decision]:
+    def about(self, document: str) -> Sequence[Decision]:
         """Return those about one document, in their order."""
-        return [each for each in self.known if each.document == document]
+        return self.by_document.get(document, ())
 
 
 def _diff(decided: Decision) -> tuple[str, str, str]:

@@ -46,12 +46,13 @@ def usage_note(
     usage: Usage,
     used_below: UsedBelow,
     instant: Instant,
+    decided: Sequence[Decision],
     least_minor: int = 0,
 ) -> Composed | None:
     """Return the note that usage makes of a document; None where there is nothing to correct.
 
-    What comes to less than `least_minor` is left for a later cut. With issues where the document
-    cannot be rated any more.
+    `decided` is what is decided of it by then. What comes to less than `least_minor` is left for a
+    later cut. With issues where the document cannot be rated any more.
     """
     paper = layers.paper
     notes = history.notes_of(paper.id)
@@ -63,11 +64,25 @@ def usage_note(
         empty = note(paper.content, Change([], []), cause)
         told = {"tax": unrated.content["tax"]} if "tax" in unrated.content else {}
         return _composed({**empty, **told}, unrated)  # what it awaits an answer to stands there
+    notes += _repricings_to_come(history, notes, decided)
     if any(each["cause"] is not None for each in notes):
         change = _bounded(paper.content, notes, change)
     if not change.is_money or abs(change.totals.total) < least_minor:
         return None
     return _composed(note(paper.content, change, cause))
+
+
+def _repricings_to_come(
+    history: History, notes: Sequence[Record], decided: Sequence[Decision]
+) -> list[Record]:
+    """Return the notes that applied diffs are about to make of a document, at cuts of this tick.
+
+    Its usage is corrected by their prices already, so what they leave room for is there, too.
+    """
+    made = {each["cause"] for each in notes}
+    told = (each for each in decided if each.kind is FactKind.REPRICING and each.fact not in made)
+    found = (decided_note(history, each) for each in told)
+    return [each.content for each in found if each is not None]
 
 
 def _bounded(original: Record, notes: Sequence[Record], change: Change) -> Change:

@@ -6,6 +6,7 @@ Law: equal means equal bytes of content, equal windows, equal place of the cut, 
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Protocol, cast
 
 from pipeline.book.booking import TickPassed
@@ -107,14 +108,15 @@ def _note(
     corrected = before.find(str(corrects))
     if corrected is None or corrected.is_note:
         return "it corrects no document of its customer"
+    deals = history.catalog_at_cut(paper.cut_serial).deals
+    decisions = deals.decisions.about(corrected.id)
     windows: Windows = ()
     if cause is None:
-        mends = history.catalog_at_cut(paper.cut_serial).deals.mends.get(corrected.id, ())
-        anew = layers_of(before, corrected, mends)
+        anew = layers_of(before, corrected, deals.mends.get(corrected.id, ()))
         usage, windows = fold.usage(anew.requests, paper.cut_serial)
-        made = usage_note(before, anew, usage, lambda *known: fold.usage(*known)[0], paper.instant)
+        below = partial(_used_below, fold)
+        made = usage_note(before, anew, usage, below, paper.instant, decisions)
     else:
-        decisions = history.catalog_at_cut(paper.cut_serial).deals.decisions.about(corrected.id)
         decision = next((each for each in decisions if each.fact == cause), None)
         if decision is None:
             return "no decision in force at its cut makes it"
@@ -122,6 +124,10 @@ def _note(
         usage_notes = [p.content for p in beside if p.is_note and p.content.get("cause") is None]
         made = decided_note(before, decision, usage_notes)
     return f"{fold.source} makes no such note" if made is None else (made, windows)
+
+
+def _used_below(fold: Fold, requests: Iterable[UsageRequest], below_cut: int) -> Usage:
+    return fold.usage(requests, below_cut)[0]
 
 
 def _evidence_fault(paper: Paper, sealed: Sealed, fold: Fold, digest: str) -> str | None:

@@ -92,7 +92,8 @@ class _Corrected:
             if place[0] <= self.document.cut_serial:
                 continue
             due = self._due(place[0])
-            told = _sums(n for n in self.notes if place_of(n) == place and not is_by_hand(n))
+            own = (n for n in self.notes if place_of(n) == place and not is_by_hand(n))
+            told = _sums(note.content for note in own)
             must = self._change(place, due)
             # It is looked at again where usage makes a difference, or may, or a diff is applied.
             moved = due != self._due(before, place[0]) or self._is_applied(place)
@@ -126,14 +127,16 @@ class _Corrected:
         by_hand = [note for note in made if is_by_hand(note)]
         if any(note.content["voids"] is True for note in by_hand):
             return {}
-        stands = _sums([self.document, *(note for note in made if not is_by_hand(note))])
+        by_usage = (note.content for note in made if not is_by_hand(note))
+        stands = _sums([self.document.content, *by_usage])
         change = {
             source: due[source] - stands.get(source, 0) for source in due.keys() | stands.keys()
         }
         change = {source: minor for source, minor in change.items() if minor}
-        if not by_hand:
+        to_come = self._to_come(place)
+        if not by_hand and not to_come:
             return change
-        left = _sums([self.document, *made])
+        left = _sums([self.document.content, *(note.content for note in made), *to_come])
         change = {
             source: minor
             for source, minor in change.items()
@@ -142,11 +145,20 @@ class _Corrected:
         room = sum(left.values())
         return change if room + sum(change.values()) >= min(room, 0) else {}
 
+    def _to_come(self, place: Place) -> list[Body]:
+        """Return what diffs change of the document by notes that are still to come at a tick."""
+        return [
+            cast(Body, fact.body["change"])
+            for cut, fact in self.billing.decided.items()
+            if fact.kind is FactKind.REPRICING and fact.subject == self.document.id
+            if self.billing.cuts[cut] == place[0] and cut[2] >= place[1]
+        ]
 
-def _sums(documents: Iterable[Document]) -> dict[Source, int]:
+
+def _sums(contents: Iterable[Body]) -> dict[Source, int]:
     """Return what each line comes to in all of some documents, but for those of nothing."""
     found = Counter[Source]()
-    for line in (each for one in documents for each in cast(list[Body], one.content["lines"])):
+    for line in (each for one in contents for each in cast(list[Body], one["lines"])):
         source = str(line["source_id"]), str(line["period_start"])
         found[source] += untaxed(line)
     return {source: minor for source, minor in found.items() if minor}

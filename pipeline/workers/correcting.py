@@ -22,6 +22,7 @@ from pipeline.book.booking import Cursor, Cut
 from pipeline.catalog.catalog import Catalog, FactLog, extend
 from pipeline.catalog.corrections import CORRECTING, Decision
 from pipeline.catalog.cuts import horizon_at
+from pipeline.catalog.deals import Deals
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.catalog.mends import Mends
 from pipeline.core.calendar import Instant, parse_instant
@@ -102,12 +103,11 @@ class Corrector:
         history = history_of(self.store, self.catalog_at, cut.payer)
         history = history.before(cut.serial, cut.instant)
         # Notes by former prices may have been made since a diff was looked at: with its own, anew.
-        # All its cuts are of one tick, so of the same usage: the first is enough, and the last for
-        # what only the notes between left room for.
+        # All its cuts are of one tick, so of the same usage: the first is enough.
         if decision is not None and decision.kind is FactKind.REPRICING:
-            looks = decisions.begins_or_ends_diff(decision)
-            late = [*late, *_cuts_of(history, catalog.deals.mends)] if looks else []
-        made = [*self._of_usage(history, cut, late, least, catalog.deals.mends)]
+            begins = decisions.begins_diff(decision)
+            late = [*late, *_cuts_of(history, catalog.deals.mends)] if begins else []
+        made = [*self._of_usage(history, cut, late, least, catalog.deals)]
         if decision is not None and decision.kind in CORRECTING:
             made += self._decided(history, cut, decision, made)
         return _numbered(made)
@@ -118,14 +118,14 @@ class Corrector:
         cut: Cut,
         late: Sequence[tuple[int, Instant]],
         least: Mapping[str, Fraction],
-        mends: Mends,
+        deals: Deals,
     ) -> Iterator[Correction]:
         """Yield the notes of documents whose usage changed since they were cut.
 
         `least` is what a note of each issuer comes to at least.
         """
         anew = [
-            layers_of(history, paper, mends.get(paper.id, ()))
+            layers_of(history, paper, deals.mends.get(paper.id, ()))
             for paper in history.invoices(cut.currency)
             if any(paper.cut_serial <= under and paper.holds(window) for under, window in late)
         ]
@@ -134,7 +134,9 @@ class Corrector:
         for each in anew:
             issuer = str(each.paper.content["issuer"])
             minor = Money.rounded(least.get(issuer, Fraction(0)), cut.currency).minor
-            found = usage_note(history, each, usage, self._used_below, cut.instant, minor)
+            decided = deals.decisions.about(each.paper.id)
+            below, instant = self._used_below, cut.instant
+            found = usage_note(history, each, usage, below, instant, decided, minor)
             if found is not None:
                 yield Correction(found, each.requests)
 

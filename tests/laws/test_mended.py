@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from builders import T0, fact_log, flat, graduated, keyed, per_unit, plan_of, price_of
+from builders import HOUR, T0, fact_log, flat, graduated, keyed, per_unit, plan_of, price_of, usage
 from builders import Decision as Decided
 from laws.test_corrections import (
     COMMITMENTS,
@@ -207,13 +207,26 @@ def test_notes_by_former_prices_since_it_was_looked_at_are_put_right(
     assert stands == known(lived(sent, DEARER, {}), stands)
 
 
+BOTH_WAYS = [(DEARER, CHEAPER), (CHEAPER, DEARER)]
+TAKEN_BACK = [
+    Sent(
+        usage("acme", "1", meter="calls", time=T0 + 2 * HOUR + 7, region="eu", id="e0"), 0, 8, None
+    )
+]
+"""Behind the second diff's look, and before its notes: which the first had left no room for."""
+
+
 @pytest.mark.timeout(3 * EXAMPLES)
 @settings(max_examples=EXAMPLES // 8, deadline=None)
-@given(events(), st.integers(6, STEPS - 2), st.integers(1, 6))
-def test_the_last_applied_diff_counts(sent: list[Sent], step: int, later: int) -> None:
-    applied = {step: (DEARER, None), min(step + later, STEPS): (CHEAPER, None)}
+@given(events(), st.integers(6, STEPS - 2), st.integers(1, 6), st.sampled_from(BOTH_WAYS))
+@example(TAKEN_BACK, 7, 2, BOTH_WAYS[1])
+def test_the_last_applied_diff_counts(
+    sent: list[Sent], step: int, later: int, prices: tuple[Sequence[Decided], Sequence[Decided]]
+) -> None:
+    first, last = prices
+    applied = {step: (first, None), min(step + later, STEPS): (last, None)}
     stands = lived(sent, PLAIN, applied)
-    assert stands == known(lived(sent, CHEAPER, {}), stands)
+    assert stands == known(lived(sent, last, {}), stands)
 
 
 @pytest.mark.timeout(3 * EXAMPLES)

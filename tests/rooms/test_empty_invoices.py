@@ -124,7 +124,7 @@ def test_what_comes_late_is_a_note_where_other_issuers_have_documents_of_nothing
     late = UsagePart(0, 1, 7, 7, 7, APRIL - 1, (("region", "eu"),))
 
     (request,) = anew.requests
-    note = usage_note(history, anew, {request: [late]}, lambda *_: {}, MAY)
+    note = usage_note(history, anew, {request: [late]}, lambda *_: {}, MAY, ())
 
     assert note is not None
     assert note.kind == "debit_note"
