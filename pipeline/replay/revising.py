@@ -31,13 +31,20 @@ PRICING = (
 _NOT_REPRICED: Json = {"lines": [], "taxes": []}
 
 
-def not_applied(facts: Iterable[Fact], diff: str | None = None) -> Bodies:
-    """Return the facts of applied diffs, or of one, changing nothing: all is priced anew."""
+def not_applied(facts: Sequence[Fact], diff: str | None = None) -> Bodies:
+    """Return the facts of applied diffs, or of one, changing nothing: all is priced anew.
+
+    One without a note has told prices alone, under an id that all have which show nothing: these
+    stay, for they are either those of the replay or another's.
+    """
+    noted = {fact.body["reference"] for fact in facts if fact.kind is FactKind.REPRICING}
     found: dict[int, Mapping[str, Json]] = {}
     for fact in facts:
         if fact.kind is FactKind.REPRICING and diff in (None, fact.body["reference"]):
             found[fact.serial] = {**fact.body, "change": _NOT_REPRICED}
-        elif fact.kind is FactKind.MENDED and diff in (None, fact.subject):
+        elif fact.kind is FactKind.MENDED and (
+            diff is None or (fact.subject == diff and diff in noted)
+        ):
             found[fact.serial] = NOTHING_MENDED
     return found
 

@@ -15,7 +15,7 @@ from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json
 from pipeline.invoice.planned import Carried
 from pipeline.replay.diff import Moved, Pair, Selection, diff
-from pipeline.replay.incident import Incident, without
+from pipeline.replay.incident import Incident, Step, stepped, without
 from pipeline.stores.postgres.facts import Author
 from pipeline.workers import applying
 from pipeline.workers.applying import Applied, Looked, decide_looked
@@ -235,3 +235,22 @@ def test_an_incident_is_found_within_the_prices_of_an_applied_diff() -> None:
     said = Deciding(revised_by(deciding.known, bodies))
     assert said.corrected_by("alpha", told) == is_plan("alpha", "1")
     assert NewFact(FactKind.PLAN, "alpha", bodies[7]).body == body("alpha", "8")
+
+
+def test_of_two_incidents_that_show_nothing_one_replayed_again_leaves_the_other() -> None:
+    """Their diffs have one id, for nothing is told by either."""
+    told = told_of(plan("alpha", "1"), plan("beta", "1"), plan("alpha", "8"), plan("beta", "9"))
+    deciding, found = Deciding(told), [Incident("INC-1", (7,)), Incident("INC-2", (8,))]
+    same = [compared(INVOICE, INVOICE)]
+    for number, each in enumerate(found):
+        known = deciding.known
+        shows = looked(same, len(known), revised_by(known, without(known, each)))
+        assert not deciding.apply(shows).already
+        credited = stepped(each.name, Step.CREDITED, diff_id=shows.shown.id)
+        fact = Fact(90, "f", credited.kind, credited.subject, credited.body, "", "", T0)
+        found[number] = replace(each, steps={Step.CREDITED: fact})
+
+    for each in found:
+        said = Deciding(revised_by(deciding.known, without(deciding.known, each)))
+        assert said.corrected_by("alpha", told) == is_plan("alpha", "1")
+        assert said.corrected_by("beta", told) == is_plan("beta", "1")
