@@ -4,8 +4,9 @@ Owns: what came before a document, which notes it has, how to compose it anew.
 Does not own: reading documents (stores), usage (stores, replay), when one is corrected.
 Law: a document is composed anew by the catalog of its own cut, or the prices of a diff of it that
 was applied, and what was carried then, so only usage makes a difference. One issued again in
-another's place bills what that one billed, by the prices it was corrected by, to the customer as it
-is known by then, and keeps what people did by hand, unless they say otherwise.
+another's place bills what that one billed, by the prices it was corrected by, less what is carried
+as these put it right, to the customer as it is known by then, and keeps what people did by hand,
+unless they say otherwise.
 """
 
 from bisect import bisect_left
@@ -16,25 +17,29 @@ from operator import itemgetter
 from typing import cast
 
 from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.corrections import Decisions
 from pipeline.catalog.early import EarlyUsage
-from pipeline.catalog.facts import Fact
+from pipeline.catalog.facts import Fact, FactKind
 from pipeline.catalog.mending import priced_by
 from pipeline.catalog.mends import Mend
 from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
 from pipeline.invoice.compose import Composed, compose
-from pipeline.invoice.notes import Record, is_note
+from pipeline.invoice.notes import Record, booked, is_note, lines_of, zero
 from pipeline.invoice.parts import PlannedLine
 from pipeline.invoice.planned import (
     Carried,
+    carried_by_all,
     carried_by_cuts,
     is_early,
     planned_lines,
     requests_of,
 )
 from pipeline.invoice.usage import Usage, UsageRequest
+from pipeline.rate.terms import PaymentTerm
 
+_AHEAD = PaymentTerm.IN_ADVANCE.value
 CatalogAtCut = Callable[[int], Catalog]
 """The catalog at the tick of a serial."""
 
@@ -166,8 +171,9 @@ class History:
         prices: Sequence[Fact] = (),
     ) -> "Anew":
         first = self._first(paper)
-        last = in_place_of or paper.replaces
-        prices = prices or self._mended_since(last, serial)
+        last, carried = in_place_of or paper.replaces, self.carried_before(first)
+        if not prices and (prices := self._mended_since(last, serial)):
+            carried = self.before(serial, instant)._carried_put_right(first, serial)
         catalog = priced_by(self.catalog_at_cut(first.cut_serial), prices)
         if serial != first.cut_serial:
             now = self.catalog_at_cut(serial).customers[self.payer]
@@ -179,7 +185,7 @@ class History:
             self.payer,
             paper.currency,
             first.instant,
-            self.carried_before(first),
+            carried,
             early_of(catalog, cause) if paper.is_early else None,
         )
         issuer = cast(str, paper.content["issuer"])
@@ -198,6 +204,37 @@ class History:
                 return whole[-1]
             last = self._by_id[last].replaces
         return ()
+
+    def _carried_put_right(self, first: Paper, serial: int) -> Carried:
+        """Return what documents before one carry as they stand with the notes of diffs by a cut.
+
+        What is issued anew by the prices of a diff takes off, and gives back, no more than that
+        diff left of them.
+        """
+        decisions = self.catalog_at_cut(serial).deals.decisions
+        billing = (each for each in self.invoices(first.currency) if each.replaces is None)
+        before = (each for each in billing if each.order[:2] < first.order[:2])
+        return carried_by_all(self._put_right(each, decisions) for each in before)
+
+    def _put_right(self, paper: Paper, decisions: Decisions) -> Record:
+        """Return a document, or what was issued in its place last, with the notes of diffs of it.
+
+        A line of which they left nothing says up to when it was billed.
+        """
+        last, in_place = paper, {each.replaces: each for each in self.papers if each.replaces}
+        while last.id in in_place:
+            last = in_place[last.id]
+        known = decisions.about(last.id)
+        diffs = {each.fact for each in known if each.kind is FactKind.REPRICING}
+        notes = [note for note in self.notes_of(last.id) if note["cause"] in diffs]
+        if paper.is_removed or (last is paper and not notes):
+            return paper.content
+        stands = booked(last.content, notes)
+        left = {line["id"] for line in lines_of(stands)}
+        gone = (line for line in lines_of(last.content) if line["id"] not in left)
+        ended: list[Json] = [zero(line) for line in gone if line["payment_term"] != _AHEAD]
+        lines: list[Json] = [*lines_of(stands), *ended]
+        return {**stands, "cut_instant": paper.content["cut_instant"], "lines": lines}
 
     def _by_hand(
         self, last: str | None, serial: int, cause: str | None

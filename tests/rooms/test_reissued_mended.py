@@ -1,0 +1,206 @@
+"""What is issued anew in the place of a mended document: all comes to what other prices make.
+
+Documents before it carry what was billed early, or in advance. The diff put that right, too.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from builders import (
+    Decision,
+    customer_of,
+    facts,
+    flat,
+    instant,
+    issuer_of,
+    log_of,
+    meter_of,
+    per_unit,
+    plan_of,
+    price_of,
+    rules_of,
+    subscription_of,
+)
+from pipeline.catalog.catalog import Catalog, extend
+from pipeline.catalog.corrections import Decision as Decided
+from pipeline.catalog.early import EarlyUsage
+from pipeline.catalog.facts import Fact, FactKind, NewFact
+from pipeline.catalog.mends import mended
+from pipeline.core.calendar import Instant
+from pipeline.invoice.compose import compose
+from pipeline.invoice.correcting import decided_note, usage_note
+from pipeline.invoice.history import History, Paper
+from pipeline.invoice.layers import layers_of
+from pipeline.invoice.notes import is_note
+from pipeline.invoice.planned import planned_lines
+from pipeline.invoice.totals import Totals
+from pipeline.invoice.usage import Usage, UsagePart, UsageRequest
+from pipeline.replay.applying import OtherPrices, families, mends, repricings
+from pipeline.replay.diff import Pair, Selection
+
+JAN, MID, FEB = (instant(f"2026-{day}T00:00:00Z") for day in ("01-01", "01-16", "02-01"))
+CALLS, AHEAD = "calls", "ahead"
+
+
+def told(price: str) -> list[Decision]:
+    """acme on calls at a price, and on a fee in advance of a hundred times that."""
+    fee = price_of(AHEAD, flat(f"{price}00"), payment_term="in_advance")
+    return [
+        log_of(),
+        rules_of(),
+        issuer_of(),
+        meter_of(CALLS, window_s=3600),
+        plan_of("p", price_of(CALLS, per_unit(price), CALLS), fee),
+        customer_of("acme"),
+        subscription_of("s", "acme", "p", "2026-01-01T00:00:00Z"),
+    ]
+
+
+@dataclass
+class Life:
+    """What is told of acme, and what was issued."""
+
+    known: list[Fact]
+    papers: list[Paper] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+
+    def tell(self, *new: NewFact) -> None:
+        for each in new:
+            serial = len(self.known) + 1
+            body = dict(each.body)
+            fact = Fact(serial, f"fact-{serial}", each.kind, each.subject, body, "ada", "", 0)
+            self.known.append(fact)
+
+    def catalog(self, serial: int) -> Catalog:
+        return extend(Catalog(), self.known[: self.positions[serial - 1]])
+
+    @property
+    def history(self) -> History:
+        return History("acme", [*self.papers], self.catalog)
+
+    def _serial(self) -> int:
+        self.positions.append(len(self.known))
+        return len(self.positions)
+
+    def cut(self, at: Instant, used: int, *, early: bool = False) -> None:
+        """Issue what falls due, or is billed early, of so much usage."""
+        if early:
+            asked = Decided(FactKind.BILL_NOW, "acme", "EUR", at, early=EarlyUsage("s", JAN))
+            self.tell(asked.told())
+        serial, history = self._serial(), self.history
+        catalog, cause = self.catalog(serial), self.known[-1].id if early else None
+        decided = catalog.deals.decisions.known
+        of = decided[-1].early if early else None
+        lines = planned_lines(catalog, "acme", "EUR", at, history.carried("EUR"), of)
+        usage = used_of([asked for line in lines for asked in line.requests()], used)
+        for made in compose(catalog, "acme", "EUR", at, lines, usage, cause):
+            self.papers.append(Paper(serial, at, made.kind, made.ordinal, made.content))
+
+    def decide(self, wanted: Decided, used: int) -> None:
+        """Make the note of a decision, and what is issued anew."""
+        serial, history = self._serial(), self.history
+        decision = self.catalog(serial).deals.decisions.about(wanted.document)[-1]
+        note = decided_note(history, decision)
+        assert note is not None
+        self.papers.append(Paper(serial, decision.at, note.kind, 0, note.content))
+        if decision.reissue:
+            paper = history.find(decision.document)
+            assert paper is not None
+            anew = history.reissue(paper, serial, decision.at, decision.fact)
+            made = anew.composed("acme", "EUR", used_of(anew.requests, used))
+            self.papers.append(Paper(serial, decision.at, made.kind, 0, made.content))
+
+    @property
+    def last(self) -> Paper:
+        """The last document that is no note."""
+        return next(each for each in reversed(self.papers) if not is_note(each.content))
+
+    def issue_anew(self, used: int) -> None:
+        """Void the last document, and issue it anew."""
+        at, last = FEB + 100 * len(self.papers), self.last
+        void = Decided(FactKind.VOID, "acme", "EUR", at, last.id, code="wrong", reissue=True)
+        self.tell(void.told())
+        self.decide(void, used)
+        assert self.last.replaces == last.id
+
+    def late(self, used: int) -> None:
+        """Correct the last document once so much was used."""
+        serial, history, last = self._serial(), self.history, self.last
+        mends = self.catalog(serial).deals.mends.get(last.id, ())
+        layers, at = layers_of(history, last, mends), FEB + 100 * len(self.papers)
+        usage = used_of(layers.requests, used)
+        note = usage_note(history, layers, usage, lambda *_: {}, at, ())
+        if note is not None:
+            self.papers.append(Paper(serial, at, note.kind, 0, note.content))
+
+    @property
+    def total(self) -> int:
+        """What all documents come to."""
+        return Totals.sum(Totals.of_json(each.content["totals"]) for each in self.papers).total
+
+
+def used_of(requests: Sequence[UsageRequest], used: int) -> Usage:
+    return {asked: [UsagePart(0, 1, used, 0, 0)] for asked in requests}
+
+
+def put_right(life: Life, right: Life, used: int) -> None:
+    """Apply the diff of all documents."""
+    others = {each.id: each for each in right.papers}
+    pairs = [
+        Pair(each.id, "acme", each.instant, each.cut_serial, False, each.content, other.content)
+        for each in life.papers
+        for other in [others[each.id]]
+    ]
+    found, whole = families(pairs, Selection()), Selection()
+    notes = repricings(found, whole, "diff_1", FEB + 1)
+    life.tell(*mended("diff_1", mends(found, whole, OtherPrices.of(life.known, right.known))))
+    for number, each in enumerate(notes):
+        asked = replace(each, at=each.at + number)
+        life.tell(asked.told())
+        life.decide(asked, used)
+
+
+def billed_early(life: Life) -> int:
+    life.cut(MID, 60, early=True)
+    life.cut(FEB, 100)
+    return 100
+
+
+def given_back(life: Life) -> int:
+    """Usage that was billed early of what is not sold any more; so is the fee."""
+    life.cut(JAN, 0)
+    life.cut(MID, 60, early=True)
+    life.tell(NewFact(*subscription_of("s", "acme", "p", *["2026-01-01T00:00:00Z"] * 2)))
+    life.cut(JAN + 1, 60)
+    return 60
+
+
+def ended_within(life: Life) -> int:
+    """A fee in advance, of which a part is given back."""
+    life.cut(JAN, 0)
+    start, end = "2026-01-01T00:00:00Z", "2026-01-16T00:00:00Z"
+    life.tell(NewFact(*subscription_of("s", "acme", "p", start, end)))
+    life.cut(MID, 60)
+    return 60
+
+
+@pytest.mark.parametrize("goes", [billed_early, given_back, ended_within])
+@pytest.mark.parametrize("price", ["1", "5"])
+def test_what_is_issued_anew_takes_off_what_was_billed_before_as_it_was_put_right(
+    goes: Callable[[Life], int], price: str
+) -> None:
+    life, right = Life(facts(*told("2"))), Life(facts(*told(price)))
+    used = goes(life)
+    goes(right)
+    put_right(life, right, used)
+    assert life.total == right.total
+
+    for more in (0, 7, 12):
+        life.issue_anew(used + more)
+        right.late(used + more)
+        assert life.total == right.total
+    life.late(used + 15)
+    right.late(used + 15)
+    assert life.total == right.total
