@@ -33,6 +33,8 @@ class Mend:
     meters: frozenset[str] | None = None
     prices: Sequence[Fact] = ()
     """All that was said of subjects that had other prices; none: nobody had."""
+    diff: str = ""
+    """What it is known by; empty before it is told."""
 
     def holds(self, meter: Json) -> bool:
         """Whether the diff was of lines of a meter."""
@@ -46,17 +48,17 @@ Mends = Mapping[str, Sequence[Mend]]
 def with_mends(known: Mends, facts: Iterable[Fact]) -> Mends:
     """Return mends after more facts of their kind."""
     found = dict(known)
-    for each in (mend for fact in facts for mend in mends_of(fact.body)):
+    for each in (mend for fact in facts for mend in mends_of(fact)):
         found[each.document] = (*found.get(each.document, ()), each)
     return found
 
 
-def mends_of(body: Mapping[str, Json]) -> Iterator[Mend]:
-    """Yield what the body of a fact tells."""
-    meters, prices = cast("list[str] | None", body["meters"]), prices_of(body)
-    for document, (below, noted) in cast(Mapping[str, list[int]], body["documents"]).items():
+def mends_of(fact: Fact) -> Iterator[Mend]:
+    """Yield what a fact tells."""
+    meters, prices = cast("list[str] | None", fact.body["meters"]), prices_of(fact.body)
+    for document, (below, noted) in cast(Mapping[str, list[int]], fact.body["documents"]).items():
         held = None if meters is None else frozenset(meters)
-        yield Mend(document, below, noted, held, prices)
+        yield Mend(document, below, noted, held, prices, fact.subject)
 
 
 def prices_of(body: Mapping[str, Json]) -> tuple[Fact, ...]:

@@ -6,6 +6,7 @@ Law: usage corrects what usage billed: what people took off or added stays, and 
 corrected no more.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -65,8 +66,7 @@ def usage_note(
         told = {"tax": unrated.content["tax"]} if "tax" in unrated.content else {}
         return _composed({**empty, **told}, unrated)  # what it awaits an answer to stands there
     notes += _repricings_to_come(history, notes, decided)
-    if any(each["cause"] is not None for each in notes):
-        change = _bounded(paper.content, notes, change)
+    change = _bounded(paper.content, notes, _beside(layers, notes, decided), change)
     if not change.is_money or abs(change.totals.total) < least_minor:
         return None
     return _composed(note(paper.content, change, cause))
@@ -85,18 +85,40 @@ def _repricings_to_come(
     return [each.content for each in found if each is not None]
 
 
-def _bounded(original: Record, notes: Sequence[Record], change: Change) -> Change:
+def _beside(layers: Layers, notes: Sequence[Record], decided: Sequence[Decision]) -> Counter[Json]:
+    """Return what decisions added to each line, or took off it, beside what usage makes of it.
+
+    The notes of a diff are no such decisions where usage is corrected by its prices.
+    """
+    diffs = {mend.diff for mend in layers.mends}
+    own = {e.fact for e in decided if e.kind is FactKind.REPRICING and e.reference in diffs}
+    found = Counter[Json]()
+    for each in notes:
+        if each["cause"] is not None and each["cause"] not in own:
+            found.update({line["corrects"]: _total(line) for line in lines_of(each)})
+    return found
+
+
+def _bounded(
+    original: Record, notes: Sequence[Record], beside: Counter[Json], change: Change
+) -> Change:
     """Return a change without the lines that people credited so far that too little is left."""
+    if all(minor >= 0 for minor in beside.values()):
+        return change
     stands = booked(original, notes)
     left = {line["id"]: _total(line) for line in lines_of(stands)}
     kept = [
         line
         for line in change.lines
-        if _total(line) >= 0 or left.get(line["id"], 0) + _total(line) >= 0
+        if _total(line) >= 0
+        or beside[line["id"]] >= 0
+        or left.get(line["id"], 0) + _total(line) >= 0
     ]
     bounded = change if len(kept) == len(change.lines) else part_of_change(original, kept)
     room = Totals.of_json(stands["totals"]).total
-    return bounded if room + bounded.totals.total >= min(room, 0) else Change([], [])
+    if beside.total() >= 0 or room + bounded.totals.total >= min(room, 0):
+        return bounded
+    return Change([], [])
 
 
 def decided_note(

@@ -34,6 +34,8 @@ class Layers:
 
     paper: Paper
     layers: Sequence[Layer]
+    mends: Sequence[Mend] = ()
+    """Of all diffs: what their notes book stands in what is composed anew."""
 
     @property
     def requests(self) -> list[UsageRequest]:
@@ -73,8 +75,8 @@ def layers_of(history: History, paper: Paper, mends: Sequence[Mend] = ()) -> Lay
     for mend in reversed(mends):
         found.append(Layer(history.anew(paper, mend), mend))
         if mend.meters is None:
-            return Layers(paper, found)
-    return Layers(paper, [*found, Layer(history.anew(paper), None)])
+            return Layers(paper, found, mends)
+    return Layers(paper, [*found, Layer(history.anew(paper), None)], mends)
 
 
 def _by_usage(history: History, paper: Paper) -> Iterator[tuple[int, Record]]:

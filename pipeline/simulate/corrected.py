@@ -133,17 +133,26 @@ class _Corrected:
             source: due[source] - stands.get(source, 0) for source in due.keys() | stands.keys()
         }
         change = {source: minor for source, minor in change.items() if minor}
-        to_come = self._to_come(place)
-        if not by_hand and not to_come:
+        position, to_come = self.billing.witness.ticks[place[0]].fact_position, self._to_come(place)
+        beside = _sums([*(note.content for note in by_hand), *to_come])
+        if any(each.fact <= position for each in self.since):
+            # What is due has the notes of diffs in it: usage is corrected by their prices.
+            beside = _sums(note.content for note in by_hand if not self._is_of_diff(note))
+        if all(minor >= 0 for minor in beside.values()):
             return change
         left = _sums([self.document.content, *(note.content for note in made), *to_come])
         change = {
             source: minor
             for source, minor in change.items()
-            if minor > 0 or left.get(source, 0) + minor >= 0
+            if minor > 0 or beside.get(source, 0) >= 0 or left.get(source, 0) + minor >= 0
         }
         room = sum(left.values())
-        return change if room + sum(change.values()) >= min(room, 0) else {}
+        held = sum(beside.values()) < 0 and room + sum(change.values()) < min(room, 0)
+        return {} if held else change
+
+    def _is_of_diff(self, note: Document) -> bool:
+        fact = self.billing.decided.get((note.payer, note.currency, note.instant))
+        return fact is not None and fact.kind is FactKind.REPRICING
 
     def _to_come(self, place: Place) -> list[Body]:
         """Return what diffs change of the document by notes that are still to come at a tick."""

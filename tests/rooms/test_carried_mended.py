@@ -1,6 +1,6 @@
-"""What is issued anew in the place of a mended document: all comes to what other prices make.
+"""Mended documents that take off what others billed before: all comes to what other prices make.
 
-Documents before it carry what was billed early, or in advance. The diff put that right, too.
+What those billed early, or in advance, the diff put right, too.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,6 +25,7 @@ from builders import (
 )
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.corrections import Decision as Decided
+from pipeline.catalog.corrections import Part
 from pipeline.catalog.early import EarlyUsage
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.catalog.mends import mended
@@ -33,7 +34,7 @@ from pipeline.invoice.compose import compose
 from pipeline.invoice.correcting import decided_note, usage_note
 from pipeline.invoice.history import History, Paper
 from pipeline.invoice.layers import layers_of
-from pipeline.invoice.notes import is_note
+from pipeline.invoice.notes import is_note, lines_of
 from pipeline.invoice.planned import planned_lines
 from pipeline.invoice.totals import Totals
 from pipeline.invoice.usage import Usage, UsagePart, UsageRequest
@@ -125,13 +126,15 @@ class Life:
         self.decide(void, used)
         assert self.last.replaces == last.id
 
-    def late(self, used: int) -> None:
-        """Correct the last document once so much was used."""
+    def late(self, used: int, known: int = 0) -> None:
+        """Correct the last document once so much was used, of which a diff knew some."""
         serial, history, last = self._serial(), self.history, self.last
-        mends = self.catalog(serial).deals.mends.get(last.id, ())
-        layers, at = layers_of(history, last, mends), FEB + 100 * len(self.papers)
+        deals, at = self.catalog(serial).deals, FEB + 100 * len(self.papers)
+        layers, decided = layers_of(history, last, deals.mends.get(last.id, ())), deals.decisions
         usage = used_of(layers.requests, used)
-        note = usage_note(history, layers, usage, lambda *_: {}, at, ())
+        note = usage_note(
+            history, layers, usage, lambda of, _: used_of(of, known), at, decided.about(last.id)
+        )
         if note is not None:
             self.papers.append(Paper(serial, at, note.kind, 0, note.content))
 
@@ -145,8 +148,8 @@ def used_of(requests: Sequence[UsageRequest], used: int) -> Usage:
     return {asked: [UsagePart(0, 1, used, 0, 0)] for asked in requests}
 
 
-def put_right(life: Life, right: Life, used: int) -> None:
-    """Apply the diff of all documents."""
+def put_right(life: Life, right: Life, used: int, taken_back: int = 0) -> None:
+    """Apply the diff of all documents; so much usage is taken back before it has its notes."""
     others = {each.id: each for each in right.papers}
     pairs = [
         Pair(each.id, "acme", each.instant, each.cut_serial, False, each.content, other.content)
@@ -156,10 +159,21 @@ def put_right(life: Life, right: Life, used: int) -> None:
     found, whole = families(pairs, Selection()), Selection()
     notes = repricings(found, whole, "diff_1", FEB + 1)
     life.tell(*mended("diff_1", mends(found, whole, OtherPrices.of(life.known, right.known))))
-    for number, each in enumerate(notes):
-        asked = replace(each, at=each.at + number)
-        life.tell(asked.told())
-        life.decide(asked, used)
+    asked = [replace(each, at=each.at + number) for number, each in enumerate(notes)]
+    life.tell(*(each.told() for each in asked))
+    if taken_back:
+        life.late(used - taken_back, used)
+    for each in asked:
+        life.decide(each, used)
+
+
+def credit_calls(life: Life, minor: int) -> None:
+    """Credit the calls of the last document by hand."""
+    (line,) = (e for e in lines_of(life.last.content) if e["meter"] == CALLS)
+    part = (Part(str(line["id"]), amount_minor=minor),)
+    asked = Decided(FactKind.CREDIT_NOTE, "acme", "EUR", FEB + 9, life.last.id, part, code="slow")
+    life.tell(asked.told())
+    life.decide(asked, 0)
 
 
 def billed_early(life: Life) -> int:
@@ -203,4 +217,41 @@ def test_what_is_issued_anew_takes_off_what_was_billed_before_as_it_was_put_righ
         assert life.total == right.total
     life.late(used + 15)
     right.late(used + 15)
+    assert life.total == right.total
+
+
+def test_a_line_is_corrected_below_nothing_where_more_was_billed_early_than_stands() -> None:
+    """As it would be had nobody decided anything of it."""
+    life, right = Life(facts(*told("2"))), Life(facts(*told("5")))
+    used = billed_early(life)
+    put_right(life, right, billed_early(right))
+    for left in (80, 20, 0, 30):
+        life.late(left, used)
+        right.late(left)
+        assert life.total == right.total
+
+
+@pytest.mark.parametrize(("left", "notes"), [(90, [-2000]), (20, []), (0, [])])
+def test_calls_that_somebody_credited_are_corrected_by_no_more_than_is_left(
+    left: int, notes: list[int]
+) -> None:
+    life = Life(facts(*told("2")))
+    life.cut(FEB, 100)
+    credit_calls(life, 15000)
+    before = life.total
+
+    life.late(left)
+
+    assert life.total - before == sum(notes)
+
+
+def test_a_diff_that_is_about_to_add_to_calls_leaves_room_though_somebody_credited_them() -> None:
+    life, right = Life(facts(*told("2"))), Life(facts(*told("5")))
+    for each in (life, right):
+        each.cut(FEB, 100)
+        credit_calls(each, 1000)
+
+    put_right(life, right, 100, taken_back=80)
+    right.late(20)
+
     assert life.total == right.total
