@@ -10,8 +10,9 @@ from rich.table import Table
 
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.cli.deciding import moment
+from pipeline.cli.diffs import tell_diff
 from pipeline.cli.options import Actor, AsJson, Reason
-from pipeline.cli.replay import paced, tell_diff
+from pipeline.cli.replay import paced
 from pipeline.cli.screen import out, print_json
 from pipeline.cli.stack import any_stack
 from pipeline.core.calendar import Instant, instant_text

@@ -14,6 +14,7 @@ from pipeline.catalog.facts import Fact
 from pipeline.catalog.sheet import Sheet
 from pipeline.cli.catalog import changed_by, read_sheet
 from pipeline.cli.deciding import in_force, moment
+from pipeline.cli.diffs import rows_of, tell_diff, tell_waiting
 from pipeline.cli.options import NOTHING_BETWEEN, Actor, AsJson, Reason, ids_of
 from pipeline.cli.screen import amounts_text, out, print_done, print_json, steps
 from pipeline.cli.stack import any_stack
@@ -23,7 +24,7 @@ from pipeline.core.errors import BadInput, CheckFailed
 from pipeline.core.identity import digest
 from pipeline.core.money import Money
 from pipeline.replay.bounds import Bound, Offsets, crossed, parse_bound
-from pipeline.replay.diff import Diff, Selection
+from pipeline.replay.diff import Selection
 from pipeline.replay.revising import Bodies, as_known, priced_by
 from pipeline.replay.what_if import Change
 from pipeline.stores.postgres.facts import Author
@@ -218,8 +219,7 @@ def _tell(outcome: Outcome) -> None:
     out.print(f"{outcome.events:,} events in {outcome.seconds:.1f} s, {rate}")
     same = outcome.documents - len(outcome.differing)
     out.print(f"{same:,} of {outcome.documents:,} documents have the same content, byte for byte")
-    if outcome.waiting:
-        out.print(f"{outcome.waiting:,} more wait in the replay, and are not compared")
+    tell_waiting(outcome.waiting)
     for number in outcome.differing if outcome.identical is False else ():
         out.print(f"{number} differs", markup=False)
 
@@ -287,62 +287,9 @@ def show_diff(
     if json:
         print_json(found.json())
     elif as_csv:
-        csv.writer(sys.stdout).writerows([_COLUMNS, *_rows(found)])
+        csv.writer(sys.stdout).writerows(rows_of(found))
     else:
         tell_diff(found)
-
-
-_COLUMNS = (
-    "number",
-    "customer",
-    "line",
-    "name",
-    "currency",
-    "before_minor",
-    "after_minor",
-    "difference_minor",
-    "cause",
-    "of_cause_minor",
-)
-
-
-def _rows(found: Diff) -> Iterator[tuple[object, ...]]:
-    """Yield a row for each cause of each line."""
-    for each in found.documents:
-        for line in each.lines:
-            figures = line.before_minor, line.after_minor, line.difference_minor
-            told = each.pair.number, each.pair.customer, line.line["id"], line.line["name"]
-            causes = [(cause.value, minor) for cause, minor in line.causes.items()]
-            for cause in causes or [("", 0)]:
-                yield *told, each.currency, *figures, *cause
-
-
-def tell_diff(found: Diff) -> None:
-    """Print a diff for a person."""
-    table = Table(box=None, pad_edge=False)
-    for title in ("number", "customer", "before", "after", "difference", "causes"):
-        right = title in ("before", "after", "difference")
-        table.add_column(title, justify="right" if right else "left")
-    for each in found.documents:
-        figures = (each.before_minor, each.after_minor, each.difference_minor)
-        amounts = [Money(minor, each.currency).text for minor in figures]
-        causes = ", ".join(
-            f"{cause.value} {Money(minor, each.currency).text}"
-            for cause, minor in each.causes.items()
-        )
-        number = each.pair.number or str(each.told["id"])
-        table.add_row(number, each.pair.customer, *amounts, causes)
-    told = found.json()
-    if found.documents:
-        out.print(table)
-    out.print(
-        f"{len(found.documents)} documents of {told['customers_touched']} customers differ"
-        f" ({told['diff_id']})"
-    )
-    for currency, minor in found.totals.items():
-        out.print(f"in all {Money(minor, currency).text} {currency}")
-    for cause, of in found.by_cause.items():
-        out.print(f"  {cause.value}: {amounts_text(of)}")
 
 
 @app.command("apply")

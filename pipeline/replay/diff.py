@@ -181,9 +181,13 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """All documents that differ, in order of number; those without one come last."""
+    """All documents that differ, in order of number; those without one come last.
+
+    `waiting`: so many issued documents wait in the replay, and so are not compared.
+    """
 
     documents: Sequence[Difference]
+    waiting: int = 0
 
     @property
     def totals(self) -> Mapping[str, int]:
@@ -209,7 +213,7 @@ class Diff:
         return str(self.json()["diff_id"])
 
     def json(self) -> dict[str, Json]:
-        """Return it as it is printed; its id is the digest of all else."""
+        """Return it as it is printed; its id is the digest of what differs."""
         invoices: list[Json] = [_document_json(each) for each in self.documents]
         body: dict[str, Json] = {
             "invoices": invoices,
@@ -217,7 +221,8 @@ class Diff:
             "by_cause": {cause.value: dict(of) for cause, of in self.by_cause.items()},
             "customers_touched": len({each.pair.customer for each in self.documents}),
         }
-        return {"diff_id": derived_id("diff", canonical(body).decode()), **body}
+        diff_id = derived_id("diff", canonical(body).decode())
+        return {"diff_id": diff_id, "waiting": self.waiting, **body}
 
 
 def diff(pairs: Iterable[Pair], selection: Selection, moved: MovedUsage) -> Diff:

@@ -164,10 +164,8 @@ def run_replay(
         seconds = (known.worked_ms + worked_ms) / 1000
         documents = sum(map(selection.holds, pairs))
         differing = [each.pair.number or str(each.told["id"]) for each in found.documents]
-        there = session.documents_known(around.database.schema)
-        waiting = there - sum(pair.number is not None for pair in pairs)
         is_revised = known.revised > 0
-        outcome = Outcome(name, events, seconds, documents, differing, is_revised, waiting)
+        outcome = Outcome(name, events, seconds, documents, differing, is_revised, found.waiting)
         session.note_worked(worked_ms, outcome.json())
     forget_claims(shadow.redis, shadow.stack, range(shadow.partitions))
     return outcome
@@ -199,7 +197,9 @@ def _compared(
 ) -> tuple[list[Pair], Diff]:
     live = around.database.schema
     pairs = session.documents_beside(live)
-    return pairs, diff(pairs, selection, moved_by(session, live))
+    found = diff(pairs, selection, moved_by(session, live))
+    compared = sum(pair.number is not None for pair in pairs)
+    return pairs, replace(found, waiting=session.documents_known(live) - compared)
 
 
 def moved_by(session: Session, live: str) -> MovedUsage:

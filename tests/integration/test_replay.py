@@ -132,6 +132,7 @@ def priced_otherwise(stack: RunningStack, story: Story, file: Path) -> None:
         assert dear["identical"] is None
         diff = told(stack, "diff", "dear")
         assert diff["total_difference_minor"] == {"EUR": expected}
+        assert diff["waiting"] == 0
         assert diff["by_cause"] == {"price_revision": {"EUR": expected}}
         lines = [line for each in diff["invoices"] for line in each["lines"]]
         assert {line["meter"] for line in lines} == {"gigabytes"}
