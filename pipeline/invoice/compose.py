@@ -237,7 +237,7 @@ def _lines(
         periods[source] = PricePeriod()
     period = periods[source]
     for group, left in worked(catalog, line, currency, usage, period, known).items():
-        if line.runs and left.is_nothing:
+        if line.runs and left.bills_nothing:
             continue
         key = replace(line.key, group=group)
         made.append(

@@ -16,6 +16,7 @@ from pipeline.core.money import allocate, minor_digits
 from pipeline.core.quantity import quantity_text, round_half_away
 from pipeline.invoice.details import Detail, details_of, less, taken_off
 from pipeline.invoice.parts import PlannedLine
+from pipeline.invoice.totals import Totals
 from pipeline.invoice.usage import Usage, events_for, groups, quantity
 from pipeline.meter.meters import Meter
 from pipeline.meter.scope import Pairs
@@ -72,6 +73,12 @@ class Worked:
     def is_nothing(self) -> bool:
         """Whether it bills no money and no usage, as it is printed."""
         money = any(each.amount_minor or each.discounts for each in self.details)
+        return not money and quantity_text(self.quantity) == "0"
+
+    @property
+    def bills_nothing(self) -> bool:
+        """Whether it comes to no money and no usage: what one price takes another may give."""
+        money = Totals.sum(each.totals for each in self.details) != Totals()
         return not money and quantity_text(self.quantity) == "0"
 
     @property

@@ -323,8 +323,7 @@ def _content_faults(
     for line in must:
         told = kept.pop((line.source, line.start), None)
         if told is None:
-            if not line.is_optional:
-                yield law, f"{name} lacks {line}"
+            yield law, f"{name} lacks {line}"
         elif fault := _line_fault(told, line):
             yield law, f"{name}: {fault}"
     for source, start in kept:

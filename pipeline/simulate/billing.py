@@ -301,23 +301,18 @@ class Billing:
                 if payer_of(book, customer) != customer:
                     line = replace(line, account=customer)
                 more = printed(line.quantity or Fraction(0))
-                before = early.get(spans.left[0], Early(end, Fraction(0), 0, 0, body["price"]))
                 if not (more or line.total_minor or line.taken_minor):
-                    if before.price == body["price"]:
-                        continue
-                    line = replace(line, is_optional=True)
+                    continue
                 line = self.edits.on(place, line)
                 more = printed(line.quantity or Fraction(0))
                 found.append(line)
+                before = early.get(spans.left[0], Early(end, Fraction(0), 0, 0))
                 early[spans.left[0]] = Early(
                     spans.left[1],
                     before.quantity + more,
                     before.total + line.total_minor,
                     before.taken + line.taken_minor,
-                    body["price"],
                 )
-        if all(line.is_optional for line in found):
-            return []
         return sorted(found, key=lambda line: (line.source, line.start))
 
     def _line(

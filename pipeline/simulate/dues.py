@@ -61,8 +61,6 @@ class ExpectedLine:
     """What it was before somebody edited it."""
     is_whole: bool = False
     """Whether it says what it comes to as somebody edited it, without children."""
-    is_optional: bool = False
-    """Whether it comes to nothing and may be there: its children tell another price of it."""
 
     @property
     def tax_point(self) -> Instant:
@@ -72,13 +70,12 @@ class ExpectedLine:
 
 
 class Early(NamedTuple):
-    """What was billed of a part of a period before its end, the last time by which price."""
+    """What was billed of a part of a period before its end."""
 
     end: Instant
     quantity: Fraction
     total: int
     taken: int
-    price: Json
 
 
 @dataclass(slots=True)
@@ -170,7 +167,7 @@ def _given_back(
     found = []
     is_over = not runs_on(book, subscription, instant)
     for (of, item), early in carried.early.items():
-        for start, (end, used, total, *_) in list(early.items()) if of == name else ():
+        for start, (end, used, total, _) in list(early.items()) if of == name else ():
             known = [p.served for i, p, _ in billed_periods(book, subscription, start) if i == item]
             if (is_over or start < instant) and not any(s <= start < e for s, e in known):
                 del early[start]

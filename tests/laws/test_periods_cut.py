@@ -178,6 +178,26 @@ def test_usage_billed_early_in_any_cuts_comes_to_one_line(
         assert {line["line_position"] for line in last if "line_position" in line} == {"last"}
 
 
+def test_a_price_that_changes_and_comes_to_the_same_is_no_early_document() -> None:
+    """Both fees of the tier are 1.00: the last document tells them apart, no early one does."""
+    books = []
+    for fee in ("1.001", "1.004"):
+        read = parse_price(graduated((None, "2", fee)))
+        assert not isinstance(read, tuple)
+        books.append(ended(PlanPrice("p", "Price", "calls", read, {}), None))
+    old, new = books
+    days = [JAN + number * DAY for number in (1, 2)]
+    cuts = [Cut(days[0], old, is_early=True), Cut(days[1], new, is_early=True), Cut(FEB, new)]
+
+    first, second, (last,) = documents(cuts, [])
+    assert [line["total_minor"] for line in first] == [100]
+    assert second == []
+    assert sums([last]) == {
+        ("[]", "tier 1 flat", "1.004"): 100,
+        ("[]", "tier 1 flat", "1.001"): -100,
+    }
+
+
 @few
 @given(cards(), cards(), spread, early_cuts())
 def test_a_price_that_changes_for_all_of_a_period_leaves_what_it_comes_to(

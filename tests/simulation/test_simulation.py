@@ -54,9 +54,9 @@ def test_a_world_whose_last_tick_comes_late_is_played_until_its_cuts_are_issued(
     assert play(967).violations == []
 
 
-def test_a_price_that_changes_and_comes_to_the_same_may_be_told_early() -> None:
-    """In this one a line of a threshold's document comes to 0: one yen at another price."""
-    assert play(993).violations == []
+def test_a_price_that_changes_and_comes_to_the_same_is_not_told_early() -> None:
+    """In this one an early document would have one line more: a fee, less it at another rate."""
+    assert play(4246, Scale(length=0.25)).violations == []
 
 
 def test_a_unit_of_old_usage_may_hold_some_that_is_ahead() -> None:
