@@ -261,6 +261,8 @@ class ByHand:
     """Validation issues that are accepted as they are: by id the position of the fact."""
     of_customers: Mapping[str, int] = field(default_factory=dict)
     """The position of the last line or edit by hand of each customer."""
+    retried: int = 0
+    """The position of the last retry, which changes nothing else."""
 
     def after(self, facts: Iterable[Fact]) -> "ByHand":
         """Return it after more facts of its kinds."""
@@ -268,7 +270,7 @@ class ByHand:
         if not told:
             return self
         lines, edits, holds = dict(self.lines), dict(self.edits), self.holds
-        documents = dict(self.documents)
+        documents, retried = dict(self.documents), self.retried
         approvals, waivers, owned = (
             dict(self.approvals),
             dict(self.waivers),
@@ -295,9 +297,9 @@ class ByHand:
                 case FactKind.ISSUE_WAIVER:
                     waivers[fact.subject] = fact.serial
                 case _:
-                    pass  # a retry changes nothing: that there is one is all
+                    retried = fact.serial
         last = told[-1].serial
-        return ByHand(last, lines, edits, documents, holds, approvals, waivers, owned)
+        return ByHand(last, lines, edits, documents, holds, approvals, waivers, owned, retried)
 
     def position_of(self, customer: str, document: str, issues: Iterable[str] = ()) -> int:
         """Return the position of the last fact that names a document or an issue of it; 0: none."""

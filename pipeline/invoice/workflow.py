@@ -18,6 +18,7 @@ from pipeline.invoice.issues import INCOMPLETE, REFUSED, Severity, ValidationIss
 
 HELD = "held"
 APPROVAL_NEEDED = "approval_needed"
+ASKS_PEOPLE = frozenset((HELD, APPROVAL_NEEDED))
 WAITS = (HELD, APPROVAL_NEEDED, INCOMPLETE, REFUSED)
 """The codes of what a document waits for, though nothing is wrong with it."""
 

@@ -21,7 +21,7 @@ from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.identity import Json
 from pipeline.dedupe.sequences import SequenceState
 from pipeline.invoice.compose import Composed, compose
-from pipeline.invoice.issues import INCOMPLETE, UNCLOSED, Severity, held_up
+from pipeline.invoice.issues import Severity, held_up
 from pipeline.invoice.parts import PlannedLine
 from pipeline.invoice.planned import (
     Carried,
@@ -51,6 +51,7 @@ from pipeline.workers.drafting import draft_of
 from pipeline.workers.knowledge import Knowledge
 from pipeline.workers.refusing import Refusals
 from pipeline.workers.sealing import Chain, Sealer
+from pipeline.workers.waiting import Waiting
 
 _log = structlog.get_logger()
 
@@ -151,23 +152,14 @@ class Finalizer:
     """Whether records hold the digest of the usage behind a document, or none of it."""
     waits: bool = True
     """Whether documents wait for missing events: in a replay also those behind a cut miss."""
-    _held_up: set[str] = field(default_factory=set)
-    """Payers whose next document cannot be issued; a decision by hand, or a restart, tries again:
-    another release may rate it."""
-    _decided: int = 0
-    """The position of the last decision by hand that was looked at."""
-    _awaiting: dict[str, set[str]] = field(default_factory=dict)
-    """Which answers they await of an outside engine; one of them is enough to try again."""
-    _short: dict[str, int] = field(default_factory=dict)
-    """The partition of each that waits for missing events; tried again once none are."""
-    _open: dict[str, int] = field(default_factory=dict)
-    """That of each that waits for the conservation equation to close."""
+    _waiting: Waiting = field(default_factory=Waiting)
+    """Payers whose next document cannot be issued; a restart tries them again."""
 
     def prepare(self) -> bool:
         """Compose the documents of a bite of booked cuts; return whether there were any."""
         self._let_go()
         with self.store.transaction():
-            taken = self.store.take_cuts(self._held_up, self.bite)
+            taken = self.store.take_cuts(self._waiting.payers, self.bite)
             if not taken:
                 return False
             self.refusals.catch_up()
@@ -243,11 +235,9 @@ class Finalizer:
         return self.known.catalog(position).answered_by(latest).decided_by(latest)
 
     def _decisions(self) -> Catalog:
-        """Return the catalog of all facts; try what was held up again if some are by hand."""
+        """Return the catalog of all facts; try again what was held up that some are about."""
         latest = self.known.latest()
-        if latest.by_hand.position > self._decided:
-            self._decided = latest.by_hand.position
-            self._held_up.clear()
+        self._waiting.decided(latest.by_hand)
         return latest
 
     def _missing(self, catalog: Catalog, partition: int, passed: TickPassed) -> list[str]:
@@ -260,14 +250,7 @@ class Finalizer:
     def _hold_up(self, due: _Due, composed: Sequence[Composed]) -> None:
         """Leave the cut as it is; its drafts stay, with what is wrong with them."""
         cut, passed = due.cut, due.passed
-        self._held_up.add(cut.payer)
-        awaited = set[str]().union(*(awaited_in(document.content) for document in composed))
-        if awaited:
-            self._awaiting[cut.payer] = awaited
-        if any(issue.code == INCOMPLETE for document in composed for issue in document.issues):
-            self._short[cut.payer] = due.partition
-        if any(issue.code == UNCLOSED for document in composed for issue in document.issues):
-            self._open[cut.payer] = due.partition
+        self._waiting.add(cut.payer, due.partition, composed)
         faulty = [
             replace(document, issues=tuple(map(held_up, document.issues))) for document in composed
         ]
@@ -283,23 +266,13 @@ class Finalizer:
                 _log.critical("a document cannot be issued", payer=cut.payer, why=str(issue))
 
     def _let_go(self) -> None:
-        """Try those again whose answers have come, or all once somebody decided by hand."""
-        if self._held_up:
-            self._decisions()
-        for payer, partition in list(self._short.items()):
-            if not self.store.load_incomplete(partition):
-                del self._short[payer]
-                self._held_up.discard(payer)
-        for payer, partition in list(self._open.items()):
-            if not self.unclosed.of(partition):
-                del self._open[payer]
-                self._held_up.discard(payer)
-        if not self._awaiting:
-            return
-        answers = self.known.latest().deals.tax_answers
-        for payer in [p for p, awaited in self._awaiting.items() if awaited & answers.of(p).keys()]:
-            del self._awaiting[payer]
-            self._held_up.discard(payer)
+        """Try those again that wait for nothing any more."""
+        if self._waiting.payers:
+            answers, misses = self._decisions().deals.tax_answers, self.store.load_incomplete
+            unclosed = self.unclosed.of
+            self._waiting.looked_at(
+                answers, lambda of: bool(misses(of)), lambda of: bool(unclosed(of))
+            )
 
     def register(self) -> int:
         """Seal some of what is prepared and not held; return how many documents were."""

@@ -348,6 +348,36 @@ def test_a_retry_composes_once_more() -> None:
 GAP = {(0, ("host", "e1")): SequenceState(next=9, gaps=((3, 5),), since=(FEB - 1,))}
 
 
+def test_a_decision_has_only_those_composed_again_that_it_is_about() -> None:
+    """Where so many wait for somebody, to approve one after the other took the square of them."""
+    archive = a_cut_of("acme", "light", "careful", "heavy")
+    archive.decide(hold_of("customer", "acme"), hold_of("customer", "light"))
+    finalizer = finalizing(archive)
+
+    def tried() -> list[str]:
+        archive.drafts.clear()
+        prepared_of(finalizer, archive)
+        return [draft.payer for draft in archive.drafts]
+
+    assert tried() == ["acme", "light", "careful", "heavy"]
+    careful = document_id_of("careful", "EUR", instant_text(FEB), "talea")
+    archive.decide((FactKind.APPROVAL, careful, {"document": careful}))
+    assert tried() == ["heavy"]  # what cannot be rated may be, by another release
+    archive.decide(hold_of("customer", "light", on=False))
+    assert tried() == ["heavy"]
+    assert [each.payer for each in archive.prepared] == ["careful", "light"]
+    acme = document_id_of("acme", "EUR", instant_text(FEB), "talea")
+    archive.decide(line_edit_of(acme, "acme", "line_1", amount_minor=1))
+    assert tried() == ["acme", "heavy"]
+    archive.decide(hold_of("all"))
+    assert tried() == ["acme", "heavy"]
+    archive.decide((FactKind.RETRY, acme, {"document": acme}))
+    assert tried() == ["acme", "heavy"]
+    archive.decide(hold_of("all", on=False), hold_of("customer", "acme", on=False))
+    assert tried() == ["heavy"]
+    assert [each.payer for each in archive.prepared] == ["careful", "light", "acme"]
+
+
 def shop_that(policy: str) -> Archive:
     """An archive whose issuer looks at completeness, while a host misses two events."""
     archive = a_cut_of("acme")
