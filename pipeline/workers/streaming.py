@@ -28,6 +28,10 @@ from pipeline.workers.surroundings import Surroundings
 _GATHER_MS = 5
 """Slices that come within it are one request, which spares sender and broker the most of each."""
 
+FETCHED_BYTES = 1 << 20
+"""Of each partition at once, before decompression. Four times as much was no faster, and a worker
+that waits for the books holds two fetches and the objects in them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -82,7 +86,7 @@ def make_app(
         broker_rebalance_timeout=60.0,
         broker_max_poll_interval=300.0,
         consumer_auto_offset_reset="earliest",
-        consumer_max_fetch_size=4 << 20,
+        consumer_max_fetch_size=FETCHED_BYTES,
         consumer_group_instance_id=f"metering-{number}",
         stream_buffer_maxsize=64,
         stream_wait_empty=True,

@@ -1,7 +1,7 @@
 """Backpressure: a slow database slows the source down, and nothing grows without bound."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count, islice
@@ -30,11 +30,14 @@ from pipeline.stores.clock import wall_clock
 from pipeline.stores.kafka import log_ends
 from pipeline.stores.postgres.books import load_cursors
 from pipeline.topology import USAGE_METERED
+from pipeline.workers.streaming import FETCHED_BYTES
 
 LEAD = 40
 FLOOD_S = float(os.environ.get("TALEA_FLOOD_S", "18"))
 """How long more comes in than is booked. `make flood` takes ten minutes of it."""
 WARM_S = 5.0
+FULL = 2 * FETCHED_BYTES // 500
+"""Batches of 500 bytes: more than is read ahead of a partition, or workers fill up for minutes."""
 CYCLE = "PT2S"
 """So that the finalizer issues documents all the while."""
 ROUND_S = 0.1
@@ -89,6 +92,15 @@ class Gauge:
         return found
 
 
+def fill(traffic: Traffic, customers: Sequence[str]) -> None:
+    """Have more wait than a worker reads ahead."""
+    for first in range(0, FULL * EVENTS, EVENTS):
+        for customer in customers:
+            batch = [usage(customer, meter="requests", time=wall_clock())] * EVENTS
+            traffic.sequenced(first, *batch, producer=customer, epoch="fill")
+    traffic.flush()
+
+
 def flood(
     stack: RunningStack, traffic: Traffic, client: raw.Client, epoch: str, seconds: float
 ) -> Gauge:
@@ -122,6 +134,7 @@ def test_a_slow_database_slows_the_source_down_and_no_worker_grows(make_stack: S
     stack.apply(shop.catalog(customers, start, None, CYCLE))
 
     with slow_books(stack):
+        fill(traffic, customers)
         flood(stack, traffic, client, "warm", WARM_S)
         gauge = flood(stack, traffic, client, "flood", FLOOD_S)
         behind = [end - at for end, at in zip(stack.ends(), stack.offsets(), strict=True)]
