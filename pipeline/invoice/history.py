@@ -26,7 +26,7 @@ from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.errors import BrokenInvariant
 from pipeline.core.identity import Json
 from pipeline.invoice.compose import Composed, compose
-from pipeline.invoice.notes import Record, booked, is_note, lines_of, zero
+from pipeline.invoice.notes import Change, Record, is_note, lines_of, lines_with, zero
 from pipeline.invoice.parts import PlannedLine
 from pipeline.invoice.planned import (
     Carried,
@@ -225,16 +225,17 @@ class History:
         while last.id in in_place:
             last = in_place[last.id]
         known = decisions.about(last.id)
-        diffs = {each.fact for each in known if each.kind is FactKind.REPRICING}
-        notes = [note for note in self.notes_of(last.id) if note["cause"] in diffs]
-        if paper.is_removed or (last is paper and not notes):
+        made = {note["cause"] for note in self.notes_of(last.id)}
+        diffs = [each for each in known if each.kind is FactKind.REPRICING and each.fact in made]
+        if paper.is_removed or (last is paper and not diffs):
             return paper.content
-        stands = booked(last.content, notes)
-        left = {line["id"] for line in lines_of(stands)}
+        changes = (Change.of_json(each.change) for each in diffs if each.change is not None)
+        stands = lines_with(last.content, changes)
+        left = {line["id"] for line in stands}
         gone = (line for line in lines_of(last.content) if line["id"] not in left)
-        ended: list[Json] = [zero(line) for line in gone if line["payment_term"] != _AHEAD]
-        lines: list[Json] = [*lines_of(stands), *ended]
-        return {**stands, "cut_instant": paper.content["cut_instant"], "lines": lines}
+        ended = (zero(line) for line in gone if line["payment_term"] != _AHEAD)
+        lines: list[Json] = [*stands, *ended]
+        return {**last.content, "cut_instant": paper.content["cut_instant"], "lines": lines}
 
     def _by_hand(
         self, last: str | None, serial: int, cause: str | None

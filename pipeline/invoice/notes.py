@@ -101,6 +101,17 @@ def booked(content: Record, notes: Iterable[Record]) -> Record:
     return content
 
 
+def lines_with(content: Record, changes: Iterable[Change]) -> list[Line]:
+    """Return the lines of a document with changes made of them, each for its own reason.
+
+    A note tells of each line its own reason, and so less.
+    """
+    lines = lines_of(content)
+    for change in changes:
+        lines = [line for line in _combined(lines, change.lines, 1) if _says(line)]
+    return lines
+
+
 def difference(wanted: Record, stands: Record) -> Change:
     """Return what brings a document from how it stands to how it is wanted."""
     lines = _combined(lines_of(wanted), lines_of(stands), -1)

@@ -220,6 +220,25 @@ def test_what_is_issued_anew_takes_off_what_was_billed_before_as_it_was_put_righ
     assert life.total == right.total
 
 
+@pytest.mark.parametrize("wrong", ["1", "5"])
+def test_so_it_is_where_other_prices_have_other_lines_give_back_a_fee(wrong: str) -> None:
+    """A fee is given back whole where its price is another by then; else what is not served."""
+    life, right = Life(facts(*told("2"))), Life(facts(*told("2")))
+    start, end = "2026-01-01T00:00:00Z", "2026-01-16T00:00:00Z"
+    for each, price in ((life, wrong), (right, "2")):
+        each.cut(JAN, 0)
+        each.tell(NewFact(*told(price)[4]), NewFact(*subscription_of("s", "acme", "p", start, end)))
+        each.cut(MID, 60)
+        each.tell(NewFact(*subscription_of("s", "acme", "p", start)))
+        each.cut(FEB, 100)
+    put_right(life, right, 100)
+    assert life.total == right.total
+
+    life.issue_anew(100)
+
+    assert life.total == right.total
+
+
 def test_a_line_is_corrected_below_nothing_where_more_was_billed_early_than_stands() -> None:
     """As it would be had nobody decided anything of it."""
     life, right = Life(facts(*told("2"))), Life(facts(*told("5")))
