@@ -3,8 +3,9 @@
 Law: one contract suite runs these and the real ones.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from pipeline.book.booking import (
@@ -250,6 +251,12 @@ class BookSession(FactSession):
         for request, series, point in self._points(asked, below_cut):
             found.setdefault(request, []).append(replace(point, dimensions=series.dimensions))
         return found
+
+    def ask_usage(
+        self, requests: Iterable[UsageRequest]
+    ) -> Callable[[], dict[UsageRequest, list[Used]]]:
+        """Ask for usage; return what waits for it."""
+        return partial(self.read_usage, [*requests])
 
     def moved_since(self, asked: Sequence[tuple[UsageRequest, int]], below_cut: int) -> list[bool]:
         """Return of each request whether any row came to it under cuts in [`cut`, `below_cut`)."""

@@ -277,4 +277,4 @@ class MemorySession:
         self.drafts_pending.clear()
         self.database.world.effect(self.process, "committed", stalls=True)
 
-    snapshot = transaction
+    snapshot = flowing = transaction

@@ -53,12 +53,17 @@ class WorkerSession(ShadowSession):
             del self.tables.dirty[payer]
         return sorted(found)
 
-    def drop_drafts(self, payers: Sequence[str], keep: Sequence[Draft]) -> None:
-        """Delete the drafts of payers that are not among those kept, nor cut and unprepared."""
+    def hold_drafts(self, payers: Sequence[str]) -> list[str]:
+        """Return the ids of the drafts of payers."""
+        return sorted(name for name, of in self.tables.drafts.items() if of.payer in payers)
+
+    def drop_drafts(self, held: Iterable[str], keep: Iterable[Draft]) -> None:
+        """Delete the drafts that are held and not kept, nor cut and unprepared."""
         kept = {draft.id for draft in keep}
-        for name, draft in list(self.tables.drafts.items()):
+        for name in held:
+            draft = self.tables.drafts[name]
             waits = (draft.payer, draft.currency, draft.instant) in self.tables.unprepared
-            if draft.payer in payers and name not in kept and not waits:
+            if name not in kept and not waits:
                 self._delete_draft(name)
 
     def store_drafts(self, drafts: Iterable[Draft]) -> None:

@@ -6,7 +6,7 @@ Law: everything a draft rests on is read in one snapshot, so its position is exa
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, Protocol, TypeVar
 
 import structlog
@@ -77,13 +77,24 @@ class DraftStore(CursorSource, OpenBooks, Protocol):
         self, partitions: Iterable[int], count_max: int
     ) -> Sequence[tuple[str, int]]: ...
 
-    def drop_drafts(self, payers: Sequence[str], keep: Sequence[Draft]) -> None: ...
+    def flowing(self) -> AbstractContextManager[None]:
+        """Run a snapshot in which only who wants a result waits for it."""
+        ...
+
+    def hold_drafts(self, payers: Sequence[str]) -> Iterable[str]: ...
+
+    def drop_drafts(self, held: Iterable[str], keep: Iterable[Draft]) -> None: ...
+
+    def ask_usage(
+        self, requests: Iterable[UsageRequest]
+    ) -> Callable[[], Mapping[UsageRequest, Sequence[Used]]]:
+        """Ask for usage; return what waits for it."""
+        ...
 
     def store_drafts(self, drafts: Iterable[Draft]) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Payer:
+class Payer(NamedTuple):
     """Who is rated, where the books of their partition stand, up to when periods were cut.
 
     `at_once`: closings that the next tick cuts, whether or not a period ends there.
@@ -96,8 +107,7 @@ class Payer:
     at_once: frozenset[Closing] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
+class _Plan(NamedTuple):
     payer: Payer
     closing: Closing
     lines: Sequence[PlannedLine]
@@ -133,16 +143,19 @@ def _rate_bite(
     What a draft reaches is told before it is kept: whoever dies between finds the mark again. A
     payer whose early document is not made yet keeps its drafts, and is marked when it is.
     """
-    with store.snapshot():
+    with store.flowing():
         dirty = store.take_dirty(partitions, BITE)
         if not dirty:
             return 0
-        drafts: list[Draft] = []
-        for plan, made in _rated(store, known.catalog, _payers(store, known, dirty), planner):
+        plans = planner.plans(store, known.catalog, _payers(store, known, dirty))
+        answered = store.ask_usage(requests_of(line for plan in plans for line in plan.lines))
+        held = store.hold_drafts([payer for payer, _ in dirty if payer not in planner.left_out])
+        usage, drafts = answered(), list[Draft]()
+        for plan in plans:
+            made = _drafts(plan, usage)
             teller.look(_reached(plan, made))
             drafts += made
-        rated = [payer for payer, _ in dirty if payer not in planner.left_out]
-        store.drop_drafts(rated, drafts)
+        store.drop_drafts(held, drafts)
         store.store_drafts(drafts)
         return len(dirty)
 
@@ -184,16 +197,18 @@ def _reached(plan: _Plan, drafts: Sequence[Draft]) -> Sequence[Decision]:
     return thresholds_reached(plan.lines, contents, currency, payer.catalog.deals.decisions.reached)
 
 
-def _payers(store: DraftStore, known: Knowledge, dirty: Iterable[tuple[str, int]]) -> list[Payer]:
+def _payers(store: DraftStore, known: Knowledge, dirty: Sequence[tuple[str, int]]) -> list[Payer]:
     """Return the dirty payers that are customers by now."""
-    cursors = store.load_cursors()
-    payers = []
-    for name, partition in dirty:
-        cursor, _anchor = cursors[partition]
+    cursors, stand = store.load_cursors(), dict[int, tuple[Cursor, Catalog, Instant]]()
+    for number in {partition for _, partition in dirty}:
+        cursor, _anchor = cursors[number]
         catalog = known.catalog(cursor.tick.fact_position)
-        if name in catalog.customers:
-            payers.append(Payer(name, cursor, catalog, horizon_at(catalog, cursor.tick)))
-    return payers
+        stand[number] = cursor, catalog, horizon_at(catalog, cursor.tick)
+    return [
+        Payer(name, *stand[partition])
+        for name, partition in dirty
+        if name in stand[partition][1].customers
+    ]
 
 
 class Planner:
@@ -343,7 +358,7 @@ def _planned(
 def _drafts(plan: _Plan, usage: Usage) -> Sequence[Draft]:
     """Return the would-be documents of a plan, with what is wrong with them."""
     payer, (currency, instant), retelling = plan.payer, plan.closing, plan.retelling
-    position = DraftPosition(payer.cursor.partition, payer.cursor.offset, payer.cursor.log_time)
+    position = _position(payer.cursor.partition, payer.cursor.offset, payer.cursor.log_time)
     told = retelling.told(usage)
     if told is not None:
         own = told if retelling.shared else told.text
@@ -352,6 +367,9 @@ def _drafts(plan: _Plan, usage: Usage) -> Sequence[Draft]:
     drafts = [draft_of(payer.name, currency, instant, position, each) for each in composed]
     retelling.hear(usage, composed, [each.text for each in drafts])
     return drafts
+
+
+_position = lru_cache(DraftPosition)  # drafts that are rated together have one
 
 
 def draft_of(

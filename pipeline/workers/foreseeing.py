@@ -6,7 +6,7 @@ Law: both sides of a payer rest on one snapshot, so that they differ by the cata
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pipeline.catalog.catalog import Catalog, FactLog
 from pipeline.catalog.corrections import Decision
@@ -116,7 +116,7 @@ def _with_cuts(
             if instant is not None:
                 cut[payer.name, due.currency, instant] = tick.serial + 1
                 at_once.add((due.currency, instant))
-        found.append(replace(payer, at_once=frozenset(at_once)))
+        found.append(payer._replace(at_once=frozenset(at_once)))
     return found
 
 

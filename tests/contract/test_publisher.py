@@ -6,7 +6,7 @@ finalizer write them; what is told of them is read by a plain client.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from statistics import median
 from threading import Event, Thread
@@ -37,7 +37,7 @@ from pipeline.ledger.seal import Issue, Sealed, issue_record, seal_of
 from pipeline.stores.kafka import create_topics
 from pipeline.stores.postgres import documents
 from pipeline.stores.postgres.database import Connection
-from pipeline.stores.postgres.drafts import Draft, drop_drafts, store_drafts
+from pipeline.stores.postgres.drafts import Draft, drop_drafts, hold_drafts, store_drafts
 from pipeline.stores.postgres.preparing import Prepared, PreparedCut, save_prepared
 from pipeline.stores.publishing import FencedProducer
 from pipeline.workers.publisher import Publisher, Sent, run_publisher
@@ -160,7 +160,7 @@ class Account:
 
     def drop(self) -> None:
         """Take the draft off."""
-        drop_drafts(self.stack.connection, [self.name], [])
+        drop_drafts(self.stack.connection, hold_drafts(self.stack.connection, [self.name]), [])
 
     def issue(self) -> None:
         """Issue the document, as the finalizer does: numbered, sealed, the draft taken off."""
@@ -256,10 +256,10 @@ def test_stopped_at_any_effect_nothing_is_missed(stack: RunningStack, moment: st
 def test_every_issuer_of_a_cut_has_its_draft(stack: RunningStack) -> None:
     """Two documents of one payer, currency and instant: neither takes the other's place."""
     drafts = [Account(stack, "two issuers").draft("a"), Account(stack, "the other").draft("b")]
-    store_drafts(stack.connection, [replace(draft, payer="two issuers") for draft in drafts])
+    store_drafts(stack.connection, [draft._replace(payer="two issuers") for draft in drafts])
 
     assert {draft.id for draft in stack.drafts("two issuers")} == {draft.id for draft in drafts}
-    drop_drafts(stack.connection, ["two issuers"], [])
+    drop_drafts(stack.connection, hold_drafts(stack.connection, ["two issuers"]), [])
 
 
 def test_a_transaction_that_commits_late_is_published(stack: RunningStack) -> None:

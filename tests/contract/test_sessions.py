@@ -13,7 +13,7 @@ from typing import Protocol
 
 import pytest
 from psycopg import sql
-from psycopg.errors import RestrictViolation, UniqueViolation
+from psycopg.errors import RestrictViolation, UndefinedTable, UniqueViolation
 
 from builders import (
     MINUTE,
@@ -701,7 +701,7 @@ def test_who_marks_a_payer_that_is_being_rated_waits_and_the_mark_stays(servers:
         first, second = marking({"acme"}, {"acme"})
         books = PostgresBooks(booking)
         books.save([first])
-        with session.snapshot():
+        with session.flowing():
             assert session.take_dirty([0], 10) == [("acme", 0)]
             saved = pool.submit(books.save, [second])
             _await_held_up(watcher, 1)
@@ -718,7 +718,7 @@ def test_who_books_another_partition_does_not_wait_for_a_rating(servers: Servers
         booking = held.enter_context(closing(real.connect(name="contract")))
         books = PostgresBooks(booking)
         books.save(marking({"acme"}))
-        with session.snapshot():
+        with session.flowing():
             assert session.take_dirty([0], 10) == [("acme", 0)]
             books.save([elsewhere])
         assert session.take_dirty([0, 1], 10) == [("globex", 1)]
@@ -736,7 +736,7 @@ def test_a_rating_that_does_not_see_what_marked_its_payer_is_overtaken(servers: 
         books.save([first])
 
         def rate() -> list[tuple[str, int]]:
-            with session.snapshot():
+            with session.flowing():
                 return session.take_dirty([0], 10)
 
         with booking.transaction():  # saved within it, so not committed yet
@@ -766,8 +766,8 @@ def test_who_issues_waits_for_who_rates_and_they_never_wait_in_a_ring(servers: S
         rating.store_drafts([later, sooner])
         cuts = [Cut("acme", "EUR", each.instant, 1) for each in (sooner, later)]
 
-        with rating.snapshot():
-            rating.drop_drafts(["acme"], [later, sooner])
+        with rating.flowing():
+            rating.drop_drafts(rating.hold_drafts(["acme"]), [later, sooner])
             issued = pool.submit(preparing.drop_cut_drafts, issuing, cuts)
             _await_held_up(watcher, 1)
             rating.store_drafts([draft(2, instant=T0 + 1, name="d1"), draft(2, name="d2")])
@@ -776,20 +776,49 @@ def test_who_issues_waits_for_who_rates_and_they_never_wait_in_a_ring(servers: S
         assert _drafts(rating) == []
 
 
+def test_nothing_stays_of_what_flows_and_fails(servers: Servers) -> None:
+    """Whether the failure is the worker's, or that of a statement nobody waited for, at the end."""
+    with ExitStack() as held:
+        real = held.enter_context(_postgres(servers))
+        session = held.enter_context(real.session("contract"))
+        booking = held.enter_context(closing(real.connect(name="contract")))
+        PostgresBooks(booking).save(marking({"acme"}))
+        with suppress(LookupError), session.flowing():
+            assert session.take_dirty([0], 10) == [("acme", 0)]
+            session.store_drafts([draft(1)])
+            raise LookupError
+
+        def write_into_nothing() -> None:
+            with session.flowing():
+                session.store_drafts([draft(1)])
+                session.execute("DELETE FROM no_such_table")
+                session.store_drafts([draft(2)])
+
+        with pytest.raises(UndefinedTable):
+            write_into_nothing()
+        assert _drafts(session) == []
+
+        with session.flowing():
+            assert session.take_dirty([0], 10) == [("acme", 0)]
+            session.store_drafts([draft(3)])
+        assert [each.position.offset for each in _drafts(session)] == [3]
+        assert session.take_dirty([0], 10) == []
+
+
 def test_an_older_draft_never_takes_the_place_of_a_newer_one(side: Side) -> None:
     session = side.session()
     session.store_drafts([draft(5)])
     session.store_drafts([draft(4), draft(3, name="d2")])
 
     assert {each.id: each.position.offset for each in _drafts(session)} == {"d1": 5, "d2": 3}
-    session.drop_drafts(["acme"], [draft(5)])
+    session.drop_drafts(session.hold_drafts(["acme"]), [draft(5)])
     assert [each.id for each in _drafts(session)] == ["d1"]
 
 
 def test_a_draft_keeps_what_is_wrong_with_it_until_it_is_mended(side: Side) -> None:
     session = side.session()
     wrong: dict[str, Json] = {"code": "beyond_last_tier", "severity": "critical"}
-    session.store_drafts([replace(draft(5), issues=[wrong])])
+    session.store_drafts([draft(5)._replace(issues=[wrong])])
     assert [[*each.issues] for each in _drafts(session)] == [[wrong]]
 
     session.store_drafts([draft(5)])
@@ -816,7 +845,7 @@ def test_a_draft_that_is_cut_stays_until_the_finalizer_has_made_of_it_what_there
     session = cuts_saved(side)
     session.store_drafts([draft(0, instant=T0 + 1), draft(0, instant=T0 + 9, name="open")])
 
-    session.drop_drafts(["acme"], [])
+    session.drop_drafts(session.hold_drafts(["acme"]), [])
     assert [each.id for each in _drafts(session)] == ["d1"]
     with session.transaction():
         found = session.take_cuts([], 1)
@@ -1232,7 +1261,9 @@ def test_what_changed_is_owed_until_it_is_settled(side: Side) -> None:
     ]
     session.note_keys(owed.changes)
     assert [each.standing for each in session.read_owed(10).changes] == [frozenset()] * 2
-    session.drop_drafts(["acme"], keep=drafts[:1])  # between the look and the ack
+    session.drop_drafts(
+        session.hold_drafts(["acme"]), keep=drafts[:1]
+    )  # between the look and the ack
     session.settle(owed)
     again = session.read_owed(10)
     assert [(each.id, each.standing, each.draft) for each in again.changes] == [
@@ -1264,10 +1295,10 @@ def test_a_draft_is_read_and_owed_alike_whether_its_text_is_shared_or_its_own(
 ) -> None:
     session = side.session()
     filled = Filled(SHARED, ['"d1"', f'"{line}"', "7", "12"])
-    own = replace(draft(5), told=filled.text)
+    own = draft(5)._replace(told=filled.text)
 
     for told in (filled, filled.text, filled):
-        session.store_drafts([replace(own, told=told)])
+        session.store_drafts([own._replace(told=told)])
         (found,) = _drafts(session)
         told = f'[{{"id":"{line}","name":"100% of \\"7\\"","total":12}}]'
         assert found.text == f'{{"id":"d1","lines":{told},"total":12}}'

@@ -8,9 +8,8 @@ Whoever reads the whole reads `told_draft`.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, LiteralString, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, LiteralString, NamedTuple, cast
 
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json, canonical
@@ -20,8 +19,7 @@ from pipeline.stores.postgres.arrays import LONGS, TEXTS, longs, texts
 from pipeline.stores.postgres.connection import Connection
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """A would-be document of a payer at the end of a period."""
 
     id: str
@@ -160,17 +158,25 @@ _UPSERT: LiteralString = (
 )
 
 
-def drop_drafts(connection: Connection, payers: Sequence[str], keep: Sequence[Draft]) -> None:
-    """Delete the drafts of payers that are not among those kept; lock the others.
+def hold_drafts(connection: Connection, payers: Sequence[str]) -> Iterator[str]:
+    """Lock the drafts of payers; return their ids.
 
-    By id, as the finalizer does: neither ever waits for the other in a ring. What was cut and is
-    not prepared yet stays as it is: the finalizer takes it, or says what is wrong with it.
+    By id, as the finalizer does: neither ever waits for the other in a ring.
     """
     locked = connection.execute(
         f"SELECT id FROM draft WHERE payer = ANY({TEXTS}) ORDER BY id FOR UPDATE", [texts(payers)]
     )
+    return (name for (name,) in locked)
+
+
+def drop_drafts(connection: Connection, held: Iterable[str], keep: Iterable[Draft]) -> None:
+    """Delete the drafts that are held and not kept.
+
+    What was cut and is not prepared yet stays as it is: the finalizer takes it, or says what is
+    wrong with it.
+    """
     kept = {draft.id for draft in keep}
-    left = [name for (name,) in locked if name not in kept]
+    left = [name for name in held if name not in kept]
     if left:  # seldom: a period ended, or is none any more
         connection.execute(
             "DELETE FROM draft WHERE id = ANY(%s) AND NOT EXISTS (SELECT"

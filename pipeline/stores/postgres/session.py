@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
 from pipeline.stores.postgres import (
@@ -45,6 +46,22 @@ class Session(psycopg.Connection[TupleRow]):
         with self.transaction():
             self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             yield
+
+    @contextmanager
+    def flowing(self) -> Iterator[None]:
+        """Run a snapshot in which no statement waits for what another came to.
+
+        Whoever wants a result waits for it, and for all that was asked before; so does the end.
+        """
+        try:
+            with self.pipeline():
+                self.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+                yield
+                self.execute("COMMIT")
+        except BaseException:
+            if self.info.transaction_status != TransactionStatus.UNKNOWN:
+                self.rollback()
+            raise
 
     append_facts = facts.append_facts
     fact_head = facts.fact_head
@@ -89,6 +106,7 @@ class Session(psycopg.Connection[TupleRow]):
 
     drop_drafts = drafts.drop_drafts
     faulty_drafts = drafts.faulty_drafts
+    hold_drafts = drafts.hold_drafts
     store_drafts = drafts.store_drafts
     awaited_taxes = drafts.awaited_taxes
     take_dirty = drafts.take_dirty
@@ -117,6 +135,7 @@ class Session(psycopg.Connection[TupleRow]):
     reversed_already = reversals.reversed_already
     waiting_counts = reversals.waiting_counts
 
+    ask_usage = usage.ask_usage
     evidence_of_usage = usage.evidence_of_usage
     digests_of_usage = evidence.digests_of_usage
     moved_since = usage.moved_since

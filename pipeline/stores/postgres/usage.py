@@ -5,7 +5,8 @@ Owns: the queries.  Does not own: what is asked (invoice/usage.py, invoice/compo
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from pipeline.core.identity import Json, partition_of
 from pipeline.invoice.usage import UsagePart, UsageRequest, Used, disjoint
@@ -44,27 +45,40 @@ def read_usage(
     connection: Connection, requests: Iterable[UsageRequest], below_cut: int = NO_CUT
 ) -> dict[UsageRequest, list[Used]]:
     """Return the usage of each request, over rows and points with cut < `below_cut`."""
+    return ask_usage(connection, requests, below_cut)()
+
+
+def ask_usage(
+    connection: Connection, requests: Iterable[UsageRequest], below_cut: int = NO_CUT
+) -> Callable[[], dict[UsageRequest, list[Used]]]:
+    """Ask for usage as `read_usage` does; return what waits for it."""
     asked = list(dict.fromkeys(requests))
-    found: dict[UsageRequest, list[Used]] = {}
-    for grain, apart in sorted({(each.grain, not each.scope.whole) for each in asked}):
-        if grain in (Grain.TOTALS, Grain.WINDOWS):
-            alike = [e for e in asked if (e.grain, not e.scope.whole) == (grain, apart)]
-            _read_parts(connection, alike, below_cut, found)
-    for request, _, point in read_points(connection, asked, below_cut):
-        found.setdefault(request, []).append(point)
-    return found
+    alike: dict[tuple[Grain, bool], list[UsageRequest]] = {}
+    for each in asked:
+        if each.grain in (Grain.TOTALS, Grain.WINDOWS):
+            alike.setdefault((each.grain, each.scope.whole), []).append(each)
+    parts = [(own, _ask_parts(connection, own, below_cut)) for own in alike.values()]
+
+    def answered() -> dict[UsageRequest, list[Used]]:
+        found: dict[UsageRequest, list[Used]] = {}
+        for own, rows in parts:
+            for place, scale, start, text, count, total, low, high in rows:
+                part = UsagePart(scale, count, int(total), int(low), int(high), start, pairs(text))
+                found.setdefault(own[place - 1], []).append(part)
+        for request, _, point in read_points(connection, asked, below_cut):
+            found.setdefault(request, []).append(point)
+        return found
+
+    return answered
 
 
-def _read_parts(
-    connection: Connection,
-    asked: Sequence[UsageRequest],
-    below_cut: int,
-    found: dict[UsageRequest, list[Used]],
-) -> None:
-    """Add the aggregates of requests that all ask for the same columns."""
+def _ask_parts(
+    connection: Connection, asked: Sequence[UsageRequest], below_cut: int
+) -> Iterable[tuple[Any, ...]]:
+    """Ask for the aggregates of requests that all ask for the same columns."""
     window = "u.window_us" if asked[0].grain is Grain.WINDOWS else "0::bigint"
     dimensions = "'{}'" if asked[0].scope.whole else "s.dimensions"
-    rows = connection.execute(
+    return connection.execute(
         f"SELECT r.place, s.scale, {window} AS window_us, {dimensions} AS dimensions,"
         # As text, of which Python makes a whole number three times as fast as of a decimal.
         " sum(u.count)::bigint, sum(u.sum)::text, min(u.minimum)::text, max(u.maximum)::text"
@@ -72,10 +86,6 @@ def _read_parts(
         + " GROUP BY 1, 2, 3, 4 HAVING sum(u.count) <> 0 ORDER BY 1, 2, 3, 4",
         [*columns(asked), below_cut],
     )
-    for place, scale, start, text, count, *mantissas in rows:
-        total, low, high = map(int, mantissas)
-        part = UsagePart(scale, count, total, low, high, start, pairs(text))
-        found.setdefault(asked[place - 1], []).append(part)
 
 
 def moved_since(
