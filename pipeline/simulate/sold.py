@@ -4,6 +4,7 @@ Owns: the book at a fact position.  Does not own: periods (stays.py), documents 
 Law: it shares no step with the pipeline.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -110,12 +111,27 @@ def parts(revisions: Sequence[Revision], card: str, served: Stretch) -> Parts:
         for body in cards(plan):
             if body["id"] != card or start >= end:
                 continue
-            if found and found[-1][1] == body and found[-1][0][1] == start:
+            if found and found[-1][0][1] == start and _alike(found[-1][1], body):
                 start = found.pop()[0][0]
             found.append(((start, end), body))
     return found
 
 
+def _alike(one: object, other: object) -> bool:
+    """Return whether two bodies say the same: 0.5290 is 0.529, whoever wrote it."""
+    match one, other:
+        case Mapping(), Mapping():
+            return one.keys() == other.keys() and all(_alike(one[key], other[key]) for key in one)
+        case [*these], [*those]:
+            return len(these) == len(those) and all(map(_alike, these, those))
+        case str(), str() if one != other:
+            return bool(_NUMBER.fullmatch(one) and _NUMBER.fullmatch(other)) and (
+                _exactly(one) == _exactly(other)
+            )
+    return one == other
+
+
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _EVER: Instant = -1
 
 
