@@ -223,6 +223,14 @@ class Reach:
         known[place] = known[place].plus(more) if place in known else more
         return replace(self, early=tuple(each for _, each in sorted(known.items())))
 
+    def put_right(self, change: Fee) -> "Reach":
+        """Return it once a diff changed what was billed ahead for a stretch by so much."""
+        stretch = (fee for fee in reversed(self.ahead) if fee.start <= change.start <= fee.end)
+        of = next(stretch, None)
+        return replace(
+            self, ahead=tuple(fee.plus(change) if fee is of else fee for fee in self.ahead)
+        )
+
     def given_back(self, start: Instant) -> "Reach":
         """Return it once what was billed early from `start` on is given back."""
         return replace(self, early=tuple(each for each in self.early if each.start != start))

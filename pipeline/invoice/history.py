@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import groupby
 from operator import itemgetter
 from typing import cast
 
@@ -31,10 +32,12 @@ from pipeline.invoice.parts import PlannedLine
 from pipeline.invoice.planned import (
     Carried,
     carried_by_all,
-    carried_by_cuts,
+    changes_fees,
     is_early,
     planned_lines,
+    put_right,
     requests_of,
+    with_documents,
 )
 from pipeline.invoice.usage import Usage, UsageRequest
 from pipeline.rate.terms import PaymentTerm
@@ -140,16 +143,27 @@ class History:
     @cached_property
     def _carried(self) -> Mapping[str, list[tuple[tuple[int, Instant], Carried]]]:
         """What is carried with the documents of each cut, in their order, by currency."""
-        billing: dict[str, list[Paper]] = {}
-        for paper in sorted(self.papers, key=lambda paper: paper.order):
-            if not paper.is_note and paper.replaces is None:
-                billing.setdefault(paper.currency, []).append(paper)
-        found = {}
-        for currency, own in billing.items():
-            places = {paper.content["cut_instant"]: paper.order[:2] for paper in own}
-            reached = carried_by_cuts(paper.content for paper in own)
-            found[currency] = [(places[instant], carried) for instant, carried in reached]
+        found: dict[str, list[tuple[tuple[int, Instant], Carried]]] = {}
+        papers = sorted(self.papers, key=lambda paper: (paper.currency, *paper.order))
+        for currency, own in groupby(papers, key=lambda paper: paper.currency):
+            carried: Carried = {}
+            reached = found.setdefault(currency, [])
+            for place, cut in groupby(own, key=lambda paper: paper.order[:2]):
+                beside = [*cut]
+                billing = [e.content for e in beside if not e.is_note and e.replaces is None]
+                carried = with_documents(carried, billing) if billing else carried
+                for note in filter(self._is_fee_put_right, beside):
+                    carried = put_right(carried, note.content)
+                reached.append((place, carried))
         return found
+
+    def _is_fee_put_right(self, paper: Paper) -> bool:
+        """Whether it is the note of a diff that changes what was billed in advance."""
+        if not paper.is_note or not changes_fees(paper.content):
+            return False
+        document, cause = cast(str, paper.content["corrects"]), paper.content["cause"]
+        known = self.catalog_at_cut(paper.cut_serial).deals.decisions.about(document)
+        return any(each.fact == cause and each.kind is FactKind.REPRICING for each in known)
 
     def anew(self, paper: Paper, mend: Mend | None = None) -> "Anew":
         """Return how a document is composed anew, perhaps by the prices of an applied diff."""

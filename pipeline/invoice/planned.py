@@ -240,22 +240,42 @@ def _with(carried: Carried, lines: Iterable[Billed]) -> Carried:
     return reached
 
 
+def changes_fees(note: Mapping[str, Json]) -> bool:
+    """Whether somebody decided a note that changes, or once changed, what was billed in advance."""
+    told = note["cause"] is not None and "carried" not in note
+    return any(map(_is_ahead, cast(list[Line], note["lines"]))) if told else "carried" in note
+
+
+def put_right(carried: Carried, note: Mapping[str, Json]) -> Carried:
+    """Return what is carried once a diff has its note.
+
+    What is given back of a fee in advance is what is left of it. Usage that was billed early has no
+    such note until its period's last document is there.
+    """
+    if "carried" in note:
+        return _carried_kept(note["carried"])
+    reached = dict(carried)
+    for line in filter(_is_ahead, cast(list[Line], note["lines"])):
+        key = LineKey.of_line(line)
+        source = (key.subscription, key.price)
+        if source in reached:
+            reached[source] = reached[source].put_right(Fee.of_line(line))
+    return reached
+
+
+def _is_ahead(line: Line) -> bool:
+    return line["payment_term"] == PaymentTerm.IN_ADVANCE.value
+
+
 def carried_by_all(contents: Iterable[Mapping[str, Json]]) -> Carried:
     """Return what issued documents of a payer and currency carry, from their first to their last.
 
     Those of one cut stand beside each other.
     """
-    return next((carried for _, carried in reversed(carried_by_cuts(contents))), {})
-
-
-def carried_by_cuts(contents: Iterable[Mapping[str, Json]]) -> list[tuple[Json, Carried]]:
-    """Return what such documents carry with those of each cut, by its instant as it is told."""
     carried: Carried = {}
-    found: list[tuple[Json, Carried]] = []
-    for instant, cut in groupby(contents, key=lambda content: content["cut_instant"]):
+    for _, cut in groupby(contents, key=lambda content: content["cut_instant"]):
         carried = with_documents(carried, cut)
-        found.append((instant, carried))
-    return found
+    return carried
 
 
 def with_documents(carried: Carried, contents: Iterable[Mapping[str, Json]]) -> Carried:
@@ -301,6 +321,6 @@ def _billed(line: Line) -> Billed:
     key, end = LineKey.of_line(line), parse_instant(line["period_end"])
     told = line["reason_code"]
     reason = None if told is None else Reason(told)
-    if line["payment_term"] != PaymentTerm.IN_ADVANCE.value:
+    if not _is_ahead(line):
         return key, end, reason, None
     return key, end, reason, Fee.of_line(line)

@@ -9,6 +9,7 @@ that cannot be rated holds up its payer, nobody else.
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
+from functools import reduce
 from itertools import chain, groupby, repeat
 from typing import Protocol
 
@@ -17,6 +18,7 @@ import structlog
 from pipeline.book.booking import Cut, SequenceKey, TickPassed
 from pipeline.catalog.by_hand import ByHand, Holds, nothing_held
 from pipeline.catalog.catalog import Catalog
+from pipeline.catalog.facts import FactKind
 from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.identity import Json
 from pipeline.dedupe.sequences import SequenceState
@@ -27,6 +29,7 @@ from pipeline.invoice.planned import (
     Carried,
     is_early,
     planned_lines,
+    put_right,
     requests_of,
     with_documents,
     with_lines,
@@ -126,12 +129,16 @@ class _Due:
     def reached(self, made: Sequence[Correction]) -> Carried:
         """Return how far its documents bill, where no earlier one did.
 
-        Early and edited ones carry what they come to.
+        Early and edited ones carry what they come to, fees in advance what diffs left of them.
         """
-        contents = (each.document.content for each in made)
+        contents = [each.document.content for each in made]
         billing = [each for each in contents if "corrects" not in each and "replaces" not in each]
         edits = self.catalog.by_hand.edits
-        if any(is_early(each) or each["id"] in edits for each in billing):
+        decision = self.catalog.deals.decisions.by_serial.get(self.cut.fact)
+        if decision is not None and decision.kind is FactKind.REPRICING:
+            notes = (each for each in contents if each.get("cause") == decision.fact)
+            reached = reduce(put_right, notes, self.carried)
+        elif any(is_early(each) or each["id"] in edits for each in billing):
             reached = with_documents(self.carried, billing)
         else:
             reached = with_lines(self.carried, [line for line in self.lines if not line.runs])

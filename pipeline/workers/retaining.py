@@ -5,18 +5,24 @@ Does not own: what may go and what stays (ledger/retention.py), the chain (ledge
 Law: only what stands before a checkpoint whose signature holds, in a chain that holds, is removed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Protocol
 
-from pipeline.catalog.facts import Fact, NewFact
+from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import CheckFailed
 from pipeline.core.identity import Json
 from pipeline.invoice.history import Paper
-from pipeline.invoice.planned import Carried, carried_told, with_documents
+from pipeline.invoice.planned import (
+    Carried,
+    carried_told,
+    changes_fees,
+    put_right,
+    with_documents,
+)
 from pipeline.ledger.checkpoint import Checkpoint, checkpoint_fault
 from pipeline.ledger.retention import (
     Removal,
@@ -75,8 +81,8 @@ def to_remove(store: Shelves, before: Instant) -> list[Going]:
         CheckFailed: a chain or its checkpoint does not hold there.
 
     """
-    known = removals(store.read_facts(0))
-    found, documents = [], store.read_documents()
+    facts = store.read_facts(0)
+    known, found, documents = removals(facts), [], store.read_documents()
     for issuer in store.issuers_sealed():
         gone = known.get(issuer, [])
         checkpoint = last_to_go(store.read_checkpoints(issuer), gone, before)
@@ -86,7 +92,7 @@ def to_remove(store: Shelves, before: Instant) -> list[Going]:
         stretch = [each for each in chain if each.sealed.place <= checkpoint.head.place]
         _refuse_unless_held(stretch, checkpoint, removed_to(gone))
         going = [each for each in stretch if each.sealed.place > removed_to(gone)]
-        kept = _kept(going, documents)
+        kept = kept_by_place(going, documents, facts)
         last = going[-1].sealed
         told = Removal(
             issuer,
@@ -130,7 +136,7 @@ def remove_again(store: Shelves, told: Fact) -> bool:
         for each in documents
         if each.issuer == removal.issuer and removal.after < each.sealed.place <= removal.place
     ]
-    kept = _kept(going, documents)
+    kept = kept_by_place(going, documents, store.read_facts(0))
     if kept_digest(kept.values()) != removal.kept_digest:
         return False
     store.remove_contents(removal.issuer, kept)
@@ -149,13 +155,16 @@ def _refuse_unless_held(stretch: Sequence[Document], checkpoint: Checkpoint, bey
         raise CheckFailed(f"nothing is removed from a chain that does not hold: {told[0]}")
 
 
-def _kept(going: Iterable[Document], documents: Iterable[Document]) -> dict[int, str]:
+def kept_by_place(
+    going: Iterable[Document], documents: Iterable[Document], facts: Iterable[Fact]
+) -> dict[int, str]:
     """Return what is kept of documents of one issuer, by place."""
     wanted = {each.id: each.sealed.place for each in going}
+    diffs = {fact.id for fact in facts if fact.kind is FactKind.REPRICING}
     found: dict[int, str] = {}
     own = sorted(documents, key=_owner)
     for _, papers in groupby(own, key=_owner):
-        found |= _kept_of_payer([*papers], wanted)
+        found |= _kept_of_payer([*papers], wanted, diffs)
     return dict(sorted(found.items()))
 
 
@@ -163,7 +172,9 @@ def _owner(document: Document) -> tuple[str, str]:
     return document.payer, document.currency
 
 
-def _kept_of_payer(documents: Sequence[Document], wanted: Mapping[str, int]) -> dict[int, str]:
+def _kept_of_payer(
+    documents: Sequence[Document], wanted: Mapping[str, int], diffs: Collection[Json]
+) -> dict[int, str]:
     """Return what is kept of those wanted of a payer and currency; the later build on it."""
     if wanted.keys().isdisjoint(each.id for each in documents):
         return {}
@@ -176,10 +187,18 @@ def _kept_of_payer(documents: Sequence[Document], wanted: Mapping[str, int]) -> 
         if billing:
             carried = with_documents(carried, (paper.content for paper in billing))
         for paper in beside:
+            changes = _changes(paper, diffs)
+            if changes:
+                carried = put_right(carried, paper.content)
             if paper.id in wanted:
-                told = carried_told(carried) if _bills(paper) else None
+                told = carried_told(carried) if changes or _bills(paper) else None
                 found[wanted[paper.id]] = kept_text(kept_of(paper.content, told))
     return found
+
+
+def _changes(paper: Paper, diffs: Collection[Json]) -> bool:
+    """Whether it is the note of a diff that changes how far documents bill."""
+    return paper.is_note and changes_fees(paper.content) and paper.content["cause"] in diffs
 
 
 def _bills(paper: Paper) -> bool:

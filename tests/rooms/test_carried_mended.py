@@ -3,7 +3,7 @@
 What those billed early, or in advance, the diff put right, too.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -23,6 +23,7 @@ from builders import (
     rules_of,
     subscription_of,
 )
+from pipeline.book.booking import Cut
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.corrections import Decision as Decided
 from pipeline.catalog.corrections import Part
@@ -35,11 +36,16 @@ from pipeline.invoice.correcting import decided_note, usage_note
 from pipeline.invoice.history import History, Paper
 from pipeline.invoice.layers import layers_of
 from pipeline.invoice.notes import is_note, lines_of
-from pipeline.invoice.planned import planned_lines
+from pipeline.invoice.planned import Carried, planned_lines
 from pipeline.invoice.totals import Totals
 from pipeline.invoice.usage import Usage, UsagePart, UsageRequest
+from pipeline.ledger.seal import Sealed, content_bytes
 from pipeline.replay.applying import OtherPrices, families, mends, repricings
 from pipeline.replay.diff import Pair, Selection
+from pipeline.stores.postgres.documents import Document
+from pipeline.stores.postgres.preparing import Prepared
+from pipeline.workers.retaining import kept_by_place
+from rooms.test_finalizer import Archive, finalizing
 
 JAN, MID, FEB = (instant(f"2026-{day}T00:00:00Z") for day in ("01-01", "01-16", "02-01"))
 CALLS, AHEAD = "calls", "ahead"
@@ -237,6 +243,80 @@ def test_so_it_is_where_other_prices_have_other_lines_give_back_a_fee(wrong: str
     life.issue_anew(100)
 
     assert life.total == right.total
+
+
+@pytest.mark.parametrize("price", ["1", "5"])
+def test_a_fee_is_given_back_as_a_diff_put_it_right(price: str) -> None:
+    """Its price is that of the diff by then, and part of its period is not served."""
+    life, right = Life(facts(*told("2"))), Life(facts(*told(price)))
+    start, end = "2026-01-01T00:00:00Z", "2026-01-16T00:00:00Z"
+    life.cut(JAN, 0)
+    right.cut(JAN, 0)
+    put_right(life, right, 0)
+    for each in (life, right):
+        each.tell(NewFact(*told(price)[4]), NewFact(*subscription_of("s", "acme", "p", start, end)))
+        each.cut(MID, 60)
+    assert life.total == right.total
+
+    life.issue_anew(60)
+    assert life.total == right.total
+
+
+def ended_behind_a_diff() -> Life:
+    """A fee in advance, put right, and then given back in part."""
+    life, right = Life(facts(*told("2"))), Life(facts(*told("1")))
+    life.cut(JAN, 0)
+    right.cut(JAN, 0)
+    put_right(life, right, 0)
+    return life
+
+
+class Carrying(Archive):
+    """What the finalizer knows of documents and facts by now."""
+
+    def fact_position(self, tick_serial: int) -> int:
+        return len(self.begun) + len(self.later)
+
+    def read_prepared(self, payer: str) -> list[Prepared]:
+        return [*self.prepared]
+
+    def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]:
+        return {("acme", "EUR"): dict(self.reached)}
+
+
+def test_the_finalizer_keeps_what_documents_carry_then() -> None:
+    life, begun = ended_behind_a_diff(), told("2")
+    archive = Carrying([Cut("acme", "EUR", JAN, 1)], {"acme": 0}, begun=begun)
+    finalizing(archive).prepare()
+    before = dict(archive.reached)
+
+    archive.later = life.known[len(begun) :]
+    note = life.papers[-1]
+    archive.cuts.append(Cut("acme", "EUR", note.instant, 2, fact=len(life.known)))
+    finalizing(archive).prepare()
+
+    assert archive.reached == life.history.carried("EUR") != before
+
+
+@pytest.mark.parametrize("stages", [[1], [2], [1, 2], [1, 2, 3]])
+def test_so_it_is_once_contents_are_beyond_retention(stages: list[int]) -> None:
+    life = ended_behind_a_diff()
+    life.cut(FEB, 60)
+    carried = life.history.carried("EUR")
+    documents = [
+        Document(
+            "talea", each.id, each.kind, "acme", "EUR", each.instant, each.ordinal, each.cut_serial,
+            Sealed(place, f"T-{place}", content_bytes(each.content), b"", b""),
+        )
+        for place, each in enumerate(life.papers, 1)
+    ]  # fmt: skip
+    for place in stages:
+        kept = kept_by_place(documents[:place], documents, life.known)
+        documents = [replace(e, kept=kept.get(e.sealed.place, e.kept)) for e in documents]
+
+    life.papers = [each.paper for each in documents]
+
+    assert life.history.carried("EUR") == carried
 
 
 def test_a_line_is_corrected_below_nothing_where_more_was_billed_early_than_stands() -> None:
