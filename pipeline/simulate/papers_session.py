@@ -23,7 +23,7 @@ from pipeline.simulate.shadow_session import ShadowSession
 from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.drafts import Draft
 from pipeline.stores.postgres.pauses import DEATHS_MAX, POISON, USAGE, Pause
-from pipeline.stores.postgres.preparing import Prepared, PreparedCut, Registrar
+from pipeline.stores.postgres.preparing import BookedCuts, Prepared, PreparedCut, Registrar
 
 
 class Issued(Document):
@@ -132,34 +132,19 @@ class WorkerSession(ShadowSession):
                 found.setdefault((payer, currency), {})[source[0], source[1]] = reach
         return found
 
-    def closings_cut(
-        self, payers: Sequence[str], after: Instant
-    ) -> dict[str, set[tuple[str, Instant]]]:
-        """Return (currency, instant) of the booked cuts of payers whose instant lies after one."""
-        found: dict[str, set[tuple[str, Instant]]] = {}
+    def read_cuts(self, payers: Sequence[str], after: Instant) -> BookedCuts:
+        """Return the booked cuts of payers behind an instant, or without documents yet."""
+        found = BookedCuts()
         for payer, currency, instant in self.tables.cuts:
             if payer in payers and instant > after:
-                found.setdefault(payer, set()).add((currency, instant))
-        return found
-
-    def unprepared_cuts(
-        self, payers: Sequence[str]
-    ) -> dict[tuple[str, str], list[tuple[Instant, int]]]:
-        """Return (instant, fact position) of booked cuts without documents, in order."""
+                found.closed.setdefault(payer, set()).add((currency, instant))
         rows = sorted(self.tables.unprepared.items(), key=lambda cut: (cut[1].serial, cut[0][2]))
-        found: dict[tuple[str, str], list[tuple[Instant, int]]] = {}
         for (payer, currency, instant), row in rows:
-            if payer in payers and not row.fact:
-                position = self.tables.ticks[row.serial][0].fact_position
-                found.setdefault((payer, currency), []).append((instant, position))
-        return found
-
-    def decided_to_come(self, payers: Sequence[str]) -> dict[str, set[int]]:
-        """Return the decisions whose cuts are booked and not prepared, by payer."""
-        found: dict[str, set[int]] = {}
-        for (payer, _, _), row in self.tables.unprepared.items():
             if payer in payers and row.fact:
-                found.setdefault(payer, set()).add(row.fact)
+                found.to_come.setdefault(payer, set()).add(row.fact)
+            elif payer in payers:
+                position = self.tables.ticks[row.serial][0].fact_position
+                found.unprepared.setdefault((payer, currency), []).append((instant, position))
         return found
 
     def cuts_before(self, payers: Sequence[str], serial: int) -> dict[str, int]:

@@ -28,6 +28,7 @@ from pipeline.invoice.usage import Usage, UsageRequest, Used
 from pipeline.stores.postgres.books import Anchor
 from pipeline.stores.postgres.connection import Overtaken
 from pipeline.stores.postgres.drafts import Draft
+from pipeline.stores.postgres.preparing import BookedCuts
 from pipeline.stores.postgres.usage import NO_CUT
 from pipeline.workers.catchup import CursorSource
 from pipeline.workers.knowledge import Knowledge
@@ -57,17 +58,9 @@ class OpenBooks(UsageSource, Protocol):
 
     def load_cursors(self) -> dict[int, tuple[Cursor, Anchor]]: ...
 
-    def closings_cut(
-        self, payers: Sequence[str], after: Instant
-    ) -> Mapping[str, Collection[Closing]]: ...
+    def read_cuts(self, payers: Sequence[str], after: Instant) -> BookedCuts: ...
 
     def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]: ...
-
-    def unprepared_cuts(
-        self, payers: Sequence[str]
-    ) -> Mapping[tuple[str, str], Sequence[tuple[Instant, int]]]: ...
-
-    def decided_to_come(self, payers: Sequence[str]) -> Mapping[str, Collection[int]]: ...
 
 
 class DraftStore(CursorSource, OpenBooks, Protocol):
@@ -235,17 +228,16 @@ class Planner:
         if not payers:
             return []
         names = [payer.name for payer in payers]
-        closed = books.closings_cut(names, min(payer.passed for payer in payers))
+        cuts = books.read_cuts(names, min(payer.passed for payer in payers))
         carried = _by_payer(books.carried_by(names))
-        unprepared = _by_payer(books.unprepared_cuts(names))
+        unprepared = _by_payer(cuts.unprepared)
         if self._weight > _REMEMBERED_MAX:
             self._known.clear()
             self._weight = 0
-        to_come = books.decided_to_come(names)
         self.left_out = frozenset(
             payer.name
             for payer in payers
-            if any(map(payer.catalog.deals.decisions.is_early, to_come.get(payer.name, ())))
+            if any(map(payer.catalog.deals.decisions.is_early, cuts.to_come.get(payer.name, ())))
         )
         plans = []
         for payer in payers:
@@ -256,7 +248,7 @@ class Planner:
                 payer.catalog.touched.at(name),
                 payer.passed,
                 payer.cursor.log_time,
-                closed.get(name, ()),
+                cuts.closed.get(name, ()),
             )
             known = self._known.get(name)
             if known is not None and known.moment == moment:

@@ -106,7 +106,7 @@ def _with_cuts(
 ) -> list[Payer]:
     """Return payers with what the next tick cuts because of the change."""
     names = [payer.name for payer in payers]
-    closed = books.closings_cut(names, min((payer.passed for payer in payers), default=0))
+    closed = books.read_cuts(names, min((payer.passed for payer in payers), default=0)).closed
     found = []
     for payer in payers:
         cut: dict[Closed, int] = {(payer.name, *each): 0 for each in closed.get(payer.name, ())}

@@ -5,7 +5,7 @@ Does not own: composing (drafting.py, correcting.py), folding that usage (replay
 Law: both sides of a payer rest on one snapshot, so they differ by that usage alone.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,7 +15,6 @@ from pipeline.catalog.catalog import FactLog
 from pipeline.catalog.cuts import horizon_at
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import partition_of
-from pipeline.invoice.drafts import Closing
 from pipeline.invoice.planned import Carried
 from pipeline.invoice.usage import UsageRequest, Used
 from pipeline.replay.foretold import Foretold, Moved, moves
@@ -23,7 +22,7 @@ from pipeline.replay.usage_ahead import UsageAhead
 from pipeline.stores.postgres.books import Anchor
 from pipeline.stores.postgres.documents import Document
 from pipeline.stores.postgres.drafts import Draft
-from pipeline.stores.postgres.preparing import Prepared
+from pipeline.stores.postgres.preparing import BookedCuts, Prepared
 from pipeline.stores.postgres.usage import NO_CUT
 from pipeline.workers.correcting import BooksAhead, notes_ahead
 from pipeline.workers.drafting import BITE, OpenBooks, Payer, Planner, would_be
@@ -69,21 +68,11 @@ class _Ahead:
     def load_cursors(self) -> dict[int, tuple[Cursor, Anchor]]:
         return self.books.load_cursors()
 
-    def closings_cut(
-        self, payers: Sequence[str], after: Instant
-    ) -> Mapping[str, Collection[Closing]]:
-        return self.books.closings_cut(payers, after)
+    def read_cuts(self, payers: Sequence[str], after: Instant) -> BookedCuts:
+        return self.books.read_cuts(payers, after)
 
     def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]:
         return self.books.carried_by(payers)
-
-    def unprepared_cuts(
-        self, payers: Sequence[str]
-    ) -> Mapping[tuple[str, str], Sequence[tuple[Instant, int]]]:
-        return self.books.unprepared_cuts(payers)
-
-    def decided_to_come(self, payers: Sequence[str]) -> Mapping[str, Collection[int]]:
-        return self.books.decided_to_come(payers)
 
     def read_documents(self, payer: str | None = None) -> list[Document]:
         return self.books.read_documents(payer)

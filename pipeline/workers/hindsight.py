@@ -6,7 +6,7 @@ Law: it is the very draft that stood there, byte for byte, from the facts and th
 and the documents cut by then; nothing of what came later counts.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -15,7 +15,6 @@ from pipeline.catalog.cuts import horizon_at
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import BadInput
 from pipeline.core.identity import partition_of
-from pipeline.invoice.drafts import Closing
 from pipeline.invoice.history import History
 from pipeline.invoice.planned import Carried
 from pipeline.invoice.usage import UsageRequest, Used
@@ -24,6 +23,7 @@ from pipeline.meter.ticks import Tick
 from pipeline.replay.refold import cuts_before
 from pipeline.stores.postgres.books import Anchor
 from pipeline.stores.postgres.drafts import Draft
+from pipeline.stores.postgres.preparing import BookedCuts
 from pipeline.stores.postgres.session import Session
 from pipeline.stores.postgres.usage import NO_CUT
 from pipeline.workers.drafting import Payer, Planner, would_be
@@ -53,11 +53,17 @@ class _Then:
     def load_cursors(self) -> dict[int, tuple[Cursor, Anchor]]:
         return {}
 
-    def closings_cut(
-        self, payers: Sequence[str], after: Instant
-    ) -> Mapping[str, Collection[Closing]]:
-        found = {(cut.currency, cut.instant) for cut in self.cuts if cut.instant > after}
-        return dict.fromkeys(payers, found)
+    def read_cuts(self, payers: Sequence[str], after: Instant) -> BookedCuts:
+        """Return the cuts, and those of periods whose documents there are not yet."""
+        closed = {(cut.currency, cut.instant) for cut in self.cuts if cut.instant > after}
+        found = BookedCuts(dict.fromkeys(payers, closed))
+        made = {(paper.currency, paper.instant) for paper in self.history.papers}
+        for cut in sorted(self.cuts, key=lambda cut: (cut.serial, cut.instant)):
+            tick = self.refolder.rows[cut.serial]
+            if not cut.fact and tick and (cut.currency, cut.instant) not in made:
+                own = found.unprepared.setdefault((cut.payer, cut.currency), [])
+                own.append((cut.instant, tick.fact_position))
+        return found
 
     def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]:
         currencies = {paper.currency for paper in self.history.papers}
@@ -66,22 +72,6 @@ class _Then:
             for payer in payers
             for currency in sorted(currencies)
         }
-
-    def unprepared_cuts(
-        self, payers: Sequence[str]
-    ) -> Mapping[tuple[str, str], Sequence[tuple[Instant, int]]]:
-        """Return the cuts of periods whose documents there are not yet."""
-        made = {(paper.currency, paper.instant) for paper in self.history.papers}
-        found: dict[tuple[str, str], list[tuple[Instant, int]]] = {}
-        for cut in sorted(self.cuts, key=lambda cut: (cut.serial, cut.instant)):
-            tick = self.refolder.rows[cut.serial]
-            if not cut.fact and tick and (cut.currency, cut.instant) not in made:
-                own = found.setdefault((cut.payer, cut.currency), [])
-                own.append((cut.instant, tick.fact_position))
-        return found
-
-    def decided_to_come(self, payers: Sequence[str]) -> Mapping[str, Collection[int]]:
-        return {}
 
     def read_usage(
         self, requests: Iterable[UsageRequest], below_cut: int = NO_CUT

@@ -967,7 +967,7 @@ def test_cuts_are_taken_in_order_and_once(side: Side) -> None:
 
     assert taken == [("acme", T0 + 1), ("acme", T0 + 2), ("globex", T0)]
     assert session.carried_by(["acme"]) == {("acme", "EUR"): {("s", "fee"): reach(T0 + 2)}}
-    assert session.unprepared_cuts(["acme", "globex"]) == {}
+    assert session.read_cuts(["acme", "globex"], T0).unprepared == {}
 
 
 def test_usage_of_closed_periods_is_told_to_the_next_cut_alone(side: Side) -> None:
@@ -988,8 +988,10 @@ def test_usage_of_closed_periods_is_told_to_the_next_cut_alone(side: Side) -> No
     assert session.late_usage("acme", "EUR", 9, carried=True) == [(2, T0 + 4)]
     assert session.late_usage("acme", "USD", 9) == [(2, T0 + 4)]
     assert decided in session.load_cuts(0)
-    assert session.unprepared_cuts(["acme"]).keys() == {("acme", "EUR"), ("acme", "USD")}
-    assert session.unprepared_cuts(["acme"])["acme", "EUR"] == [(T0 + 1, session.fact_position(2))]
+    assert session.read_cuts(["acme"], T0).unprepared.keys() == {("acme", "EUR"), ("acme", "USD")}
+    assert session.read_cuts(["acme"], T0 + 9).unprepared["acme", "EUR"] == [
+        (T0 + 1, session.fact_position(2))
+    ]
     assert session.late_uncorrected(T0 + 4) == [("acme", "USD")]
     assert session.cuts_of_facts([7, 8]) == {7}
 
@@ -1002,12 +1004,12 @@ def test_a_decision_s_cut_marks_its_payer_once_it_is_prepared(side: Side) -> Non
     books.save([Flush(Cursor(0), Cursor(0, 0, 0), ANCHOR, Booked(cuts=[cut]))])
     with session.transaction():
         assert session.take_dirty([0], 9) == []
-    assert session.decided_to_come(["acme", "globex"]) == {"acme": {3}}
+    assert session.read_cuts(["acme", "globex"], T0).to_come == {"acme": {3}}
     with session.transaction():
         assert session.take_cuts([], 9) == [(cut, 0)]
         session.save_prepared([PreparedCut(cut, [], {})])
 
-    assert session.decided_to_come(["acme"]) == {}
+    assert session.read_cuts(["acme"], T0).to_come == {}
     with session.transaction():
         assert session.take_dirty([0], 9) == [("acme", 0)]
 
@@ -1022,8 +1024,10 @@ def test_a_cut_whose_preparing_failed_is_taken_again(side: Side) -> None:
     assert session.issuers_waiting() == []
     assert session.carried_by(["acme"]) == {}
     head = len(FACTS_WRITTEN)
-    assert session.unprepared_cuts(["acme"]) == {("acme", "EUR"): [(T0 + 1, head), (T0 + 2, head)]}
-    closed = session.closings_cut(["acme", "globex"], T0 + 1)
+    assert session.read_cuts(["acme"], T0).unprepared == {
+        ("acme", "EUR"): [(T0 + 1, head), (T0 + 2, head)]
+    }
+    closed = session.read_cuts(["acme", "globex"], T0 + 1).closed
     assert {payer: set(own) for payer, own in closed.items()} == {"acme": {("EUR", T0 + 2)}}
 
 

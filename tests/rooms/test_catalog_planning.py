@@ -1,6 +1,6 @@
 """What a sheet would change, whom it touches, and what their drafts would come to."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,13 +15,13 @@ from pipeline.catalog.planning import as_written, differences, touched, unchange
 from pipeline.cli.catalog_plan import Outlook
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import partition_of
-from pipeline.invoice.drafts import Closing
 from pipeline.invoice.effect import Effect, effects, sums
 from pipeline.invoice.planned import Carried, planned_lines, with_lines
 from pipeline.invoice.usage import UsagePart, UsageRequest, Used
 from pipeline.meter.slices import Counts
 from pipeline.meter.ticks import Tick
 from pipeline.stores.postgres.books import Anchor
+from pipeline.stores.postgres.preparing import BookedCuts
 from pipeline.workers.foreseeing import Foreseen, foresee
 from rooms.test_sheet_changes import Desk
 from rooms.test_sheet_problems import SHEET, edited
@@ -111,20 +111,10 @@ class Books:
         part = UsagePart(0, 1, self.used, self.used, self.used)
         return {r: [part] if r.start <= at < r.end else [] for r in requests}
 
-    def closings_cut(
-        self, payers: Sequence[str], after: Instant
-    ) -> Mapping[str, Collection[Closing]]:
-        return {"acme": {closing for closing in self.cut if closing[1] > after}}
+    def read_cuts(self, payers: Sequence[str], after: Instant) -> BookedCuts:
+        return BookedCuts({"acme": {closing for closing in self.cut if closing[1] > after}})
 
     def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]:
-        return {}
-
-    def decided_to_come(self, payers: Sequence[str]) -> Mapping[str, set[int]]:
-        return {}
-
-    def unprepared_cuts(
-        self, payers: Sequence[str]
-    ) -> Mapping[tuple[str, str], Sequence[tuple[Instant, int]]]:
         return {}
 
 

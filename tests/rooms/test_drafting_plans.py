@@ -1,6 +1,6 @@
 """Which documents a payer will have is remembered only while nothing that decides it changes."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -24,6 +24,7 @@ from pipeline.core.calendar import Instant
 from pipeline.invoice.drafts import Closing
 from pipeline.invoice.fees import Reach
 from pipeline.invoice.planned import Carried
+from pipeline.stores.postgres.preparing import BookedCuts
 from pipeline.workers.drafting import OpenBooks, Payer, Planner
 
 LOG = fact_log(
@@ -48,27 +49,15 @@ class Stand:
     log_time: Instant = T0 + MINUTE // 2
     passed: Instant = T0 - MINUTE
     facts: int = LOG.head - ANOTHERS - 1
-    closed: Mapping[str, Container[Closing]] = field(default_factory=dict)
+    closed: dict[str, set[Closing]] = field(default_factory=dict)
     carried: Mapping[tuple[str, str], Carried] = field(default_factory=dict)
-    unprepared: Mapping[tuple[str, str], Sequence[tuple[Instant, int]]] = field(
-        default_factory=dict
-    )
+    unprepared: dict[tuple[str, str], list[tuple[Instant, int]]] = field(default_factory=dict)
 
-    def closings_cut(
-        self, payers: Sequence[str], after: Instant
-    ) -> Mapping[str, Container[Closing]]:
-        return self.closed
+    def read_cuts(self, payers: Sequence[str], after: Instant) -> BookedCuts:
+        return BookedCuts(self.closed, self.unprepared)
 
     def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]:
         return self.carried
-
-    def decided_to_come(self, payers: Sequence[str]) -> Mapping[str, set[int]]:
-        return {}
-
-    def unprepared_cuts(
-        self, payers: Sequence[str]
-    ) -> Mapping[tuple[str, str], Sequence[tuple[Instant, int]]]:
-        return self.unprepared
 
     def planned(self, planner: Planner) -> list[tuple[Closing, object]]:
         cursor = replace(Cursor(0), log_time=self.log_time)

@@ -7,13 +7,14 @@ Law: a payer's cuts are taken in order, each once.
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, LiteralString
 
 from pipeline.book.booking import Cut
 from pipeline.catalog.by_hand import Holds
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json, canonical
+from pipeline.invoice.drafts import Closing
 from pipeline.invoice.fees import Reach
 from pipeline.invoice.issues import ValidationIssue
 from pipeline.invoice.planned import Carried
@@ -50,6 +51,19 @@ class PreparedCut:
     cut: Cut
     documents: Sequence[Prepared]
     reached: Carried
+
+
+@dataclass(frozen=True, slots=True)
+class BookedCuts:
+    """What cuts of payers say of their drafts."""
+
+    closed: dict[str, set[Closing]] = field(default_factory=dict)
+    """Those behind an instant, by payer."""
+    unprepared: dict[tuple[str, str], list[tuple[Instant, int]]] = field(default_factory=dict)
+    """Those of periods without documents, in order, by (payer, currency): (instant, the fact
+    position of its tick)."""
+    to_come: dict[str, set[int]] = field(default_factory=dict)
+    """The decisions whose cuts are not prepared, by payer."""
 
 
 Registrar = Callable[[Sequence[Prepared], int, str], list[Sealed]]
@@ -205,48 +219,22 @@ def _ahead(reach: Reach) -> str | None:
     return None if told is None else canonical(told).decode()
 
 
-def closings_cut(
-    connection: Connection, payers: Sequence[str], after: Instant
-) -> dict[str, set[tuple[str, Instant]]]:
-    """Return (currency, instant) of the booked cuts of payers whose instant lies after one."""
+def read_cuts(connection: Connection, payers: Sequence[str], after: Instant) -> BookedCuts:
+    """Return the booked cuts of payers that are behind an instant, or have no documents yet."""
     rows = connection.execute(
-        "SELECT payer, currency, instant_us FROM cut"
-        f" WHERE payer = ANY({TEXTS}) AND instant_us > %s",
+        "SELECT payer, currency, instant_us, prepared, fact, fact_position"
+        f" FROM cut LEFT JOIN tick USING (serial) WHERE payer = ANY({TEXTS})"
+        " AND (instant_us > %s OR NOT prepared) ORDER BY serial, instant_us",
         [texts(payers), after],
     )
-    found: dict[str, set[tuple[str, Instant]]] = {}
-    for payer, currency, instant in rows:
-        found.setdefault(payer, set()).add((currency, instant))
-    return found
-
-
-def unprepared_cuts(
-    connection: Connection, payers: Sequence[str]
-) -> dict[tuple[str, str], list[tuple[Instant, int]]]:
-    """Return (instant, fact position) of booked cuts of periods without documents, in order.
-
-    By (payer, currency); the position is that of the cut's tick.
-    """
-    rows = connection.execute(
-        "SELECT payer, currency, instant_us, fact_position FROM cut JOIN tick USING (serial)"
-        f" WHERE payer = ANY({TEXTS}) AND NOT prepared AND fact = 0 ORDER BY serial, instant_us",
-        [texts(payers)],
-    )
-    found: dict[tuple[str, str], list[tuple[Instant, int]]] = {}
-    for payer, currency, instant, position in rows:
-        found.setdefault((payer, currency), []).append((instant, position))
-    return found
-
-
-def decided_to_come(connection: Connection, payers: Sequence[str]) -> dict[str, set[int]]:
-    """Return the decisions whose cuts are booked and not prepared, by payer."""
-    rows = connection.execute(
-        f"SELECT payer, fact FROM cut WHERE payer = ANY({TEXTS}) AND NOT prepared AND fact <> 0",
-        [texts(payers)],
-    )
-    found: dict[str, set[int]] = {}
-    for payer, fact in rows:
-        found.setdefault(payer, set()).add(fact)
+    found = BookedCuts()
+    for payer, currency, instant, prepared, fact, position in rows:
+        if instant > after:
+            found.closed.setdefault(payer, set()).add((currency, instant))
+        if not prepared and fact:
+            found.to_come.setdefault(payer, set()).add(fact)
+        elif not prepared and position is not None:
+            found.unprepared.setdefault((payer, currency), []).append((instant, position))
     return found
 
 

@@ -172,18 +172,16 @@ class Session(psycopg.Connection[TupleRow]):
     states = life.states
 
     carried_by = preparing.carried_by
-    closings_cut = preparing.closings_cut
     cuts_before = preparing.cuts_before
-    decided_to_come = preparing.decided_to_come
     documents_owed = preparing.documents_owed
     issuers_waiting = preparing.issuers_waiting
+    read_cuts = preparing.read_cuts
     read_prepared = preparing.read_prepared
     save_prepared = preparing.save_prepared
     take_cuts = preparing.take_cuts
     cuts_prepared = preparing.cuts_prepared
     hold_all_cuts = preparing.hold_all_cuts
     release_all_cuts = preparing.release_all_cuts
-    unprepared_cuts = preparing.unprepared_cuts
 
     begin_publication = publishing.begin_publication
     cluster_identity = publishing.cluster_identity
