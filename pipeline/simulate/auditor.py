@@ -335,18 +335,17 @@ def _content_faults(
 
 def _line_fault(told: Mapping[str, Json], must: ExpectedLine) -> str:
     """Return how a line differs; its children must sum to it."""
+    card = cast(Body, told["rate_card"])
     pairs: list[tuple[str, object, object]] = [
         ("period_end", told["period_end"], must.end),
         ("total", untaxed(told), must.total_minor),
+        ("due", told["invoice_at"], instant_text(must.due)),
+        ("meter", told["meter"], must.meter),
+        ("plan", card.get("plan"), must.plan),
+        ("seller", card.get("seller"), must.seller),
+        ("tax terms", card.get("tax"), must.tax),
+        ("account", told.get("sub_account"), must.account),
     ]
-    if must.due is not None:
-        card = cast(Body, told["rate_card"])
-        pairs.append(("due", told["invoice_at"], instant_text(must.due)))
-        pairs.append(("meter", told["meter"], must.meter))
-        pairs.append(("plan", card.get("plan"), must.plan))
-        pairs.append(("seller", card.get("seller"), must.seller))
-        pairs.append(("tax terms", card.get("tax"), must.tax))
-        pairs.append(("account", told.get("sub_account"), must.account))
     if must.plain or must.plan is not None:
         managed = "manual" if must.plain else "subscription"
         pairs.append(("manager", told["managed_by"], managed))

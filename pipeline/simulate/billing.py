@@ -306,12 +306,13 @@ class Billing:
                 line = self.edits.on(place, line)
                 more = printed(line.quantity or Fraction(0))
                 found.append(line)
-                before = early.get(spans.left[0], Early(end, Fraction(0), 0, 0))
+                before = early.get(spans.left[0], Early(end, Fraction(0), 0, 0, line))
                 early[spans.left[0]] = Early(
                     spans.left[1],
                     before.quantity + more,
                     before.total + line.total_minor,
                     before.taken + line.taken_minor,
+                    line,
                 )
         return sorted(found, key=lambda line: (line.source, line.start))
 

@@ -6,7 +6,7 @@ Law: it shares no step with the pipeline.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import NamedTuple, cast
 
@@ -37,7 +37,7 @@ Closing = tuple[str, Instant]
 class ExpectedLine:
     """One line: what it bills, from when to when, how much of it, for how much.
 
-    `due`: when it falls due; a subscription's is taxed by the instant before. None: a credit's.
+    `due`: when it falls due; a subscription's is taxed by the instant before.
     """
 
     source: str
@@ -45,7 +45,7 @@ class ExpectedLine:
     end: str
     quantity: Fraction | None
     total_minor: int
-    due: Instant | None = None
+    due: Instant
     meter: str | None = None
     plan: str | None = None
     """None: an order's."""
@@ -65,8 +65,7 @@ class ExpectedLine:
     @property
     def tax_point(self) -> Instant:
         """The instant by whose rates and credits it is billed."""
-        due = -1 if self.due is None else self.due
-        return due if self.plan is None else due - 1
+        return self.due if self.plan is None else self.due - 1
 
 
 class Early(NamedTuple):
@@ -76,6 +75,14 @@ class Early(NamedTuple):
     quantity: Fraction
     total: int
     taken: int
+    last: ExpectedLine
+    """The line that billed it last."""
+
+    def given_back(self, instant: Instant) -> ExpectedLine:
+        """Return the credit for it at a closing: it was served, and may be edited to a charge."""
+        own = replace(self.last, quantity=-self.quantity, total_minor=-self.total)
+        due = min(self.end, instant)
+        return replace(own, due=due, taken_minor=0, plain=None, is_whole=False)
 
 
 @dataclass(slots=True)
@@ -167,12 +174,11 @@ def _given_back(
     found = []
     is_over = not runs_on(book, subscription, instant)
     for (of, item), early in carried.early.items():
-        for start, (end, used, total, _) in list(early.items()) if of == name else ():
+        for start, told in list(early.items()) if of == name else ():
             known = [p.served for i, p, _ in billed_periods(book, subscription, start) if i == item]
             if (is_over or start < instant) and not any(s <= start < e for s, e in known):
                 del early[start]
-                span = instant_text(start), instant_text(end)
-                found.append(ExpectedLine(f"{name}/{item}", *span, -used, -total))
+                found.append(told.given_back(instant))
     return found
 
 

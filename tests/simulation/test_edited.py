@@ -5,7 +5,7 @@ from pipeline.simulate.dues import ExpectedLine
 from pipeline.simulate.edited import Edits, Place
 
 FIRST, SECOND, THIRD = (("acme", "EUR", instant) for instant in (1, 2, 3))
-LINE = ExpectedLine("sub-1/seat", "then", "later", None, 500)
+LINE = ExpectedLine("sub-1/seat", "then", "later", None, 500, 7)
 SOURCE = LINE.source, LINE.start
 
 
