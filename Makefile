@@ -18,10 +18,10 @@ setup: $(READY) ## Install everything into .venv, pinned by hash; quick when tha
 demo: setup ## From real usage to a sealed invoice on real servers (ARGS="--seconds 90 --json")
 	@$(BIN)/talea demo $(ARGS)
 
-test: setup ## Run every test: the pure ones in parallel, then those that share the servers
+test: setup ## Run every test: the pure ones, then those on servers, of which each process has its own
 	@$(BIN)/python -m compileall -qq pipeline # also where processes may not write bytecode
 	$(BIN)/pytest -n 2 -m "not servers"
-	test ! -d tests/integration || $(BIN)/pytest -m servers
+	test ! -d tests/integration || $(BIN)/pytest -n 2 --dist loadfile -m servers
 
 chaos: setup ## Break every part of a stack under load, several times, nothing lost (ARGS="--minutes 4")
 	@PYTHONPATH=tests:. $(BIN)/python -m chaos $(ARGS)

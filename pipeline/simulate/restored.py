@@ -37,9 +37,10 @@ def incident_faults(alarms: Alarms, tables: Tables, billing: Billing) -> Iterato
     wrong = wrong_of(billing.facts[: opened.serial - 1], alarms.told)
     if [fact.serial for fact in wrong] != opened.body["wrong"]:
         yield "incident", f"{opened.body['wrong']} were told wrong, it is about {wrong}"
-    if not _held(billing.facts, opened.serial + 1):
+    # It says so in the next fact; somebody else may have before, or may take it back then.
+    if not any(_held(billing.facts, opened.serial + more) for more in (0, 1)):
         yield "incident", "it was opened, and nothing was held"
-    if _held(billing.facts, back.serial + 1):
+    if all(_held(billing.facts, back.serial + more) for more in (0, 1)):
         yield "incident", "prices were rolled back, and all is held on"
     yield from _still_wrong(alarms, billing, wrong, back)
     if "credited" in steps:

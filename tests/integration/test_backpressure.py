@@ -36,7 +36,7 @@ LEAD = 40
 FLOOD_S = float(os.environ.get("TALEA_FLOOD_S", "18"))
 """How long more comes in than is booked. `make flood` takes ten minutes of it."""
 WARM_S = 5.0
-FULL = 2 * FETCHED_BYTES // 500
+FULL = FETCHED_BYTES // 450
 """Batches of 500 bytes: more than is read ahead of a partition, or workers fill up for minutes."""
 CYCLE = "PT2S"
 """So that the finalizer issues documents all the while."""

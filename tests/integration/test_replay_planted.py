@@ -167,11 +167,13 @@ def keeps_its_contract(
     """Every field of a diff says what is expected, and figures add up at every level."""
     assert {*diff} == {
         "diff_id",
+        "waiting",
         "invoices",
         "total_difference_minor",
         "by_cause",
         "customers_touched",
     }
+    assert diff["waiting"] == 0
     assert diff["customers_touched"] == len(minors) == len(diff["invoices"])
     by_cause: dict[str, int] = {}
     for each in diff["invoices"]:
