@@ -223,12 +223,12 @@ class Partition:
 
         """
         expected = self.cursor.offset + 1
-        if piece.offset < expected or self._precedes_skip(piece):
+        if piece.offset < expected:
             into.repeated += 1
             self.cursor = replace(self.cursor, metered_offset=metered_offset)
             return
-        if piece.offset > expected:
-            raise Gap(self.cursor.partition, expected, piece.offset)
+        if piece.offset > expected or self._precedes_skip(piece):
+            raise Gap(self.cursor.partition, expected, max(piece.offset, expected + 1))
         if expected in self.skips:
             into.skipped.add(expected)
         counts = self._judge(piece, into)
@@ -277,11 +277,10 @@ class Partition:
     def _precedes_skip(self, piece: Slice) -> bool:
         """Return whether a skip is next, and the slice is of a worker that did not know it.
 
-        Such a worker stalled before the pause: what it made of the message, and of those
-        behind it, comes again from one that knows.
+        What such a worker made of the message, and of those behind it, comes again from one that
+        knows, as a gap does: it may have acked them when the skip was decided.
         """
-        following = self.cursor.offset + 1
-        return following in self.skips and not (piece.offset == following and piece.refused_whole)
+        return self.cursor.offset + 1 in self.skips and not piece.refused_whole
 
     def _judge(self, piece: Slice, into: Booked) -> Counts:
         """Return the slice's counts once its sequence was judged."""

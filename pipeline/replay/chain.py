@@ -5,10 +5,11 @@ Does not own: reading (workers/healing.py), booking (book/booking.py).
 Law: slices behind a gap come again once the gap is mended, so only what never came is missing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from pipeline.core.identity import Json
+from pipeline.meter.slices import Slice
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -31,6 +32,13 @@ class ChainGap:
     def json(self) -> dict[str, Json]:
         """Return the gap, both ends inclusive."""
         return {"partition": self.partition, "from": self.first, "to": self.last, "lost": self.lost}
+
+
+def offsets_of(pieces: Iterable[Slice], skipped: Collection[int]) -> Iterator[int]:
+    """Yield the offsets of slices, without those of skipped messages by who did not know that."""
+    for piece in pieces:
+        if piece.offset not in skipped or piece.refused_whole:
+            yield piece.offset
 
 
 def chain_gap(partition: int, expected: int, offsets: Iterable[int]) -> ChainGap | None:

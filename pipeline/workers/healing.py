@@ -15,7 +15,8 @@ import structlog
 
 from pipeline.book.booking import Cursor, Gap
 from pipeline.core.errors import BrokenInvariant, TaleaError
-from pipeline.replay.chain import ChainGap, chain_gap, log_gap
+from pipeline.meter.slices import Slice
+from pipeline.replay.chain import ChainGap, chain_gap, log_gap, offsets_of
 from pipeline.stores.groups import group_members, set_group_offsets
 from pipeline.stores.kafka import log_ends, read_range, usage_log
 from pipeline.stores.postgres.connection import Unreachable
@@ -44,6 +45,7 @@ def find_gaps(around: Surroundings) -> list[ChainGap]:
     """
     with around.database.session("gaps") as connection:
         cursors = {number: cursor for number, (cursor, _) in connection.load_cursors().items()}
+        skips = connection.read_skips()
     metered = around.stack.topic(USAGE_METERED)
     numbers = range(around.partitions)
     kept = log_ends(around.kafka, usage_log(around.stack), around.partitions)
@@ -51,7 +53,8 @@ def find_gaps(around: Surroundings) -> list[ChainGap]:
     found = []
     for number in numbers:
         cursor = cursors.get(number) or Cursor(number)
-        came = _came(around, metered, cursor, *sliced[number])
+        skipped = {offset for partition, offset in skips if partition == number}
+        came = offsets_of(_came(around, metered, cursor, *sliced[number]), skipped)
         gap = log_gap(number, cursor.offset, *kept[number]) or chain_gap(
             number, cursor.offset + 1, came
         )
@@ -62,12 +65,11 @@ def find_gaps(around: Surroundings) -> list[ChainGap]:
 
 def _came(
     around: Surroundings, metered: str, cursor: Cursor, first: int, end: int
-) -> Iterator[int]:
-    """Yield the source offsets of the slices behind the cursor, as they came."""
+) -> Iterator[Slice]:
+    """Yield the slices behind the cursor, as they came."""
     start = max(cursor.metered_offset + 1, first)
     for record in read_range(around.kafka, metered, cursor.partition, start, end):
-        for piece in read_slices(record.value):
-            yield piece.offset
+        yield from read_slices(record.value)
 
 
 def set_back(around: Surroundings, offsets: dict[int, int], tell: Tell) -> None:

@@ -9,6 +9,7 @@ from pipeline.core.errors import Code
 from pipeline.meter.place import SKIPPED
 from pipeline.meter.slices import Counts
 from pipeline.meter.ticks import Tick
+from pipeline.replay.chain import ChainGap, chain_gap, offsets_of
 
 FACTS = fact_log(log_of(), rules_of(), meter_of("calls"))
 POISON = keyed(usage(id="p1", time=T0), usage(id="p2", time=T0))
@@ -46,19 +47,30 @@ def test_a_skipped_message_is_rejected_whole_and_claims_nothing() -> None:
 
 
 @pytest.mark.parametrize("seen", [1, 2], ids=["the poison", "and what is behind it"])
-def test_slices_of_a_worker_that_knows_no_skip_are_passed_over(seen: int) -> None:
+def test_slices_of_a_worker_that_knows_no_skip_are_a_gap(seen: int) -> None:
+    """It may have acked them before the skip was decided: nobody makes them anew, but healing."""
     zombie, worker = walked(skipping=False).slices, walked(skipping=True).slices
     books = skipping_books()
-    books.book([worker[0], *zombie[1 : 1 + seen]])
+    books.book(worker[:1])
+    for piece in zombie[1 : 1 + seen]:
+        with pytest.raises(Gap, match=f"but {AT} is next: offsets {AT} to {AT} are missing"):
+            books.book([piece])
 
     assert books.partition.cursor.offset == AT - 1
-    assert books.partition.cursor.metered_offset == seen  # read, though not booked
 
     books.book(worker[1:])
     told = Books(FACTS)
     told.book(worker)
     assert books.partition.cursor.counts == told.partition.cursor.counts
     assert books.store == told.store
+
+
+def test_a_skipped_message_came_once_it_is_refused_whole() -> None:
+    zombie, worker = walked(skipping=False).slices, walked(skipping=True).slices
+
+    assert chain_gap(0, AT, offsets_of(zombie[1:], {AT})) == ChainGap(0, AT, AT)
+    assert chain_gap(0, AT, offsets_of([*zombie[1:], *worker[1:]], {AT})) is None
+    assert chain_gap(0, AT, offsets_of(zombie[1:], {AT + 5})) is None
 
 
 def test_without_a_skip_a_hole_stays_a_hole() -> None:

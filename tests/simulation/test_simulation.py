@@ -59,6 +59,11 @@ def test_a_price_that_changes_and_comes_to_the_same_is_not_told_early() -> None:
     assert play(4246, Scale(length=0.25)).violations == []
 
 
+def test_what_was_acked_before_it_was_skipped_is_read_again() -> None:
+    """In this one a worker that was overtaken acks messages behind a pause; one is skipped then."""
+    assert play(6756, Scale(length=0.25)).violations == []
+
+
 def test_a_unit_of_old_usage_may_hold_some_that_is_ahead() -> None:
     """In this one an event of a backfill is of the next second, and refused."""
     assert play(4027).violations == []
