@@ -33,6 +33,7 @@ from pipeline.invoice.planned import (
     Carried,
     carried_by_all,
     changes_fees,
+    is_ahead,
     is_early,
     planned_lines,
     put_right,
@@ -40,9 +41,7 @@ from pipeline.invoice.planned import (
     with_documents,
 )
 from pipeline.invoice.usage import Usage, UsageRequest
-from pipeline.rate.terms import PaymentTerm
 
-_AHEAD = PaymentTerm.IN_ADVANCE.value
 CatalogAtCut = Callable[[int], Catalog]
 """The catalog at the tick of a serial."""
 
@@ -247,7 +246,7 @@ class History:
         stands = lines_with(last.content, changes)
         left = {line["id"] for line in stands}
         gone = (line for line in lines_of(last.content) if line["id"] not in left)
-        ended = (zero(line) for line in gone if line["payment_term"] != _AHEAD)
+        ended = (zero(line) for line in gone if not is_ahead(line))
         lines: list[Json] = [*stands, *ended]
         return {**last.content, "cut_instant": paper.content["cut_instant"], "lines": lines}
 

@@ -243,7 +243,7 @@ def _with(carried: Carried, lines: Iterable[Billed]) -> Carried:
 def changes_fees(note: Mapping[str, Json]) -> bool:
     """Whether somebody decided a note that changes, or once changed, what was billed in advance."""
     told = note["cause"] is not None and "carried" not in note
-    return any(map(_is_ahead, cast(list[Line], note["lines"]))) if told else "carried" in note
+    return any(map(is_ahead, cast(list[Line], note["lines"]))) if told else "carried" in note
 
 
 def put_right(carried: Carried, note: Mapping[str, Json]) -> Carried:
@@ -255,7 +255,7 @@ def put_right(carried: Carried, note: Mapping[str, Json]) -> Carried:
     if "carried" in note:
         return _carried_kept(note["carried"])
     reached = dict(carried)
-    for line in filter(_is_ahead, cast(list[Line], note["lines"])):
+    for line in filter(is_ahead, cast(list[Line], note["lines"])):
         key = LineKey.of_line(line)
         source = (key.subscription, key.price)
         if source in reached:
@@ -263,7 +263,8 @@ def put_right(carried: Carried, note: Mapping[str, Json]) -> Carried:
     return reached
 
 
-def _is_ahead(line: Line) -> bool:
+def is_ahead(line: Line) -> bool:
+    """Whether a line bills before it is served."""
     return line["payment_term"] == PaymentTerm.IN_ADVANCE.value
 
 
@@ -321,6 +322,6 @@ def _billed(line: Line) -> Billed:
     key, end = LineKey.of_line(line), parse_instant(line["period_end"])
     told = line["reason_code"]
     reason = None if told is None else Reason(told)
-    if not _is_ahead(line):
+    if not is_ahead(line):
         return key, end, reason, None
     return key, end, reason, Fee.of_line(line)

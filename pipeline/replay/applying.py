@@ -29,14 +29,12 @@ from pipeline.invoice.notes import (
     is_note,
     part_of_change,
 )
-from pipeline.invoice.planned import Carried, carried_by_all, is_early, planned_lines
-from pipeline.rate.terms import PaymentTerm
+from pipeline.invoice.planned import Carried, carried_by_all, is_ahead, is_early, planned_lines
 from pipeline.replay.diff import Pair, Selection
 from pipeline.replay.revising import PRICING
 
 CODE = "repriced"
 """The reason code of such notes."""
-_AHEAD = PaymentTerm.IN_ADVANCE.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +227,7 @@ def given_back_by_next(
         lines = planned_lines(catalog, each.payer, each.currency, each.at, own)
         given = {line.key for line in lines if line.reason is Reason.UNUSED and line.fee}
         changed = cast(list[Line], (each.change or {})["lines"])
-        if any(
-            line["payment_term"] == _AHEAD and LineKey.of_line(line) in given for line in changed
-        ):
+        if any(is_ahead(line) and LineKey.of_line(line) in given for line in changed):
             return each.document
     return None
 
