@@ -136,12 +136,11 @@ def due(book: Book, payer: str, closing: Closing, carried: Carried) -> list[Due 
                 if "covers" in sold[-1][1]:
                     for body, spans, told in committed(book, item, period, until):
                         found.append(Due(name, customer, body, spans, {}, told))
-                    # It may have ended within, and come back some day: of all that lies behind.
-                    carried.billed((name, item), sold[-1][0][1])
-                    continue
-                for body, spans in left_of(book, item, period, sold, carried):
-                    found.append(Due(name, customer, body, spans, early))
-                carried.billed((name, item), period.served[1])
+                else:
+                    for body, spans in left_of(book, item, period, sold, carried):
+                        found.append(Due(name, customer, body, spans, early))
+                # It may have ended within, and come back some day: of all that lies behind.
+                carried.billed((name, item), sold[-1][0][1])
     for name, order in named(book, "order", payer):
         at = parse_instant(order["at"])
         for line in cast(Sequence[Body], order["lines"]) if order["currency"] == currency else ():

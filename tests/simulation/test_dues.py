@@ -1,4 +1,4 @@
-"""What the auditor makes of usage that was billed early and is not sold any more."""
+"""What the auditor says falls due: usage that was billed early and is not sold any more, fees."""
 
 from collections import Counter
 from dataclasses import replace
@@ -9,9 +9,9 @@ import pytest
 from pipeline.core.calendar import SECOND, Instant, instant_text, parse_instant
 from pipeline.core.identity import Json
 from pipeline.simulate.agreements import Body
-from pipeline.simulate.dues import Carried, Early, ExpectedLine, due
+from pipeline.simulate.dues import Carried, Due, Early, ExpectedLine, due
 from pipeline.simulate.settled import Credit, paid_by_credits
-from pipeline.simulate.sold import Book
+from pipeline.simulate.sold import Book, Revision
 
 START = parse_instant("2026-03-01T00:00:00Z")
 END = START + 30 * SECOND
@@ -84,3 +84,32 @@ def test_a_credit_that_was_edited_to_a_charge_is_paid_as_one(
 
     grant = Credit("c1", {"expires": None, **TERMS, **terms}, 500)
     assert paid_by_credits([grant], [line], Counter()) == ([("c1", 500)] if pays else [])
+
+
+def fees_due(prices: list[Revision], closes_s: int, carried: Carried) -> list[tuple[int, int]]:
+    """Return from when to when a fee falls due at a closing, in seconds, by what a plan says."""
+    moment = instant_text(START)
+    latest: dict[tuple[str, str], Body] = {
+        ("customer", "acme"): {"currency": "EUR"},
+        ("plan", "gold"): {"currency": "EUR", "cycle": "PT60S"},
+        ("subscription", "s"): {
+            "id": "s", "customer": "acme", "plan": "gold", "start": moment, "end": None
+        },
+    }  # fmt: skip
+    book, closing = Book(3, latest, {"gold": prices}), ("EUR", START + closes_s * SECOND)
+    found = [each for each in due(book, "acme", closing, carried) if isinstance(each, Due)]
+    return [
+        ((start - START) // SECOND, (end - START) // SECOND)
+        for start, end in (each.spans.left for each in found)
+    ]
+
+
+def test_what_was_billed_of_a_price_that_ended_is_up_to_there_and_no_farther() -> None:
+    """It came back for all time: what no document has of it is due with the next."""
+    fee: Body = {"prices": [{"id": "base", "meter": None, "price": {"amount": "9"}}]}
+    ended: list[Revision] = [(-1, fee), (START + 38 * SECOND, {"prices": []})]
+    carried = Carried()
+
+    assert fees_due(ended, 60, carried) == [(0, 38)]
+    assert fees_due(ended, 120, carried) == []
+    assert fees_due([(-1, fee)], 120, carried) == [(38, 60), (60, 120)]
