@@ -162,9 +162,10 @@ class Decisions:
         first = bisect_right(self.known, before, key=lambda each: each.serial)
         return self.known[first : bisect_right(self.known, position, key=lambda each: each.serial)]
 
-    def is_early(self, serial: int) -> bool:
-        """Whether the decision of a serial has usage billed early."""
-        return self.by_serial[serial].early is not None
+    def moves_drafts(self, serial: int) -> bool:
+        """Whether the decision of a serial bills what drafts would: usage early, or a diff's."""
+        told = self.by_serial[serial]
+        return told.early is not None or told.kind is FactKind.REPRICING
 
     def begins_diff(self, decided: Decision) -> bool:
         """Return whether a payer's notes of an applied diff begin with this one."""

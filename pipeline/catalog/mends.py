@@ -19,6 +19,10 @@ NOTHING_MENDED: Mapping[str, Json] = {"documents": {}, "meters": None, "prices":
 """What such a fact says where what it is about is priced anew."""
 
 
+Until = Sequence[tuple[str, str, str]]
+"""Up to where prices are billed: (subscription, price, instant)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mend:
     """A document whose diff was applied.
@@ -35,6 +39,8 @@ class Mend:
     """All that was said of subjects that had other prices; none: nobody had."""
     diff: str = ""
     """What it is known by; empty before it is told."""
+    until: Until = ()
+    """Which prices earlier documents bill farther by it."""
 
     def holds(self, meter: Json) -> bool:
         """Whether the diff was of lines of a meter."""
@@ -56,9 +62,10 @@ def with_mends(known: Mends, facts: Iterable[Fact]) -> Mends:
 def mends_of(fact: Fact) -> Iterator[Mend]:
     """Yield what a fact tells."""
     meters, prices = cast("list[str] | None", fact.body["meters"]), prices_of(fact.body)
-    for document, (below, noted) in cast(Mapping[str, list[int]], fact.body["documents"]).items():
+    for document, told in cast(Mapping[str, list[Json]], fact.body["documents"]).items():
         held = None if meters is None else frozenset(meters)
-        yield Mend(document, below, noted, held, prices, fact.subject)
+        below, noted, *until = cast(list[int], told[:2]) + told[2:]
+        yield Mend(document, below, noted, held, prices, fact.subject, until)
 
 
 def prices_of(body: Mapping[str, Json]) -> tuple[Fact, ...]:
@@ -97,7 +104,9 @@ def mended(diff: str, mends: Iterable[Mend]) -> list[NewFact]:
         told = by_prices({"meters": held}, own[0].prices)
         for first in range(0, len(own), _AT_ONCE):
             some = own[first : first + _AT_ONCE]
-            named: dict[str, Json] = {each.document: [each.below, each.noted] for each in some}
+            named: dict[str, Json] = {
+                each.document: [each.below, each.noted, *map(list, each.until)] for each in some
+            }
             found.append(NewFact(FactKind.MENDED, diff, {**told, "documents": named}))
     return found
 

@@ -12,15 +12,15 @@ unless they say otherwise.
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import groupby
 from operator import itemgetter
 from typing import cast
 
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.corrections import Decisions
+from pipeline.catalog.corrections import Decision, Decisions
 from pipeline.catalog.early import EarlyUsage
-from pipeline.catalog.facts import Fact, FactKind
+from pipeline.catalog.facts import FactKind
 from pipeline.catalog.mending import priced_by
 from pipeline.catalog.mends import Mend
 from pipeline.core.calendar import Instant, parse_instant
@@ -31,13 +31,14 @@ from pipeline.invoice.notes import Change, Record, is_note, lines_of, lines_with
 from pipeline.invoice.parts import PlannedLine
 from pipeline.invoice.planned import (
     Carried,
+    billed_farther,
     carried_by_all,
-    changes_fees,
     is_ahead,
     is_early,
     planned_lines,
     put_right,
     requests_of,
+    until_of,
     with_documents,
 )
 from pipeline.invoice.usage import Usage, UsageRequest
@@ -151,24 +152,27 @@ class History:
                 beside = [*cut]
                 billing = [e.content for e in beside if not e.is_note and e.replaces is None]
                 carried = with_documents(carried, billing) if billing else carried
-                for note in filter(self._is_fee_put_right, beside):
-                    carried = put_right(carried, note.content)
+                for note in beside:
+                    repricing = self._repricing_of(note)
+                    if repricing is not None:
+                        carried = put_right(carried, note.content, repricing.change)
                 reached.append((place, carried))
         return found
 
-    def _is_fee_put_right(self, paper: Paper) -> bool:
-        """Whether it is the note of a diff that changes what was billed in advance."""
-        if not paper.is_note or not changes_fees(paper.content):
-            return False
-        document, cause = cast(str, paper.content["corrects"]), paper.content["cause"]
+    def _repricing_of(self, paper: Paper) -> Decision | None:
+        """Return what decided a document, where it is the note of a diff."""
+        cause = paper.content.get("cause")
+        if not paper.is_note or cause is None:
+            return None
+        document = cast(str, paper.content["corrects"])
         known = self.catalog_at_cut(paper.cut_serial).deals.decisions.about(document)
-        return any(each.fact == cause and each.kind is FactKind.REPRICING for each in known)
+        own = (each for each in known if each.fact == cause and each.kind is FactKind.REPRICING)
+        return next(own, None)
 
     def anew(self, paper: Paper, mend: Mend | None = None) -> "Anew":
         """Return how a document is composed anew, perhaps by the prices of an applied diff."""
         cause = cast("str | None", paper.content.get("cause"))
-        prices = mend.prices if mend else ()
-        return self._anew(paper, paper.cut_serial, paper.instant, cause, prices=prices)
+        return self._anew(paper, paper.cut_serial, paper.instant, cause, mend=mend)
 
     def reissue(self, paper: Paper, serial: int, instant: Instant, cause: str) -> "Anew":
         """Return how a document is issued again, at a cut that a decision caused."""
@@ -181,13 +185,16 @@ class History:
         instant: Instant,
         cause: str | None,
         in_place_of: str | None = None,
-        prices: Sequence[Fact] = (),
+        mend: Mend | None = None,
     ) -> "Anew":
         first = self._first(paper)
         last, carried = in_place_of or paper.replaces, self.carried_before(first)
-        if not prices and (prices := self._mended_since(last, serial)):
-            carried = self.before(serial, instant)._carried_put_right(first, serial)
-        catalog = priced_by(self.catalog_at_cut(first.cut_serial), prices)
+        if (mend is None or not mend.prices) and (since := self._mended_since(last, serial)):
+            mend, carried = since, self.before(serial, instant)._carried_put_right(first, serial)
+        catalog = self.catalog_at_cut(first.cut_serial)
+        if mend is not None:
+            catalog = priced_by(catalog, mend.prices)
+            carried = billed_farther(carried, mend.until)
         if serial != first.cut_serial:
             now = self.catalog_at_cut(serial).customers[self.payer]
             known = catalog.customers[self.payer]
@@ -208,15 +215,15 @@ class History:
             own = [line for line in own if line.hand is None]
         return Anew(catalog, issuer, own, instant, cause, last, kept)
 
-    def _mended_since(self, last: str | None, serial: int) -> Sequence[Fact]:
-        """Return the prices that documents were corrected by, from `last` back, up to a cut."""
+    def _mended_since(self, last: str | None, serial: int) -> Mend | None:
+        """Return the diff that documents were corrected by, from `last` back, up to a cut."""
         while last is not None:
             known = self.catalog_at_cut(serial).deals.mends.get(last, ())
-            whole = [each.prices for each in known if each.meters is None]
+            whole = [each for each in known if each.meters is None]
             if whole:
-                return whole[-1]
+                return whole[-1] if whole[-1].prices else None
             last = self._by_id[last].replaces
-        return ()
+        return None
 
     def _carried_put_right(self, first: Paper, serial: int) -> Carried:
         """Return what documents before one carry as they stand with the notes of diffs by a cut.
@@ -226,24 +233,30 @@ class History:
         """
         decisions = self.catalog_at_cut(serial).deals.decisions
         billing = (each for each in self.invoices(first.currency) if each.replaces is None)
-        before = (each for each in billing if each.order[:2] < first.order[:2])
-        return carried_by_all(self._put_right(each, decisions) for each in before)
+        before = [each for each in billing if each.order[:2] < first.order[:2]]
+        carried = carried_by_all(self._put_right(each, decisions) for each in before)
+        changes = (each for paper in before for each in self._changes(paper, decisions)[1])
+        return reduce(billed_farther, map(until_of, changes), carried)
 
-    def _put_right(self, paper: Paper, decisions: Decisions) -> Record:
-        """Return a document, or what was issued in its place last, with the notes of diffs of it.
-
-        A line of which they left nothing says up to when it was billed.
-        """
+    def _changes(self, paper: Paper, decisions: Decisions) -> tuple[Paper, Sequence[Record]]:
+        """Return what was issued in a document's place last, and what diffs made of that."""
         last, in_place = paper, {each.replaces: each for each in self.papers if each.replaces}
         while last.id in in_place:
             last = in_place[last.id]
         known = decisions.about(last.id)
         made = {note["cause"] for note in self.notes_of(last.id)}
         diffs = [each for each in known if each.kind is FactKind.REPRICING and each.fact in made]
-        if paper.is_removed or (last is paper and not diffs):
+        return last, [each.change for each in diffs if each.change is not None]
+
+    def _put_right(self, paper: Paper, decisions: Decisions) -> Record:
+        """Return a document, or what was issued in its place last, with the notes of diffs of it.
+
+        A line of which they left nothing says up to when it was billed.
+        """
+        last, changes = self._changes(paper, decisions)
+        if paper.is_removed or (last is paper and not changes):
             return paper.content
-        changes = (Change.of_json(each.change) for each in diffs if each.change is not None)
-        stands = lines_with(last.content, changes)
+        stands = lines_with(last.content, map(Change.of_json, changes))
         left = {line["id"] for line in stands}
         gone = (line for line in lines_of(last.content) if line["id"] not in left)
         ended = (zero(line) for line in gone if not is_ahead(line))

@@ -14,6 +14,7 @@ from pipeline.catalog.by_hand import HandLine
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.early import EarlyUsage
 from pipeline.catalog.legs import FOR_EVER, Leg, legs
+from pipeline.catalog.mends import Until
 from pipeline.catalog.offers import offered
 from pipeline.catalog.orders import Order
 from pipeline.catalog.periods import ServicePeriod, leg_periods, ordered
@@ -240,27 +241,59 @@ def _with(carried: Carried, lines: Iterable[Billed]) -> Carried:
     return reached
 
 
-def changes_fees(note: Mapping[str, Json]) -> bool:
-    """Whether somebody decided a note that changes, or once changed, what was billed in advance."""
-    told = note["cause"] is not None and "carried" not in note
-    return any(map(is_ahead, cast(list[Line], note["lines"]))) if told else "carried" in note
+def put_right(
+    carried: Carried, note: Mapping[str, Json], change: Mapping[str, Json] | None
+) -> Carried:
+    """Return what is carried once a diff has its note, of a change of its document.
 
-
-def put_right(carried: Carried, note: Mapping[str, Json]) -> Carried:
-    """Return what is carried once a diff has its note.
-
-    What is given back of a fee in advance is what is left of it. Usage that was billed early has no
-    such note until its period's last document is there.
+    What is given back of a fee in advance is what is left of it. A price that its document left
+    out, or had end too soon, is billed as far as the change says. Usage that was billed early has
+    no such note until its period's last document is there.
     """
     if "carried" in note:
         return _carried_kept(note["carried"])
+    if change is None:
+        return carried
     reached = dict(carried)
-    for line in filter(is_ahead, cast(list[Line], note["lines"])):
+    for line in filter(is_ahead, cast(list[Line], change["lines"])):
         key = LineKey.of_line(line)
         source = (key.subscription, key.price)
         if source in reached:
             reached[source] = reached[source].put_right(Fee.of_line(line))
+    return billed_farther(reached, until_of(change))
+
+
+def until_of(change: Mapping[str, Json]) -> Until:
+    """Return up to where a diff bills prices that a document left out, or had end too soon."""
+    return cast(Until, change.get("until", ()))
+
+
+def billed_farther(carried: Carried, until: Until) -> Carried:
+    """Return what is carried once prices are billed as far as a diff says."""
+    reached = dict(carried)
+    for subscription, price, told in until:
+        reach, end = reached.get((subscription, price), NOWHERE), parse_instant(told)
+        if end > reach.until:
+            reached[subscription, price] = reach.served(end)
     return reached
+
+
+def farther(lines: Iterable[Line], than: Iterable[Line]) -> Until:
+    """Return which prices some lines bill farther in arrears than others, and up to where."""
+    known = _ends(than)
+    told = {source: end for source, end in _ends(lines).items() if end > known.get(source, 0)}
+    return [(*source, instant_text(end)) for source, end in sorted(told.items())]
+
+
+def _ends(lines: Iterable[Line]) -> Mapping[tuple[str, str], Instant]:
+    """Return up to where lines bill in arrears; what they give back is no such line."""
+    found: dict[tuple[str, str], Instant] = {}
+    for line in lines:
+        if not is_ahead(line) and line["reason_code"] is None:
+            key, end = LineKey.of_line(line), parse_instant(line["period_end"])
+            source = (key.subscription, key.price)
+            found[source] = max(end, found.get(source, end))
+    return found
 
 
 def is_ahead(line: Line) -> bool:

@@ -15,10 +15,12 @@ from typing import cast
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.corrections import Decision
 from pipeline.catalog.facts import Fact, FactKind
-from pipeline.catalog.mends import Mend, Mends, with_mends
+from pipeline.catalog.legs import FOR_EVER
+from pipeline.catalog.mends import Mend, Mends, Until, with_mends
 from pipeline.core.calendar import Instant, parse_instant
+from pipeline.core.identity import Json
 from pipeline.core.money import sums_by_currency
-from pipeline.invoice.fees import Reason
+from pipeline.invoice.fees import NOWHERE, Reason
 from pipeline.invoice.lines import Line, LineKey
 from pipeline.invoice.notes import (
     Change,
@@ -29,7 +31,16 @@ from pipeline.invoice.notes import (
     is_note,
     part_of_change,
 )
-from pipeline.invoice.planned import Carried, carried_by_all, is_ahead, is_early, planned_lines
+from pipeline.invoice.planned import (
+    Carried,
+    billed_farther,
+    carried_by_all,
+    farther,
+    is_ahead,
+    is_early,
+    planned_lines,
+    until_of,
+)
 from pipeline.replay.diff import Pair, Selection
 from pipeline.replay.revising import PRICING
 
@@ -51,7 +62,14 @@ class Family:
     """Usage under cuts below it is in `after`."""
     noted: int = 0
     """The last cut that anything in `before` was made at."""
+    cut: int = 0
+    """The cut of the invoice."""
     differs: bool = True
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Its payer and currency."""
+        return self.customer, cast(str, self.before[0]["currency"])
 
     @property
     def document(self) -> str:
@@ -71,6 +89,21 @@ class Family:
             if not self.running or LineKey.of_line(line) not in self.running
         ]
         return change if len(kept) == len(change.lines) else part_of_change(invoice, kept)
+
+    def farther(self, selection: Selection) -> Until:
+        """Return which prices it bills farther in the replay, and up to where."""
+        if not self.after or is_early(self.before[0]):
+            return ()
+        wanted, stands = ([*selection.lines(e[0]).values()] for e in (self.after, self.before))
+        return farther(wanted, stands)
+
+    def told(self, change: Change, selection: Selection) -> Record:
+        """Return a change as its fact tells it, and which prices it bills farther.
+
+        Later invoices bill from there: else they would bill the same, by prices of then.
+        """
+        until: list[Json] = [[*each] for each in self.farther(selection)]
+        return {**change.json(), **({"until": until} if until else {})}
 
 
 def families(pairs: Iterable[Pair], selection: Selection) -> list[Family]:
@@ -102,7 +135,8 @@ def families(pairs: Iterable[Pair], selection: Selection) -> list[Family]:
         noted = max(e.cut_serial for e in own if e.before is not None)
         where = own[0].customer, own[0].instant
         if looked_at:
-            found.append(Family(*where, before, after, running, below, noted, differs))
+            cut = own[0].cut_serial
+            found.append(Family(*where, before, after, running, below, noted, cut, differs))
     return found
 
 
@@ -155,7 +189,7 @@ def repricings(
                     each.document,
                     code=CODE,
                     reference=diff_id,
-                    change=change.json(),
+                    change=each.told(change, selection),
                 )
             )
     return made
@@ -199,10 +233,13 @@ def mends(found: Iterable[Family], selection: Selection, prices: OtherPrices) ->
     """
     own = prices.of_subjects()
     with_earlier: dict[int, list[Fact]] = {}
+    billed: dict[tuple[str, str], list[tuple[str, str, str]]] = defaultdict(list)
     made = []
-    for each in found:
+    for each in sorted(found, key=lambda family: (family.cut, family.instant)):
         if not each.after or is_early(each.before[0]):
             continue
+        until = tuple(billed[each.place])
+        billed[each.place] += each.farther(selection)
         earlier, by = prices.standing.get(each.document, ()), own
         if earlier:
             if selection.meters is not None or any(mend.meters is not None for mend in earlier):
@@ -210,8 +247,8 @@ def mends(found: Iterable[Family], selection: Selection, prices: OtherPrices) ->
             last = earlier[-1].prices
             if id(last) not in with_earlier:
                 with_earlier[id(last)] = prices.of_subjects(last)
-            by = with_earlier[id(last)]
-        made.append(Mend(each.document, each.below, each.noted, selection.meters, by))
+            by, until = with_earlier[id(last)], (*earlier[-1].until, *until)
+        made.append(Mend(each.document, each.below, each.noted, selection.meters, by, until=until))
     return made
 
 
@@ -228,6 +265,40 @@ def given_back_by_next(
         given = {line.key for line in lines if line.reason is Reason.UNUSED and line.fee}
         changed = cast(list[Line], (each.change or {})["lines"])
         if any(is_ahead(line) and LineKey.of_line(line) in given for line in changed):
+            return each.document
+    return None
+
+
+def billed_by_next(
+    decisions: Iterable[Decision],
+    pairs: Iterable[Pair],
+    catalog: Catalog,
+    carried: Mapping[tuple[str, str], Carried],
+) -> str | None:
+    """Return the first invoice whose note bills what a later invoice bills, or is about to.
+
+    Behind that a diff is of both.
+    """
+    issued = _invoices(e.before for e in sorted(pairs, key=lambda e: (e.cut_serial, e.instant)))
+    for each in decisions:
+        change, place = each.change or {}, (each.payer, each.currency)
+        told = until_of(change)
+        own, known = carried.get(place, {}), issued.get(place, [])
+        before = carried_by_all(e for e in known if e.get("replaces") is None)
+        for other in catalog.deals.decisions.known:
+            if (other.payer, other.currency) == place and other.change is not None:
+                before = billed_farther(before, until_of(other.change))
+        begun: dict[tuple[str, str], Instant] = {}
+        for key in map(LineKey.of_line, cast(list[Line], change.get("lines", []))):
+            source = (key.subscription, key.price)
+            begun[source] = max(key.start, begun.get(source, key.start))
+        for source in ((subscription, price) for subscription, price, _ in told):
+            until = max(before.get(source, NOWHERE).until, begun.get(source, FOR_EVER))
+            if own.get(source, NOWHERE).until > until:
+                return each.document
+        last = max((parse_instant(e["cut_instant"]) for e in known), default=0)
+        lines = planned_lines(catalog, *place, each.at, own) if told else ()
+        if any(line.hand is None and line.served.due > last for line in lines):
             return each.document
     return None
 

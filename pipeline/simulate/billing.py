@@ -23,6 +23,7 @@ from pipeline.simulate.dues import (
     billed_periods,
     due,
     left_of,
+    without_early,
 )
 from pipeline.simulate.edited import LAST, Again, Edits
 from pipeline.simulate.quantities import quantity
@@ -46,6 +47,8 @@ _NOTED = (FactKind.VOID, FactKind.CREDIT_NOTE, FactKind.DEBIT_NOTE, FactKind.REP
 
 Cut = tuple[str, str, Instant]
 """(payer, currency, instant)."""
+Source = tuple[str, str]
+"""(subscription or order, item)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class Issued:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fallen:
+class Fallen:
     """What fell due at one cut of a payer in a currency, whatever usage came since.
 
     `early`: it was cut by a fact, and its lines are never corrected: its period's last document is.
@@ -83,7 +86,7 @@ class Billing:
     _used: dict[tuple[str, str], list[Counted]] = field(default_factory=dict)
     _gone: dict[tuple[str, str], list[Taken]] = field(default_factory=dict)
     _issued: dict[tuple[str, str, int, int | None], Issued] = field(default_factory=dict)
-    _fallen: dict[tuple[str, str], list[_Fallen]] = field(default_factory=dict)
+    _fallen: dict[tuple[str, str], list[Fallen]] = field(default_factory=dict)
     _ahead: dict[tuple[int, str, Instant, int], dict[Closing, Carried]] = field(
         default_factory=dict
     )
@@ -97,12 +100,25 @@ class Billing:
     """What somebody decided of a document, which bills nothing either."""
     again: Mapping[Cut, Again] = field(default_factory=dict)
     """Documents in the place of others: which was the first, and what by hand they keep."""
+    farther: dict[Cut, Mapping[Source, Instant]] = field(default_factory=dict)
+    """Where notes of diffs bill prices farther than their documents did, and up to where."""
+    stands_until: int = LAST
+    """The last fact whose notes of diffs stand."""
     alike: "Billing | None" = None
     """Of the same usage and the same cuts."""
 
-    def otherwise(self, facts: Sequence[Fact]) -> "Billing":
+    def otherwise(self, facts: Sequence[Fact], stands_until: int) -> "Billing":
         """Return what would be billed had facts said other prices: nobody is cut otherwise."""
-        return Billing(facts, self.witness, self.taken, self.edits, again=self.again, alike=self)
+        told = (facts, self.witness, self.taken, self.edits)
+        return Billing(
+            *told, again=self.again, farther=self.farther, stands_until=stands_until, alike=self
+        )
+
+    def bill_farther(self, place: Cut, until: Mapping[Source, Instant]) -> None:
+        """Hear that the note of a cut bills prices up to there: documents behind it do not."""
+        self.farther[place] = until
+        for known in (self._fallen, self._issued, self._ahead):
+            known.clear()
 
     def __post_init__(self) -> None:
         """Sort usage, find every cut."""
@@ -170,7 +186,7 @@ class Billing:
 
         Or, to be corrected, by all usage before the tick `seen`.
         """
-        fallen = self._fallen_of(payer, currency)
+        fallen = self.fallen_of(payer, currency)
         count = sum(each.serial <= until for each in fallen)
         known = self._issued.get((payer, currency, count, seen))
         if known is None:
@@ -184,12 +200,12 @@ class Billing:
             self._issued[payer, currency, count, seen] = known
         return known
 
-    def _fallen_of(self, payer: str, currency: str) -> list[_Fallen]:
+    def fallen_of(self, payer: str, currency: str) -> list[Fallen]:
         """Return what fell due at every cut of a payer in a currency, in their order."""
         known = self._fallen.get((payer, currency))
         if known is None:
             known, carried = [], Carried()
-            nothing = self.corrections.keys() | self.decided.keys()
+            nothing = (self.corrections.keys() | self.decided.keys()) - self.farther.keys()
             own = sorted(
                 (serial, instant)
                 for (who, which, instant), serial in self.cuts.items()
@@ -199,14 +215,18 @@ class Billing:
             for serial, instant in own:
                 book = self.book(self.witness.ticks[serial].fact_position)
                 early = self.early.get((payer, currency, instant))
-                dues: Sequence[Due | ExpectedLine]
-                if early:
+                dues: Sequence[Due | ExpectedLine] = ()
+                if farther := self.farther.get((payer, currency, instant)):
+                    stands = self.decided[payer, currency, instant].serial <= self.stands_until
+                    for source, until in farther.items() if stands else ():
+                        carried.billed(source, until)
+                elif early:
                     end = self._end(payer, serial)
                     dues = self._early_lines(book, early, (payer, currency, instant), carried, end)
                 else:
                     dues = due(book, payer, (currency, instant), carried)
                 after = carried.copy()
-                known.append(_Fallen(serial, instant, dues, early is not None, after))
+                known.append(Fallen(serial, instant, dues, early is not None, after))
             self._fallen[payer, currency] = known
         return known
 
@@ -269,7 +289,7 @@ class Billing:
                 found.append(each)
             else:
                 whole = self._line(each.name, each.customer, each.card, closing[0], each.spans, end)
-                line = _without_early(whole, each.spans, each.early)
+                line = without_early(whole, each.spans, each.early)
                 if each.committed is not None:
                     lacks = self._lacks(each, each.committed, closing[0], end)
                     line = replace(line, total_minor=lacks)
@@ -297,7 +317,7 @@ class Billing:
                     continue
                 customer = str(subscription["customer"])
                 whole = self._line(name, customer, body, place[1], spans, end_offset)
-                line = _without_early(whole, spans, early)
+                line = without_early(whole, spans, early)
                 if payer_of(book, customer) != customer:
                     line = replace(line, account=customer)
                 more = printed(line.quantity or Fraction(0))
@@ -373,16 +393,3 @@ class Billing:
         gone = {id(each.usage) for each in taken if each.offset <= end}
         used = self._used.get((customer, meter), ())
         return [each for each in used if each.offset <= end and id(each) not in gone]
-
-
-def _without_early(
-    line: ExpectedLine, spans: Spans, early: Mapping[Instant, Early] | None
-) -> ExpectedLine:
-    """Return a line of usage less what was billed of it before its period ended."""
-    if line.quantity is None or not early:
-        return line
-    told = [each for start, each in early.items() if spans.own[0] <= start < spans.own[1]]
-    used = line.quantity - sum(each.quantity for each in told)
-    total, taken = sum(each.total for each in told), sum(each.taken for each in told)
-    total, taken = line.total_minor - total, line.taken_minor - taken
-    return replace(line, quantity=used, total_minor=total, taken_minor=taken)

@@ -216,3 +216,16 @@ def left_of(
         own = (start if place else period.served[0], stop)
         card, spans = dealt(book, period, body), ((whole, part[1]), part, (start, part[1]), own)
         yield card, Spans(period.cycle, *spans, period.served[1])
+
+
+def without_early(
+    line: ExpectedLine, spans: Spans, early: Mapping[Instant, Early] | None
+) -> ExpectedLine:
+    """Return a line of usage less what was billed of it before its period ended."""
+    if line.quantity is None or not early:
+        return line
+    told = [each for start, each in early.items() if spans.own[0] <= start < spans.own[1]]
+    used = line.quantity - sum(each.quantity for each in told)
+    total, taken = sum(each.total for each in told), sum(each.taken for each in told)
+    total, taken = line.total_minor - total, line.taken_minor - taken
+    return replace(line, quantity=used, total_minor=total, taken_minor=taken)

@@ -13,8 +13,9 @@ from pipeline.catalog.facts import Fact, FactKind
 from pipeline.core.calendar import Instant, parse_instant
 from pipeline.simulate.agreements import Body
 from pipeline.simulate.alarms import Alarm
-from pipeline.simulate.billing import Billing
+from pipeline.simulate.billing import Billing, Cut, Source
 from pipeline.simulate.database import MemoryDatabase
+from pipeline.simulate.dues import Due
 from pipeline.simulate.mended import Mended, mended
 from pipeline.simulate.replays import Replay
 from pipeline.simulate.since import Since, Sums, due_of
@@ -36,7 +37,7 @@ def repricing_faults(
     for replay in replays:
         if replay.through:
             told = mended(billing.facts, replay.position, replay.wanted, alarm)
-            other = billing.otherwise(told.facts)
+            other = billing.otherwise(told.facts, told.stands_until)
             looked = _Looked(replay, told, database, billing, other, since)
             yield from looked.folded()
             if not replay.refused:  # else whoever wants it began anew, perhaps with the same diff
@@ -56,7 +57,8 @@ def since_of(
         of_diff = (r for r in replays if r.diff_id == fact.subject and r.position < fact.serial)
         replay = max(of_diff, key=lambda each: each.position)  # those that show nothing are alike
         told = mended(billing.facts, replay.position, replay.wanted, alarm)
-        looked = _Looked(replay, told, database, billing, billing.otherwise(told.facts), found)
+        other = billing.otherwise(told.facts, told.stands_until)
+        looked = _Looked(replay, told, database, billing, other, found)
         by_both: dict[int, Since] = {}
         for name in cast(Body, fact.body["documents"]):
             before = found.setdefault(name, [])
@@ -69,9 +71,46 @@ def since_of(
                 earlier = stands[-1].told
                 if id(earlier) not in by_both:
                     both = told.with_earlier(billing.facts, earlier)
-                    by_both[id(earlier)] = replace(made, by=billing.otherwise(both), told=both)
+                    by_both[id(earlier)] = replace(
+                        made, by=billing.otherwise(both, told.stands_until), told=both
+                    )
                 made = replace(by_both[id(earlier)], until=made.until)
             before.append(made)
+        _hear_ends(fact, documents, billing, found)
+    return found
+
+
+def _hear_ends(
+    of: Fact,
+    documents: Mapping[str, Document],
+    billing: Billing,
+    since: Mapping[str, Sequence[Since]],
+) -> None:
+    """Have billing know up to where the notes of a diff bill what their documents left out."""
+    made = {each.content.get("cause") for each in documents.values()}
+    for place, fact in sorted(billing.decided.items(), key=lambda each: each[1].serial):
+        if fact.kind is not FactKind.REPRICING or fact.body["reference"] != of.subject:
+            continue
+        document = documents[fact.subject]
+        own = document.payer, document.currency, document.instant
+        by = [each.by for each in since.get(document.id, ()) if each.fact == of.serial]
+        if not by or own in billing.early or fact.id not in made:
+            continue
+        first = billing.again[own].first if own in billing.again else own
+        was, must = _ends(billing, first), _ends(by[0], first)
+        farther = {source: end for source, end in must.items() if end > was.get(source, -1)}
+        if farther:
+            billing.bill_farther(place, farther)
+
+
+def _ends(billing: Billing, place: Cut) -> dict[Source, Instant]:
+    """Return up to where the document of a cut bills each price."""
+    fallen = (each for each in billing.fallen_of(*place[:2]) if each.instant == place[2])
+    found: dict[Source, Instant] = {}
+    for each in (one for of in fallen for one in of.dues):
+        if isinstance(each, Due):
+            source = each.name, str(each.card["id"])
+            found[source] = max(each.spans.left[1], found.get(source, -1))
     return found
 
 
@@ -177,7 +216,7 @@ class _Looked:
         told = self.told.behind(earlier.told)
         if told is earlier.told:
             return earlier
-        return replace(earlier, told=told, by=self.billing.otherwise(told))
+        return replace(earlier, told=told, by=self.billing.otherwise(told, self.told.stands_until))
 
     def _places(self, document: Document) -> list[tuple[str, str, Instant]]:
         home = self.billing.witness.home(document.payer)

@@ -59,7 +59,7 @@ def _still_wrong(
     """Yield whose prices are not those that would hold had nobody been wrong."""
     wanted = Wanted(incident=back.subject)
     right = mended(billing.facts, back.serial, wanted, alarms.told).facts
-    book, must = billing.book(back.serial), billing.otherwise(right).book(back.serial)
+    book, must = billing.book(back.serial), billing.otherwise(right, 0).book(back.serial)
     for fact in wrong:
         about = fact.kind.value, fact.subject
         plans = book.plans.get(fact.subject), must.plans.get(fact.subject)

@@ -23,6 +23,7 @@ from pipeline.invoice.planned import Carried
 from pipeline.replay.applying import (
     Family,
     OtherPrices,
+    billed_by_next,
     families,
     given_back_by_next,
     mended_since,
@@ -184,7 +185,7 @@ def decide_looked(
         return _again(store, [], author, now, also)
 
     def decide(facts: Sequence[Fact]) -> Sequence[NewFact]:
-        made = _decided(store, looked.position, compared, wanted, facts)
+        made = _decided(store, looked, compared, wanted, facts)
         # Before the notes: no tick names one without the other, as they come in one transaction.
         return [*since, *made, *also(facts, [new.body for new in made])]
 
@@ -222,7 +223,7 @@ def _small_enough(looked: Looked, since: Iterable[NewFact]) -> None:
 
 def _decided(
     store: Deciders,
-    position: int,
+    looked: Looked,
     compared: Sequence[Family],
     wanted: Sequence[Decision],
     facts: Sequence[Fact],
@@ -230,10 +231,10 @@ def _decided(
     """Return the facts of a diff, by all facts there are.
 
     Raises:
-        BadInput: something happened to its documents since it was looked at, by a position.
+        BadInput: something happened to its documents since it was looked at.
 
     """
-    catalog = extend(Catalog(), facts)
+    catalog, position = extend(Catalog(), facts), looked.position
     decided = defaultdict(list)
     for each in catalog.deals.decisions.known:
         if each.serial > position:
@@ -249,6 +250,12 @@ def _decided(
         raise BadInput(
             f"{waits} billed a fee in advance whose price is another by now: the next"
             " invoice gives that back by itself, so look at the diff again behind it"
+        )
+    billed = billed_by_next(wanted, looked.pairs, catalog, carried)
+    if billed is not None:
+        raise BadInput(
+            f"{billed} left out what a later invoice bills, or is about to: replay it again,"
+            " and look at the diff behind that invoice"
         )
     made: list[NewFact] = []
     least: Instant = 0

@@ -134,7 +134,8 @@ def _rate_bite(
     """Rate the payers whose marks have waited longest.
 
     What a draft reaches is told before it is kept: whoever dies between finds the mark again. A
-    payer whose early document is not made yet keeps its drafts, and is marked when it is.
+    payer whose early document, or note of a diff, is not made yet keeps its drafts, and is marked
+    when it is.
     """
     with store.flowing():
         dirty = store.take_dirty(partitions, BITE)
@@ -218,7 +219,7 @@ class Planner:
         self._patterns = Patterns(self._moulds)
         self._weight = 0
         self.left_out: frozenset[str] = frozenset()
-        """Of the last call: payers with an early document to come, on which drafts will rest."""
+        """Of the last call: payers with a document to come on which their drafts will rest."""
 
     def plans(
         self, books: OpenBooks, catalog_at: Callable[[int], Catalog], payers: Sequence[Payer]
@@ -237,7 +238,9 @@ class Planner:
         self.left_out = frozenset(
             payer.name
             for payer in payers
-            if any(map(payer.catalog.deals.decisions.is_early, cuts.to_come.get(payer.name, ())))
+            if any(
+                map(payer.catalog.deals.decisions.moves_drafts, cuts.to_come.get(payer.name, ()))
+            )
         )
         plans = []
         for payer in payers:

@@ -9,7 +9,6 @@ that cannot be rated holds up its payer, nobody else.
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
-from functools import reduce
 from itertools import chain, groupby, repeat
 from typing import Protocol
 
@@ -129,15 +128,15 @@ class _Due:
     def reached(self, made: Sequence[Correction]) -> Carried:
         """Return how far its documents bill, where no earlier one did.
 
-        Early and edited ones carry what they come to, fees in advance what diffs left of them.
+        Early and edited ones carry what they come to, others what the notes of diffs make of them.
         """
         contents = [each.document.content for each in made]
         billing = [each for each in contents if "corrects" not in each and "replaces" not in each]
         edits = self.catalog.by_hand.edits
         decision = self.catalog.deals.decisions.by_serial.get(self.cut.fact)
         if decision is not None and decision.kind is FactKind.REPRICING:
-            notes = (each for each in contents if each.get("cause") == decision.fact)
-            reached = reduce(put_right, notes, self.carried)
+            notes = [each for each in contents if each.get("cause") == decision.fact]
+            reached = put_right(self.carried, notes[0], decision.change) if notes else self.carried
         elif any(is_early(each) or each["id"] in edits for each in billing):
             reached = with_documents(self.carried, billing)
         else:

@@ -5,12 +5,13 @@ Does not own: what may go and what stays (ledger/retention.py), the chain (ledge
 Law: only what stands before a checkpoint whose signature holds, in a chain that holds, is removed.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Protocol
 
+from pipeline.catalog.corrections import Decision, decision
 from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import CheckFailed
@@ -19,7 +20,6 @@ from pipeline.invoice.history import Paper
 from pipeline.invoice.planned import (
     Carried,
     carried_told,
-    changes_fees,
     put_right,
     with_documents,
 )
@@ -160,7 +160,7 @@ def kept_by_place(
 ) -> dict[int, str]:
     """Return what is kept of documents of one issuer, by place."""
     wanted = {each.id: each.sealed.place for each in going}
-    diffs = {fact.id for fact in facts if fact.kind is FactKind.REPRICING}
+    diffs = {e.id: decision(e) for e in facts if e.kind is FactKind.REPRICING}
     found: dict[int, str] = {}
     own = sorted(documents, key=_owner)
     for _, papers in groupby(own, key=_owner):
@@ -173,7 +173,7 @@ def _owner(document: Document) -> tuple[str, str]:
 
 
 def _kept_of_payer(
-    documents: Sequence[Document], wanted: Mapping[str, int], diffs: Collection[Json]
+    documents: Sequence[Document], wanted: Mapping[str, int], diffs: Mapping[str, Decision]
 ) -> dict[int, str]:
     """Return what is kept of those wanted of a payer and currency; the later build on it."""
     if wanted.keys().isdisjoint(each.id for each in documents):
@@ -187,18 +187,13 @@ def _kept_of_payer(
         if billing:
             carried = with_documents(carried, (paper.content for paper in billing))
         for paper in beside:
-            changes = _changes(paper, diffs)
-            if changes:
-                carried = put_right(carried, paper.content)
+            before, repricing = carried, diffs.get(str(paper.content.get("cause")))
+            if paper.is_note and repricing is not None:
+                carried = put_right(carried, paper.content, repricing.change)
             if paper.id in wanted:
-                told = carried_told(carried) if changes or _bills(paper) else None
+                told = carried_told(carried) if carried != before or _bills(paper) else None
                 found[wanted[paper.id]] = kept_text(kept_of(paper.content, told))
     return found
-
-
-def _changes(paper: Paper, diffs: Collection[Json]) -> bool:
-    """Whether it is the note of a diff that changes how far documents bill."""
-    return paper.is_note and changes_fees(paper.content) and paper.content["cause"] in diffs
 
 
 def _bills(paper: Paper) -> bool:

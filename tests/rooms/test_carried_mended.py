@@ -87,6 +87,10 @@ class Life:
     def history(self) -> History:
         return History("acme", [*self.papers], self.catalog)
 
+    def usage(self, requests: Sequence[UsageRequest], used: int) -> Usage:
+        """So much was used, whenever."""
+        return used_of(requests, used)
+
     def _serial(self) -> int:
         self.positions.append(len(self.known))
         return len(self.positions)
@@ -101,7 +105,7 @@ class Life:
         decided = catalog.deals.decisions.known
         of = decided[-1].early if early else None
         lines = planned_lines(catalog, "acme", "EUR", at, history.carried("EUR"), of)
-        usage = used_of([asked for line in lines for asked in line.requests()], used)
+        usage = self.usage([asked for line in lines for asked in line.requests()], used)
         for made in compose(catalog, "acme", "EUR", at, lines, usage, cause):
             self.papers.append(Paper(serial, at, made.kind, made.ordinal, made.content))
 
@@ -116,7 +120,7 @@ class Life:
             paper = history.find(decision.document)
             assert paper is not None
             anew = history.reissue(paper, serial, decision.at, decision.fact)
-            made = anew.composed("acme", "EUR", used_of(anew.requests, used))
+            made = anew.composed("acme", "EUR", self.usage(anew.requests, used))
             self.papers.append(Paper(serial, decision.at, made.kind, 0, made.content))
 
     @property
@@ -132,14 +136,14 @@ class Life:
         self.decide(void, used)
         assert self.last.replaces == last.id
 
-    def late(self, used: int, known: int = 0) -> None:
-        """Correct the last document once so much was used, of which a diff knew some."""
-        serial, history, last = self._serial(), self.history, self.last
+    def late(self, used: int, known: int = 0, of: Paper | None = None) -> None:
+        """Correct a document, the last, once so much was used, of which a diff knew some."""
+        serial, history, last = self._serial(), self.history, of or self.last
         deals, at = self.catalog(serial).deals, FEB + 100 * len(self.papers)
         layers, decided = layers_of(history, last, deals.mends.get(last.id, ())), deals.decisions
-        usage = used_of(layers.requests, used)
+        usage = self.usage(layers.requests, used)
         note = usage_note(
-            history, layers, usage, lambda of, _: used_of(of, known), at, decided.about(last.id)
+            history, layers, usage, lambda of, _: self.usage(of, known), at, decided.about(last.id)
         )
         if note is not None:
             self.papers.append(Paper(serial, at, note.kind, 0, note.content))
@@ -154,7 +158,9 @@ def used_of(requests: Sequence[UsageRequest], used: int) -> Usage:
     return {asked: [UsagePart(0, 1, used, 0, 0)] for asked in requests}
 
 
-def put_right(life: Life, right: Life, used: int, taken_back: int = 0) -> None:
+def put_right(
+    life: Life, right: Life, used: int, taken_back: int = 0, name: str = "diff_1", at: Instant = FEB
+) -> None:
     """Apply the diff of all documents; so much usage is taken back before it has its notes."""
     others = {each.id: each for each in right.papers}
     pairs = [
@@ -163,8 +169,8 @@ def put_right(life: Life, right: Life, used: int, taken_back: int = 0) -> None:
         for other in [others[each.id]]
     ]
     found, whole = families(pairs, Selection()), Selection()
-    notes = repricings(found, whole, "diff_1", FEB + 1)
-    life.tell(*mended("diff_1", mends(found, whole, OtherPrices.of(life.known, right.known))))
+    notes = repricings(found, whole, name, at + 1)
+    life.tell(*mended(name, mends(found, whole, OtherPrices.of(life.known, right.known))))
     asked = [replace(each, at=each.at + number) for number, each in enumerate(notes)]
     life.tell(*(each.told() for each in asked))
     if taken_back:

@@ -20,6 +20,8 @@ from builders import (
     subscription_of,
 )
 from pipeline.book.booking import Cursor
+from pipeline.catalog.corrections import Decision
+from pipeline.catalog.facts import FactKind
 from pipeline.core.calendar import Instant
 from pipeline.invoice.drafts import Closing
 from pipeline.invoice.fees import Reach
@@ -27,13 +29,16 @@ from pipeline.invoice.planned import Carried
 from pipeline.stores.postgres.preparing import BookedCuts
 from pipeline.workers.drafting import OpenBooks, Payer, Planner
 
-LOG = fact_log(
+START = [
     log_of(),
     rules_of(),
     issuer_of(),
     plan_of("quick", price_of("fee", flat("1")), cycle="PT1M"),
     customer_of("acme"),
     subscription_of("s", "acme", "quick", "2026-03-01T00:00:00Z"),
+]
+LOG = fact_log(
+    *START,
     plan_of("quick", price_of("fee", flat("2")), cycle="PT1M"),
     customer_of("globex"),
     subscription_of("g", "globex", "quick", "2026-03-01T00:00:00Z"),
@@ -52,9 +57,10 @@ class Stand:
     closed: dict[str, set[Closing]] = field(default_factory=dict)
     carried: Mapping[tuple[str, str], Carried] = field(default_factory=dict)
     unprepared: dict[tuple[str, str], list[tuple[Instant, int]]] = field(default_factory=dict)
+    to_come: dict[str, set[int]] = field(default_factory=dict)
 
     def read_cuts(self, payers: Sequence[str], after: Instant) -> BookedCuts:
-        return BookedCuts(self.closed, self.unprepared)
+        return BookedCuts(self.closed, self.unprepared, self.to_come)
 
     def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]:
         return self.carried
@@ -119,3 +125,16 @@ def test_a_fact_of_another_customer_changes_no_lines() -> None:
     ((_, after),) = Stand(facts=LOG.head).planned(planner)
 
     assert after is before
+
+
+@pytest.mark.parametrize("kind", [FactKind.REPRICING, FactKind.VOID])
+def test_drafts_wait_for_the_note_of_a_diff_and_of_nothing_else(kind: FactKind) -> None:
+    """What it bills of a price that its document left out is billed by no later one."""
+    told = Decision(kind, "acme", "EUR", T0, "inv_1", reference="diff_1").told()
+    log = fact_log(*START, (told.kind, told.subject, dict(told.body)))
+    payer = Payer("acme", replace(Cursor(0), log_time=T0), log.at(log.head), T0 - MINUTE)
+    planner, books = Planner(), Stand(to_come={"acme": {log.head}})
+
+    plans = planner.plans(cast(OpenBooks, books), log.at, [payer])
+
+    assert (not plans) == (planner.left_out == {"acme"}) == (kind is FactKind.REPRICING)

@@ -1,0 +1,222 @@
+"""A price that a wrong list left out: the note of a diff bills it, and no later invoice does."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+
+from builders import (
+    Decision,
+    customer_of,
+    facts,
+    flat,
+    instant,
+    issuer_of,
+    log_of,
+    meter_of,
+    per_unit,
+    plan_of,
+    price_of,
+    rules_of,
+    subscription_of,
+)
+from pipeline.catalog.catalog import Catalog, extend
+from pipeline.catalog.corrections import Decision as Decided
+from pipeline.catalog.facts import NewFact
+from pipeline.core.calendar import Instant
+from pipeline.core.identity import Json
+from pipeline.invoice.fees import Reach
+from pipeline.invoice.notes import is_note
+from pipeline.invoice.planned import Carried
+from pipeline.invoice.usage import Usage, UsagePart, UsageRequest
+from pipeline.ledger.seal import Sealed, content_bytes
+from pipeline.replay.applying import billed_by_next, families, repricings
+from pipeline.replay.diff import Pair, Selection
+from pipeline.stores.postgres.documents import Document
+from pipeline.workers.retaining import kept_by_place
+from rooms.test_carried_mended import FEB, JAN, Life, put_right
+
+MAR = instant("2026-03-01T00:00:00Z")
+DAY = 86_400_000_000
+LATE = 1000
+"""Calls of the 20th of January beyond those of every day."""
+
+
+def plan(*left_out: str, since: str | None = None, calls: str = "2") -> NewFact:
+    """A fee and calls, both in arrears; but for what is left out from a day on, or ever."""
+    prices = [price_of("base", flat("31")), price_of("calls", per_unit(calls), "calls")]
+    kind, subject, body = plan_of("p", *(each for each in prices if each["id"] not in left_out))
+    return NewFact(kind, subject, {**body, **({"effective": since} if since else {})})
+
+
+def begun() -> list[Decision]:
+    right = plan()
+    return [
+        log_of(),
+        rules_of(),
+        issuer_of(),
+        meter_of("calls", window_s=3600),
+        (right.kind, right.subject, dict(right.body)),
+        customer_of("acme"),
+        subscription_of("s", "acme", "p", "2026-01-01T00:00:00Z"),
+    ]
+
+
+class Lived(Life):
+    """A call a day, and so many more on the 20th of January."""
+
+    def usage(self, requests: Sequence[UsageRequest], used: int) -> Usage:
+        found = {}
+        for asked in requests:
+            days = (JAN + DAY * day for day in range(60))
+            calls = sum(asked.start <= day < asked.end for day in days)
+            calls += used if asked.start <= JAN + 20 * DAY < asked.end else 0
+            found[asked] = [UsagePart(0, calls, calls, 0, 0)]
+        return found
+
+
+def lives(wrong: NewFact) -> tuple[Lived, Lived]:
+    """January by a wrong list, and by the right one."""
+    life, right = Lived(facts(*begun())), Lived(facts(*begun()))
+    life.tell(wrong)
+    right.tell(plan())
+    for each in (life, right):
+        each.cut(FEB, 0)
+    return life, right
+
+
+def february(*of: Lived) -> None:
+    """The right list is in force again, and a month goes by."""
+    for each in of:
+        each.tell(plan())
+        each.cut(MAR, 0)
+
+
+WRONG = [
+    pytest.param(plan("base", since="2026-01-16T00:00:00Z"), id="a fee ends"),
+    pytest.param(plan("base"), id="no fee"),
+    pytest.param(plan("calls", since="2026-01-16T00:00:00Z"), id="calls end"),
+    pytest.param(plan("calls"), id="no calls"),
+    pytest.param(plan("base", "calls", since="2026-01-16T00:00:00Z"), id="all ends"),
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("is_early", [True, False])
+def test_it_is_billed_once_whether_the_diff_is_applied_before_the_next_invoice_or_behind_it(
+    wrong: NewFact, is_early: bool
+) -> None:
+    life, right = lives(wrong)
+    if is_early:
+        put_right(life, right, 0)
+    february(life, right)
+    if not is_early:
+        put_right(life, right, 0)
+    assert life.total == right.total
+
+    for each in (life, right):
+        for paper in [each for each in each.papers if not is_note(each.content)]:
+            each.late(LATE, of=paper)
+    assert life.total == right.total
+
+    life.issue_anew(LATE)
+    assert life.total == right.total
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_it_is_once_where_an_invoice_behind_it_is_issued_anew_by_a_later_diff(
+    wrong: NewFact,
+) -> None:
+    """By the later prices, with the notes of the earlier diff as they stand."""
+    life, right = lives(wrong)
+    put_right(life, right, 0)
+    january, position = [*life.papers], len(life.known)
+    february(life)
+    told = [replace(e, body=plan(calls="3").body) if e.serial > position else e for e in life.known]
+    other = Lived(told[: position + 1], january, life.positions[:2])
+    other.cut(MAR, 0)
+    other.known = told
+    put_right(life, other, 0, name="diff_2", at=MAR)
+    assert life.total == other.total
+
+    life.issue_anew(0)
+    assert life.total == other.total
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_without_a_diff_it_is_due_with_the_next_invoice(wrong: NewFact) -> None:
+    """What no document has of a price is billed by what is known now."""
+    life, right = lives(wrong)
+    february(life, right)
+    assert life.total == right.total
+
+
+@pytest.mark.parametrize("stages", [[1], [2], [1, 2], [1, 2, 3]])
+def test_so_it_is_once_contents_are_beyond_retention(stages: list[int]) -> None:
+    life, right = lives(plan("base"))
+    put_right(life, right, 0)
+    february(life)
+    carried = life.history.carried("EUR")
+    documents = [
+        Document(
+            "talea", each.id, each.kind, "acme", "EUR", each.instant, each.ordinal, each.cut_serial,
+            Sealed(place, f"T-{place}", content_bytes(each.content), b"", b""),
+        )
+        for place, each in enumerate(life.papers, 1)
+    ]  # fmt: skip
+    for place in stages:
+        kept = kept_by_place(documents[:place], documents, life.known)
+        documents = [replace(e, kept=kept.get(e.sealed.place, e.kept)) for e in documents]
+    life.papers = [each.paper for each in documents]
+
+    assert life.history.carried("EUR") == carried
+
+
+def wanted_of(life: Lived, right: Lived, at: Instant) -> tuple[list[Decided], list[Pair]]:
+    """The notes of the diff of the first invoice."""
+    before, after = life.papers[0], right.papers[0]
+    pairs = [Pair("T-1", "acme", FEB, 1, False, before.content, after.content)]
+    return repricings(families(pairs, Selection()), Selection(), "diff_1", at), pairs
+
+
+def refused(life: Lived, right: Lived, at: Instant, carried: Carried) -> str | None:
+    wanted, pairs = wanted_of(life, right, at)
+    held: Mapping[tuple[str, str], Carried] = {("acme", "EUR"): carried}
+    return billed_by_next(wanted, pairs, extend(Catalog(), life.known), held)
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_diff_is_refused_where_a_later_invoice_bills_it_or_is_about_to(wrong: NewFact) -> None:
+    life, right = lives(wrong)
+    before, document = life.history.carried("EUR"), life.papers[0].id
+    life.tell(plan())
+    assert refused(life, right, MAR - 1, before) is None
+    assert refused(life, right, MAR, before) == document
+
+    february(life)
+    assert refused(life, right, MAR + 1, life.history.carried("EUR")) == document
+
+
+def test_what_was_billed_before_what_is_compared_refuses_nothing() -> None:
+    life, right = lives(plan())
+    for each, told in ((life, plan("base")), (right, plan())):
+        each.tell(told)
+        each.cut(MAR, 0)
+    life.tell(plan())
+    for each in (life, right):
+        del each.papers[0]
+    reached = {("s", name): Reach(FEB if name == "base" else MAR) for name in ("base", "calls")}
+
+    assert refused(life, right, MAR + 1, reached) is None
+
+
+def test_one_that_bills_nothing_farther_is_not() -> None:
+    life, right = lives(plan())
+    assert refused(life, right, MAR, life.history.carried("EUR")) is None
+
+
+def test_the_fact_of_a_note_says_up_to_where_it_bills() -> None:
+    life, right = lives(plan("base"))
+    (decided,), _ = wanted_of(life, right, FEB + 1)
+    told: dict[str, Json] = dict(decided.change or {})
+    assert told["until"] == [["s", "base", "2026-02-01T00:00:00Z"]]
