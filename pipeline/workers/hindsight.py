@@ -125,7 +125,9 @@ def drafts_at(
     rows = [row for _, row in sorted(refolder.rows.items()) if row is not None]
     cuts = cuts_before(partition, rows, tick, refolder.known.catalog)
     own = [cut for cut in cuts if cut.payer == customer]
-    history = History(customer, papers, refolder.known.catalog)
+    history = History(
+        customer, papers, lambda cut: refolder.known.catalog(session.fact_position(cut))
+    )
     then = _Then(refolder, partition, offset, tick, history, own, progress)
     # What is ahead of its tick is judged by the next one: log time may be past the last tick.
     log_time = refolder.refold(partition, stands, offset + 1, lambda _: None).place.log_time
