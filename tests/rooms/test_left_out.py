@@ -20,6 +20,7 @@ from builders import (
     rules_of,
     subscription_of,
 )
+from pipeline.book.booking import Cut
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.corrections import Decision as Decided
 from pipeline.catalog.facts import NewFact
@@ -34,7 +35,8 @@ from pipeline.replay.applying import billed_by_next, families, repricings
 from pipeline.replay.diff import Pair, Selection
 from pipeline.stores.postgres.documents import Document
 from pipeline.workers.retaining import kept_by_place
-from rooms.test_carried_mended import FEB, JAN, Life, put_right
+from rooms.test_carried_mended import FEB, JAN, Carrying, Life, put_right
+from rooms.test_finalizer import finalizing
 
 MAR = instant("2026-03-01T00:00:00Z")
 DAY = 86_400_000_000
@@ -149,6 +151,24 @@ def test_without_a_diff_it_is_due_with_the_next_invoice(wrong: NewFact) -> None:
     life, right = lives(wrong)
     february(life, right)
     assert life.total == right.total
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_the_finalizer_keeps_up_to_where_the_note_bills(wrong: NewFact) -> None:
+    life, right = lives(wrong)
+    told = [*begun(), (wrong.kind, wrong.subject, dict(wrong.body))]
+    archive = Carrying([Cut("acme", "EUR", FEB, 1)], {"acme": 0}, begun=told)
+    finalizing(archive).prepare()
+    before = dict(archive.reached)
+
+    put_right(life, right, 0)
+    archive.later = life.known[len(told) :]
+    note = life.papers[-1]
+    archive.cuts.append(Cut("acme", "EUR", note.instant, 2, fact=len(life.known)))
+    finalizing(archive).prepare()
+
+    assert archive.reached == life.history.carried("EUR") != before
+    assert {reach.until for reach in archive.reached.values()} == {FEB}
 
 
 @pytest.mark.parametrize("stages", [[1], [2], [1, 2], [1, 2, 3]])
