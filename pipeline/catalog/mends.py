@@ -64,7 +64,8 @@ def mends_of(fact: Fact) -> Iterator[Mend]:
     meters, prices = cast("list[str] | None", fact.body["meters"]), prices_of(fact.body)
     for document, told in cast(Mapping[str, list[Json]], fact.body["documents"]).items():
         held = None if meters is None else frozenset(meters)
-        below, noted, *until = cast(list[int], told[:2]) + told[2:]
+        below, noted = cast(list[int], told[:2])
+        until = cast(Until, told[2:])
         yield Mend(document, below, noted, held, prices, fact.subject, until)
 
 
@@ -104,11 +105,14 @@ def mended(diff: str, mends: Iterable[Mend]) -> list[NewFact]:
         told = by_prices({"meters": held}, own[0].prices)
         for first in range(0, len(own), _AT_ONCE):
             some = own[first : first + _AT_ONCE]
-            named: dict[str, Json] = {
-                each.document: [each.below, each.noted, *map(list, each.until)] for each in some
-            }
+            named = {each.document: _named(each) for each in some}
             found.append(NewFact(FactKind.MENDED, diff, {**told, "documents": named}))
     return found
+
+
+def _named(mend: Mend) -> Json:
+    until: list[Json] = [[*source] for source in mend.until]
+    return [mend.below, mend.noted, *until]
 
 
 def _told(prices: Iterable[Fact]) -> Iterator[Json]:
