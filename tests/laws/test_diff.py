@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from builders import T0
 from laws.test_notes import INVOICES, clerks
 from pipeline.core.identity import Json
-from pipeline.invoice.notes import Cause, booked, lines_of, note
+from pipeline.invoice.notes import Cause, Change, booked, lines_of, note
 from pipeline.invoice.totals import Totals
 from pipeline.replay.applying import families, repricings, total_minor
 from pipeline.replay.diff import Moved, Pair, Selection, UsedIn, diff
@@ -89,7 +89,7 @@ def test_the_notes_of_a_diff_bring_what_was_issued_to_what_was_replayed(
         wanted = booked(replayed, kept) if replayed is not None else None
         assert by_line(stands) == ({} if wanted is None else by_line(wanted))
         assert made_note["lines"]
-        assert change == family.change(Selection()).json()
+        assert Change.of_json(change) == family.change(Selection())
 
 
 def by_line(content: Content) -> dict[Json, Totals]:
