@@ -292,13 +292,15 @@ def billed_by_next(
         for key in map(LineKey.of_line, cast(list[Line], change.get("lines", []))):
             source = (key.subscription, key.price)
             begun[source] = max(key.start, begun.get(source, key.start))
-        for source in ((subscription, price) for subscription, price, _ in told):
+        ends = {(subscription, price): parse_instant(end) for subscription, price, end in told}
+        for source in ends:
             until = max(before.get(source, NOWHERE).until, begun.get(source, FOR_EVER))
             if own.get(source, NOWHERE).until > until:
                 return each.document
         last = max((parse_instant(e["cut_instant"]) for e in known), default=0)
         lines = planned_lines(catalog, *place, each.at, own) if told else ()
-        if any(line.hand is None and line.served.due > last for line in lines):
+        again = any(e.key.start < ends.get((e.key.subscription, e.key.price), 0) for e in lines)
+        if again and any(line.hand is None and line.served.due > last for line in lines):
             return each.document
     return None
 

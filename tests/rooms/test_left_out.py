@@ -192,15 +192,19 @@ def test_so_it_is_once_contents_are_beyond_retention(stages: list[int]) -> None:
     assert life.history.carried("EUR") == carried
 
 
-def wanted_of(life: Lived, right: Lived, at: Instant) -> tuple[list[Decided], list[Pair]]:
-    """The notes of the diff of the first invoice."""
-    before, after = life.papers[0], right.papers[0]
-    pairs = [Pair("T-1", "acme", FEB, 1, False, before.content, after.content)]
+def wanted_of(
+    life: Lived, right: Lived, at: Instant, count: int = 1
+) -> tuple[list[Decided], list[Pair]]:
+    """The notes of the diff of the first invoices."""
+    pairs = [
+        Pair("T", "acme", before.instant, place, False, before.content, after.content)
+        for place, (before, after) in enumerate(zip(life.papers, right.papers, strict=True), 1)
+    ][:count]
     return repricings(families(pairs, Selection()), Selection(), "diff_1", at), pairs
 
 
-def refused(life: Lived, right: Lived, at: Instant, carried: Carried) -> str | None:
-    wanted, pairs = wanted_of(life, right, at)
+def refused(life: Lived, right: Lived, at: Instant, carried: Carried, count: int = 1) -> str | None:
+    wanted, pairs = wanted_of(life, right, at, count)
     held: Mapping[tuple[str, str], Carried] = {("acme", "EUR"): carried}
     return billed_by_next(wanted, pairs, extend(Catalog(), life.known), held)
 
@@ -213,8 +217,15 @@ def test_a_diff_is_refused_where_a_later_invoice_bills_it_or_is_about_to(wrong: 
     assert refused(life, right, MAR - 1, before) is None
     assert refused(life, right, MAR, before) == document
 
-    february(life)
+    february(life, right)
     assert refused(life, right, MAR + 1, life.history.carried("EUR")) == document
+
+
+def test_a_diff_of_both_invoices_is_not() -> None:
+    """Whatever is about to be issued: no later one bills January."""
+    life, right = lives(plan("base"))
+    february(life, right)
+    assert refused(life, right, MAR + 60 * DAY, life.history.carried("EUR"), count=2) is None
 
 
 def test_what_was_billed_before_what_is_compared_refuses_nothing() -> None:
