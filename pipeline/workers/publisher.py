@@ -50,6 +50,10 @@ _SILENCE_S_MIN = 15.0
 BITE = 500
 """Documents and drafts published in one transaction."""
 
+_REST_OF_STEP = 3
+_REST_S_MAX = 1.0
+"""However slow the servers are, a backlog goes out."""
+
 _TOPICS = {
     Shelf.DRAFTS: BILLING_DRAFT_INVOICES,
     Shelf.LINES: BILLING_DRAFT_LINES,
@@ -225,11 +229,12 @@ class Publisher:
 
 
 def rest_s(published: int, took_s: float, publish_s: float) -> float:
-    """Return how long to rest after a step: after a whole bite no longer than it took.
+    """Return how long to rest after a step: after a whole bite three times as long as it took.
 
-    So drafts that are rated all the time are published less often, each as it then stands.
+    So drafts that are rated all the time are published less often, each as it then stands: what
+    is passed on can be seen already, and a publisher has no more than a quarter of a core.
     """
-    return publish_s if published < BITE else min(publish_s, took_s)
+    return publish_s if published < BITE else min(_REST_S_MAX, _REST_OF_STEP * took_s)
 
 
 def run_publisher(around: Surroundings, stop: Event) -> None:

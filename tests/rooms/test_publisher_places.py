@@ -41,10 +41,10 @@ def test_a_tombstone_goes_where_the_value_went() -> None:
 
 @pytest.mark.parametrize(
     ("published", "took_s", "rested_s"),
-    [(0, 0.001, 0.1), (1, 0.01, 0.1), (BITE - 1, 3, 0.1), (BITE, 0.04, 0.04), (BITE, 3, 0.1)],
-    ids=["nothing", "one", "nearly a bite", "a bite in no time", "a slow bite"],
+    [(0, 0.001, 0.1), (1, 0.01, 0.1), (BITE - 1, 3, 0.1), (BITE, 0.25, 0.75), (BITE, 3, 1)],
+    ids=["nothing", "one", "nearly a bite", "a bite", "a slow bite"],
 )
-def test_a_publisher_rests_as_long_as_it_worked_but_not_longer_than_it_may(
+def test_a_publisher_rests_three_times_as_long_as_it_worked_but_not_longer_than_it_may(
     published: int, took_s: float, rested_s: float
 ) -> None:
     assert rest_s(published, took_s, 0.1) == rested_s
