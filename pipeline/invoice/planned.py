@@ -280,12 +280,12 @@ def billed_farther(carried: Carried, until: Until) -> Carried:
 
 def farther(lines: Iterable[Line], than: Iterable[Line]) -> Until:
     """Return which prices some lines bill farther in arrears than others, and up to where."""
-    known = _ends(than)
-    told = {source: end for source, end in _ends(lines).items() if end > known.get(source, 0)}
+    known = ends_of(than)
+    told = {source: end for source, end in ends_of(lines).items() if end > known.get(source, 0)}
     return [(*source, instant_text(end)) for source, end in sorted(told.items())]
 
 
-def _ends(lines: Iterable[Line]) -> Mapping[tuple[str, str], Instant]:
+def ends_of(lines: Iterable[Line]) -> Mapping[tuple[str, str], Instant]:
     """Return up to where lines bill in arrears; what they give back is no such line."""
     found: dict[tuple[str, str], Instant] = {}
     for line in lines:

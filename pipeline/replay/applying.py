@@ -20,6 +20,7 @@ from pipeline.catalog.mends import Mend, Mends, Until, with_mends
 from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.identity import Json
 from pipeline.core.money import sums_by_currency
+from pipeline.invoice.correcting import is_void
 from pipeline.invoice.fees import NOWHERE, Reason
 from pipeline.invoice.lines import Line, LineKey
 from pipeline.invoice.notes import (
@@ -29,12 +30,14 @@ from pipeline.invoice.notes import (
     difference,
     emptied,
     is_note,
+    lines_of,
     part_of_change,
 )
 from pipeline.invoice.planned import (
     Carried,
     billed_farther,
     carried_by_all,
+    ends_of,
     farther,
     is_ahead,
     is_early,
@@ -62,8 +65,8 @@ class Family:
     """Usage under cuts below it is in `after`."""
     noted: int = 0
     """The last cut that anything in `before` was made at."""
-    cut: int = 0
-    """The cut of the invoice."""
+    first: tuple[int, Instant] = (0, 0)
+    """The cut of the invoice, or of the first that it was issued in place of."""
     differs: bool = True
 
     @property
@@ -97,6 +100,10 @@ class Family:
         wanted, stands = ([*selection.lines(e[0]).values()] for e in (self.after, self.before))
         return farther(wanted, stands)
 
+    def says(self, selection: Selection) -> bool:
+        """Whether it is void, or has a note of the diff: only that tells how far it bills."""
+        return is_void(self.before[1:]) or self.change(selection).is_money
+
     def told(self, change: Change, selection: Selection) -> Record:
         """Return a change as its fact tells it, and which prices it bills farther.
 
@@ -114,8 +121,8 @@ def families(pairs: Iterable[Pair], selection: Selection) -> list[Family]:
 
     """
     by_invoice: dict[str, list[Pair]] = defaultdict(list)
-    pairs = [*pairs]
-    running = _running(pairs)
+    pairs = sorted(pairs, key=lambda pair: (pair.cut_serial, pair.instant))
+    running, firsts = _running(pairs), _firsts(pairs)
     for pair in pairs:
         told = cast(Record, pair.before if pair.before is not None else pair.after)
         by_invoice[str(told.get("corrects", told["id"]))].append(pair)
@@ -123,7 +130,6 @@ def families(pairs: Iterable[Pair], selection: Selection) -> list[Family]:
     for document, own in by_invoice.items():
         looked_at = [pair for pair in own if selection.holds(pair)]
         differs = not all(pair.same for pair in looked_at)
-        own.sort(key=lambda pair: (pair.cut_serial, pair.instant))
         before = [pair.before for pair in own if pair.before is not None]
         after = [pair.after for pair in own if pair.after is not None]
         if not before or before[0]["id"] != document or (after and after[0]["id"] != document):
@@ -135,8 +141,18 @@ def families(pairs: Iterable[Pair], selection: Selection) -> list[Family]:
         noted = max(e.cut_serial for e in own if e.before is not None)
         where = own[0].customer, own[0].instant
         if looked_at:
-            cut = own[0].cut_serial
-            found.append(Family(*where, before, after, running, below, noted, cut, differs))
+            first = firsts[document]
+            found.append(Family(*where, before, after, running, below, noted, first, differs))
+    return found
+
+
+def _firsts(pairs: Iterable[Pair]) -> Mapping[str, tuple[int, Instant]]:
+    """Return where each invoice stands, or the first that it was issued in place of, by id."""
+    found: dict[str, tuple[int, Instant]] = {}
+    for pair in pairs:
+        if pair.before is not None and not is_note(pair.before):
+            replaces, own = str(pair.before.get("replaces")), (pair.cut_serial, pair.instant)
+            found[str(pair.before["id"])] = found.get(replaces, own)
     return found
 
 
@@ -229,17 +245,28 @@ def mends(found: Iterable[Family], selection: Selection, prices: OtherPrices) ->
     """Return by which prices usage corrects documents once their diff is applied.
 
     An invoice that is not in the replay has none there. One that an earlier diff corrects in the
-    replay, too, has the prices of both; where either is of some meters only it stays as it is.
+    replay, too, has the prices of both; where either is of some meters only it stays as it is. So
+    does one that bills a price farther there, where neither its note nor a later invoice does: the
+    next one will.
     """
     own = prices.of_subjects()
     with_earlier: dict[int, list[Fact]] = {}
     billed: dict[tuple[str, str], list[tuple[str, str, str]]] = defaultdict(list)
     made = []
-    for each in sorted(found, key=lambda family: (family.cut, family.instant)):
+    until_first: dict[tuple[str, str, tuple[int, Instant]], Until] = {}
+    found = [*found]
+    stands = _billed(found, prices.told)
+    for each in sorted(found, key=lambda family: family.first):
         if not each.after or is_early(each.before[0]):
             continue
-        until = tuple(billed[each.place])
-        billed[each.place] += each.farther(selection)
+        # What is issued anew bills what the first did: neither is behind the other.
+        until = until_first.setdefault((*each.place, each.first), tuple(billed[each.place]))
+        told = each.farther(selection)
+        left = [e for e in told if parse_instant(e[2]) > stands[each.place].get((e[0], e[1]), 0)]
+        if left and not each.says(selection):
+            billed[each.place] += left
+            continue
+        billed[each.place] += told
         earlier, by = prices.standing.get(each.document, ()), own
         if earlier:
             if selection.meters is not None or any(mend.meters is not None for mend in earlier):
@@ -250,6 +277,25 @@ def mends(found: Iterable[Family], selection: Selection, prices: OtherPrices) ->
             by, until = with_earlier[id(last)], (*earlier[-1].until, *until)
         made.append(Mend(each.document, each.below, each.noted, selection.meters, by, until=until))
     return made
+
+
+def _billed(
+    found: Iterable[Family], told: Iterable[Fact]
+) -> Mapping[tuple[str, str], Mapping[tuple[str, str], Instant]]:
+    """Return up to where invoices, or the notes of earlier diffs, bill prices, by place."""
+    stands: dict[tuple[str, str], dict[tuple[str, str], Instant]] = defaultdict(dict)
+    ends = [
+        (each.place, *end) for each in found for end in ends_of(lines_of(each.before[0])).items()
+    ]
+    for change, place in (
+        (cast(Record, e.body["change"]), (str(e.body["customer"]), str(e.body["currency"])))
+        for e in told
+        if e.kind is FactKind.REPRICING
+    ):
+        ends += [(place, (e[0], e[1]), parse_instant(e[2])) for e in until_of(change)]
+    for place, source, end in ends:
+        stands[place][source] = max(end, stands[place].get(source, end))
+    return stands
 
 
 def given_back_by_next(
@@ -279,7 +325,9 @@ def billed_by_next(
 
     Behind that a diff is of both.
     """
-    issued = _invoices(e.before for e in sorted(pairs, key=lambda e: (e.cut_serial, e.instant)))
+    pairs = sorted(pairs, key=lambda pair: (pair.cut_serial, pair.instant))
+    issued = _invoices(pair.before for pair in pairs)
+    wanted = {e.after["id"]: lines_of(e.after) for e in pairs if e.after is not None}
     for each in decisions:
         change, place = each.change or {}, (each.payer, each.currency)
         told = until_of(change)
@@ -289,9 +337,9 @@ def billed_by_next(
             if (other.payer, other.currency) == place and other.change is not None:
                 before = billed_farther(before, until_of(other.change))
         begun: dict[tuple[str, str], Instant] = {}
-        for key in map(LineKey.of_line, cast(list[Line], change.get("lines", []))):
+        for key in map(LineKey.of_line, wanted.get(each.document, ())):
             source = (key.subscription, key.price)
-            begun[source] = max(key.start, begun.get(source, key.start))
+            begun[source] = min(key.start, begun.get(source, key.start))
         ends = {(subscription, price): parse_instant(end) for subscription, price, end in told}
         for source in ends:
             until = max(before.get(source, NOWHERE).until, begun.get(source, FOR_EVER))

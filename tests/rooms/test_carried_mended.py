@@ -162,11 +162,10 @@ def put_right(
     life: Life, right: Life, used: int, taken_back: int = 0, name: str = "diff_1", at: Instant = FEB
 ) -> None:
     """Apply the diff of all documents; so much usage is taken back before it has its notes."""
-    others = {each.id: each for each in right.papers}
+    others = {each.id: each.content for each in right.papers}
     pairs = [
-        Pair(each.id, "acme", each.instant, each.cut_serial, False, each.content, other.content)
-        for each in life.papers
-        for other in [others[each.id]]
+        Pair(e.id, "acme", e.instant, e.cut_serial, False, e.content, others.get(e.id))
+        for e in life.papers
     ]
     found, whole = families(pairs, Selection()), Selection()
     notes = repricings(found, whole, name, at + 1)

@@ -23,7 +23,7 @@ from builders import (
 from pipeline.book.booking import Cut
 from pipeline.catalog.catalog import Catalog, extend
 from pipeline.catalog.corrections import Decision as Decided
-from pipeline.catalog.facts import NewFact
+from pipeline.catalog.facts import FactKind, NewFact
 from pipeline.core.calendar import Instant
 from pipeline.core.identity import Json
 from pipeline.invoice.fees import Reach
@@ -44,9 +44,9 @@ LATE = 1000
 """Calls of the 20th of January beyond those of every day."""
 
 
-def plan(*left_out: str, since: str | None = None, calls: str = "2") -> NewFact:
+def plan(*left_out: str, since: str | None = None, calls: str = "2", base: str = "31") -> NewFact:
     """A fee and calls, both in arrears; but for what is left out from a day on, or ever."""
-    prices = [price_of("base", flat("31")), price_of("calls", per_unit(calls), "calls")]
+    prices = [price_of("base", flat(base)), price_of("calls", per_unit(calls), "calls")]
     kind, subject, body = plan_of("p", *(each for each in prices if each["id"] not in left_out))
     return NewFact(kind, subject, {**body, **({"effective": since} if since else {})})
 
@@ -77,9 +77,9 @@ class Lived(Life):
         return found
 
 
-def lives(wrong: NewFact) -> tuple[Lived, Lived]:
+def lives(wrong: NewFact, of: type[Lived] = Lived) -> tuple[Lived, Lived]:
     """January by a wrong list, and by the right one."""
-    life, right = Lived(facts(*begun())), Lived(facts(*begun()))
+    life, right = of(facts(*begun())), of(facts(*begun()))
     life.tell(wrong)
     right.tell(plan())
     for each in (life, right):
@@ -143,6 +143,90 @@ def test_it_is_once_where_an_invoice_behind_it_is_issued_anew_by_a_later_diff(
 
     life.issue_anew(0)
     assert life.total == other.total
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("is_early", [True, False])
+def test_so_it_is_of_what_was_issued_anew_before_the_diff(wrong: NewFact, is_early: bool) -> None:
+    """The document in the place of the first one bills what that did, not what is behind it."""
+    life, right = lives(wrong)
+    for each in (life, right):
+        each.issue_anew(0)
+    if is_early:
+        put_right(life, right, 0)
+    february(life, right)
+    if not is_early:
+        put_right(life, right, 0)
+    assert life.total == right.total
+
+    for each in (life, right):
+        for paper in [each for each in each.papers if not is_note(each.content)]:
+            each.late(LATE, of=paper)
+    assert life.total == right.total
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_diff_takes_off_what_a_later_invoice_bills_of_a_document_that_is_void(
+    wrong: NewFact,
+) -> None:
+    """By the right list the void document had it: nobody bills it any more, usage neither."""
+    life, right = lives(wrong)
+    for each in (life, right):
+        void = Decided(FactKind.VOID, "acme", "EUR", FEB + 9, each.last.id, code="wrong")
+        each.tell(void.told())
+        each.decide(void, 0)
+    february(life, right)
+    put_right(life, right, 0)
+    for each in (life, right):
+        for paper in [each for each in each.papers if not is_note(each.content)]:
+            each.late(LATE, of=paper)
+    assert life.total == right.total
+
+
+class Quiet(Lived):
+    """Nobody calls but on the 20th of January."""
+
+    def usage(self, requests: Sequence[UsageRequest], used: int) -> Usage:
+        return {
+            asked: [UsagePart(0, calls, calls, 0, 0)]
+            for asked in requests
+            for calls in [used if asked.start <= JAN + 20 * DAY < asked.end else 0]
+        }
+
+
+@pytest.mark.parametrize("since", [None, "2026-01-16T00:00:00Z", "2026-01-25T00:00:00Z"])
+@pytest.mark.parametrize("is_early", [True, False])
+def test_what_has_no_note_for_nobody_used_it_is_billed_by_the_next_invoice_alone(
+    since: str | None, is_early: bool
+) -> None:
+    life, right = lives(plan("calls", since=since), Quiet)
+    if is_early:
+        put_right(life, right, 0)
+    february(life, right)
+    if not is_early:
+        put_right(life, right, 0)
+    for each in (life, right):
+        for paper in [each for each in each.papers if not is_note(each.content)]:
+            each.late(LATE, of=paper)
+    assert life.total == right.total
+
+    life.issue_anew(LATE)
+    assert life.total == right.total
+
+
+def test_a_later_diff_prices_what_the_note_of_an_earlier_one_says_that_it_bills() -> None:
+    life, right = lives(plan("calls", base="32"), Quiet)
+    put_right(life, right, 0)
+    dear = Quiet(facts(*begun()))
+    dear.known = [
+        replace(e, body=plan(calls="3").body) if e.subject == "p" else e for e in dear.known
+    ]
+    dear.cut(FEB, 0)
+    put_right(life, dear, 0, name="diff_2", at=FEB + 50)
+
+    for each in (life, dear):
+        each.late(LATE, of=each.papers[0])
+    assert life.total == dear.total
 
 
 @pytest.mark.parametrize("wrong", WRONG)
@@ -217,6 +301,14 @@ def test_a_diff_is_refused_where_a_later_invoice_bills_it_or_is_about_to(wrong: 
     assert refused(life, right, MAR - 1, before) is None
     assert refused(life, right, MAR, before) == document
 
+    february(life, right)
+    assert refused(life, right, MAR + 1, life.history.carried("EUR")) == document
+
+
+def test_so_it_is_where_nobody_used_it_yet() -> None:
+    """It is in no line of the note, and usage that comes late would be on both invoices."""
+    life, right = lives(plan("calls", base="32"), Quiet)
+    document = life.papers[0].id
     february(life, right)
     assert refused(life, right, MAR + 1, life.history.carried("EUR")) == document
 
