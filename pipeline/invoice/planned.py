@@ -246,7 +246,8 @@ def put_right(
 ) -> Carried:
     """Return what is carried once a diff has its note, of a change of its document.
 
-    What is given back of a fee in advance is what is left of it. A price that its document left
+    What is given back of a fee in advance is what is left of it, and where a diff bills one that no
+    document has the change says what is carried of it `ahead`. A price that its document left
     out, or had end too soon, is billed as far as the change says. Usage that was billed early has
     no such note until its period's last document is there.
     """
@@ -260,6 +261,7 @@ def put_right(
         source = (key.subscription, key.price)
         if source in reached:
             reached[source] = reached[source].put_right(Fee.of_line(line))
+    reached.update(_carried_kept(change.get("ahead", [])))
     return billed_farther(reached, until_of(change))
 
 

@@ -12,17 +12,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.corrections import Decision
 from pipeline.catalog.facts import Fact, FactKind
-from pipeline.catalog.legs import FOR_EVER
 from pipeline.catalog.mends import Mend, Mends, Until, with_mends
 from pipeline.core.calendar import Instant, parse_instant
 from pipeline.core.identity import Json
 from pipeline.core.money import sums_by_currency
 from pipeline.invoice.correcting import is_void
-from pipeline.invoice.fees import NOWHERE, Reason
-from pipeline.invoice.lines import Line, LineKey
+from pipeline.invoice.lines import LineKey
 from pipeline.invoice.notes import (
     Change,
     Record,
@@ -34,14 +31,10 @@ from pipeline.invoice.notes import (
     part_of_change,
 )
 from pipeline.invoice.planned import (
-    Carried,
-    billed_farther,
     carried_by_all,
     ends_of,
     farther,
-    is_ahead,
     is_early,
-    planned_lines,
     until_of,
 )
 from pipeline.replay.diff import Pair, Selection
@@ -164,8 +157,8 @@ def _has_usage(content: Record | None) -> bool:
 def _running(pairs: Iterable[Pair]) -> set[LineKey]:
     """Return what is, or would be, billed early of periods whose last invoice is to come."""
     pairs = sorted(pairs, key=lambda pair: (pair.cut_serial, pair.instant))
-    issued = _invoices(pair.before for pair in pairs)
-    others, ended = _invoices(pair.after for pair in pairs), dict[tuple[str, str], Instant]()
+    issued = invoices_of(pair.before for pair in pairs)
+    others, ended = invoices_of(pair.after for pair in pairs), dict[tuple[str, str], Instant]()
     for place, contents in issued.items():
         ends = (parse_instant(str(e["cut_instant"])) for e in contents if not is_early(e))
         ended[place] = max(ends, default=0)
@@ -179,7 +172,7 @@ def _running(pairs: Iterable[Pair]) -> set[LineKey]:
     return found
 
 
-def _invoices(contents: Iterable[Record | None]) -> dict[tuple[str, str], list[Record]]:
+def invoices_of(contents: Iterable[Record | None]) -> dict[tuple[str, str], list[Record]]:
     """Return the invoices among documents, by customer and currency."""
     found: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for content in contents:
@@ -296,61 +289,6 @@ def _billed(
     for place, source, end in ends:
         stands[place][source] = max(end, stands[place].get(source, end))
     return stands
-
-
-def given_back_by_next(
-    decisions: Iterable[Decision], catalog: Catalog, carried: Mapping[tuple[str, str], Carried]
-) -> str | None:
-    """Return the first invoice with a fee in advance that its payer's next one gives back itself.
-
-    That is so where its price is another by now: a note of it would give the difference twice.
-    """
-    for each in decisions:
-        own = carried.get((each.payer, each.currency), {})
-        lines = planned_lines(catalog, each.payer, each.currency, each.at, own)
-        given = {line.key for line in lines if line.reason is Reason.UNUSED and line.fee}
-        changed = cast(list[Line], (each.change or {})["lines"])
-        if any(is_ahead(line) and LineKey.of_line(line) in given for line in changed):
-            return each.document
-    return None
-
-
-def billed_by_next(
-    decisions: Iterable[Decision],
-    pairs: Iterable[Pair],
-    catalog: Catalog,
-    carried: Mapping[tuple[str, str], Carried],
-) -> str | None:
-    """Return the first invoice whose note bills what a later invoice bills, or is about to.
-
-    Behind that a diff is of both.
-    """
-    pairs = sorted(pairs, key=lambda pair: (pair.cut_serial, pair.instant))
-    issued = _invoices(pair.before for pair in pairs)
-    wanted = {e.after["id"]: lines_of(e.after) for e in pairs if e.after is not None}
-    for each in decisions:
-        change, place = each.change or {}, (each.payer, each.currency)
-        told = until_of(change)
-        own, known = carried.get(place, {}), issued.get(place, [])
-        before = carried_by_all(e for e in known if e.get("replaces") is None)
-        for other in catalog.deals.decisions.known:
-            if (other.payer, other.currency) == place and other.change is not None:
-                before = billed_farther(before, until_of(other.change))
-        begun: dict[tuple[str, str], Instant] = {}
-        for key in map(LineKey.of_line, wanted.get(each.document, ())):
-            source = (key.subscription, key.price)
-            begun[source] = min(key.start, begun.get(source, key.start))
-        ends = {(subscription, price): parse_instant(end) for subscription, price, end in told}
-        for source in ends:
-            until = max(before.get(source, NOWHERE).until, begun.get(source, FOR_EVER))
-            if own.get(source, NOWHERE).until > until:
-                return each.document
-        last = max((parse_instant(e["cut_instant"]) for e in known), default=0)
-        lines = planned_lines(catalog, *place, each.at, own) if told else ()
-        again = any(e.key.start < ends.get((e.key.subscription, e.key.price), 0) for e in lines)
-        if again and any(line.hand is None and line.served.due > last for line in lines):
-            return each.document
-    return None
 
 
 def total_minor(bodies: Iterable[Record]) -> dict[str, int]:

@@ -20,12 +20,11 @@ from pipeline.core.errors import BadInput
 from pipeline.core.identity import Json, canonical
 from pipeline.invoice.asking import own_instant
 from pipeline.invoice.planned import Carried
+from pipeline.replay.ahead import Elsewhere, with_ahead
 from pipeline.replay.applying import (
     Family,
     OtherPrices,
-    billed_by_next,
     families,
-    given_back_by_next,
     mended_since,
     mends,
     moved_since,
@@ -33,8 +32,10 @@ from pipeline.replay.applying import (
     total_minor,
 )
 from pipeline.replay.diff import Diff, Moved, Pair, Selection, UsedIn, diff
+from pipeline.replay.next_invoice import Place, billed_by_next, given_back_by_next
 from pipeline.replay.revising import PRICING
 from pipeline.stores.postgres.facts import Author
+from pipeline.stores.postgres.preparing import BookedCuts
 from pipeline.topology import MESSAGE_BYTES_MAX
 from pipeline.workers.announcing import await_named
 from pipeline.workers.knowledge import FactReader
@@ -97,6 +98,8 @@ class Deciders(FactReader, FactWriter, Protocol):
     def notes_by_document(self, ids: Sequence[str]) -> Mapping[str, Sequence[str]]: ...
 
     def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]: ...
+
+    def read_cuts(self, payers: Sequence[str], after: Instant) -> BookedCuts: ...
 
 
 _FACT_BYTES_MAX = MESSAGE_BYTES_MAX // 2
@@ -251,7 +254,15 @@ def _decided(
             f"{waits} billed a fee in advance whose price is another by now: the next"
             " invoice gives that back by itself, so look at the diff again behind it"
         )
-    billed = billed_by_next(wanted, looked.pairs, catalog, carried)
+    try:
+        known, selection = catalog.deals.decisions.known, looked.selection
+        wanted = with_ahead(wanted, looked.pairs, selection, known, carried)
+    except Elsewhere as error:
+        raise BadInput(
+            f"{error} billed a fee in advance otherwise, and an invoice that is not compared bills"
+            " it, too: replay it again, and look at the diff of all its customer's documents"
+        ) from None
+    billed = billed_by_next(wanted, looked.pairs, catalog, carried, _done(store, wanted, compared))
     if billed is not None:
         raise BadInput(
             f"{billed} left out what a later invoice bills, or is about to: replay it again,"
@@ -264,6 +275,22 @@ def _decided(
         made.append(replace(each, at=least).told())
         least += 1
     return made
+
+
+def _done(
+    store: Deciders, wanted: Sequence[Decision], compared: Iterable[Family]
+) -> dict[Place, set[Instant]]:
+    """Return the closings behind the first document of a diff whose own documents are made."""
+    named = {each.document for each in wanted}
+    since = min((each.instant for each in compared if each.document in named), default=0)
+    cuts = store.read_cuts(sorted({each.payer for each in wanted}), since)
+    found = defaultdict[Place, set[Instant]](set)
+    for payer, closed in cuts.closed.items():
+        for currency, instant in closed:
+            found[payer, currency].add(instant)
+    for place, waiting in cuts.unprepared.items():
+        found[place] -= {instant for instant, _ in waiting}
+    return found
 
 
 def _of(fact: Fact, diff_id: str) -> bool:

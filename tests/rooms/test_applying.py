@@ -36,6 +36,7 @@ from pipeline.replay.applying import families, moved_since, repricings, total_mi
 from pipeline.replay.diff import Moved, Pair, Selection, diff
 from pipeline.replay.incident import crediting, opened
 from pipeline.stores.postgres.facts import Author
+from pipeline.stores.postgres.preparing import BookedCuts
 from pipeline.workers.applying import Looked, decide_looked
 
 ALL = Selection()
@@ -214,6 +215,9 @@ class Store:
 
     def carried_by(self, payers: Sequence[str]) -> dict[tuple[str, str], Carried]:
         return {}
+
+    def read_cuts(self, payers: Sequence[str], after: int) -> BookedCuts:
+        return BookedCuts()
 
 
 def test_the_notes_of_an_incident_are_decided_with_the_fact_that_tells_of_them() -> None:

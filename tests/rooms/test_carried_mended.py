@@ -40,6 +40,7 @@ from pipeline.invoice.planned import Carried, planned_lines
 from pipeline.invoice.totals import Totals
 from pipeline.invoice.usage import Usage, UsagePart, UsageRequest
 from pipeline.ledger.seal import Sealed, content_bytes
+from pipeline.replay.ahead import with_ahead
 from pipeline.replay.applying import OtherPrices, families, mends, repricings
 from pipeline.replay.diff import Pair, Selection
 from pipeline.stores.postgres.documents import Document
@@ -168,7 +169,9 @@ def put_right(
         for e in life.papers
     ]
     found, whole = families(pairs, Selection()), Selection()
-    notes = repricings(found, whole, name, at + 1)
+    notes, known = repricings(found, whole, name, at + 1), extend(Catalog(), life.known)
+    held = {("acme", "EUR"): life.history.carried("EUR")}
+    notes = with_ahead(notes, pairs, whole, known.deals.decisions.known, held)
     life.tell(*mended(name, mends(found, whole, OtherPrices.of(life.known, right.known))))
     asked = [replace(each, at=each.at + number) for number, each in enumerate(notes)]
     life.tell(*(each.told() for each in asked))
@@ -176,6 +179,21 @@ def put_right(
         life.late(used - taken_back, used)
     for each in asked:
         life.decide(each, used)
+
+
+def beyond_retention(life: Life, stages: Sequence[int]) -> None:
+    """Remove the contents of so many documents, one stage after the other."""
+    documents = [
+        Document(
+            "talea", each.id, each.kind, "acme", "EUR", each.instant, each.ordinal, each.cut_serial,
+            Sealed(place, f"T-{place}", content_bytes(each.content), b"", b""),
+        )
+        for place, each in enumerate(life.papers, 1)
+    ]  # fmt: skip
+    for place in stages:
+        kept = kept_by_place(documents[:place], documents, life.known)
+        documents = [replace(e, kept=kept.get(e.sealed.place, e.kept)) for e in documents]
+    life.papers = [each.paper for each in documents]
 
 
 def credit_calls(life: Life, minor: int) -> None:
@@ -308,18 +326,7 @@ def test_so_it_is_once_contents_are_beyond_retention(stages: list[int]) -> None:
     life = ended_behind_a_diff()
     life.cut(FEB, 60)
     carried = life.history.carried("EUR")
-    documents = [
-        Document(
-            "talea", each.id, each.kind, "acme", "EUR", each.instant, each.ordinal, each.cut_serial,
-            Sealed(place, f"T-{place}", content_bytes(each.content), b"", b""),
-        )
-        for place, each in enumerate(life.papers, 1)
-    ]  # fmt: skip
-    for place in stages:
-        kept = kept_by_place(documents[:place], documents, life.known)
-        documents = [replace(e, kept=kept.get(e.sealed.place, e.kept)) for e in documents]
-
-    life.papers = [each.paper for each in documents]
+    beyond_retention(life, stages)
 
     assert life.history.carried("EUR") == carried
 

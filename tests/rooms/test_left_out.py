@@ -1,6 +1,6 @@
 """A price that a wrong list left out: the note of a diff bills it, and no later invoice does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -30,12 +30,10 @@ from pipeline.invoice.fees import Reach
 from pipeline.invoice.notes import is_note
 from pipeline.invoice.planned import Carried
 from pipeline.invoice.usage import Usage, UsagePart, UsageRequest
-from pipeline.ledger.seal import Sealed, content_bytes
-from pipeline.replay.applying import billed_by_next, families, repricings
+from pipeline.replay.applying import families, repricings
 from pipeline.replay.diff import Pair, Selection
-from pipeline.stores.postgres.documents import Document
-from pipeline.workers.retaining import kept_by_place
-from rooms.test_carried_mended import FEB, JAN, Carrying, Life, put_right
+from pipeline.replay.next_invoice import billed_by_next
+from rooms.test_carried_mended import FEB, JAN, Carrying, Life, beyond_retention, put_right
 from rooms.test_finalizer import finalizing
 
 MAR = instant("2026-03-01T00:00:00Z")
@@ -261,17 +259,7 @@ def test_so_it_is_once_contents_are_beyond_retention(stages: list[int]) -> None:
     put_right(life, right, 0)
     february(life)
     carried = life.history.carried("EUR")
-    documents = [
-        Document(
-            "talea", each.id, each.kind, "acme", "EUR", each.instant, each.ordinal, each.cut_serial,
-            Sealed(place, f"T-{place}", content_bytes(each.content), b"", b""),
-        )
-        for place, each in enumerate(life.papers, 1)
-    ]  # fmt: skip
-    for place in stages:
-        kept = kept_by_place(documents[:place], documents, life.known)
-        documents = [replace(e, kept=kept.get(e.sealed.place, e.kept)) for e in documents]
-    life.papers = [each.paper for each in documents]
+    beyond_retention(life, stages)
 
     assert life.history.carried("EUR") == carried
 
@@ -287,10 +275,18 @@ def wanted_of(
     return repricings(families(pairs, Selection()), Selection(), "diff_1", at), pairs
 
 
-def refused(life: Lived, right: Lived, at: Instant, carried: Carried, count: int = 1) -> str | None:
+def refused(
+    life: Lived,
+    right: Lived,
+    at: Instant,
+    carried: Carried,
+    count: int = 1,
+    done: Collection[Instant] = (),
+) -> str | None:
     wanted, pairs = wanted_of(life, right, at, count)
     held: Mapping[tuple[str, str], Carried] = {("acme", "EUR"): carried}
-    return billed_by_next(wanted, pairs, extend(Catalog(), life.known), held)
+    known = extend(Catalog(), life.known)
+    return billed_by_next(wanted, pairs, known, held, {("acme", "EUR"): done})
 
 
 @pytest.mark.parametrize("wrong", WRONG)
@@ -303,6 +299,19 @@ def test_a_diff_is_refused_where_a_later_invoice_bills_it_or_is_about_to(wrong: 
 
     february(life, right)
     assert refused(life, right, MAR + 1, life.history.carried("EUR")) == document
+
+
+def test_so_it_is_where_the_next_invoice_has_nothing_of_its_own() -> None:
+    """Whatever falls due goes on it: a week ended of what has no price, and was not cut yet."""
+    life, right = lives(plan("base"))
+    free = plan_of("free", cycle="P7D")
+    life.tell(NewFact(*free), plan())
+    life.tell(NewFact(*subscription_of("w", "acme", "free", "2026-01-25T00:00:00Z")))
+    carried, week = life.history.carried("EUR"), FEB + 7 * DAY
+
+    assert refused(life, right, week - 1, carried, done=[FEB]) is None
+    assert refused(life, right, week, carried, done=[FEB]) == life.papers[0].id
+    assert refused(life, right, week, carried, done=[FEB, week]) is None
 
 
 def test_so_it_is_where_nobody_used_it_yet() -> None:

@@ -17,6 +17,7 @@ from pipeline.invoice.planned import Carried
 from pipeline.replay.diff import Moved, Pair, Selection, diff
 from pipeline.replay.incident import Incident, Step, stepped, without
 from pipeline.stores.postgres.facts import Author
+from pipeline.stores.postgres.preparing import BookedCuts
 from pipeline.workers import applying
 from pipeline.workers.applying import Applied, Looked, decide_looked
 
@@ -77,6 +78,9 @@ class Deciding:
 
     def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]:
         return {}
+
+    def read_cuts(self, payers: Sequence[str], after: int) -> BookedCuts:
+        return BookedCuts()
 
     def apply(self, looked: Looked) -> Applied:
         return decide_looked(self, looked, looked.shown.id, Author("ada", "wrong"), T0)  # type: ignore[arg-type]

@@ -33,14 +33,10 @@ from pipeline.core.identity import Json
 from pipeline.invoice.compose import compose
 from pipeline.invoice.planned import carried_by_all, planned_lines, requests_of
 from pipeline.invoice.usage import UsagePart
-from pipeline.replay.applying import (
-    families,
-    given_back_by_next,
-    repricings,
-    total_minor,
-)
+from pipeline.replay.applying import families, repricings, total_minor
 from pipeline.replay.coverage import covered_stretches
 from pipeline.replay.diff import Pair, Selection
+from pipeline.replay.next_invoice import given_back_by_next
 
 APR, MAY, JUN, JUL = (f"2026-0{month}-01T00:00:00Z" for month in (4, 5, 6, 7))
 SEATS = price_of("seats", flat("30"), quantity="2", payment_term="in_advance")
