@@ -8,9 +8,12 @@ import pytest
 
 from fixtures_stack import StackMaker
 from integration.commands import talea
+from integration.running import RunningStack
 from pipeline.cli.drill_play import DrillPlay
 from pipeline.core.errors import BadInput
+from pipeline.stores.kafka import KafkaLog
 from pipeline.stores.postgres.facts import Author
+from pipeline.workers.hindsight import drafts_at
 from pipeline.workers.incidents import close, credit, known_incident, open_incident, roll_back
 from pipeline.workers.replaying import list_replays
 
@@ -78,9 +81,21 @@ def test_who_was_billed_wrongly_gets_a_note_and_a_notice_and_nobody_else_does(
     with pytest.raises(BadInput, match=f"was credited by {diff_id} already"):
         credit(stack.around, "INC-1", "diff_of_another", ADA)
     assert list_replays(stack.around) == []
+    as_they_were(stack)
 
     listed = json.loads(talea(stack, "incident", "list", "--json").stdout)
     assert [(each["name"], each["step"]) for each in listed] == [("INC-1", "closed")]
     unknown = talea(stack, "incident", "survey", "INC-9")
     assert (unknown.returncode, "no incident is called 'INC-9'" in unknown.stderr) == (2, True)
     stack.close_the_books()
+
+
+def as_they_were(stack: RunningStack) -> None:
+    """Each draft behind the notes is in the log still, byte for byte."""
+    log, drafts = KafkaLog(stack.around.kafka), [e for name in RIGHT for e in stack.drafts(name)]
+    assert {each.payer for each in drafts} == RIGHT.keys()
+    with stack.around.database.session("as it was") as session:
+        for each in drafts:
+            place = each.position.offset
+            made = drafts_at(stack.around, log, session, each.payer, place, None, lambda *_: None)
+            assert [(one.text, one.position) for one in made] == [(each.text, each.position)]
