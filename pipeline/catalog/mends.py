@@ -15,6 +15,7 @@ from pipeline.core.identity import Json, canonical
 
 _AT_ONCE = 1000
 """So many documents one fact names: it is one message of a topic."""
+_SINCE = "since"
 NOTHING_MENDED: Mapping[str, Json] = {"documents": {}, "meters": None, "prices": []}
 """What such a fact says where what it is about is priced anew."""
 
@@ -41,6 +42,8 @@ class Mend:
     """What it is known by; empty before it is told."""
     until: Until = ()
     """Which prices earlier documents bill farther by it."""
+    since: Until = ()
+    """From where it bills prices itself, though earlier documents say that they do."""
 
     def holds(self, meter: Json) -> bool:
         """Whether the diff was of lines of a meter."""
@@ -65,8 +68,12 @@ def mends_of(fact: Fact) -> Iterator[Mend]:
     for document, told in cast(Mapping[str, list[Json]], fact.body["documents"]).items():
         held = None if meters is None else frozenset(meters)
         below, noted = cast(list[int], told[:2])
-        until = cast(Until, told[2:])
-        yield Mend(document, below, noted, held, prices, fact.subject, until)
+        sources = cast(list[list[str]], told[2:])
+        until, since = (
+            [(each[0], each[1], each[2]) for each in sources if each[3:] == mark]
+            for mark in ([], [_SINCE])
+        )
+        yield Mend(document, below, noted, held, prices, fact.subject, until, since)
 
 
 def prices_of(body: Mapping[str, Json]) -> tuple[Fact, ...]:
@@ -112,7 +119,8 @@ def mended(diff: str, mends: Iterable[Mend]) -> list[NewFact]:
 
 def _named(mend: Mend) -> Json:
     until: list[Json] = [[*source] for source in mend.until]
-    return [mend.below, mend.noted, *until]
+    since: list[Json] = [[*source, _SINCE] for source in mend.since]
+    return [mend.below, mend.noted, *until, *since]
 
 
 def _told(prices: Iterable[Fact]) -> Iterator[Json]:

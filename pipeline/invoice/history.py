@@ -32,6 +32,7 @@ from pipeline.invoice.parts import PlannedLine
 from pipeline.invoice.planned import (
     Carried,
     billed_farther,
+    billed_since,
     carried_by_all,
     is_ahead,
     is_early,
@@ -194,7 +195,7 @@ class History:
         catalog = self.catalog_at_cut(first.cut_serial)
         if mend is not None:
             catalog = priced_by(catalog, mend.prices)
-            carried = billed_farther(carried, mend.until)
+            carried = billed_since(billed_farther(carried, mend.until), mend.since)
         if serial != first.cut_serial:
             now = self.catalog_at_cut(serial).customers[self.payer]
             known = catalog.customers[self.payer]

@@ -280,6 +280,15 @@ def billed_farther(carried: Carried, until: Until) -> Carried:
     return reached
 
 
+def billed_since(carried: Carried, since: Until) -> Carried:
+    """Return what is carried where prices are billed up to there alone, whatever documents say."""
+    reached = dict(carried)
+    for subscription, price, told in since:
+        reach = reached.get((subscription, price), NOWHERE)
+        reached[subscription, price] = replace(reach, until=parse_instant(told))
+    return reached
+
+
 def farther(lines: Iterable[Line], than: Iterable[Line]) -> Until:
     """Return which prices some lines bill farther in arrears than others, and up to where."""
     known = ends_of(than)
@@ -290,12 +299,24 @@ def farther(lines: Iterable[Line], than: Iterable[Line]) -> Until:
 def ends_of(lines: Iterable[Line]) -> Mapping[tuple[str, str], Instant]:
     """Return up to where lines bill in arrears; what they give back is no such line."""
     found: dict[tuple[str, str], Instant] = {}
+    for source, _, end in _in_arrears(lines):
+        found[source] = max(end, found.get(source, end))
+    return found
+
+
+def begins_of(lines: Iterable[Line]) -> Mapping[tuple[str, str], Instant]:
+    """Return from where lines bill in arrears."""
+    found: dict[tuple[str, str], Instant] = {}
+    for source, start, _ in _in_arrears(lines):
+        found[source] = min(start, found.get(source, start))
+    return found
+
+
+def _in_arrears(lines: Iterable[Line]) -> Iterator[tuple[tuple[str, str], Instant, Instant]]:
     for line in lines:
         if not is_ahead(line) and line["reason_code"] is None:
             key, end = LineKey.of_line(line), parse_instant(line["period_end"])
-            source = (key.subscription, key.price)
-            found[source] = max(end, found.get(source, end))
-    return found
+            yield (key.subscription, key.price), key.start, end
 
 
 def is_ahead(line: Line) -> bool:

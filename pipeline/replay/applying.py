@@ -15,7 +15,7 @@ from typing import cast
 from pipeline.catalog.corrections import Decision
 from pipeline.catalog.facts import Fact, FactKind
 from pipeline.catalog.mends import Mend, Mends, Until, with_mends
-from pipeline.core.calendar import Instant, parse_instant
+from pipeline.core.calendar import Instant, instant_text, parse_instant
 from pipeline.core.identity import Json
 from pipeline.core.money import sums_by_currency
 from pipeline.invoice.correcting import is_void
@@ -31,6 +31,7 @@ from pipeline.invoice.notes import (
     part_of_change,
 )
 from pipeline.invoice.planned import (
+    begins_of,
     carried_by_all,
     ends_of,
     farther,
@@ -42,6 +43,10 @@ from pipeline.replay.revising import PRICING
 
 CODE = "repriced"
 """The reason code of such notes."""
+
+
+Source = tuple[str, str]
+"""(subscription, price)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,12 @@ class Family:
             return ()
         wanted, stands = ([*selection.lines(e[0]).values()] for e in (self.after, self.before))
         return farther(wanted, stands)
+
+    def begins(self, selection: Selection, stands: Mapping[Source, Instant]) -> Until:
+        """Return which prices it bills in the replay before where they stand, and from where."""
+        begun = begins_of(selection.lines(self.after[0]).values())
+        told = {each: at for each, at in begun.items() if at < stands.get(each, at)}
+        return [(*source, instant_text(at)) for source, at in sorted(told.items())]
 
     def says(self, selection: Selection) -> bool:
         """Whether it is void, or has a note of the diff: only that tells how far it bills."""
@@ -246,20 +257,26 @@ def mends(found: Iterable[Family], selection: Selection, prices: OtherPrices) ->
     with_earlier: dict[int, list[Fact]] = {}
     billed: dict[tuple[str, str], list[tuple[str, str, str]]] = defaultdict(list)
     made = []
-    until_first: dict[tuple[str, str, tuple[int, Instant]], Until] = {}
+    known: dict[tuple[str, str, tuple[int, Instant]], tuple[Until, Mapping[Source, Instant]]] = {}
     found = [*found]
-    stands = _billed(found, prices.told)
+    stands, before = _billed(found, prices.told), _billed((), prices.told)
     for each in sorted(found, key=lambda family: family.first):
         if not each.after or is_early(each.before[0]):
             continue
         # What is issued anew bills what the first did: neither is behind the other.
-        until = until_first.setdefault((*each.place, each.first), tuple(billed[each.place]))
+        place = (*each.place, each.first)
+        if place not in known:
+            known[place] = tuple(billed[each.place]), dict(before[each.place])
+        until, stood = known[place]
+        for source, end in ends_of(lines_of(each.before[0])).items():
+            before[each.place][source] = max(end, before[each.place].get(source, end))
         told = each.farther(selection)
         left = [e for e in told if parse_instant(e[2]) > stands[each.place].get((e[0], e[1]), 0)]
         if left and not each.says(selection):
             billed[each.place] += left
             continue
         billed[each.place] += told
+        since = each.begins(selection, stood)
         earlier, by = prices.standing.get(each.document, ()), own
         if earlier:
             if selection.meters is not None or any(mend.meters is not None for mend in earlier):
@@ -268,15 +285,26 @@ def mends(found: Iterable[Family], selection: Selection, prices: OtherPrices) ->
             if id(last) not in with_earlier:
                 with_earlier[id(last)] = prices.of_subjects(last)
             by, until = with_earlier[id(last)], (*earlier[-1].until, *until)
-        made.append(Mend(each.document, each.below, each.noted, selection.meters, by, until=until))
+            since = earlier[-1].since
+        made.append(
+            Mend(
+                each.document,
+                each.below,
+                each.noted,
+                selection.meters,
+                by,
+                until=until,
+                since=since,
+            )
+        )
     return made
 
 
 def _billed(
     found: Iterable[Family], told: Iterable[Fact]
-) -> Mapping[tuple[str, str], Mapping[tuple[str, str], Instant]]:
+) -> Mapping[tuple[str, str], dict[Source, Instant]]:
     """Return up to where invoices, or the notes of earlier diffs, bill prices, by place."""
-    stands: dict[tuple[str, str], dict[tuple[str, str], Instant]] = defaultdict(dict)
+    stands: dict[tuple[str, str], dict[Source, Instant]] = defaultdict(dict)
     ends = [
         (each.place, *end) for each in found for end in ends_of(lines_of(each.before[0])).items()
     ]

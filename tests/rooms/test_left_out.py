@@ -228,6 +228,28 @@ def test_a_later_diff_prices_what_the_note_of_an_earlier_one_says_that_it_bills(
 
 
 @pytest.mark.parametrize("wrong", WRONG)
+def test_usage_of_what_a_later_diff_bills_on_the_next_invoice_again_is_corrected_there(
+    wrong: NewFact,
+) -> None:
+    """By the second diff the wrong list was right: what it left out was due with the next one."""
+    life, right = lives(wrong)
+    put_right(life, right, 0)
+    february(life, right)
+    other, _ = lives(wrong)
+    february(other)
+    put_right(life, other, 0, name="diff_2", at=MAR)
+    assert life.total == other.total
+
+    for each in (life, other):
+        for paper in [each for each in each.papers if not is_note(each.content)]:
+            each.late(LATE, of=paper)
+    assert life.total == other.total
+
+    life.issue_anew(LATE)
+    assert life.total == other.total
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_without_a_diff_it_is_due_with_the_next_invoice(wrong: NewFact) -> None:
     """What no document has of a price is billed by what is known now."""
     life, right = lives(wrong)
