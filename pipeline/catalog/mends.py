@@ -15,7 +15,7 @@ from pipeline.core.identity import Json, canonical
 
 _AT_ONCE = 1000
 """So many documents one fact names: it is one message of a topic."""
-_SINCE = "since"
+_SINCE, _GONE = "since", "gone"
 NOTHING_MENDED: Mapping[str, Json] = {"documents": {}, "meters": None, "prices": []}
 """What such a fact says where what it is about is priced anew."""
 
@@ -44,6 +44,8 @@ class Mend:
     """Which prices earlier documents bill farther by it."""
     since: Until = ()
     """From where it bills prices itself, though earlier documents say that they do."""
+    gone: bool = False
+    """Whether the diff took it off whole: others bill what it did, and usage of it."""
 
     def holds(self, meter: Json) -> bool:
         """Whether the diff was of lines of a meter."""
@@ -68,12 +70,13 @@ def mends_of(fact: Fact) -> Iterator[Mend]:
     for document, told in cast(Mapping[str, list[Json]], fact.body["documents"]).items():
         held = None if meters is None else frozenset(meters)
         below, noted = cast(list[int], told[:2])
-        sources = cast(list[list[str]], told[2:])
+        sources = [cast(list[str], each) for each in told[2:] if each != _GONE]
         until, since = (
             [(each[0], each[1], each[2]) for each in sources if each[3:] == mark]
             for mark in ([], [_SINCE])
         )
-        yield Mend(document, below, noted, held, prices, fact.subject, until, since)
+        gone = _GONE in told
+        yield Mend(document, below, noted, held, prices, fact.subject, until, since, gone)
 
 
 def prices_of(body: Mapping[str, Json]) -> tuple[Fact, ...]:
@@ -120,7 +123,7 @@ def mended(diff: str, mends: Iterable[Mend]) -> list[NewFact]:
 def _named(mend: Mend) -> Json:
     until: list[Json] = [[*source] for source in mend.until]
     since: list[Json] = [[*source, _SINCE] for source in mend.since]
-    return [mend.below, mend.noted, *until, *since]
+    return [mend.below, mend.noted, *until, *since, *([_GONE] if mend.gone else [])]
 
 
 def _told(prices: Iterable[Fact]) -> Iterator[Json]:

@@ -222,7 +222,7 @@ class History:
             known = self.catalog_at_cut(serial).deals.mends.get(last, ())
             whole = [each for each in known if each.meters is None]
             if whole:
-                return whole[-1] if whole[-1].prices else None
+                return whole[-1] if whole[-1].prices and not whole[-1].gone else None
             last = self._by_id[last].replaces
         return None
 

@@ -48,6 +48,8 @@ class Layers:
         """Return what usage changes, and the document that cannot be rated, if one cannot."""
         paper, change, lines = self.paper, Change([], []), list[Line]()
         for layer in self.layers:
+            if layer.mend is not None and layer.mend.gone:
+                continue
             wanted = layer.anew.composed(history.payer, paper.currency, usage)
             stands, since = paper.content, -1
             if layer.mend is not None:

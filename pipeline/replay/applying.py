@@ -100,7 +100,7 @@ class Family:
 
     def begins(self, selection: Selection, stands: Mapping[Source, Instant]) -> Until:
         """Return which prices it bills in the replay before where they stand, and from where."""
-        begun = begins_of(selection.lines(self.after[0]).values())
+        begun = begins_of(selection.lines(self.after[0]).values()) if self.after else {}
         told = {each: at for each, at in begun.items() if at < stands.get(each, at)}
         return [(*source, instant_text(at)) for source, at in sorted(told.items())]
 
@@ -248,8 +248,8 @@ class OtherPrices:
 def mends(found: Iterable[Family], selection: Selection, prices: OtherPrices) -> list[Mend]:
     """Return by which prices usage corrects documents once their diff is applied.
 
-    An invoice that is not in the replay has none there. One that an earlier diff corrects in the
-    replay, too, has the prices of both; where either is of some meters only it stays as it is. So
+    An invoice that is not in the replay is corrected no more. One that an earlier diff corrects
+    there, too, has the prices of both; where either is of some meters only it stays as it is. So
     does one that bills a price farther there, where neither its note nor a later invoice does: the
     next one will.
     """
@@ -261,7 +261,7 @@ def mends(found: Iterable[Family], selection: Selection, prices: OtherPrices) ->
     found = [*found]
     stands, before = _billed(found, prices.told), _billed((), prices.told)
     for each in sorted(found, key=lambda family: family.first):
-        if not each.after or is_early(each.before[0]):
+        if is_early(each.before[0]):
             continue
         # What is issued anew bills what the first did: neither is behind the other.
         place = (*each.place, each.first)
@@ -276,7 +276,7 @@ def mends(found: Iterable[Family], selection: Selection, prices: OtherPrices) ->
             billed[each.place] += left
             continue
         billed[each.place] += told
-        since = each.begins(selection, stood)
+        since, gone = each.begins(selection, stood), not each.after
         earlier, by = prices.standing.get(each.document, ()), own
         if earlier:
             if selection.meters is not None or any(mend.meters is not None for mend in earlier):
@@ -285,7 +285,7 @@ def mends(found: Iterable[Family], selection: Selection, prices: OtherPrices) ->
             if id(last) not in with_earlier:
                 with_earlier[id(last)] = prices.of_subjects(last)
             by, until = with_earlier[id(last)], (*earlier[-1].until, *until)
-            since = earlier[-1].since
+            since, gone = earlier[-1].since, gone or earlier[-1].gone
         made.append(
             Mend(
                 each.document,
@@ -295,6 +295,7 @@ def mends(found: Iterable[Family], selection: Selection, prices: OtherPrices) ->
                 by,
                 until=until,
                 since=since,
+                gone=gone,
             )
         )
     return made

@@ -181,6 +181,21 @@ def test_a_diff_takes_off_what_a_later_invoice_bills_of_a_document_that_is_void(
     assert life.total == right.total
 
 
+@pytest.mark.parametrize("wrong", WRONG)
+def test_an_invoice_of_nothing_but_what_was_left_out_is_corrected_no_more(wrong: NewFact) -> None:
+    """A week's end, of something else, that has no document in the replay."""
+    life, right = lives(wrong)
+    for each in (life, right):
+        each.tell(plan())
+        each.cut(FEB + 7 * DAY, 0)
+    put_right(life, right, 0)
+    for each in (life, right):
+        each.cut(MAR, 0)
+        for paper in [each for each in each.papers if not is_note(each.content)]:
+            each.late(LATE, of=paper)
+    assert life.total == right.total
+
+
 class Quiet(Lived):
     """Nobody calls but on the 20th of January."""
 
