@@ -12,7 +12,7 @@ unless they say otherwise.
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
 from itertools import groupby
 from operator import itemgetter
 from typing import cast
@@ -100,6 +100,24 @@ class Paper:
         return cast("str | None", self.content.get("replaces"))
 
 
+def with_cut(
+    carried: Carried,
+    beside: Sequence[Record],
+    repricing_of: Callable[[Record], Decision | None],
+) -> Carried:
+    """Return what is carried once the documents of one cut are there, with the notes of diffs.
+
+    What is issued in the place of another bills what that did, so nothing more is carried.
+    """
+    billing = [each for each in beside if not is_note(each) and each.get("replaces") is None]
+    reached = with_documents(carried, billing) if billing else carried
+    for note in filter(is_note, beside):
+        repricing = repricing_of(note)
+        if repricing is not None:
+            reached = put_right(reached, note, repricing.change)
+    return reached
+
+
 @dataclass(frozen=True)
 class History:
     """The documents of one payer."""
@@ -150,23 +168,18 @@ class History:
             carried: Carried = {}
             reached = found.setdefault(currency, [])
             for place, cut in groupby(own, key=lambda paper: paper.order[:2]):
-                beside = [*cut]
-                billing = [e.content for e in beside if not e.is_note and e.replaces is None]
-                carried = with_documents(carried, billing) if billing else carried
-                for note in beside:
-                    repricing = self._repricing_of(note)
-                    if repricing is not None:
-                        carried = put_right(carried, note.content, repricing.change)
+                beside = [paper.content for paper in cut]
+                carried = with_cut(carried, beside, partial(self._repricing_of, place[0]))
                 reached.append((place, carried))
         return found
 
-    def _repricing_of(self, paper: Paper) -> Decision | None:
-        """Return what decided a document, where it is the note of a diff."""
-        cause = paper.content.get("cause")
-        if not paper.is_note or cause is None:
+    def _repricing_of(self, serial: int, note: Record) -> Decision | None:
+        """Return what decided a note of a cut, where it is that of a diff."""
+        cause = note.get("cause")
+        if cause is None:
             return None
-        document = cast(str, paper.content["corrects"])
-        known = self.catalog_at_cut(paper.cut_serial).deals.decisions.about(document)
+        document = cast(str, note["corrects"])
+        known = self.catalog_at_cut(serial).deals.decisions.about(document)
         own = (each for each in known if each.fact == cause and each.kind is FactKind.REPRICING)
         return next(own, None)
 

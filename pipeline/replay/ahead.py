@@ -11,15 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from itertools import groupby
+from operator import attrgetter
 from typing import cast
 
 from pipeline.catalog.corrections import Decision
 from pipeline.catalog.facts import FactKind
 from pipeline.core.calendar import Instant
 from pipeline.invoice.fees import NOWHERE, Reach
+from pipeline.invoice.history import with_cut
 from pipeline.invoice.lines import Line, LineKey
-from pipeline.invoice.notes import Record, is_note
-from pipeline.invoice.planned import Carried, carried_told, is_ahead, put_right, with_documents
+from pipeline.invoice.notes import Record
+from pipeline.invoice.planned import Carried, carried_told, is_ahead, put_right
 from pipeline.replay.diff import Pair, Selection
 from pipeline.replay.next_invoice import Place
 
@@ -45,7 +47,7 @@ def with_ahead(
     """
     repricings = {each.fact: each for each in decided if each.kind is FactKind.REPRICING}
     compared = defaultdict[Place, list[Pair]](list)
-    for pair in sorted(pairs, key=_order):
+    for pair in sorted(pairs, key=attrgetter("order")):
         told = cast(Record, pair.before or pair.after)
         compared[pair.customer, str(told["currency"])].append(pair)
     of_place = defaultdict[Place, list[Decision]](list)
@@ -96,14 +98,9 @@ def _carried(
 ) -> Carried:
     """Return what documents carry, in their order, with the notes of diffs."""
     carried: Carried = {}
-    for _, cut in groupby(contents, key=lambda each: _order(each[0])):
+    for _, cut in groupby(contents, key=lambda each: each[0].order):
         beside = [content for _, content in cut if content is not None]
-        billing = [e for e in beside if not is_note(e) and e.get("replaces") is None]
-        carried = with_documents(carried, billing) if billing else carried
-        for note in filter(is_note, beside):
-            repricing = repricings.get(str(note["cause"]))
-            if repricing is not None:
-                carried = put_right(carried, note, repricing.change)
+        carried = with_cut(carried, beside, lambda note: repricings.get(str(note["cause"])))
     return carried
 
 
@@ -115,7 +112,3 @@ def _ahead(carried: Carried, source: tuple[str, str]) -> list[tuple[Instant, Ins
 
 def _lines(decided: Decision) -> Sequence[Line]:
     return cast(list[Line], (decided.change or {}).get("lines", []))
-
-
-def _order(pair: Pair) -> tuple[int, Instant]:
-    return pair.cut_serial, pair.instant

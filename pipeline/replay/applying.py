@@ -10,6 +10,7 @@ that, so until it was issued a note would give the same difference twice.
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import cast
 
 from pipeline.catalog.corrections import Decision
@@ -125,7 +126,7 @@ def families(pairs: Iterable[Pair], selection: Selection) -> list[Family]:
 
     """
     by_invoice: dict[str, list[Pair]] = defaultdict(list)
-    pairs = sorted(pairs, key=lambda pair: (pair.cut_serial, pair.instant))
+    pairs = sorted(pairs, key=attrgetter("order"))
     running, firsts = _running(pairs), _firsts(pairs)
     for pair in pairs:
         told = cast(Record, pair.before if pair.before is not None else pair.after)
@@ -155,8 +156,8 @@ def _firsts(pairs: Iterable[Pair]) -> Mapping[str, tuple[int, Instant]]:
     found: dict[str, tuple[int, Instant]] = {}
     for pair in pairs:
         if pair.before is not None and not is_note(pair.before):
-            replaces, own = str(pair.before.get("replaces")), (pair.cut_serial, pair.instant)
-            found[str(pair.before["id"])] = found.get(replaces, own)
+            replaces = str(pair.before.get("replaces"))
+            found[str(pair.before["id"])] = found.get(replaces, pair.order)
     return found
 
 
@@ -165,9 +166,8 @@ def _has_usage(content: Record | None) -> bool:
     return content is not None and (not is_note(content) or content["cause"] is None)
 
 
-def _running(pairs: Iterable[Pair]) -> set[LineKey]:
+def _running(pairs: Sequence[Pair]) -> set[LineKey]:
     """Return what is, or would be, billed early of periods whose last invoice is to come."""
-    pairs = sorted(pairs, key=lambda pair: (pair.cut_serial, pair.instant))
     issued = invoices_of(pair.before for pair in pairs)
     others, ended = invoices_of(pair.after for pair in pairs), dict[tuple[str, str], Instant]()
     for place, contents in issued.items():

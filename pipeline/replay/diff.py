@@ -83,6 +83,11 @@ class Pair:
     below: int | None = None
     """Usage under cuts below it is in `after`; None: below its own."""
 
+    @property
+    def order(self) -> tuple[int, Instant]:
+        """Where its cut stands among the cuts of a payer."""
+        return self.cut_serial, self.instant
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:

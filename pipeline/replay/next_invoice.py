@@ -6,6 +6,7 @@ Law: what a note of a diff bills, or gives back, no other document does.
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from operator import attrgetter
 from typing import cast
 
 from pipeline.catalog.catalog import Catalog
@@ -59,7 +60,7 @@ def billed_by_next(
 
     Behind that a diff is of both. `done`: the closings of payers whose documents are made.
     """
-    pairs = sorted(pairs, key=lambda pair: (pair.cut_serial, pair.instant))
+    pairs = sorted(pairs, key=attrgetter("order"))
     issued = invoices_of(pair.before for pair in pairs)
     wanted = {e.after["id"]: lines_of(e.after) for e in pairs if e.after is not None}
     for each in decisions:

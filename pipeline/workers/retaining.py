@@ -16,13 +16,9 @@ from pipeline.catalog.facts import Fact, FactKind, NewFact
 from pipeline.core.calendar import Instant
 from pipeline.core.errors import CheckFailed
 from pipeline.core.identity import Json
-from pipeline.invoice.history import Paper
-from pipeline.invoice.planned import (
-    Carried,
-    carried_told,
-    put_right,
-    with_documents,
-)
+from pipeline.invoice.history import Paper, with_cut
+from pipeline.invoice.notes import Record
+from pipeline.invoice.planned import Carried, carried_told
 from pipeline.ledger.checkpoint import Checkpoint, checkpoint_fault
 from pipeline.ledger.retention import (
     Removal,
@@ -181,15 +177,18 @@ def _kept_of_payer(
     papers = sorted((each.paper for each in documents), key=lambda paper: paper.order)
     found: dict[int, str] = {}
     carried: Carried = {}
+
+    def repricing_of(note: Record) -> Decision | None:
+        return diffs.get(str(note.get("cause")))
+
     for _, cut in groupby(papers, key=lambda paper: paper.order[:2]):
         beside = [*cut]
-        billing = [paper for paper in beside if _bills(paper)]
-        if billing:
-            carried = with_documents(carried, (paper.content for paper in billing))
+        billing = [paper.content for paper in beside if _bills(paper)]
+        carried = with_cut(carried, billing, repricing_of)
         for paper in beside:
-            before, repricing = carried, diffs.get(str(paper.content.get("cause")))
-            if paper.is_note and repricing is not None:
-                carried = put_right(carried, paper.content, repricing.change)
+            before = carried
+            if paper.is_note:
+                carried = with_cut(carried, [paper.content], repricing_of)
             if paper.id in wanted:
                 told = carried_told(carried) if carried != before or _bills(paper) else None
                 found[wanted[paper.id]] = kept_text(kept_of(paper.content, told))

@@ -45,12 +45,20 @@ LATE = 1000
 def plan(*left_out: str, since: str | None = None, calls: str = "2", base: str = "31") -> NewFact:
     """A fee and calls, both in arrears; but for what is left out from a day on, or ever."""
     prices = [price_of("base", flat(base)), price_of("calls", per_unit(calls), "calls")]
+    return listed(prices, left_out, since)
+
+
+def listed(
+    prices: Sequence[dict[str, Json]], left_out: Collection[str], since: str | None
+) -> NewFact:
+    """A list of prices, but for what is left out from a day on, or ever."""
     kind, subject, body = plan_of("p", *(each for each in prices if each["id"] not in left_out))
     return NewFact(kind, subject, {**body, **({"effective": since} if since else {})})
 
 
-def begun() -> list[Decision]:
-    right = plan()
+def begun(right: NewFact | None = None) -> list[Decision]:
+    """One customer of the right list."""
+    right = right or plan()
     return [
         log_of(),
         rules_of(),
@@ -92,6 +100,13 @@ def february(*of: Lived) -> None:
         each.cut(MAR, 0)
 
 
+def late_on_all(*of: Lived) -> None:
+    """Each looks at usage that came late on every invoice that it has."""
+    for each in of:
+        for paper in [paper for paper in each.papers if not is_note(paper.content)]:
+            each.late(LATE, of=paper)
+
+
 WRONG = [
     pytest.param(plan("base", since="2026-01-16T00:00:00Z"), id="a fee ends"),
     pytest.param(plan("base"), id="no fee"),
@@ -114,9 +129,7 @@ def test_it_is_billed_once_whether_the_diff_is_applied_before_the_next_invoice_o
         put_right(life, right, 0)
     assert life.total == right.total
 
-    for each in (life, right):
-        for paper in [each for each in each.papers if not is_note(each.content)]:
-            each.late(LATE, of=paper)
+    late_on_all(life, right)
     assert life.total == right.total
 
     life.issue_anew(LATE)
@@ -157,9 +170,7 @@ def test_so_it_is_of_what_was_issued_anew_before_the_diff(wrong: NewFact, is_ear
         put_right(life, right, 0)
     assert life.total == right.total
 
-    for each in (life, right):
-        for paper in [each for each in each.papers if not is_note(each.content)]:
-            each.late(LATE, of=paper)
+    late_on_all(life, right)
     assert life.total == right.total
 
 
@@ -175,9 +186,7 @@ def test_a_diff_takes_off_what_a_later_invoice_bills_of_a_document_that_is_void(
         each.decide(void, 0)
     february(life, right)
     put_right(life, right, 0)
-    for each in (life, right):
-        for paper in [each for each in each.papers if not is_note(each.content)]:
-            each.late(LATE, of=paper)
+    late_on_all(life, right)
     assert life.total == right.total
 
 
@@ -191,8 +200,7 @@ def test_an_invoice_of_nothing_but_what_was_left_out_is_corrected_no_more(wrong:
     put_right(life, right, 0)
     for each in (life, right):
         each.cut(MAR, 0)
-        for paper in [each for each in each.papers if not is_note(each.content)]:
-            each.late(LATE, of=paper)
+    late_on_all(life, right)
     assert life.total == right.total
 
 
@@ -218,9 +226,7 @@ def test_what_has_no_note_for_nobody_used_it_is_billed_by_the_next_invoice_alone
     february(life, right)
     if not is_early:
         put_right(life, right, 0)
-    for each in (life, right):
-        for paper in [each for each in each.papers if not is_note(each.content)]:
-            each.late(LATE, of=paper)
+    late_on_all(life, right)
     assert life.total == right.total
 
     life.issue_anew(LATE)
@@ -255,9 +261,7 @@ def test_usage_of_what_a_later_diff_bills_on_the_next_invoice_again_is_corrected
     put_right(life, other, 0, name="diff_2", at=MAR)
     assert life.total == other.total
 
-    for each in (life, other):
-        for paper in [each for each in each.papers if not is_note(each.content)]:
-            each.late(LATE, of=paper)
+    late_on_all(life, other)
     assert life.total == other.total
 
     life.issue_anew(LATE)

@@ -4,28 +4,21 @@ import pytest
 
 from builders import (
     Decision,
-    customer_of,
     facts,
     flat,
-    issuer_of,
-    log_of,
-    meter_of,
     per_unit,
-    plan_of,
     price_of,
-    rules_of,
-    subscription_of,
 )
 from pipeline.book.booking import Cut
 from pipeline.catalog.facts import NewFact
 from pipeline.core.calendar import Instant
-from pipeline.invoice.notes import is_note
 from pipeline.replay.ahead import Elsewhere, with_ahead
 from pipeline.replay.applying import families, repricings
 from pipeline.replay.diff import Pair, Selection
 from rooms.test_carried_mended import FEB, JAN, Carrying, beyond_retention, put_right
 from rooms.test_finalizer import finalizing
-from rooms.test_left_out import LATE, MAR, Lived
+from rooms.test_left_out import LATE, MAR, Lived, late_on_all, listed
+from rooms.test_left_out import begun as list_begun
 
 APR = MAR + 31 * 86_400_000_000
 
@@ -34,21 +27,11 @@ def plan(*left_out: str, since: str | None = None, term: str = "in_advance") -> 
     """A fee in advance, and calls; but for what is left out from a day on, or ever."""
     fee = price_of("base", flat("31"), payment_term=term)
     prices = [fee, price_of("calls", per_unit("2"), "calls")]
-    kind, subject, body = plan_of("p", *(each for each in prices if each["id"] not in left_out))
-    return NewFact(kind, subject, {**body, **({"effective": since} if since else {})})
+    return listed(prices, left_out, since)
 
 
 def begun() -> list[Decision]:
-    right = plan()
-    return [
-        log_of(),
-        rules_of(),
-        issuer_of(),
-        meter_of("calls", window_s=3600),
-        (right.kind, right.subject, dict(right.body)),
-        customer_of("acme"),
-        subscription_of("s", "acme", "p", "2026-01-01T00:00:00Z"),
-    ]
+    return list_begun(plan())
 
 
 WRONG = [
@@ -86,9 +69,7 @@ def test_it_is_billed_once(wrong: NewFact, begins: list[Instant], applied: Insta
         each.cut(APR, 0)
     assert life.total == right.total
 
-    for each in (life, right):
-        for paper in [each for each in each.papers if not is_note(each.content)]:
-            each.late(LATE, of=paper)
+    late_on_all(life, right)
     life.issue_anew(LATE)
     assert life.total == right.total
 
