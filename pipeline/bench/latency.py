@@ -42,8 +42,8 @@ _LOOK: LiteralString = (
     " WHERE source_offset > seen"
 )
 _BOOKED: LiteralString = (
-    "SELECT s.customer, sum(u.sum)::bigint FROM series s JOIN usage u ON u.series_id = s.id"
-    " WHERE s.customer = ANY(%s::text[]) GROUP BY s.customer"
+    "SELECT s.customer, (SELECT sum(u.sum)::bigint FROM usage u WHERE u.series_id = s.id)"
+    " FROM series s WHERE s.customer = ANY(%s::text[])"
 )
 
 

@@ -57,6 +57,11 @@ class SeriesIndex:
         kind = self._kind_of[number]
         return SeriesKey(self.customers[number], kind.meter, kind.scale, kind.dimensions)
 
+    def measured(self, number: int) -> tuple[str, int]:
+        """Return the meter and the scale of a series."""
+        kind = self._kind_of[number]
+        return kind.meter, kind.scale
+
     def numbers(self, rows: Rows) -> Longs:
         """Return the number of each row's series."""
         customer = np.frombuffer(rows.customer_index, "<u2")

@@ -20,7 +20,7 @@ import time
 import weakref
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.embedded import tether
@@ -52,7 +52,8 @@ class Account:
 class Launch:
     """All there is to say about one server process.
 
-    `signals` are sent in turn, each followed by a wait in seconds; SIGKILL comes last.
+    `signals` are sent in turn, each followed by a wait in seconds; SIGKILL comes last. `env` is
+    what it sees beside `environment`.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Launch:
     log: Path
     signals: tuple[tuple[int, float], ...]
     account: Account | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def stop_wait_s(self) -> float:
@@ -184,7 +186,7 @@ def _spec(launch: Launch) -> str:
         {
             "argv": launch.argv,
             "cwd": str(launch.cwd),
-            "env": environment(),
+            "env": {**environment(), **launch.env},
             "log": str(launch.log),
             "signals": launch.signals,
             "account": who,

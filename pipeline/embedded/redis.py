@@ -15,6 +15,9 @@ from pipeline.embedded.child import Launch
 from pipeline.embedded.ports import LOOPBACK
 
 _ANSWER_WAIT_S = 2.0
+# A batch of claims takes thousands of small pieces of memory and gives them back. glibc keeps seven
+# of a size at hand: to search for each of the others was a fifth of the server's time.
+_MALLOC = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=16000"}
 
 
 class Redis:
@@ -62,6 +65,7 @@ class Redis:
             cwd=self._place,
             log=self._log,
             signals=((signal.SIGTERM, 2.0),),
+            env=_MALLOC,
         )
 
     def answers(self, ports: Mapping[str, int]) -> bool:

@@ -33,6 +33,7 @@ from pipeline.stores.postgres.usage import NO_CUT
 from pipeline.workers.catchup import CursorSource
 from pipeline.workers.knowledge import Knowledge
 from pipeline.workers.telling import Reached, Teller
+from pipeline.workers.totals import Totals, UsageToAsk
 
 _log = structlog.get_logger()
 T = TypeVar("T")
@@ -63,7 +64,7 @@ class OpenBooks(UsageSource, Protocol):
     def carried_by(self, payers: Sequence[str]) -> Mapping[tuple[str, str], Carried]: ...
 
 
-class DraftStore(CursorSource, OpenBooks, Protocol):
+class DraftStore(CursorSource, OpenBooks, UsageToAsk, Protocol):
     """Drafts, and the marks of payers to rate anew."""
 
     def take_dirty(
@@ -77,12 +78,6 @@ class DraftStore(CursorSource, OpenBooks, Protocol):
     def hold_drafts(self, payers: Sequence[str]) -> Iterable[str]: ...
 
     def drop_drafts(self, held: Iterable[str], keep: Iterable[Draft]) -> None: ...
-
-    def ask_usage(
-        self, requests: Iterable[UsageRequest]
-    ) -> Callable[[], Mapping[UsageRequest, Sequence[Used]]]:
-        """Ask for usage; return what waits for it."""
-        ...
 
     def store_drafts(self, drafts: Iterable[Draft]) -> None: ...
 
@@ -113,11 +108,12 @@ def rate_dirty(
     partitions: Sequence[int],
     planner: "Planner",
     teller: Teller,
+    totals: Totals,
 ) -> int:
     """Rate a bite of dirty payers; return how many there were."""
     while True:
         try:
-            return _rate_bite(store, known, partitions, planner, teller)
+            return _rate_bite(store, known, partitions, planner, teller, totals)
         except Overtaken:
             _log.info("the finalizer took a draft that was being rated: rating anew")
         except Reached as reached:
@@ -130,6 +126,7 @@ def _rate_bite(
     partitions: Sequence[int],
     planner: "Planner",
     teller: Teller,
+    totals: Totals,
 ) -> int:
     """Rate the payers whose marks have waited longest.
 
@@ -141,8 +138,11 @@ def _rate_bite(
         dirty = store.take_dirty(partitions, BITE)
         if not dirty:
             return 0
-        plans = planner.plans(store, known.catalog, _payers(store, known, dirty))
-        answered = store.ask_usage(requests_of(line for plan in plans for line in plan.lines))
+        payers = _payers(store, known, dirty)
+        totals.stand_at({payer.cursor.partition: payer.cursor for payer in payers}.values())
+        plans = planner.plans(store, known.catalog, payers)
+        asked = requests_of(line for plan in plans for line in plan.lines)
+        answered = totals.ask(store, asked)
         held = store.hold_drafts([payer for payer, _ in dirty if payer not in planner.left_out])
         usage, drafts = answered(), list[Draft]()
         for plan in plans:

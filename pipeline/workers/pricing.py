@@ -39,6 +39,7 @@ from pipeline.workers.quarantine import Quarantine
 from pipeline.workers.seams import FactWriter, Log, Writer
 from pipeline.workers.surroundings import Surroundings, partitions_of
 from pipeline.workers.telling import Teller
+from pipeline.workers.totals import Totals
 from pipeline.workers.turns import Turns
 
 _SERIES_MAX = 1 << 18
@@ -104,7 +105,7 @@ class PricingWorker:
         self._series_max = series_max
         self._gaps, self._collectors_behind = gaps or GapKeeper(), collectors_behind
         self._facts, self._known, self._planner = facts, Knowledge(facts), Planner()
-        self._teller = Teller(facts, clock)
+        self._teller, self._totals = Teller(facts, clock), Totals()
         self._quarantine = Quarantine(around, log, self._known, writer)
         self._topic_id = log.topic_id(usage_log(around.stack))
         loaded = store.load_cursors()
@@ -181,7 +182,8 @@ class PricingWorker:
         behind = self._behind = self._is_behind() or self._collectors_behind()
         if behind and started < self._rests_until_s:
             return
-        while rate_dirty(self._store, self._known, whose, self._planner, self._teller):
+        rated_with = self._planner, self._teller, self._totals
+        while rate_dirty(self._store, self._known, whose, *rated_with):
             now = self._monotonic()
             if behind:
                 self._rests_until_s = now + _BEHIND_REST * (now - started)
@@ -229,6 +231,7 @@ class PricingWorker:
         for number, into in booked.items():
             self._quarantine.write(number, into.conflicts)
         self._books.save(flushes)
+        self._totals.booked(flushes)
         for number, into in booked.items():
             self._partitions[number].forget_over(into)
             self._gaps.reached(number, self._partitions[number].cursor.offset)

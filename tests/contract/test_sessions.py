@@ -691,6 +691,30 @@ def test_a_bite_of_marks_reads_no_more_marks_than_it_takes(
         assert 100 <= read <= 300
 
 
+@pytest.mark.parametrize("analyzed", [True, False])
+def test_a_bite_of_payers_reads_no_more_drafts_than_they_have(
+    servers: Servers, *, analyzed: bool
+) -> None:
+    """Nobody had counted the drafts: all were read in the order in which they are locked."""
+    with ExitStack() as held:
+        real = held.enter_context(_postgres(servers))
+        owner = held.enter_context(real.session("contract owner", owner=True))
+        session = held.enter_context(real.session("contract"))
+        drafts = [draft(1, name=f"d{n:04}", payer=f"payer-{n:04}") for n in range(5000)]
+        session.store_drafts(drafts)
+        if analyzed:
+            owner.execute("VACUUM ANALYZE draft")
+        with session.snapshot():
+            payers = [each.payer for each in drafts[::10]]
+            assert len([*session.hold_drafts(payers)]) == 500
+            (read,) = one(
+                session,
+                "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables"
+                " WHERE schemaname = current_schema() AND relname = 'draft'",
+            )
+        assert 500 <= read <= 1500
+
+
 def test_who_marks_a_payer_that_is_being_rated_waits_and_the_mark_stays(servers: Servers) -> None:
     with ExitStack() as held:
         real = held.enter_context(_postgres(servers))
@@ -748,10 +772,10 @@ def test_a_rating_that_does_not_see_what_marked_its_payer_is_overtaken(servers: 
         assert rate() == [("acme", 0)]
 
 
-def draft(offset: int, *, instant: Instant = T0, name: str = "d1") -> Draft:
+def draft(offset: int, *, instant: Instant = T0, name: str = "d1", payer: str = "acme") -> Draft:
     """A draft at a position."""
     position = DraftPosition(0, offset, T0)
-    return Draft.of("acme", "EUR", instant, position, {"id": name, "at": offset, "lines": []})
+    return Draft.of(payer, "EUR", instant, position, {"id": name, "at": offset, "lines": []})
 
 
 def test_who_issues_waits_for_who_rates_and_they_never_wait_in_a_ring(servers: Servers) -> None:

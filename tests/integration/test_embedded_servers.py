@@ -373,6 +373,24 @@ def test_a_program_that_cannot_be_executed_is_named(tmp_path: Path) -> None:
         start_child(launch)
 
 
+def test_a_server_sees_what_it_is_given_and_nothing_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPORT", "1")
+    launch = Launch(
+        "redis", ("/usr/bin/env",), tmp_path, tmp_path / "log", ((15, 1.0),), env={"A": "1"}
+    )
+    child = start_child(launch)
+    ends = time.monotonic() + 20
+    while child.exit_code() is None and time.monotonic() < ends:
+        time.sleep(0.05)
+    child.stop()
+
+    told = (tmp_path / "log").read_text(encoding="utf-8").split()
+    assert {"A=1", "TZ=UTC"} <= {*told}
+    assert not [each for each in told if each.startswith("PGPORT")]
+
+
 def test_postgres_below_folders_that_only_root_may_enter(tmp_path: Path) -> None:
     """As root: neither the home nor the installation need be open to the unprivileged user."""
     closed = tmp_path / "closed"
