@@ -664,15 +664,34 @@ def test_what_is_told_of_an_array_comes_back(servers: Servers) -> None:
     assert numbers == [[], [-1, 1 << 62]]
 
 
+@contextmanager
+def owned(servers: Servers) -> Iterator[tuple[Session, Session]]:
+    """The sessions of the tables' owner and of a worker."""
+    with (
+        _postgres(servers) as real,
+        real.session("contract owner", owner=True) as owner,
+        real.session("contract") as session,
+    ):
+        yield owner, session
+
+
+def rows_read(session: Session, table: str) -> int:
+    """How many rows of a table this transaction has read, by whatever plan."""
+    (read,) = one(
+        session,
+        "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables"
+        " WHERE schemaname = current_schema() AND relname = %s",
+        table,
+    )
+    return int(read)
+
+
 @pytest.mark.parametrize("analyzed", [True, False])
 def test_a_bite_of_marks_reads_no_more_marks_than_it_takes(
     servers: Servers, *, analyzed: bool
 ) -> None:
     """Worked out while nobody was marked, its plan compared all marks with all that it took."""
-    with ExitStack() as held:
-        real = held.enter_context(_postgres(servers))
-        owner = held.enter_context(real.session("contract owner", owner=True))
-        session = held.enter_context(real.session("contract"))
+    with owned(servers) as (owner, session):
         if analyzed:
             owner.execute("VACUUM ANALYZE dirty")
         for _ in range(20):
@@ -683,11 +702,7 @@ def test_a_bite_of_marks_reads_no_more_marks_than_it_takes(
         )
         with session.snapshot():
             assert len(session.take_dirty([0, 1], 100)) == 100
-            (read,) = one(
-                session,
-                "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables"
-                " WHERE schemaname = current_schema() AND relname = 'dirty'",
-            )
+            read = rows_read(session, "dirty")
         assert 100 <= read <= 300
 
 
@@ -696,10 +711,7 @@ def test_a_bite_of_payers_reads_no_more_drafts_than_they_have(
     servers: Servers, *, analyzed: bool
 ) -> None:
     """Nobody had counted the drafts: all were read in the order in which they are locked."""
-    with ExitStack() as held:
-        real = held.enter_context(_postgres(servers))
-        owner = held.enter_context(real.session("contract owner", owner=True))
-        session = held.enter_context(real.session("contract"))
+    with owned(servers) as (owner, session):
         drafts = [draft(1, name=f"d{n:04}", payer=f"payer-{n:04}") for n in range(5000)]
         session.store_drafts(drafts)
         if analyzed:
@@ -707,11 +719,7 @@ def test_a_bite_of_payers_reads_no_more_drafts_than_they_have(
         with session.snapshot():
             payers = [each.payer for each in drafts[::10]]
             assert len([*session.hold_drafts(payers)]) == 500
-            (read,) = one(
-                session,
-                "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables"
-                " WHERE schemaname = current_schema() AND relname = 'draft'",
-            )
+            read = rows_read(session, "draft")
         assert 500 <= read <= 1500
 
 

@@ -25,10 +25,11 @@ _REQUESTS = (
     f" FROM unnest({TEXTS}, {TEXTS}, {LONGS}, {LONGS})"
     " WITH ORDINALITY AS r (customer, meter, start_us, end_us, place)"
 )
+_OWN_SERIES = "s.customer = r.customer AND s.meter = r.meter"
+_OWN_WINDOWS = "u.window_us >= r.start_us AND u.window_us < r.end_us"
 REQUESTED = (
-    f"{_REQUESTS} JOIN series s ON s.customer = r.customer AND s.meter = r.meter"
-    " JOIN usage u ON u.series_id = s.id"
-    " AND u.window_us >= r.start_us AND u.window_us < r.end_us AND u.cut < %s"
+    f"{_REQUESTS} JOIN series s ON {_OWN_SERIES}"
+    f" JOIN usage u ON u.series_id = s.id AND {_OWN_WINDOWS} AND u.cut < %s"
 )
 """The rows that `columns` of requests, and a cut, ask for."""
 
@@ -87,8 +88,7 @@ def _ask_parts(
         # As text, of which Python makes a whole number three times as fast as of a decimal.
         " sum(u.count)::bigint, sum(u.sum)::text, min(u.minimum)::text, max(u.maximum)::text"
         " FROM series s JOIN usage u ON u.series_id = s.id"
-        " WHERE s.customer = r.customer AND s.meter = r.meter"
-        " AND u.window_us >= r.start_us AND u.window_us < r.end_us AND u.cut < %s"
+        f" WHERE {_OWN_SERIES} AND {_OWN_WINDOWS} AND u.cut < %s"
         " GROUP BY 1, 2, 3 HAVING sum(u.count) <> 0) AS own ORDER BY 1, 2, 3, 4",
         [*columns(asked), below_cut],
     )
@@ -115,8 +115,7 @@ _MOVED = (
     f"SELECT r.place FROM unnest({TEXTS}, {TEXTS}, {LONGS}, {LONGS}, {LONGS})"
     " WITH ORDINALITY AS r (customer, meter, start_us, end_us, since, place)"
     " WHERE EXISTS (SELECT FROM series s JOIN usage u ON u.series_id = s.id"
-    " WHERE s.customer = r.customer AND s.meter = r.meter"
-    " AND u.window_us >= r.start_us AND u.window_us < r.end_us"
+    f" WHERE {_OWN_SERIES} AND {_OWN_WINDOWS}"
     " AND u.cut >= r.since AND u.cut < %s)"
 )
 """Points have a row of usage beside them, in whose window they lie."""
@@ -192,8 +191,7 @@ _COVERED = (
     " WHERE EXISTS (SELECT FROM"
     f" unnest({TEXTS}, {TEXTS}, {LONGS}, {LONGS}, %s::text[])"
     " AS r (customer, meter, start_us, end_us, wanted)"
-    " WHERE s.customer = r.customer AND s.meter = r.meter"
-    " AND u.window_us >= r.start_us AND u.window_us < r.end_us"
+    f" WHERE {_OWN_SERIES} AND {_OWN_WINDOWS}"
     " AND NOT EXISTS (SELECT FROM jsonb_each(r.wanted::jsonb) AS w (name, choices)"
     " WHERE NOT coalesce(w.choices ? (s.dimensions::jsonb ->> w.name), false)))"
     " GROUP BY s.customer"
